@@ -1,0 +1,1 @@
+"""`ml` is yours: the problem. `ops` is kept current for you: the operations."""

@@ -1,0 +1,1 @@
+"""The problem: what a row is, where rows come from, and the model that learns from them."""

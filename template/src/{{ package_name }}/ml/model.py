@@ -1,0 +1,95 @@
+"""The models: everything that is fitted, as one scikit-learn pipeline.
+
+The whole pipeline is exported to ONNX, and the export is compared with it on every held-out row.
+Three constructs export wrongly without an error, so keep away from them: a scaler in front of
+trees, native categorical features of histogram boosting, and missing-value indicators.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+Kinds = Mapping[str, Literal["number", "category", "text"]]
+
+MODELS = ("linear", "boosting")
+
+
+def build(
+    model: str, task: str, kinds: Kinds, parameters: Mapping[str, Any], seed: int
+) -> Pipeline:
+    """Build an unfitted pipeline.
+
+    Args:
+        model: "trivial" (what every model must beat), "linear" or "boosting".
+        task: "classification" or "regression".
+        kinds: the features by name, in the order of the frame's columns.
+        parameters: the model's own, as in `params.yaml`.
+        seed: of whatever is random.
+    """
+    classify = task == "classification"
+    if model == "trivial":
+        return make_pipeline(DummyClassifier(strategy="prior") if classify else DummyRegressor())
+    if model == "linear":
+        strength = float(parameters.get("regularization", 1.0))
+        linear = (
+            LogisticRegression(C=1 / strength, max_iter=1000) if classify else Ridge(strength)
+        )
+        return make_pipeline(scaled(kinds), linear)
+    Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
+    return make_pipeline(counted(kinds), Boosting(random_state=seed, **parameters))
+
+
+def scaled(kinds: Kinds) -> ColumnTransformer:
+    """For a linear model: no gaps, one scale, one column per category, words by rarity."""
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    return ColumnTransformer(
+        [
+            ("numbers", numbers, names(kinds, "number")),
+            ("categories", OneHotEncoder(handle_unknown="ignore"), names(kinds, "category")),
+            *(
+                (
+                    f"text {name}",
+                    TfidfVectorizer(
+                        lowercase=False, token_pattern=r"[^\s]+", max_features=20_000
+                    ),
+                    name,
+                )
+                for name in names(kinds, "text")
+            ),
+        ]
+    )
+
+
+def counted(kinds: Kinds) -> ColumnTransformer:
+    """For trees: numbers as they are, categories by rank, frequent words by count."""
+    categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    return ColumnTransformer(
+        [
+            ("numbers", "passthrough", names(kinds, "number")),
+            ("categories", categories, names(kinds, "category")),
+            *(
+                (
+                    f"text {name}",
+                    CountVectorizer(lowercase=False, token_pattern=r"[^\s]+", max_features=500),
+                    name,
+                )
+                for name in names(kinds, "text")
+            ),
+        ],
+        sparse_threshold=0,
+    )
+
+
+def names(kinds: Kinds, kind: str) -> list[str]:
+    """The features of one kind."""
+    return [name for name, its in kinds.items() if its == kind]

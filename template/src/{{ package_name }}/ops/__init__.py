@@ -1,0 +1,1 @@
+"""The operations around the model, kept current by the template."""

@@ -1,0 +1,99 @@
+"""The bundle: one folder with the whole model in ONNX and a manifest that explains it.
+
+It is what evaluation passes, and what is registered, served and shipped. Reading and scoring it
+takes numpy and ONNX Runtime, nothing else, and loads no pickle.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..ml.features import features
+from .contract import Contract
+from .errors import UserError
+from .files import read_json
+
+MODEL = "model.onnx"
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class Prediction(NamedTuple):
+    """What a model says of some rows."""
+
+    values: NDArray[Any]
+    """Shape (rows,): int64 positions in the contract's classes, or float32 numbers."""
+
+    probabilities: NDArray[np.float32] | None
+    """Shape (rows, classes), or None for a regression."""
+
+
+class Session:
+    """A whole pipeline in ONNX, fed by position: the converter renames odd column names."""
+
+    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+        """Load a model; `threads` 0 lets ONNX Runtime choose."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        source = str(model) if isinstance(model, Path) else model
+        self._session = onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"]
+        )
+        self._names = [item.name for item in self._session.get_inputs()]
+
+    def run(self, columns: list[NDArray[Any]]) -> Prediction:
+        """Score rows given as arrays of shape (rows,), in the order of the model's inputs."""
+        feed = {
+            name: values.reshape(-1, 1) for name, values in zip(self._names, columns, strict=True)
+        }
+        first, *rest = self._session.run(None, feed)
+        if rest:
+            return Prediction(first, rest[0])
+        return Prediction(first.reshape(-1), None)
+
+
+class Bundle:
+    """A bundle that was read from its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the manifest; the model itself is loaded when it is first used.
+
+        Raises:
+            UserError: if the folder holds no bundle, or one of a format not known here.
+        """
+        self.folder = folder
+        try:
+            self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
+        except FileNotFoundError:
+            raise UserError(f"{folder} holds no model; run `make train` first.") from None
+        if self.manifest.get("format") != FORMAT:
+            raise UserError(
+                f"{folder} has bundle format {self.manifest.get('format')}, and this project "
+                f"reads format {FORMAT}; run `make train` to make a new one."
+            )
+        self.contract = Contract.from_dict(self.manifest["contract"])
+
+    @cached_property
+    def session(self) -> Session:
+        """The model, loaded once."""
+        return Session(self.folder / MODEL)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the model and its manifest: the same bundle, the same digest."""
+        digest = hashlib.sha256()
+        for name in (MODEL, MANIFEST):
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()
+
+    def predict(self, columns: Mapping[str, NDArray[Any]]) -> Prediction:
+        """Score rows given by the contract's columns, as `Contract.arrays` makes them."""
+        made = features(columns, self.contract.text)
+        return self.session.run([made[feature["name"]] for feature in self.manifest["features"]])

@@ -1,0 +1,273 @@
+"""The contract, compiled from `ml/schema.py` into plain data.
+
+Everything that must agree on what a row is (validation, the split, the model's inputs, the
+registry, the service) reads it from here. Importing this module costs only numpy: dataframely
+and polars are loaded where a frame is at hand anyway.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import dataframely as dy
+    import polars as pl
+
+Kind = Literal["number", "boolean", "category", "text", "time"]
+Role = Literal["feature", "target", "event_time", "identifier", "group"]
+Task = Literal["classification", "regression"]
+Scalar = str | int | float | bool
+
+ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group")
+METADATA = (*ROLES, "category", "text", "sensitive")
+NO_DATA = (
+    "This project has no data yet: run `uv run ops data use FILE --target COLUMN` "
+    "with your CSV, Parquet or JSON lines file."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is meant by one column: its type, its role, and the values it may hold."""
+
+    name: str
+    dtype: str
+    kind: Kind
+    role: Role
+    nullable: bool
+    sensitive: bool
+    minimum: Scalar | None = None
+    maximum: Scalar | None = None
+    minimum_exclusive: Scalar | None = None
+    maximum_exclusive: Scalar | None = None
+    choices: tuple[Scalar, ...] | None = None
+    pattern: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild a column from `dataclasses.asdict`, also after a trip through JSON."""
+        choices = values.get("choices")
+        return cls(**{**values, "choices": None if choices is None else tuple(choices)})
+
+
+@dataclass(frozen=True)
+class Contract:
+    """All columns, in the schema's order."""
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def target(self) -> Column:
+        """The column that is predicted."""
+        return next(column for column in self.columns if column.role == "target")
+
+    @cached_property
+    def inputs(self) -> tuple[Column, ...]:
+        """What a row to be scored must bring: every column but the target."""
+        return tuple(column for column in self.columns if column.role != "target")
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """What the model may learn from: identifiers and groups are left out."""
+        return tuple(c for c in self.columns if c.role in ("feature", "event_time"))
+
+    @cached_property
+    def text(self) -> tuple[str, ...]:
+        """The names of the columns that hold free text."""
+        return tuple(column.name for column in self.features if column.kind == "text")
+
+    @cached_property
+    def task(self) -> Task:
+        """Classification if the target is a closed set, else regression."""
+        return "classification" if self.target.choices is not None else "regression"
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of a classification, in the order of the model's probabilities."""
+        return tuple(_label(choice) for choice in self.target.choices or ())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when what is meant by a row does."""
+        return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()[:16]
+
+    def with_role(self, role: Role) -> Column | None:
+        """The first column with `role`, if there is one."""
+        return next((column for column in self.columns if column.role == role), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract as JSON-able data."""
+        return {"columns": [asdict(column) for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(tuple(Column.from_dict(column) for column in values["columns"]))
+
+    def arrays(self, frame: "pl.DataFrame") -> dict[str, NDArray[Any]]:
+        """The model's input columns as arrays of shape (rows,), as `ml.features` takes them.
+
+        Numbers and booleans become float32 (missing: NaN), categories and text become strings
+        (missing: the empty string), times become datetime64[us] (missing: NaT).
+        """
+        return {column.name: _array(column.kind, frame[column.name]) for column in self.features}
+
+    def labels(self, frame: "pl.DataFrame") -> NDArray[Any]:
+        """The target, shape (rows,): int64 positions in `classes`, or float64 numbers."""
+        import polars as pl
+
+        values = frame[self.target.name]
+        if self.task == "regression":
+            return values.cast(pl.Float64).to_numpy()
+        choices = self.target.choices or ()
+        dtype = pl.String if self.target.dtype == "Enum" else values.dtype
+        order = pl.Series(choices, dtype=dtype)
+        return values.cast(dtype).replace_strict(order, range(len(choices))).to_numpy()
+
+
+def schema() -> "type[dy.Schema]":
+    """The schema of a row, as `ml/schema.py` declares it."""
+    from ..ml.schema import Row
+
+    return Row
+
+
+def load() -> Contract:
+    """Compile `ml/schema.py`.
+
+    Raises:
+        UserError: if the schema is empty, or declares what the pipeline cannot honour.
+    """
+    return compile_schema(schema())
+
+
+def compile_schema(schema: "type[dy.Schema]") -> Contract:
+    """Compile a dataframely schema; see `load`."""
+    declared = schema.columns()
+    if not declared:
+        raise UserError(NO_DATA)
+    columns = tuple(_column(name, column) for name, column in declared.items())
+    for role in ROLES:
+        names = [column.name for column in columns if column.role == role]
+        if len(names) > 1 and role in ("target", "event_time", "group"):
+            raise UserError(f"ml/schema.py: {', '.join(names)} are all {role}; keep one.")
+        if not names and role == "target":
+            raise UserError(
+                'ml/schema.py: mark the column to predict with metadata={"target": True}.'
+            )
+    contract = Contract(columns)
+    if not contract.features:
+        raise UserError("ml/schema.py: no column is left to learn from; declare a feature.")
+    _check_target(contract.target)
+    return contract
+
+
+def _column(name: str, column: "dy.Column") -> Column:
+    metadata = column.metadata or {}
+    for key in metadata:
+        if key not in METADATA:
+            raise UserError(
+                f"ml/schema.py: {name} has unknown metadata {key!r}; use {', '.join(METADATA)}."
+            )
+    marked = {key for key, value in metadata.items() if value}
+    roles = [role for role in ROLES if role in marked]
+    if len(roles) > 1:
+        raise UserError(f"ml/schema.py: {name} is {' and '.join(roles)}; keep one.")
+    kind, choices = _kind(name, column, marked)
+    if "event_time" in roles and kind != "time":
+        raise UserError(f"ml/schema.py: {name} is the event time, so make it a Date or Datetime.")
+    return Column(
+        name=name,
+        dtype=type(column).__name__,
+        kind=kind,
+        role=roles[0] if roles else "feature",
+        nullable=column.nullable,
+        sensitive="sensitive" in marked,
+        minimum=_bound(column, "min"),
+        maximum=_bound(column, "max"),
+        minimum_exclusive=_bound(column, "min_exclusive"),
+        maximum_exclusive=_bound(column, "max_exclusive"),
+        choices=choices,
+        pattern=getattr(column, "regex", None),
+    )
+
+
+def _kind(
+    name: str, column: "dy.Column", marked: set[str]
+) -> tuple[Kind, tuple[Scalar, ...] | None]:
+    """What sort of values a column holds, and which ones if they are a closed set."""
+    dtype = column.dtype
+    type_name = type(column).__name__
+    if "text" in marked and type_name != "String":
+        raise UserError(f"ml/schema.py: {name} is marked as text, so make it a String.")
+    if "category" in marked and not (dtype.is_integer() or type_name in ("String", "Enum")):
+        raise UserError(f"ml/schema.py: {name} is marked as category; make it String or Int64.")
+    allowed = getattr(column, "is_in", None)
+    choices = None if allowed is None else tuple(allowed)
+    if type_name == "Bool":
+        return "boolean", (False, True)
+    if type_name == "Enum":
+        return "category", tuple(getattr(column, "categories"))  # noqa: B009  absent on other types
+    if type_name == "String":
+        return "text" if "text" in marked else "category", choices
+    if dtype.is_integer():
+        return "category" if "category" in marked else "number", choices
+    if dtype.is_float():
+        return "number", choices
+    if type_name == "Date" or (type_name == "Datetime" and not getattr(dtype, "time_zone", None)):
+        return "time", choices
+    raise UserError(
+        f"ml/schema.py: {name} is {dtype}; use Bool, an integer, a float, String, Enum, Date, "
+        "or a Datetime without time zone."
+    )
+
+
+def _check_target(target: Column) -> None:
+    if target.nullable:
+        raise UserError(f"ml/schema.py: the target {target.name} may not be nullable.")
+    closed = target.choices is not None and not target.dtype.startswith("Float")
+    if not closed and target.kind != "number":
+        raise UserError(
+            f"ml/schema.py: the target {target.name} must be an Enum, a Bool, a number, "
+            "or an integer with is_in=[...]."
+        )
+    if target.choices is not None and len(target.choices) < 2:
+        raise UserError(f"ml/schema.py: the target {target.name} needs two classes or more.")
+
+
+def _bound(column: "dy.Column", name: str) -> Scalar | None:
+    value = getattr(column, name, None)
+    return value if value is None or isinstance(value, int | float | str) else value.isoformat()
+
+
+def _label(choice: Scalar) -> str:
+    return str(choice).lower() if isinstance(choice, bool) else str(choice)
+
+
+def _array(kind: Kind, values: "pl.Series") -> NDArray[Any]:
+    import polars as pl
+
+    if kind in ("number", "boolean"):
+        return values.cast(pl.Float32).to_numpy().astype(np.float32, copy=False)
+    if kind == "time":
+        return values.cast(pl.Datetime("us")).to_numpy().astype("datetime64[us]", copy=False)
+    return values.cast(pl.String).fill_null("").to_numpy().astype(object, copy=False)
+
+
+def kinds(
+    features: Mapping[str, NDArray[Any]], text: Iterable[str]
+) -> dict[str, Literal["number", "category", "text"]]:
+    """Say of each array that `ml.features` returned how a model must treat it."""
+    names = set(text)
+    return {
+        name: "number" if values.dtype.kind == "f" else "text" if name in names else "category"
+        for name, values in features.items()
+    }
