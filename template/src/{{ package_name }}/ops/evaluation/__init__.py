@@ -1,0 +1,1 @@
+"""How good is a model, where is it weak, and is it good enough."""

@@ -1,0 +1,260 @@
+"""What a model must show before it may be promoted: one pure function per gate.
+
+A gate never guesses: a number that is missing or not finite does not pass. Each says in one plain
+sentence what was measured and what was asked.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import metrics
+from .metrics import Array, Score, Weights
+from .slices import Slice
+
+CONFIDENCE = 0.95
+"""How sure a gate must be before it refuses a model for a difference that could be chance."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The verdict of one gate."""
+
+    name: str
+    passed: bool
+    value: float | None
+    """What was measured; None if it could not be."""
+    limit: float | None
+    reason: str
+    skipped: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON-able data, rounded to what can be told apart."""
+        return {**asdict(self), "value": rounded(self.value)}
+
+    @classmethod
+    def skip(cls, name: str, reason: str) -> "Gate":
+        """A gate that does not apply, and why; it stands in nobody's way."""
+        return cls(name, True, None, None, reason, skipped=True)
+
+
+def refusals(gates: Iterable[Gate]) -> list[Gate]:
+    """The gates that said no."""
+    return [gate for gate in gates if not gate.passed]
+
+
+def baseline_gain(score: Score, value: float, baseline: float, limit: float) -> Gate:
+    """The model must be better than the trivial baseline by `limit`, see `Score.gain`."""
+    gain = score.gain(value, baseline)
+    verdict = (
+        f"{score.label} {number(value)} improves on the trivial baseline's {number(baseline)} "
+        f"by {_amount(score, gain)}"
+        if gain >= 0
+        else f"{score.label} {number(value)} is worse than the trivial baseline's "
+        f"{number(baseline)} by {_amount(score, -gain)}"
+    )
+    return _judge(
+        "baseline gain", gain, limit, gain >= limit, f"{verdict}; {_amount(score, limit)} is asked."
+    )
+
+
+def minimum_score(score: Score, value: float, limit: float | None) -> Gate:
+    """The score must reach `limit`, in its own units; a loss must not exceed it."""
+    if limit is None:
+        return Gate.skip("minimum score", "No minimum is set: gates.minimum_score is empty.")
+    asked = "at most" if score.loss else "at least"
+    return _judge(
+        "minimum score",
+        value,
+        limit,
+        value <= limit if score.loss else value >= limit,
+        f"{score.label} is {number(value)}; {asked} {number(limit)} is asked.",
+    )
+
+
+def worst_slice(
+    slices: Sequence[Slice],
+    losses: NDArray[np.float64],
+    baseline: NDArray[np.float64],
+    limit: float,
+    seed: int,
+    groups: Array | None = None,
+) -> Gate:
+    """In no slice may the model lose more than the trivial baseline, beyond chance.
+
+    What counts is the excess of the model's mean loss over the baseline's in the slice, as a share
+    of the baseline's mean loss over all rows. A slice is refused when its excess lies above
+    `limit` with confidence: by the bootstrap's standard error, for as many slices as there are.
+
+    Args:
+        slices: positions of their rows.
+        losses: shape (rows,), the model's, see `metrics.losses`.
+        baseline: shape (rows,), the trivial baseline's.
+        limit: the excess that is tolerated.
+        seed: of the bootstrap.
+        groups: shape (rows,), see `metrics.deviations`.
+    """
+    name = "worst slice"
+    if not slices:
+        return Gate.skip(name, "No slice has enough rows to be judged.")
+    whole = float(baseline.mean())
+    excess = (losses - baseline) / (whole or 1.0)
+    if not np.isfinite(excess).all():
+        return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
+    trust = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(slices))
+    found = []
+    for part in slices:
+        value = sure = float(excess[part.rows].mean())
+        if value > limit:
+            rows = part.rows
+            strayed = metrics.deviations(
+                _mean_of(excess[rows]), len(rows), seed, None if groups is None else groups[rows]
+            )
+            sure = value - trust * float(strayed.std())
+        found.append((sure, value, part))
+    sure, value, part = max(found, key=lambda item: item[:2])
+    model, trivial = float(losses[part.rows].mean()), float(baseline[part.rows].mean())
+    where = f"{part} ({len(part.rows)} rows)"
+    if value <= 0:
+        reason = (
+            f"Of {len(slices)} slices the weakest is {where}: loss {number(model)} against the "
+            f"trivial baseline's {number(trivial)}."
+        )
+    else:
+        reason = (
+            f"In {where} the loss {number(model)} exceeds the trivial baseline's "
+            f"{number(trivial)} by {share(value)} of its loss overall"
+            + (f", and by at least {share(sure)} with confidence" if sure > limit else "")
+            + f"; {share(limit)} is allowed"
+            + (" beyond chance." if sure <= limit < value else ".")
+        )
+    return _judge(name, value, limit, sure <= limit, reason)
+
+
+def export_parity(exported: Array, fitted: Array, limit: float) -> Gate:
+    """The exported model must answer every row as the fitted one does.
+
+    Probabilities are compared as they are; numbers in units of their own spread.
+    """
+    name = "export parity"
+    if exported.shape != fitted.shape:
+        return _judge(
+            name,
+            np.nan,
+            limit,
+            False,
+            f"The exported model answers in shape {exported.shape}, the fitted one in "
+            f"{fitted.shape}.",
+        )
+    fitted = fitted.astype(np.float64)
+    scale = 1.0 if fitted.ndim == 2 else float(fitted.std() or np.abs(fitted).max() or 1.0)
+    value = float(np.abs(exported - fitted).max() / scale)
+    unit = "" if fitted.ndim == 2 else " of their spread"
+    return _judge(
+        name,
+        value,
+        limit,
+        value <= limit,
+        f"On {len(fitted)} rows the exported model strays from the fitted one by at most "
+        f"{value:.1e}{unit}; {limit:.1e} is allowed.",
+    )
+
+
+def regression(
+    score: Score,
+    truth: Array,
+    challenger: Array,
+    champion: Array,
+    limit: float,
+    seed: int,
+    groups: Array | None = None,
+) -> Gate:
+    """The champion may not be better on the same rows by more than `limit`, beyond chance.
+
+    A paired bootstrap: each replicate draws rows once and measures both models on them. The model
+    is refused when the champion's lead exceeds `limit` in 95% of the replicates.
+
+    Args:
+        score: what both are measured by.
+        truth: see `metrics`; likewise the answers of the two models.
+        challenger: the answers of the model that is judged.
+        champion: the answers of the model that it would replace.
+        limit: the lead that is tolerated, see `Score.gain`.
+        seed: of the bootstrap.
+        groups: shape (rows,), see `metrics.deviations`.
+    """
+
+    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], float]:
+        ours = metrics.prepare(score, truth[chosen], challenger[chosen])
+        theirs = metrics.prepare(score, truth[chosen], champion[chosen])
+        return lambda weights: score.gain(theirs(weights), ours(weights))
+
+    new = metrics.value(score, truth, challenger)
+    old = metrics.value(score, truth, champion)
+    lead = score.gain(old, new)
+    strayed = metrics.deviations(prepare_rows, len(truth), seed, groups)
+    defined = strayed[np.isfinite(strayed)]
+    sure = lead + float(np.quantile(defined, 1 - CONFIDENCE)) if len(defined) else np.nan
+    measured = f"{score.label} {number(new)} against the champion's {number(old)}"
+    if lead <= 0:
+        verdict = f"{measured}: no worse."
+    elif sure > limit:
+        verdict = (
+            f"{measured}: worse by {_amount(score, lead)}, and by at least "
+            f"{_amount(score, sure)} with 95% confidence; {_amount(score, limit)} is allowed."
+        )
+    else:
+        verdict = (
+            f"{measured}: worse by {_amount(score, lead)}; {_amount(score, limit)} is allowed"
+            f"{' beyond chance' if lead > limit else ''}."
+        )
+    return _judge("champion regression", lead, limit, sure <= limit, verdict)
+
+
+def latency(milliseconds: float, limit: float) -> Gate:
+    """One row must be scored within `limit` milliseconds; the caller measures."""
+    return _judge(
+        "latency",
+        milliseconds,
+        limit,
+        milliseconds <= limit,
+        f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed.",
+    )
+
+
+def number(value: float) -> str:
+    """A number as a reader wants it: three decimals, or four digits if it is large or tiny."""
+    if not np.isfinite(value):
+        return "undefined"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+
+
+def share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{value:.1%}" if np.isfinite(value) else "an undefined share"
+
+
+def rounded(value: float | None) -> float | None:
+    """Six significant digits, or None for what is not a finite number."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
+
+
+def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:
+    finite = bool(np.isfinite(value))
+    return Gate(name, bool(passed) and finite, float(value) if finite else None, limit, reason)
+
+
+def _amount(score: Score, difference: float) -> str:
+    return share(difference) if score.loss else number(difference)
+
+
+def _mean_of(rows: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], metrics.Measure]:
+    def prepare_rows(chosen: NDArray[np.int64]) -> metrics.Measure:
+        values = rows[chosen]
+        return lambda weights: float((values * weights).sum() / weights.sum())
+
+    return prepare_rows

@@ -1,0 +1,362 @@
+"""Scores: what each is called, which way is better, how it is computed, how sure one can be.
+
+Everything here is numpy over two arrays. `truth` has shape (rows,): int64 class positions or
+float64 numbers. `answers` is what a model says of the same rows: probabilities of shape
+(rows, classes), or numbers of shape (rows,).
+
+A score is prepared once for its rows (what must be sorted is sorted) and then measured under any
+row weights, so that a bootstrap replicate and a slice cost one pass without a sort.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..bundle import Prediction
+    from ..contract import Task
+
+Array = NDArray[Any]
+Weights = NDArray[np.float64]
+Measure = Callable[[Weights], float]
+
+REPLICATES = 500
+"""How often a bootstrap redraws the rows."""
+
+BOOTSTRAP_ROWS = 20_000
+"""A bootstrap of more rows than this runs on as many of them, and its spread is scaled."""
+
+FLOOR = 1e-7
+"""The least probability that a logarithm is taken of: about the resolution of float32."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One way to compare answers with the truth."""
+
+    name: str
+    label: str
+    task: "Task"
+    loss: bool
+    """Whether smaller is better."""
+
+    measure: Callable[[Array, Array], Measure]
+    """From truth and answers to a function of the rows' weights."""
+
+    def gain(self, value: float, reference: float) -> float:
+        """How much better `value` is than `reference`; negative if it is worse.
+
+        Scores differ as they are; losses, which have units, as a share of `reference`.
+        """
+        if not self.loss:
+            return value - reference
+        return 1 - value / reference if reference else (0.0 if value == reference else -np.inf)
+
+
+def resolve(name: str, task: "Task") -> Score:
+    """Find a score; `auto` is ROC AUC for a classification and R² for a regression.
+
+    Raises:
+        UserError: if the task has no score of that name.
+    """
+    if name == "auto":
+        name = "roc_auc" if task == "classification" else "r2"
+    for score in SCORES:
+        if (score.name, score.task) == (name, task):
+            return score
+    names = ", ".join(score.name for score in SCORES if score.task == task)
+    raise UserError(f"params.yaml: train.score is {name}; for a {task} use auto, {names}.")
+
+
+def prepare(score: Score, truth: Array, answers: Array) -> Measure:
+    """Make the function from row weights to the score's value; NaN where it has no meaning."""
+    if not len(truth) or not np.isfinite(answers).all():
+        return lambda _: float("nan")
+    return score.measure(truth, answers.astype(np.float64))
+
+
+def value(score: Score, truth: Array, answers: Array) -> float:
+    """Measure one score, in its own units and direction."""
+    return prepare(score, truth, answers)(np.ones(len(truth)))
+
+
+def score(name: str, truth: Array, answers: Array) -> float:
+    """Measure the score called `name` so that higher is better: losses are negated."""
+    found = resolve(name, "classification" if answers.ndim == 2 else "regression")
+    measured = value(found, truth, answers)
+    return -measured if found.loss else measured
+
+
+def scores_of(task: "Task") -> list[Score]:
+    """Every score of a task."""
+    return [score for score in SCORES if score.task == task]
+
+
+def answers_of(prediction: "Prediction") -> Array:
+    """What scores compare with the truth: the probabilities, or the numbers of a regression."""
+    return prediction.values if prediction.probabilities is None else prediction.probabilities
+
+
+def losses(truth: Array, answers: Array) -> NDArray[np.float64]:
+    """The loss of each row: log loss of a classification, squared error of a regression."""
+    if answers.ndim == 2:
+        return _surprise(truth, answers.astype(np.float64))
+    return np.square(answers.astype(np.float64) - truth)
+
+
+def deviations(
+    prepare_rows: Callable[[NDArray[np.int64]], Callable[[Weights], Any]],
+    rows: int,
+    seed: int,
+    groups: Array | None = None,
+) -> NDArray[np.float64]:
+    """Bootstrap: how far a measurement strays from its value when other rows are drawn.
+
+    Args:
+        prepare_rows: takes the positions of the rows to work on and returns a measurement of
+            their weights, a number or a sequence of numbers.
+        rows: how many rows there are.
+        seed: of the draws.
+        groups: shape (rows,): rows of one group are drawn together, for they resemble each other.
+
+    Returns:
+        Shape (REPLICATES,) or (REPLICATES, measurements).
+    """
+    draw = np.random.default_rng(seed)
+    unit = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(unit.max(initial=-1)) + 1
+    chosen, kept = np.arange(rows), units
+    if rows > BOOTSTRAP_ROWS:
+        position = np.argsort(draw.permutation(units), kind="stable")[unit]
+        size = np.cumsum(np.bincount(position, minlength=units))
+        kept = max(2, int(np.searchsorted(size, BOOTSTRAP_ROWS, side="right")))
+        chosen = np.flatnonzero(position < kept)
+        unit = position[chosen]
+    measure = prepare_rows(chosen)
+    center = np.asarray(measure(np.ones(len(chosen))), dtype=np.float64)
+    replicates = [
+        measure(np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit].astype(np.float64))
+        for _ in range(REPLICATES)
+    ]
+    return (np.asarray(replicates, dtype=np.float64) - center) * np.sqrt(kept / max(units, 1))
+
+
+def intervals(
+    scores: Sequence[Score], truth: Array, answers: Array, seed: int, groups: Array | None = None
+) -> dict[str, tuple[float, float]]:
+    """The 95% confidence interval of each score, by name; NaN where it has no meaning."""
+
+    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
+        measures = [prepare(score, truth[chosen], answers[chosen]) for score in scores]
+        return lambda weights: [measure(weights) for measure in measures]
+
+    strayed = deviations(prepare_rows, len(truth), seed, groups)
+    return {
+        score.name: _span(value(score, truth, answers), strayed[:, position])
+        for position, score in enumerate(scores)
+    }
+
+
+def confusion(truth: Array, answers: Array) -> NDArray[np.float64]:
+    """How often each class (row) was taken for each class (column), shape (classes, classes)."""
+    return _counts(truth, answers)(np.ones(len(truth)))
+
+
+def ranking(positive: Array, answers: Array) -> Callable[[Weights], tuple[Weights, Weights]]:
+    """Rank rows by answer, the highest first, once for all weights.
+
+    Args:
+        positive: shape (rows,), boolean: the rows that should rank high.
+        answers: shape (rows,).
+
+    Returns:
+        A function from weights to the positives and the negatives found down to each distinct
+        answer, shapes (distinct,).
+    """
+    order = np.argsort(-answers, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(answers[order]) != 0, True))
+    hits = positive[order].astype(np.float64)
+
+    def cumulate(weights: Weights) -> tuple[Weights, Weights]:
+        ordered = weights[order]
+        found = np.cumsum(ordered * hits)[ends]
+        return found, np.cumsum(ordered)[ends] - found
+
+    return cumulate
+
+
+def positives(classes: int) -> range:
+    """The classes that are ranked against the rest: the second of two, or all of more."""
+    return range(1, 2) if classes == 2 else range(classes)
+
+
+def _span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
+    defined = strayed[np.isfinite(strayed)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, (0.025, 0.975))
+    return center + float(low), center + float(high)
+
+
+def _mean(rows: NDArray[np.float64], weights: Weights) -> float:
+    total = weights.sum()
+    return float((rows * weights).sum() / total) if total else float("nan")
+
+
+def _surprise(truth: Array, answers: Array) -> NDArray[np.float64]:
+    likely: NDArray[np.float64] = answers[np.arange(len(truth)), truth]
+    return -np.log(np.clip(likely, FLOOR, 1.0))
+
+
+def _log_loss(truth: Array, answers: Array) -> Measure:
+    rows = _surprise(truth, answers)
+    return lambda weights: _mean(rows, weights)
+
+
+def _brier(truth: Array, answers: Array) -> Measure:
+    """Squared distance between probabilities and truth; of two classes, that of one of them."""
+    classes = answers.shape[1]
+    distance = np.square(answers - np.eye(classes)[truth])
+    rows = distance[:, 1] if classes == 2 else distance.sum(axis=1)
+    return lambda weights: _mean(rows, weights)
+
+
+def _against_the_rest(
+    area: Callable[[Weights, Weights], float],
+) -> Callable[[Array, Array], Measure]:
+    """The mean over the classes that have rows inside and outside of them."""
+
+    def measure(truth: Array, answers: Array) -> Measure:
+        rankings = [
+            ranking(truth == position, answers[:, position])
+            for position in positives(answers.shape[1])
+        ]
+
+        def average(weights: Weights) -> float:
+            areas = [
+                area(found, missed)
+                for found, missed in (cumulate(weights) for cumulate in rankings)
+                if found[-1] > 0 and missed[-1] > 0
+            ]
+            return float(np.mean(areas)) if areas else float("nan")
+
+        return average
+
+    return measure
+
+
+def _roc_area(found: Weights, missed: Weights) -> float:
+    height = found + np.append(0.0, found[:-1])
+    return float((np.diff(missed, prepend=0.0) * height).sum() / (2 * found[-1] * missed[-1]))
+
+
+def _average_precision(found: Weights, missed: Weights) -> float:
+    seen = np.maximum(found + missed, 1e-300)
+    return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
+
+
+def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.float64]]:
+    classes = answers.shape[1]
+    cells = truth * classes + answers.argmax(axis=1)
+    return lambda weights: np.bincount(
+        cells, weights=weights, minlength=classes * classes
+    ).reshape(classes, classes)
+
+
+def _accuracy(truth: Array, answers: Array) -> Measure:
+    right = (answers.argmax(axis=1) == truth).astype(np.float64)
+    return lambda weights: _mean(right, weights)
+
+
+def _balanced_accuracy(truth: Array, answers: Array) -> Measure:
+    """The mean recall of the classes that are there."""
+    counts = _counts(truth, answers)
+
+    def measure(weights: Weights) -> float:
+        table = counts(weights)
+        rows = table.sum(axis=1)
+        there = rows > 0
+        return float((table.diagonal()[there] / rows[there]).mean()) if there.any() else np.nan
+
+    return measure
+
+
+def _f1(truth: Array, answers: Array) -> Measure:
+    """The mean F1 of the classes that are there or were answered."""
+    counts = _counts(truth, answers)
+
+    def measure(weights: Weights) -> float:
+        table = counts(weights)
+        both = table.sum(axis=0) + table.sum(axis=1)
+        there = both > 0
+        return float((2 * table.diagonal()[there] / both[there]).mean()) if there.any() else np.nan
+
+    return measure
+
+
+def _r2(truth: Array, answers: Array) -> Measure:
+    wrong = np.square(answers - truth)
+
+    def measure(weights: Weights) -> float:
+        spread = _mean(np.square(truth - _mean(truth, weights)), weights)
+        return 1 - _mean(wrong, weights) / spread if spread > 0 else float("nan")
+
+    return measure
+
+
+def _rmse(truth: Array, answers: Array) -> Measure:
+    wrong = np.square(answers - truth)
+    return lambda weights: float(np.sqrt(_mean(wrong, weights)))
+
+
+def _mae(truth: Array, answers: Array) -> Measure:
+    wrong = np.abs(answers - truth)
+    return lambda weights: _mean(wrong, weights)
+
+
+def _median_absolute_error(truth: Array, answers: Array) -> Measure:
+    wrong = np.abs(answers - truth)
+    order = np.argsort(wrong, kind="stable")
+    ordered = wrong[order]
+
+    def measure(weights: Weights) -> float:
+        seen = np.cumsum(weights[order])
+        half = seen[-1] / 2
+        if not half:
+            return float("nan")
+        lower, upper = np.searchsorted(seen, half, "left"), np.searchsorted(seen, half, "right")
+        return float((ordered[lower] + ordered[upper]) / 2)
+
+    return measure
+
+
+SCORES = (
+    Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(_roc_area)),
+    Score(
+        "average_precision",
+        "average precision",
+        "classification",
+        False,
+        _against_the_rest(_average_precision),
+    ),
+    Score("accuracy", "accuracy", "classification", False, _accuracy),
+    Score("balanced_accuracy", "balanced accuracy", "classification", False, _balanced_accuracy),
+    Score("f1", "F1 (macro)", "classification", False, _f1),
+    Score("log_loss", "log loss", "classification", True, _log_loss),
+    Score("brier", "Brier score", "classification", True, _brier),
+    Score("r2", "R²", "regression", False, _r2),
+    Score("rmse", "root mean squared error", "regression", True, _rmse),
+    Score("mae", "mean absolute error", "regression", True, _mae),
+    Score(
+        "median_absolute_error",
+        "median absolute error",
+        "regression",
+        True,
+        _median_absolute_error,
+    ),
+)

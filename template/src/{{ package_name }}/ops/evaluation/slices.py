@@ -1,0 +1,133 @@
+"""Parts of the rows that a model should serve as well as the whole."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import metrics
+from .metrics import Array, Score
+
+if TYPE_CHECKING:
+    from ..contract import Column
+
+LEAST_ROWS = 30
+"""A slice of fewer rows says nothing."""
+
+MOST_COLUMNS = 40
+"""Sensitive columns and then the most important ones are sliced, up to as many as this."""
+
+MOST_VALUES = 8
+"""The values of a category that are slices of their own, the most frequent first."""
+
+FEW_VALUES = 5
+"""A number with no more distinct values than this is sliced by value, others in terciles."""
+
+SAMPLE_ROWS = 100_000
+"""Slices are looked for among at most as many rows."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows that have something in common."""
+
+    column: str
+    value: str
+    rows: NDArray[np.int64]
+    """The positions of its rows."""
+
+    def __str__(self) -> str:
+        """How the slice is called in a sentence."""
+        return f"{self.column} {self.value}"
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """How a model does on a slice, and how the trivial baseline does."""
+
+    column: str
+    value: str
+    rows: int
+    score: float
+    """The primary score; NaN where the slice has a single class."""
+    loss: float
+    baseline_loss: float
+
+
+def slices(
+    columns: Sequence["Column"], arrays: dict[str, Array], order: Sequence[str] = ()
+) -> list[Slice]:
+    """Cut the rows by each column: values of categories, terciles of numbers, what is missing.
+
+    Args:
+        columns: the contract's features.
+        arrays: their values, shape (rows,) each, as `Contract.arrays` makes them.
+        order: names of columns, the most important first.
+    """
+    rank = {name: position for position, name in enumerate(order)}
+    chosen = sorted(columns, key=lambda c: (not c.sensitive, rank.get(c.name, len(rank))))
+    return [
+        Slice(column.name, label, rows)
+        for column in chosen[:MOST_COLUMNS]
+        for label, rows in _parts(column.kind, arrays[column.name][:SAMPLE_ROWS])
+        if len(rows) >= LEAST_ROWS
+    ]
+
+
+def measure(
+    slices: Sequence[Slice], score: Score, truth: Array, answers: Array, baseline: Array
+) -> list[SliceScore]:
+    """Score each slice; `truth` and the two `answers` as in `metrics`, over all rows."""
+    losses, trivial = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    return [
+        SliceScore(
+            column=part.column,
+            value=part.value,
+            rows=len(part.rows),
+            score=metrics.value(score, truth[part.rows], answers[part.rows]),
+            loss=float(losses[part.rows].mean()),
+            baseline_loss=float(trivial[part.rows].mean()),
+        )
+        for part in slices
+    ]
+
+
+def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    if kind == "time":
+        known = ~np.isnat(values)
+        yield from _terciles(values, known, lambda time: str(time.astype("datetime64[D]")))
+    elif kind == "text":
+        length = np.array([len(text.split()) for text in values], dtype=np.float64)
+        known = length > 0
+        yield from _terciles(length, known, lambda words: f"{words:.0f} words")
+    elif kind == "category":
+        known = values != ""
+        found, count = np.unique(values[known].astype(str), return_counts=True)
+        for value in found[np.argsort(-count, kind="stable")][:MOST_VALUES]:
+            yield f"= {value}", np.flatnonzero(values == value)
+    else:
+        known = ~np.isnan(values)
+        found = np.unique(values[known])
+        if kind == "boolean":
+            for value in found:
+                yield f"= {'true' if value else 'false'}", np.flatnonzero(values == value)
+        elif len(found) <= FEW_VALUES:
+            for value in found:
+                yield f"= {value:.4g}", np.flatnonzero(values == value)
+        else:
+            yield from _terciles(values, known, lambda number: f"{number:.4g}")
+    yield "missing", np.flatnonzero(~known)
+
+
+def _terciles(
+    values: Array, known: NDArray[np.bool_], name: Any
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    ordered = np.sort(values[known])
+    if not len(ordered):
+        return
+    low, high = ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]
+    yield f"< {name(low)}", np.flatnonzero(known & (values < low))
+    yield f"{name(low)} to {name(high)}", np.flatnonzero(known & (values >= low) & (values < high))
+    yield f"≥ {name(high)}", np.flatnonzero(known & (values >= high))
