@@ -21,6 +21,18 @@ Kinds = Mapping[str, Literal["number", "category", "text"]]
 
 MODELS = ("linear", "boosting")
 
+SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "linear": {"regularization": (1e-4, 1e4)},
+    "boosting": {
+        "learning_rate": (0.01, 0.3),
+        "max_iter": (50, 500),
+        "max_leaf_nodes": (4, 64),
+        "min_samples_leaf": (5, 100),
+        "l2_regularization": (1e-3, 10.0),
+    },
+}
+"""Where `ops tune` looks, on a logarithmic scale: whole numbers where both ends are."""
+
 
 def build(
     model: str, task: str, kinds: Kinds, parameters: Mapping[str, Any], seed: int

@@ -37,8 +37,8 @@ class Prediction(NamedTuple):
 class Session:
     """A whole pipeline in ONNX, fed by position: the converter renames odd column names."""
 
-    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
-        """Load a model; `threads` 0 lets ONNX Runtime choose."""
+    def __init__(self, model: Path | bytes, threads: int = 1) -> None:
+        """Load a model. One thread is the fastest for few rows; 0 takes every core for many."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

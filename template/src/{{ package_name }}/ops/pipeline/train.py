@@ -1,0 +1,188 @@
+"""Compare models by cross-validation, fit the best one on all training rows, and export it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from ...ml import model as models
+from ...ml.features import features
+from .. import contract as contracts
+from ..bundle import MODEL, Prediction
+from ..contract import Contract
+from ..errors import UserError
+from ..evaluation import metrics
+from ..export import to_onnx
+from ..files import replacing, write_json
+from ..project import Project
+from ..settings import Settings
+from ..settings import Train as TrainSettings
+
+FOLD = "__fold"
+ENOUGH_ROWS = 100_000
+"""From here on one fold says as much as all of them, at a fraction of the time."""
+CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)
+"""The shares of the training rows that the learning curve is drawn at."""
+
+
+class Rows:
+    """Training rows as the models take them."""
+
+    def __init__(self, contract: Contract, frame: pl.DataFrame) -> None:
+        """Make features and labels once, for all folds and models."""
+        self.contract = contract
+        self.labels = contract.labels(frame)
+        self.folds = frame[FOLD].to_numpy()
+        self.in_time = contract.with_role("event_time") is not None
+        made = features(contract.arrays(frame), contract.text)
+        learns = [learn for learn, _ in self.splits()]
+        self.kinds = {
+            name: kind
+            for name, kind in contracts.kinds(made, contract.text).items()
+            if all(_varies(made[name][learn]) for learn in learns)
+        }
+        if not self.kinds:
+            raise UserError("No feature has two different values in the training rows.")
+        self.features = frame_of(made, self.kinds)
+
+    def splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Positions to learn from and to validate on; never the past from the future."""
+        names = np.unique(self.folds)
+        turns = names[1:] if self.in_time else names
+        if len(self.labels) >= ENOUGH_ROWS:
+            turns = turns[-1:]
+        for turn in turns:
+            learn = self.folds < turn if self.in_time else self.folds != turn
+            yield np.flatnonzero(learn), np.flatnonzero(self.folds == turn)
+
+    def fit(
+        self, model: str, parameters: Mapping[str, Any], seed: int, rows: NDArray[np.intp]
+    ) -> Pipeline:
+        """Fit a fresh pipeline on some rows."""
+        task = self.contract.task
+        pipeline = models.build(model, task, self.kinds, parameters, seed)
+        return pipeline.fit(self.features[rows], self.labels[rows])
+
+    def validate(self, model: str, parameters: Mapping[str, Any], seed: int, score: str) -> list[float]:
+        """The score of a model on each fold, learnt from the others."""
+        return [
+            metrics.score(
+                score,
+                self.labels[held],
+                predict(self.fit(model, parameters, seed, learn), self.contract, self.features[held]),
+            )
+            for learn, held in self.splits()
+        ]
+
+
+def run(project: Project) -> None:
+    """Write `models/candidate`: the exported model, how it was chosen, and its own answers."""
+    settings = Settings.load(project.params)
+    contract = contracts.load()
+    rows = Rows(contract, pl.read_parquet(project.train))
+    seed = settings.seed
+    score = metrics.resolve(settings.train.score, contract.task)
+
+    wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
+    validation = {}
+    for model in ("trivial", *wanted):
+        validation[model] = rows.validate(model, parameters(settings.train, model), seed, score)
+        print(f"{model}: {score} {np.mean(validation[model]):.4f} in cross-validation", flush=True)
+    chosen = max(wanted, key=lambda model: float(np.mean(validation[model])))
+    print(f"{chosen} is fitted on all {len(rows.labels):,} training rows", flush=True)
+
+    everything = np.arange(len(rows.labels))
+    pipeline = rows.fit(chosen, parameters(settings.train, chosen), seed, everything)
+    trivial = rows.fit("trivial", {}, seed, everything)
+    inputs = [column.name for column in contract.features]
+    holdout = pl.read_parquet(project.holdout, columns=inputs)
+    made = features(contract.arrays(holdout), contract.text)
+    held = frame_of(made, rows.kinds)
+    answers = predict(pipeline, contract, held)
+    baseline = predict(trivial, contract, held)
+
+    with replacing(project.candidate) as folder:
+        folder.mkdir(parents=True)
+        (folder / MODEL).write_bytes(to_onnx(pipeline, rows.kinds))
+        np.savez(folder / "answers.npz", **_named("model", answers), **_named("trivial", baseline))
+        write_json(
+            folder / "training.json",
+            {
+                "model": chosen,
+                "parameters": dict(parameters(settings.train, chosen)),
+                "seed": seed,
+                "score": score,
+                "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
+                "validation": validation,
+                "learning_curve": learning_curve(rows, chosen, settings, score),
+            },
+        )
+
+
+def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
+    """A model's own section of `params.yaml`."""
+    own: Mapping[str, Any] = getattr(train, model, {})
+    return own
+
+
+def learning_curve(
+    rows: Rows, model: str, settings: Settings, score: str
+) -> list[dict[str, float]]:
+    """How the score on the last fold grows with the rows learnt from."""
+    *_, (learn, held) = rows.splits()
+    if not rows.in_time:
+        learn = np.random.default_rng(settings.seed).permutation(learn)
+    curve = []
+    for share in CURVE:
+        size = max(1, round(share * len(learn)))
+        some = np.sort(learn[-size:])
+        if rows.contract.classes and len(np.unique(rows.labels[some])) < len(
+            np.unique(rows.labels[learn])
+        ):
+            continue
+        pipeline = rows.fit(model, parameters(settings.train, model), settings.seed, some)
+        prediction = predict(pipeline, rows.contract, rows.features[held])
+        curve.append(
+            {"rows": size, "score": metrics.score(score, rows.labels[held], prediction)}
+        )
+    return curve
+
+
+def predict(pipeline: Pipeline, contract: Contract, frame: pl.DataFrame) -> Prediction:
+    """What a fitted pipeline says, in the form in which the bundle says it.
+
+    A class that was not learnt from has probability 0.
+    """
+    if contract.task == "regression":
+        return Prediction(np.asarray(pipeline.predict(frame), dtype=np.float32), None)
+    learnt = np.asarray(pipeline.classes_)
+    probabilities = np.zeros((len(frame), len(contract.classes)), dtype=np.float32)
+    probabilities[:, learnt] = pipeline.predict_proba(frame)
+    return Prediction(probabilities.argmax(axis=1), probabilities)
+
+
+def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:
+    """Features as the frame that the pipelines take: Float32 and String columns."""
+    return pl.DataFrame(
+        {
+            name: pl.Series(made[name], dtype=pl.Float32 if kind == "number" else pl.String)
+            for name, kind in kinds.items()
+        }
+    )
+
+
+def _varies(values: NDArray[Any]) -> bool:
+    """Whether a feature can tell two rows apart."""
+    first = values[:1]
+    same = (values == first) | ((values != values) & (first != first))
+    return not bool(np.all(same))
+
+
+def _named(prefix: str, prediction: Prediction) -> dict[str, NDArray[Any]]:
+    arrays = {f"{prefix}_values": prediction.values}
+    if prediction.probabilities is not None:
+        arrays[f"{prefix}_probabilities"] = prediction.probabilities
+    return arrays

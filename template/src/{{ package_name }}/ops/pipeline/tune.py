@@ -1,0 +1,96 @@
+"""Search for better parameters on the same folds as training, and write them to `params.yaml`."""
+
+from typing import Any
+
+import numpy as np
+import optuna
+import polars as pl
+from ruamel.yaml import YAML
+
+from ...ml import model as models
+from .. import contract as contracts
+from ..errors import UserError
+from ..evaluation import metrics
+from ..files import replacing
+from ..project import Project
+from ..settings import Settings
+from .train import Rows, parameters
+
+
+def run(project: Project) -> None:
+    """Search within the budget of `params.yaml`; the present parameters are the first trial.
+
+    Raises:
+        UserError: if the pipeline has not split the data yet.
+    """
+    settings = Settings.load(project.params)
+    contract = contracts.load()
+    if not project.train.exists():
+        raise UserError("There are no training rows yet; run `make train` first.")
+    rows = Rows(contract, pl.read_parquet(project.train))
+    score = metrics.resolve(settings.train.score, contract.task)
+    wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
+
+    def objective(trial: optuna.Trial) -> float:
+        model = trial.suggest_categorical("model", wanted)
+        values = dict(parameters(settings.train, model)) | {
+            name: _suggest(trial, model, name) for name in models.SEARCH[model]
+        }
+        trial.set_user_attr("parameters", values)
+        return float(np.mean(rows.validate(model, values, settings.seed, score)))
+
+    def progress(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        print(
+            f"trial {trial.number + 1} of {settings.tune.trials}: {trial.params['model']} "
+            f"{score} {trial.value:.4f}, best {study.best_value:.4f}",
+            flush=True,
+        )
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed)
+    )
+    for model in wanted:
+        study.enqueue_trial({"model": model} | _present(settings, model))
+    study.optimize(
+        objective,
+        n_trials=settings.tune.trials,
+        timeout=settings.tune.seconds,
+        callbacks=[progress],
+    )
+    first = max(study.trials[: len(wanted)], key=lambda trial: trial.value or -np.inf)
+    best = study.best_trial
+    if best.number < len(wanted):
+        print(f"No trial beats the present parameters ({score} {first.value:.4f}).")
+        return
+    model = best.params["model"]
+    _write(project, model, best.user_attrs["parameters"])
+    print(
+        f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
+        f"cross-validation after {first.value:.4f}; run `make train`."
+    )
+
+
+def _suggest(trial: optuna.Trial, model: str, name: str) -> float:
+    """A value that reads well in a file: three significant digits."""
+    low, high = models.SEARCH[model][name]
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(f"{model}.{name}", low, high, log=True)
+    return float(f"{trial.suggest_float(f'{model}.{name}', low, high, log=True):.3g}")
+
+
+def _present(settings: Settings, model: str) -> dict[str, Any]:
+    """The parameters of `params.yaml` as a trial, for the names that the search knows."""
+    present = parameters(settings.train, model)
+    return {f"{model}.{name}": present[name] for name in models.SEARCH[model] if name in present}
+
+
+def _write(project: Project, model: str, values: dict[str, Any]) -> None:
+    """Put the values into the model's section, and leave every comment where it is."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    document = yaml.load(project.params)
+    section = document.setdefault("train", {}).setdefault(model, {})
+    section.update(values)
+    with replacing(project.params) as aside:
+        yaml.dump(document, aside)
