@@ -58,19 +58,25 @@ class Score:
         return 1 - value / reference if reference else (0.0 if value == reference else -np.inf)
 
 
-def resolve(name: str, task: "Task") -> Score:
-    """Find a score; `auto` is ROC AUC for a classification and R² for a regression.
+def resolve(name: str, task: "Task") -> str:
+    """The name of a task's score; `auto` is ROC AUC for a classification, R² for a regression.
 
     Raises:
         UserError: if the task has no score of that name.
     """
     if name == "auto":
-        name = "roc_auc" if task == "classification" else "r2"
-    for score in SCORES:
-        if (score.name, score.task) == (name, task):
-            return score
-    names = ", ".join(score.name for score in SCORES if score.task == task)
-    raise UserError(f"params.yaml: train.score is {name}; for a {task} use auto, {names}.")
+        return "roc_auc" if task == "classification" else "r2"
+    names = [score.name for score in scores_of(task)]
+    if name not in names:
+        raise UserError(
+            f"params.yaml: train.score is {name}; for a {task} use auto, {', '.join(names)}."
+        )
+    return name
+
+
+def find(name: str) -> Score:
+    """The score of that name, as `resolve` gives it."""
+    return next(score for score in SCORES if score.name == name)
 
 
 def prepare(score: Score, truth: Array, answers: Array) -> Measure:
@@ -85,10 +91,10 @@ def value(score: Score, truth: Array, answers: Array) -> float:
     return prepare(score, truth, answers)(np.ones(len(truth)))
 
 
-def score(name: str, truth: Array, answers: Array) -> float:
+def score(name: str, truth: Array, prediction: "Prediction") -> float:
     """Measure the score called `name` so that higher is better: losses are negated."""
-    found = resolve(name, "classification" if answers.ndim == 2 else "regression")
-    measured = value(found, truth, answers)
+    found = find(name)
+    measured = value(found, truth, answers_of(prediction))
     return -measured if found.loss else measured
 
 

@@ -1,5 +1,6 @@
 """Parts of the rows that a model should serve as well as the whole."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import metrics
 from .metrics import Array, Score
+from .profile import frequent
 
 if TYPE_CHECKING:
     from ..contract import Column
@@ -24,9 +26,6 @@ MOST_VALUES = 8
 
 FEW_VALUES = 5
 """A number with no more distinct values than this is sliced by value, others in terciles."""
-
-SAMPLE_ROWS = 100_000
-"""Slices are looked for among at most as many rows."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def slices(
     return [
         Slice(column.name, label, rows)
         for column in chosen[:MOST_COLUMNS]
-        for label, rows in _parts(column.kind, arrays[column.name][:SAMPLE_ROWS])
-        if len(rows) >= LEAST_ROWS
+        for label, rows in _parts(column.kind, arrays[column.name])
+        if LEAST_ROWS <= len(rows) < len(arrays[column.name])
     ]
 
 
@@ -104,8 +103,7 @@ def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:
         yield from _terciles(length, known, lambda words: f"{words:.0f} words")
     elif kind == "category":
         known = values != ""
-        found, count = np.unique(values[known].astype(str), return_counts=True)
-        for value in found[np.argsort(-count, kind="stable")][:MOST_VALUES]:
+        for value, _ in frequent(Counter(values[known].tolist()), MOST_VALUES):
             yield f"= {value}", np.flatnonzero(values == value)
     else:
         known = ~np.isnan(values)

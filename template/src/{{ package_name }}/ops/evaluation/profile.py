@@ -1,0 +1,160 @@
+"""The profile: what the training rows looked like, so that a later batch can be told apart.
+
+It describes and never refuses (the contract does that), and holds what drift tests need: bins of
+about equal size with their edges and counts for PSI, KS and chi-square; counts of values; what was
+missing; and the distribution of the model's answers on rows that it had not learnt from.
+"""
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..contract import Column, Contract
+    from .metrics import Array
+
+WORD = re.compile(r"\w+")
+
+BINS = 20
+"""Bins of a number, of about equal size."""
+
+MOST_VALUES = 50
+"""Values of a category that are counted one by one; the rest are counted together."""
+
+MOST_TOKENS = 50
+"""Words of a text that are counted: the number of rows that hold each."""
+
+LONGEST_VALUE = 200
+"""Longer values are counted with the rest, and longer words left out, to bound the size."""
+
+TEXT_ROWS = 50_000
+"""Words are counted in as many rows at most, spread evenly."""
+
+
+def profile(
+    contract: "Contract", arrays: dict[str, "Array"], labels: "Array", answers: "Array"
+) -> dict[str, Any]:
+    """Describe the training rows and the model's answers as JSON-able data.
+
+    Args:
+        contract: says what each column holds.
+        arrays: the training rows' features, as `Contract.arrays` makes them.
+        labels: the training rows' target, as `Contract.labels` makes it.
+        answers: the model's answers on the holdout, see `metrics`.
+    """
+    return {
+        "rows": len(labels),
+        "columns": {
+            column.name: describe(column, arrays[column.name]) for column in contract.features
+        },
+        "target": (
+            _classes(contract.classes, labels)
+            if contract.classes
+            else numbers(labels, private=contract.target.sensitive)
+        ),
+        "prediction": (
+            {
+                "rows": len(answers),
+                "classes": _classes(contract.classes, answers.argmax(axis=1)),
+                "probabilities": {
+                    name: numbers(answers[:, position])
+                    for position, name in enumerate(contract.classes)
+                },
+            }
+            if contract.classes
+            else {"rows": len(answers), "values": numbers(answers)}
+        ),
+    }
+
+
+def describe(column: "Column", values: "Array") -> dict[str, Any]:
+    """One column's part of the profile, from an array as `Contract.arrays` makes it."""
+    head = {"kind": column.kind}
+    if column.kind == "category":
+        return head | categories(values)
+    if column.kind == "text":
+        return head | texts(values, private=column.sensitive)
+    if column.kind == "boolean":
+        known = values[~np.isnan(values)]
+        counts = {"false": int((known == 0).sum()), "true": int((known == 1).sum())}
+        return head | {"missing": len(values) - len(known), "counts": counts}
+    if column.kind == "time":
+        seconds = values.astype("datetime64[s]").astype(np.float64)
+        return head | numbers(np.where(np.isnat(values), np.nan, seconds), column.sensitive)
+    return head | numbers(values, private=column.sensitive)
+
+
+def numbers(values: "Array", private: bool = False) -> dict[str, Any]:
+    """Bins of a number, shape (rows,), missing as NaN; times are seconds since 1970.
+
+    `edges` are the upper bounds, inclusive, of every bin of `counts` but the last one. Extremes,
+    which can point at a person, are left out of what is private.
+    """
+    known = np.sort(values[np.isfinite(values)].astype(np.float64))
+    made: dict[str, Any] = {"missing": len(values) - len(known)}
+    if not len(known):
+        return made | {"edges": [], "counts": []}
+    positions = np.arange(1, BINS) * len(known) // BINS
+    edges = np.unique(known[positions])
+    edges = edges[edges < known[-1]]
+    ends = np.append(np.searchsorted(known, edges, side="right"), len(known))
+    summary = {"mean": known.mean(), "deviation": known.std()}
+    if not private:
+        summary |= {"minimum": known[0], "maximum": known[-1]}
+    return (
+        made
+        | {name: float(f"{value:.6g}") for name, value in summary.items()}
+        | {"edges": edges.tolist(), "counts": np.diff(ends, prepend=0).tolist()}
+    )
+
+
+def categories(values: "Array") -> dict[str, Any]:
+    """Counts of the values of a category, shape (rows,), missing as the empty string."""
+    counted = Counter(values.tolist())
+    missing = counted.pop("", 0)
+    named = {
+        value: count
+        for value, count in frequent(counted, MOST_VALUES)
+        if len(value) <= LONGEST_VALUE
+    }
+    return {
+        "missing": missing,
+        "distinct": len(counted),
+        "counts": named,
+        "other": counted.total() - sum(named.values()),
+    }
+
+
+def texts(values: "Array", private: bool = False) -> dict[str, Any]:
+    """How long texts are, in words, and how many hold each frequent word.
+
+    Words are left out of what is private.
+    """
+    some = values[:: max(1, -(-len(values) // TEXT_ROWS))]
+    split = [WORD.findall(text.lower()) for text in some]
+    length = np.array([len(words) or np.nan for words in split], dtype=np.float64)
+    made: dict[str, Any] = {
+        "missing": int((values == "").sum()),
+        "words": numbers(length, private),
+    }
+    if not private:
+        counted = Counter(word for words in split for word in dict.fromkeys(words))
+        tokens = frequent(counted, MOST_TOKENS)
+        made |= {
+            "rows": len(some),
+            "tokens": {word: count for word, count in tokens if len(word) <= LONGEST_VALUE},
+        }
+    return made
+
+
+def _classes(names: tuple[str, ...], positions: NDArray[np.int64]) -> dict[str, int]:
+    counts = np.bincount(positions, minlength=len(names))
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def frequent(counted: Counter[str], most: int) -> list[tuple[str, int]]:
+    """The `most` frequent values with their counts, ties in alphabetical order."""
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
