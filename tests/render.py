@@ -1,0 +1,123 @@
+"""Renders the template in this process, from a copy of the working tree.
+
+The copy is a repository of its own with one tagged commit, so a test sees what Copier sees of a
+release, whatever the state of the clone that it runs in (dirty, shallow, without tags).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from copier import Settings, run_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end and give what it printed; a failure shows all of it."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def working_tree() -> list[Path]:
+    """Every file of the template that git knows or would add, relative to its root."""
+    listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT)
+    return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
+
+
+@cache
+def configuration() -> dict[str, Any]:
+    """Everything that copier.yml and the file that it includes say, in order."""
+    merged: dict[str, Any] = {}
+    text = (ROOT / "copier.yml").read_text()
+    for document in text.split("\n---\n"):
+        name = document.removeprefix("!include ").strip()
+        included = document.startswith("!include ")
+        merged |= yaml.safe_load((ROOT / name).read_text() if included else document)
+    return merged
+
+
+def questions() -> dict[str, dict[str, Any]]:
+    """The questions that a person is asked, by name."""
+    return {
+        name: question
+        for name, question in configuration().items()
+        if not name.startswith("_") and question.get("when") is not False
+    }
+
+
+def choices(name: str) -> list[str]:
+    """Every answer that a question offers."""
+    offered = questions()[name]["choices"]
+    return list(offered.values() if isinstance(offered, dict) else offered)
+
+
+def all_pairs(options: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
+    """A small set of full answers in which any two answers to two questions meet.
+
+    Greedy: each time the combination that holds most of the pairs not yet met.
+    """
+    every = [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+    missing = {pair for answers in every for pair in combinations(answers.items(), 2)}
+    while missing:
+        best = max(every, key=lambda answers: len(missing & {*combinations(answers.items(), 2)}))
+        missing -= {*combinations(best.items(), 2)}
+        yield best
+
+
+@dataclass(frozen=True)
+class Template:
+    """A copy of the template, committed and tagged, that Copier can render."""
+
+    source: Path
+
+    @classmethod
+    def at(cls, source: Path, files: Sequence[Path], tag: str) -> Template:
+        """Copy these files of the working tree to `source` and make them the release `tag`."""
+        for file in files:
+            target = source / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, target)
+        run("git", "init", "--quiet", cwd=source)
+        run("git", "add", "--all", "--force", cwd=source)
+        run("git", "commit", "--quiet", "--message", f"Release {tag}", cwd=source)
+        run("git", "tag", tag, cwd=source)
+        return cls(source)
+
+    def render(self, destination: Path, answers: Mapping[str, str]) -> Path:
+        """Render without trust, and without a question left unanswered.
+
+        Copier keeps an unknown answer without a word, so a misspelt one fails here.
+        """
+        unknown = answers.keys() - questions().keys()
+        assert not unknown, f"no such question: {sorted(unknown)}"
+        run_copy(
+            str(self.source),
+            destination,
+            dict(answers),
+            defaults=True,
+            unsafe=False,
+            quiet=True,
+            settings=Settings(),
+        )
+        return destination
