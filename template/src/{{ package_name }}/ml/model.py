@@ -51,9 +51,7 @@ def build(
         return make_pipeline(DummyClassifier(strategy="prior") if classify else DummyRegressor())
     if model == "linear":
         strength = float(parameters.get("regularization", 1.0))
-        linear = (
-            LogisticRegression(C=1 / strength, max_iter=1000) if classify else Ridge(strength)
-        )
+        linear = LogisticRegression(C=1 / strength, max_iter=1000) if classify else Ridge(strength)
         return make_pipeline(scaled(kinds), linear)
     Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
     return make_pipeline(counted(kinds), Boosting(random_state=seed, **parameters))
@@ -71,9 +69,7 @@ def scaled(kinds: Kinds) -> ColumnTransformer:
             *(
                 (
                     f"text {name}",
-                    TfidfVectorizer(
-                        lowercase=False, token_pattern=r"[^\s]+", max_features=20_000
-                    ),
+                    TfidfVectorizer(lowercase=False, token_pattern=r"[^\s]+", max_features=20_000),
                     name,
                 )
                 for name in names(kinds, "text")

@@ -94,7 +94,9 @@ class Settings:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
-            raise UserError(f"{path} is missing; restore it with `git restore {path.name}`.") from None
+            raise UserError(
+                f"{path} is missing; restore it with `git restore {path.name}`."
+            ) from None
         except yaml.YAMLError as error:
             place = str(getattr(error, "problem_mark", "")).strip()
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
@@ -116,7 +118,9 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
                 )
         hints = get_type_hints(kind)
         build: Any = kind
-        return build(**{key: _typed(hints[key], item, _join(place, key)) for key, item in value.items()})
+        return build(
+            **{key: _typed(hints[key], item, _join(place, key)) for key, item in value.items()}
+        )
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value

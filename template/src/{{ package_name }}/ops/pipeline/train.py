@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from ...ml import model as models
 from ...ml.features import features
@@ -24,6 +25,9 @@ from ..settings import Train as TrainSettings
 FOLD = "__fold"
 ENOUGH_ROWS = 100_000
 """From here on one fold says as much as all of them, at a fraction of the time."""
+FEW_ROWS = 20_000
+"""Up to here threads wait for each other longer than they work, most of all on a busy machine."""
+
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)
 """The shares of the training rows that the learning curve is drawn at."""
 
@@ -66,16 +70,25 @@ class Rows:
         pipeline = models.build(model, task, self.kinds, parameters, seed)
         return pipeline.fit(self.features[rows], self.labels[rows])
 
-    def validate(self, model: str, parameters: Mapping[str, Any], seed: int, score: str) -> list[float]:
+    def validate(
+        self, model: str, parameters: Mapping[str, Any], seed: int, score: str
+    ) -> list[float]:
         """The score of a model on each fold, learnt from the others."""
         return [
             metrics.score(
                 score,
                 self.labels[held],
-                predict(self.fit(model, parameters, seed, learn), self.contract, self.features[held]),
+                predict(
+                    self.fit(model, parameters, seed, learn), self.contract, self.features[held]
+                ),
             )
             for learn, held in self.splits()
         ]
+
+
+def threads(rows: Rows) -> threadpool_limits:
+    """A context in which as many threads fit models as pay for these rows."""
+    return threadpool_limits(1 if len(rows.labels) <= FEW_ROWS else None)
 
 
 def run(project: Project) -> None:
@@ -83,9 +96,14 @@ def run(project: Project) -> None:
     settings = Settings.load(project.params)
     contract = contracts.load()
     rows = Rows(contract, pl.read_parquet(project.train))
+    with threads(rows):
+        _train(project, settings, rows)
+
+
+def _train(project: Project, settings: Settings, rows: Rows) -> None:
+    contract = rows.contract
     seed = settings.seed
     score = metrics.resolve(settings.train.score, contract.task)
-
     wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
     validation = {}
     for model in ("trivial", *wanted):
@@ -145,9 +163,7 @@ def learning_curve(
             continue
         pipeline = rows.fit(model, parameters(settings.train, model), settings.seed, some)
         prediction = predict(pipeline, rows.contract, rows.features[held])
-        curve.append(
-            {"rows": size, "score": metrics.score(score, rows.labels[held], prediction)}
-        )
+        curve.append({"rows": size, "score": metrics.score(score, rows.labels[held], prediction)})
     return curve
 
 
@@ -181,7 +197,7 @@ def _varies(values: NDArray[Any]) -> bool:
     return not bool(np.all(same))
 
 
-def _named(prefix: str, prediction: Prediction) -> dict[str, NDArray[Any]]:
+def _named(prefix: str, prediction: Prediction) -> dict[str, Any]:
     arrays = {f"{prefix}_values": prediction.values}
     if prediction.probabilities is not None:
         arrays[f"{prefix}_probabilities"] = prediction.probabilities

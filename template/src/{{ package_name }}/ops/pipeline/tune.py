@@ -14,7 +14,7 @@ from ..evaluation import metrics
 from ..files import replacing
 from ..project import Project
 from ..settings import Settings
-from .train import Rows, parameters
+from .train import Rows, parameters, threads
 
 
 def run(project: Project) -> None:
@@ -52,12 +52,13 @@ def run(project: Project) -> None:
     )
     for model in wanted:
         study.enqueue_trial({"model": model} | _present(settings, model))
-    study.optimize(
-        objective,
-        n_trials=settings.tune.trials,
-        timeout=settings.tune.seconds,
-        callbacks=[progress],
-    )
+    with threads(rows):
+        study.optimize(
+            objective,
+            n_trials=settings.tune.trials,
+            timeout=settings.tune.seconds,
+            callbacks=[progress],
+        )
     first = max(study.trials[: len(wanted)], key=lambda trial: trial.value or -np.inf)
     best = study.best_trial
     if best.number < len(wanted):
