@@ -198,7 +198,7 @@ def _varies(values: NDArray[Any]) -> bool:
 
 
 def _named(prefix: str, prediction: Prediction) -> dict[str, Any]:
-    arrays = {f"{prefix}_values": prediction.values}
+    arrays: dict[str, Any] = {f"{prefix}_values": prediction.values}
     if prediction.probabilities is not None:
         arrays[f"{prefix}_probabilities"] = prediction.probabilities
     return arrays
