@@ -1,0 +1,117 @@
+"""The bundle as an MLflow model: `mlflow.pyfunc.load_model` finds its way here by `MLmodel`.
+
+MLflow and pandas are not needed to make a bundle, nor to serve one; whoever loads it this way has
+them, and calls `predict` with a data frame.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import MODEL, Bundle
+from .contract import Column, Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def description(contract: Contract) -> str:
+    """The text of `MLmodel`: how to load the bundle, and the signature that MLflow enforces.
+
+    JSON is YAML, too, and escapes any column's name.
+    """
+    outputs = [{"type": "double", "name": "prediction", "required": True}]
+    if contract.classes:
+        outputs[0]["type"] = "string"
+        outputs += [
+            {"type": "float", "name": f"probability {name}", "required": True}
+            for name in contract.classes
+        ]
+    model = {
+        "flavors": {"python_function": {"loader_module": __name__, "data": "."}},
+        "signature": {
+            "inputs": json.dumps([_input(column) for column in contract.inputs]),
+            "outputs": json.dumps(outputs),
+        },
+    }
+    return json.dumps(model, indent=2, ensure_ascii=False) + "\n"
+
+
+def _input(column: Column) -> dict[str, Any]:
+    """One column of the signature; a column that may be empty may be absent."""
+    if column.kind in ("boolean", "text"):
+        kind = {"boolean": "boolean", "text": "string"}[column.kind]
+    elif column.kind == "time":
+        kind = "datetime"
+    elif column.dtype.startswith(("Int", "UInt")):
+        # A pandas column of whole numbers turns into floats as soon as one is missing.
+        kind = "double" if column.nullable else "long"
+    else:
+        kind = "double" if column.kind == "number" else "string"
+    known = column.role in ("feature", "event_time")
+    return {"type": kind, "name": column.name, "required": known and not column.nullable}
+
+
+class Model:
+    """What MLflow wraps: data frames in, data frames out."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Wrap a bundle."""
+        self.bundle = bundle
+
+    def predict(self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> Any:
+        """Score rows.
+
+        Args:
+            model_input: the contract's columns; nullable ones may be absent.
+            params: MLflow's; the model has none.
+
+        Returns:
+            A frame with the column `prediction` and, for a classification, one column of
+            probabilities per class, under the index of `model_input`.
+        """
+        import pandas as pd
+
+        contract = self.bundle.contract
+        prediction = self.bundle.predict(
+            {column.name: _array(column, model_input) for column in contract.features}
+        )
+        if prediction.probabilities is None:
+            return pd.DataFrame({"prediction": prediction.values}, index=model_input.index)
+        labels = np.array(contract.classes, dtype=object)[prediction.values]
+        names = [f"probability {name}" for name in contract.classes]
+        frame = pd.DataFrame(prediction.probabilities, columns=names, index=model_input.index)
+        frame.insert(0, "prediction", labels)
+        return frame
+
+
+def _load_pyfunc(path: str) -> Model:
+    """Called by MLflow with the bundle's folder, or with the model that lies in it."""
+    folder = Path(path)
+    return Model(Bundle(folder.parent if folder.name == MODEL else folder))
+
+
+def _array(column: Column, frame: "pd.DataFrame") -> NDArray[Any]:
+    """One column as `Contract.arrays` would make it."""
+    import pandas as pd
+
+    values = (
+        frame[column.name] if column.name in frame else pd.Series([None] * len(frame), dtype=object)
+    )
+    if column.kind == "time":
+        return pd.to_datetime(values).to_numpy().astype("datetime64[us]")
+    if column.kind in ("number", "boolean"):
+        return values.to_numpy(dtype=np.float32, na_value=np.nan)
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = ["" if pd.isna(value) else _text(value) for value in values]
+    return texts
+
+
+def _text(value: Any) -> str:
+    """A category's name; whole numbers lose the decimals that pandas gave them."""
+    whole = isinstance(value, float) and math.isfinite(value) and value.is_integer()
+    return str(int(value)) if whole else str(value)

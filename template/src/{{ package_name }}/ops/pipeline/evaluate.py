@@ -1,0 +1,266 @@
+"""Judge the exported model on the rows held out, explain it, and bundle it.
+
+Everything written is a function of the candidate, the data and the parameters: the same inputs
+give the same bytes.
+"""
+
+import hashlib
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...ml.features import features
+from .. import contract as contracts
+from .. import mlflow_model
+from ..bundle import FORMAT, MANIFEST, MODEL, Session
+from ..contract import Contract
+from ..evaluation import cards, findings, gates, metrics, plots, slices
+from ..evaluation.gates import Gate, rounded
+from ..evaluation.profile import profile
+from ..files import read_json, replacing, write_json, write_text
+from ..project import Project
+from ..settings import Gates, Settings
+
+Array = NDArray[Any]
+
+BATCH_ROWS = 4_096
+"""Rows scored at once: the model's inner arrays, wide where there is text, stay small."""
+
+PROFILE_ROWS = 500_000
+"""The profile is taken from as many training rows at most, spread evenly."""
+
+LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the holdout says of a model."""
+
+    score: metrics.Score
+    values: dict[str, float]
+    """Every score of the task, by name."""
+    intervals: dict[str, tuple[float, float]]
+    baseline: dict[str, float]
+    """The same scores of the trivial baseline."""
+    gates: list[Gate]
+    findings: dict[str, list[findings.Record]]
+
+
+def run(project: Project) -> None:
+    """Write `models/bundle` and `reports/`."""
+    settings = Settings.load(project.params)
+    contract = contracts.load()
+    training = read_json(project.candidate / "training.json")
+    holdout = pl.read_parquet(project.holdout)
+    train = pl.scan_parquet(project.train)
+    rows = {"train": train.select(pl.len()).collect().item(), "holdout": len(holdout)}
+    train = train.gather_every(max(1, -(-rows["train"] // PROFILE_ROWS))).collect()
+
+    names = [feature["name"] for feature in training["features"]]
+    answer = scorer(project.candidate / MODEL, contract, names)
+    arrays = contract.arrays(holdout)
+    print(f"The exported model scores {len(holdout):,} held-out rows", flush=True)
+    answers = answer(arrays)
+    with np.load(project.candidate / "answers.npz") as own:
+        kind = "probabilities" if contract.classes else "values"
+        fitted, baseline = own[f"model_{kind}"], own[f"trivial_{kind}"]
+
+    group = contract.with_role("group")
+    found = judge(
+        contract=contract,
+        limits=settings.gates,
+        training=training,
+        arrays=arrays,
+        truth=contract.labels(holdout),
+        answer=answer,
+        answers=answers,
+        fitted=fitted,
+        baseline=baseline,
+        groups=None if group is None else holdout[group.name].fill_null("").to_numpy(),
+    )
+    manifest = {
+        "format": FORMAT,
+        "task": contract.task,
+        "classes": list(contract.classes),
+        "contract": contract.to_dict(),
+        "fingerprint": contract.fingerprint,
+        "features": training["features"],
+        "model": {"kind": training["model"], "parameters": training["parameters"]},
+        "score": found.score.name,
+        "metrics": numbers(found.values),
+        "intervals": {
+            name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
+        },
+        "baseline": numbers(found.baseline),
+        "gates": [gate.to_dict() for gate in found.gates],
+        "profile": profile(contract, contract.arrays(train), contract.labels(train), answers),
+        "data": {
+            "rows": rows,
+            "period": period(contract, train, holdout),
+            "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
+        },
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
+    print("Plots and cards are drawn", flush=True)
+    score = found.score
+    pictures = plots.draw(found.findings, score, found.values[score.name], training["model"])
+    written = cards.write(
+        project.metadata, manifest, found.findings, read_json(project.reports / "validation.json"), pictures
+    )
+
+    with replacing(project.bundle) as folder:
+        folder.mkdir()
+        shutil.copyfile(project.candidate / MODEL, folder / MODEL)
+        write_json(folder / MANIFEST, manifest)
+        write_text(folder / "MLmodel", mlflow_model.description(contract))
+    with replacing(project.reports / "plots") as folder:
+        folder.mkdir()
+        for name, picture in pictures.items():
+            (folder / name).write_bytes(picture)
+    with replacing(project.reports / "findings") as folder:
+        folder.mkdir()
+        for name, records in found.findings.items():
+            write_json(folder / f"{name}.json", records)
+    with replacing(project.reports / "cards") as folder:
+        folder.mkdir()
+        for name, text in written.items():
+            write_text(folder / name, text)
+    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
+    write_json(
+        project.reports / "metrics.json",
+        manifest["metrics"]
+        | {f"baseline_{score.name}": manifest["baseline"].get(score.name)}
+        | {f"rows_{name}": count for name, count in rows.items()},
+    )
+    for gate in found.gates:
+        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
+
+
+def judge(
+    contract: Contract,
+    limits: Gates,
+    training: Mapping[str, Any],
+    arrays: dict[str, Array],
+    truth: Array,
+    answer: Callable[[Mapping[str, Array]], Array],
+    answers: Array,
+    fitted: Array,
+    baseline: Array,
+    groups: Array | None,
+) -> Judgement:
+    """Measure the model on the holdout, and hold it to the gates that need no champion.
+
+    Args:
+        contract: says what the columns hold.
+        limits: of the gates.
+        training: how the model was made, as `train` wrote it.
+        arrays: the holdout's features, as `Contract.arrays` makes them.
+        truth: the holdout's target, as `Contract.labels` makes it.
+        answer: the exported model.
+        answers: its answers on the holdout.
+        fitted: the fitted pipeline's.
+        baseline: the trivial baseline's.
+        groups: the holdout's groups, if it has any.
+    """
+    seed = training["seed"]
+    score = metrics.find(training["score"])
+    scores = metrics.scores_of(contract.task)
+    values = {item.name: metrics.value(item, truth, answers) for item in scores}
+    trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
+
+    worth = findings.importance(answer, arrays, truth, score, seed)
+    order = [record["column"] for record in worth]
+    parts = slices.slices(contract.features, arrays, order)
+    found = {
+        "importance": worth,
+        "slices": findings.by_slice(
+            slices.measure(parts, score, truth, answers, baseline), score
+        ),
+        "validation": findings.validation(training["validation"], score),
+        "learning_curve": findings.learning_curve(training["learning_curve"], score),
+    }
+    if contract.classes:
+        found |= {
+            "roc": findings.roc(truth, answers, contract.classes),
+            "precision_recall": findings.precision_recall(truth, answers, contract.classes),
+            "confusion": findings.confusion(truth, answers, contract.classes),
+            "calibration": findings.calibration(truth, answers),
+        }
+    else:
+        found |= {
+            "predictions": findings.scatter(truth, answers),
+            "errors": findings.errors(truth, answers),
+        }
+    losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    return Judgement(
+        score=score,
+        values=values,
+        intervals=metrics.intervals(scores, truth, answers, seed, groups),
+        baseline=trivial,
+        gates=[
+            gates.baseline_gain(
+                score, values[score.name], trivial[score.name], limits.baseline_gain
+            ),
+            gates.minimum_score(score, values[score.name], limits.minimum_score),
+            gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
+            gates.export_parity(answers, fitted, limits.parity),
+        ],
+        findings=found,
+    )
+
+
+def scorer(
+    model: Path, contract: Contract, names: list[str]
+) -> Callable[[Mapping[str, Array]], Array]:
+    """The exported model as a function from the contract's columns to answers, see `metrics`.
+
+    It runs on one thread, so that sums are taken in one order on every machine.
+    """
+    session = Session(model, threads=1)
+
+    def answer(arrays: Mapping[str, Array]) -> Array:
+        rows = len(next(iter(arrays.values())))
+        parts = []
+        for start in range(0, rows, BATCH_ROWS):
+            batch = {name: values[start : start + BATCH_ROWS] for name, values in arrays.items()}
+            made = features(batch, contract.text)
+            parts.append(metrics.answers_of(session.run([made[name] for name in names])))
+        return np.concatenate(parts)
+
+    return answer
+
+
+def numbers(values: Mapping[str, float]) -> dict[str, float]:
+    """The scores that are defined, with six digits: more would be noise."""
+    short = {name: rounded(value) for name, value in values.items()}
+    return {name: value for name, value in short.items() if value is not None}
+
+
+def period(
+    contract: Contract, train: pl.DataFrame, holdout: pl.DataFrame
+) -> dict[str, list[str]] | None:
+    """The first and the last event of both parts, if events have a time."""
+    time = contract.with_role("event_time")
+    if time is None:
+        return None
+    return {
+        part: [str(frame[time.name].min()), str(frame[time.name].max())]
+        for part, frame in {"train": train, "holdout": holdout}.items()
+    }
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
