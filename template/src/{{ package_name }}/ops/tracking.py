@@ -1,0 +1,317 @@
+"""MLflow, as far as the registry needs it: one run per bundle, versions, aliases and the log.
+
+A version's story is told by its tags, and the log of promotions by tags of the registered model,
+one per promotion and never written again. So the log lies where the aliases lie: on any server,
+seen by everyone, with no store beside it, and two machines that promote at once lose nothing.
+
+MLflow is imported when a store is opened, not before: that takes seconds.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import ssl
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+
+from .bundle import Bundle
+from .errors import UserError
+from .project import Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+ACCEPTED, REFUSED, PENDING = "accepted", "refused", "pending"
+"""What became of a version; `pending` is accepted, with its aliases still to be set."""
+
+FOLDER = "bundle"
+"""Where a run keeps the bundle among its artifacts."""
+
+PATIENCE = 5.0
+"""Seconds that a server has to answer for the first time."""
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""How MLflow behaves here, unless the environment says otherwise."""
+
+EVENT = re.compile(r"promotion \d{8}T\d{6}\.\d{6}Z")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model."""
+
+    number: int
+    run: str
+    created: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The digest of its bundle; empty if something else registered it."""
+        return self.tags.get("bundle", "")
+
+    @property
+    def status(self) -> str:
+        """One of `ACCEPTED`, `REFUSED` and `PENDING`."""
+        return self.tags.get("status", "")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One change of the champion."""
+
+    at: str
+    """When, in UTC, as ISO 8601."""
+    version: int
+    before: int | None
+    by: str
+    why: str
+
+
+def address(project: Project) -> str:
+    """Where MLflow keeps runs and versions: MLFLOW_TRACKING_URI, or a file of the project."""
+    own = f"sqlite:///{(project.root / 'mlflow.db').as_posix()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own
+
+
+def reach(address: str) -> None:
+    """Knock at a server over HTTP, so that one that is down costs seconds and not minutes.
+
+    Raises:
+        UserError: if nobody answers. Any answer will do here: MLflow itself says what is wrong.
+    """
+    if not address.startswith(("http://", "https://")):
+        return
+    plain = _without_password(address)
+    try:
+        with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE):
+            return
+    except HTTPError:
+        return
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):
+            return
+        raise UserError(
+            f"The MLflow server {plain} does not answer ({reason}); "
+            "start it, or mend MLFLOW_TRACKING_URI."
+        ) from None
+
+
+@contextmanager
+def connected(project: Project) -> Iterator["Store"]:
+    """Open the store of a project.
+
+    Raises:
+        UserError: for whatever MLflow refuses, in its own words.
+    """
+    where = address(project)
+    reach(where)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        yield Store(project, MlflowClient(where))
+    except MlflowException as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"MLflow at {_without_password(where)} says: {reason}") from error
+
+
+class Store:
+    """The runs and versions of one project."""
+
+    def __init__(self, project: Project, client: "MlflowClient") -> None:
+        """Use `connected` instead, which opens and closes."""
+        self.name = project.name
+        self._client = client
+        self._root = project.root
+        self._local = not os.environ.get("MLFLOW_TRACKING_URI")
+
+    def find(self, digest: str) -> Version | None:
+        """The version that holds the bundle with this digest."""
+        return next(iter(self._search(f" and tags.bundle = '{digest}'")), None)
+
+    def versions(self) -> list[Version]:
+        """Every version, the oldest first."""
+        return sorted(self._search(), key=lambda version: version.number)
+
+    def version(self, number: int) -> Version | None:
+        """The version with this number."""
+        return next(iter(self._search(f" and version_number = {number}")), None)
+
+    def aliases(self) -> dict[str, int]:
+        """Which version each alias names."""
+        model = self._model()
+        return {} if model is None else {a: int(number) for a, number in model.aliases.items()}
+
+    def promotions(self) -> list[Promotion]:
+        """The log, the oldest first."""
+        model = self._model()
+        tags = {} if model is None else model.tags
+        return [Promotion(**json.loads(tags[key])) for key in sorted(tags) if EVENT.match(key)]
+
+    def log(
+        self,
+        digest: str,
+        title: str,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        folders: Mapping[str, Path],
+    ) -> str:
+        """Write the run of a bundle and return its id.
+
+        A run of the same bundle that was cut short is taken up again, so that a kill leaves
+        neither two runs nor half a one.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        known = self._client.search_runs(
+            [self._experiment], f"tags.bundle = '{digest}'", max_results=1
+        )
+        run = (
+            known[0]
+            if known
+            else self._client.create_run(self._experiment, run_name=title, tags={"bundle": digest})
+        )
+        identifier: str = run.info.run_id
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        self._client.log_batch(
+            identifier,
+            [Metric(key, value, now, 0) for key, value in metrics.items()],
+            [Param(key, str(value)) for key, value in params.items()],
+            [RunTag(key, value) for key, value in tags.items()],
+        )
+        for name, folder in folders.items():
+            self._client.log_artifacts(identifier, str(folder), name)
+        self._client.set_terminated(identifier)
+        return identifier
+
+    def create(self, run: str, description: str, tags: Mapping[str, str]) -> Version:
+        """Register the bundle of a run as the next version, with all its tags at once."""
+        if self._model() is None:
+            self._client.create_registered_model(self.name)
+        source = f"{self._client.get_run(run).info.artifact_uri}/{FOLDER}"
+        created = self._client.create_model_version(
+            self.name, source, run, tags=dict(tags), description=description
+        )
+        return _version(created)
+
+    def tag(self, number: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self.name, str(number), key, value)
+
+    def alias(self, alias: str, number: int) -> None:
+        """Let an alias name a version."""
+        self._client.set_registered_model_alias(self.name, alias, str(number))
+
+    def drop(self, alias: str) -> None:
+        """Take an alias away from whichever version has it."""
+        self._client.delete_registered_model_alias(self.name, alias)
+
+    def record(self, promotion: Promotion) -> None:
+        """Append to the log."""
+        moment = datetime.fromisoformat(promotion.at)
+        key = f"promotion {moment:%Y%m%dT%H%M%S.%fZ}"
+        value = json.dumps(asdict(promotion), ensure_ascii=False)
+        self._client.set_registered_model_tag(self.name, key, value)
+
+    def fetch(self, version: Version, folder: Path) -> None:
+        """Copy the bundle of a version into a new folder.
+
+        Raises:
+            UserError: if its files are gone, or are not the ones that were registered.
+        """
+        with TemporaryDirectory() as aside:
+            # Found by run, not by the address in the store: the project may have been moved.
+            source = self._artifacts / version.run / "artifacts" / FOLDER
+            if not self._local:
+                source = Path(self._client.download_artifacts(version.run, FOLDER, aside))
+            if not source.is_dir():
+                raise UserError(
+                    f"The files of version {version.number} are gone from {source}; "
+                    "promote another version, or run `make train`."
+                )
+            shutil.copytree(source, folder)
+        if Bundle(folder).digest != version.digest:
+            raise UserError(
+                f"The files of version {version.number} are not the ones that were registered; "
+                "promote another version."
+            )
+
+    @property
+    def _artifacts(self) -> Path:
+        return self._root / "mlartifacts"
+
+    @cached_property
+    def _experiment(self) -> str:
+        """The experiment of the project, made if need be.
+
+        An experiment remembers the absolute folder of its files. A project that was moved, or is
+        mounted elsewhere in a container, goes on in an experiment of that place.
+        """
+        location = self._artifacts.as_uri() if self._local else None
+        for name in (self.name, f"{self.name} in {self._root.as_posix()}"):
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                created: str = self._client.create_experiment(name, location)
+                return created
+            if location in (None, found.artifact_location):
+                break
+        identifier: str = found.experiment_id
+        return identifier
+
+    def _model(self) -> Any:
+        """The registered model as MLflow has it; None if there is none yet."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _search(self, condition: str = "") -> Iterator[Version]:
+        token = None
+        while True:
+            page = self._client.search_model_versions(
+                f"name = '{self.name}'{condition}", page_token=token
+            )
+            yield from map(_version, page)
+            token = page.token
+            if not token:
+                return
+
+
+def _version(entity: Any) -> Version:
+    created = datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC)
+    return Version(int(entity.version), entity.run_id, created, entity.tags)
+
+
+def _without_password(address: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", address)
