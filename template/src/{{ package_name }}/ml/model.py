@@ -27,6 +27,7 @@ SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "learning_rate": (0.01, 0.3),
         "max_iter": (50, 500),
         "max_leaf_nodes": (4, 64),
+        "max_features": (0.2, 1.0),
         "min_samples_leaf": (5, 100),
         "l2_regularization": (1e-3, 10.0),
     },
