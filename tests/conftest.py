@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from render import ROOT, Template, working_tree
+from render import Template, working_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 IDENTITY = """\
 [user]
@@ -47,13 +47,11 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """The working tree as a release."""
     del isolated
-    return Template.at(tmp_path_factory.mktemp("template"), working_tree(), "v9999.0.0")
+    return Template.of(working_tree(), tmp_path_factory.mktemp("template")).release("v9999.0.0")
 
 
 @pytest.fixture(scope="session")
-def rendered(
-    template: Template, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Path]:
+def rendered(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Render once for each set of answers; tests must leave what they get as it is."""
 
     @cache

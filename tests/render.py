@@ -1,8 +1,4 @@
-"""Renders the template in this process, from a copy of the working tree.
-
-The copy is a repository of its own with one tagged commit, so a test sees what Copier sees of a
-release, whatever the state of the clone that it runs in (dirty, shallow, without tags).
-"""
+"""Renders the template in this process, from a copy of the working tree."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ import yaml
 from copier import Settings, run_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +62,11 @@ def questions() -> dict[str, dict[str, Any]]:
     }
 
 
+def reserved_names() -> set[str]:
+    """What a package cannot be called."""
+    return set(" ".join(configuration()["reserved_names"]["default"]).split())
+
+
 def choices(name: str) -> list[str]:
     """Every answer that a question offers."""
     offered = questions()[name]["choices"]
@@ -87,22 +88,30 @@ def all_pairs(options: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Template:
-    """A copy of the template, committed and tagged, that Copier can render."""
+    """A copy of the template that Copier can render."""
 
     source: Path
 
     @classmethod
-    def at(cls, source: Path, files: Sequence[Path], tag: str) -> Template:
-        """Copy these files of the working tree to `source` and make them the release `tag`."""
+    def of(cls, files: Iterable[Path], source: Path) -> Template:
+        """Copy these files of the working tree to `source`."""
         for file in files:
             target = source / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, target)
-        run("git", "init", "--quiet", cwd=source)
-        run("git", "add", "--all", "--force", cwd=source)
-        run("git", "commit", "--quiet", "--message", f"Release {tag}", cwd=source)
-        run("git", "tag", tag, cwd=source)
         return cls(source)
+
+    def release(self, tag: str) -> Template:
+        """Make the copy a repository of one tagged commit.
+
+        So a test sees what Copier sees of a release, whatever the state of the clone that it runs
+        in: dirty, shallow, without tags.
+        """
+        run("git", "init", "--quiet", cwd=self.source)
+        run("git", "add", "--all", "--force", cwd=self.source)
+        run("git", "commit", "--quiet", "--message", f"Release {tag}", cwd=self.source)
+        run("git", "tag", tag, cwd=self.source)
+        return self
 
     def render(self, destination: Path, answers: Mapping[str, str]) -> Path:
         """Render without trust, and without a question left unanswered.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from copier._template import Template as CopierTemplate
 from copier._user_data import Question
-from render import ROOT, choices, configuration, questions
+from render import ROOT, choices, configuration, questions, reserved_names
 
 ASKED = [
     "project_name",
@@ -56,8 +56,8 @@ def test_every_answer_is_held_to_something(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ASKED if "validator" in questions()[name]])
 def test_no_pattern_lets_a_trailing_newline_through(name: str) -> None:
     for pattern in re.findall(r"regex_search\('(.*?)'\)", questions()[name]["validator"]):
-        assert pattern.startswith(r"\A")
-        assert pattern.endswith(r"\Z")
+        assert pattern.startswith(r"\\A")
+        assert pattern.endswith(r"\\Z")
 
 
 def test_every_excluded_path_exists() -> None:
@@ -72,7 +72,7 @@ def test_every_excluded_path_exists() -> None:
 
 def test_no_package_can_hide_the_standard_library() -> None:
     names = {name for name in sys.stdlib_module_names if re.match(r"[a-z][a-z0-9_]*\Z", name)}
-    assert names <= set(configuration()["reserved_names"]["default"])
+    assert names <= reserved_names()
 
 
 def test_few_files_are_templated() -> None:

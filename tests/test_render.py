@@ -1,0 +1,164 @@
+"""Every pair of answers, rendered: files that parse, are formatted, and show no trace of others."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from render import all_pairs, choices, questions, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from render import Template
+
+OPTIONS = {name: choices(name) for name, question in questions().items() if "choices" in question}
+PAIRS = list(all_pairs(OPTIONS))
+YOURS = re.compile(
+    r"(README\.md|params\.yaml|(src/[^/]+|tests)/ml/.*|notebooks/.*|docs/(?!ops/).*)\Z"
+)
+LICENSES = {
+    "MIT": "MIT License",
+    "Apache-2.0": "Apache License",
+    "BSD-3-Clause": "BSD 3-Clause License",
+    "Proprietary": "All rights reserved",
+}
+# Words that only a project with this answer may hold, whatever their case.
+TRACES = {
+    "ci": {"github": r"github|pull request", "gitlab": r"gitlab|merge request"},
+    "sample": {"breast-cancer": r"breast|benign|malignant", "diabetes": r"diabetes"},
+    "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
+}
+
+
+def texts(project: Path) -> Iterator[tuple[str, str]]:
+    """Every file of a render: its path with forward slashes, and what it says."""
+    for path in sorted(project.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(project).as_posix(), path.read_text(encoding="utf-8")
+
+
+def parse(name: str, text: str) -> None:
+    """Read a file as what its name says it is; raises what the parser raises."""
+    match name.rpartition(".")[2]:
+        case "py" | "pyi":
+            ast.parse(text, name)
+        case "toml":
+            tomllib.loads(text)
+        case "json" | "ipynb":
+            json.loads(text)
+        case "yaml" | "yml" | "dvc":
+            for _ in yaml.parse(text):
+                pass
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=lambda answers: "-".join(answers.values()))
+def answers(request: pytest.FixtureRequest) -> dict[str, str]:
+    """One set of answers out of a few in which any two answers meet."""
+    chosen: dict[str, str] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def project(rendered: Callable[..., Path], answers: dict[str, str]) -> Path:
+    """The render with those answers; tests must leave it as it is."""
+    return rendered(**answers)
+
+
+def test_any_two_answers_meet() -> None:
+    met = Counter(pair for answers in PAIRS for pair in combinations(answers.items(), 2))
+    names = combinations(OPTIONS.items(), 2)
+    assert set(met) == {
+        ((first, one), (second, two))
+        for (first, ones), (second, twos) in names
+        for one in ones
+        for two in twos
+    }
+
+
+def test_every_file_is_plain_text_that_parses(project: Path) -> None:
+    for name, text in texts(project):
+        parse(name, text)
+        assert "\r" not in text, name
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), f"{name}: space at the end of a line"
+        assert not text or re.search(r"[^\n]\n\Z", text), f"{name}: one newline ends a file"
+
+
+def test_nothing_of_the_template_language_is_left(project: Path) -> None:
+    names = "|".join([*questions(), "_copier", "_message"])
+    for name, text in texts(project):
+        assert not re.search(r"\{%", text), name
+        assert not re.search(rf"(?<!\$)\{{\{{[^}}]*({names})", text), name
+        assert not name.endswith(".jinja")
+
+
+def test_names_are_legal_on_every_system(project: Path) -> None:
+    names = [name for name, _ in texts(project)]
+    assert max(map(len, names)) < 120
+    assert len({name.lower() for name in names}) == len(names)
+    for part in {part for name in names for part in name.split("/")}:
+        assert re.fullmatch(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]", part), part
+        assert not re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|\Z)", part, re.IGNORECASE), part
+
+
+def test_ruff_finds_nothing(project: Path) -> None:
+    run("ruff", "format", "--check", "--no-cache", ".", cwd=project)
+    run("ruff", "check", "--no-cache", ".", cwd=project)
+
+
+def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, str]) -> None:
+    for question, words in TRACES.items():
+        for answer, pattern in words.items():
+            found = {
+                name
+                for name, text in texts(project)
+                if re.search(pattern, f"{name}\n{text}", re.IGNORECASE)
+            }
+            if answers[question] == answer:
+                assert found, f"{answer} is nowhere"
+            else:
+                assert not found, f"{answer} in {sorted(found)}"
+
+
+def test_the_license_is_the_chosen_one(project: Path, answers: dict[str, str]) -> None:
+    text = (project / "LICENSE").read_text()
+    assert "The authors" in text
+    assert {name for name, title in LICENSES.items() if title in text} == {answers["license"]}
+
+
+def test_the_answers_are_recorded(project: Path, answers: dict[str, str]) -> None:
+    recorded = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert recorded.keys() == {*questions(), "_src_path", "_commit"}
+    assert recorded.items() >= answers.items()
+    assert recorded["_commit"] == "v9999.0.0"
+
+
+def test_only_the_chosen_python_is_named(project: Path, answers: dict[str, str]) -> None:
+    version = answers["python_version"]
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    assert settings["project"]["requires-python"] == f">={version}"
+    assert (project / ".python-version").read_text() == f"{version}\n"
+
+
+def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:
+    """An update excludes such files, so one that came or went with an option never would."""
+    trees = [
+        {name for name, _ in texts(rendered(**answers)) if YOURS.match(name)} for answers in PAIRS
+    ]
+    assert trees[0]
+    assert all(tree == trees[0] for tree in trees)
+
+
+def test_a_render_depends_on_the_answers_alone(
+    rendered: Callable[..., Path], template: Template, tmp_path: Path
+) -> None:
+    again = template.render(tmp_path / "with spaces" / "again", {})
+    assert dict(texts(again)) == dict(texts(rendered()))
