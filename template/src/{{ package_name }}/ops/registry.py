@@ -74,7 +74,11 @@ def register(project: Project) -> None:
         if version.status == REFUSED:
             raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
         _place(project, store, settings, version)
-        print(f"{_title(version, store)} is registered; `uv run ops history` lists them all.")
+        champion_now = store.aliases().get(CHAMPION) == version.number
+        hint = (
+            "ops history` lists them all" if champion_now else "ops promote` makes it the champion"
+        )
+        print(f"{_title(version, store)} is registered; `uv run {hint}.")
 
 
 def promote(project: Project, number: str | None = None, reason: str = "") -> None:
@@ -240,9 +244,9 @@ def _enter(
     """Write the run and the version, or the new verdict on a version that was refused before."""
     failed = rules.refusals(verdict)
     judged = {
-        "status": REFUSED if failed else PENDING,
         "gates": json.dumps([gate.to_dict() for gate in verdict], ensure_ascii=False),
         "reasons": "\n".join(f"{gate.name}: {gate.reason}" for gate in failed),
+        "status": REFUSED if failed else PENDING,
     }
     if known:
         store.tag(known.number, judged)
@@ -257,10 +261,13 @@ def _enter(
         "baseline": rules.number(manifest["baseline"].get(score, nan)),
     }
     commit = tags["git.commit"]
+    mlflow_own = {"mlflow.user": git.person(project.root)}
+    if commit != "none":
+        mlflow_own["mlflow.source.git.commit"] = commit
     run = store.log(
         bundle.digest,
         tags["model"],
-        tags=tags | judged | ({"mlflow.source.git.commit": commit} if commit != "none" else {}),
+        tags=tags | mlflow_own,
         params=dict(_flat(asdict(settings))),
         metrics=_numbers(manifest, verdict),
         folders={FOLDER: bundle.folder, "reports": project.reports},
@@ -326,10 +333,10 @@ def _witness(store: Store) -> Version | None:
     number = store.aliases().get(CHAMPION)
     if number is None:
         return None
-    last = next(reversed(store.promotions()), None)
-    if last is None or last.version != number:
+    last = next((event.version for event in reversed(store.promotions())), None)
+    if last != number:
         why = "the alias was moved elsewhere, or a promotion was cut short"
-        store.record(_event(number, last and last.version, "unknown", why))
+        store.record(_event(number, last, "unknown", why))
     return store.version(number)
 
 

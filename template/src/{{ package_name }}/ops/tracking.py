@@ -25,7 +25,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
-from .bundle import Bundle
 from .errors import UserError
 from .project import Project
 
@@ -101,7 +100,7 @@ def reach(address: str) -> None:
     """
     if not address.startswith(("http://", "https://")):
         return
-    plain = _without_password(address)
+    plain = presentable(address)
     try:
         with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE):
             return
@@ -130,13 +129,14 @@ def connected(project: Project) -> Iterator["Store"]:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         yield Store(project, MlflowClient(where))
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"MLflow at {_without_password(where)} says: {reason}") from error
+        raise UserError(f"MLflow at {presentable(where)} says: {reason}") from error
 
 
 class Store:
@@ -147,7 +147,10 @@ class Store:
         self.name = project.name
         self._client = client
         self._root = project.root
-        self._local = not os.environ.get("MLFLOW_TRACKING_URI")
+        self._artifacts = project.root / "mlartifacts"
+        self._served = client.tracking_uri.startswith(("http://", "https://", "databricks"))
+        self._own = not os.environ.get("MLFLOW_TRACKING_URI")
+        """Whether the store is the project's own file, and not one that others share."""
 
     def find(self, digest: str) -> Version | None:
         """The version that holds the bundle with this digest."""
@@ -185,29 +188,28 @@ class Store:
         """Write the run of a bundle and return its id.
 
         A run of the same bundle that was cut short is taken up again, so that a kill leaves
-        neither two runs nor half a one.
+        neither two runs nor half a one. What MLflow lets nobody change, the parameters, stays.
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        known = self._client.search_runs(
-            [self._experiment], f"tags.bundle = '{digest}'", max_results=1
-        )
+        client = self._client
+        known = client.search_runs([self._experiment], f"tags.bundle = '{digest}'", max_results=1)
         run = (
             known[0]
             if known
-            else self._client.create_run(self._experiment, run_name=title, tags={"bundle": digest})
+            else client.create_run(self._experiment, run_name=title, tags={"bundle": digest})
         )
         identifier: str = run.info.run_id
         now = int(datetime.now(UTC).timestamp() * 1000)
-        self._client.log_batch(
+        client.log_batch(
             identifier,
             [Metric(key, value, now, 0) for key, value in metrics.items()],
-            [Param(key, str(value)) for key, value in params.items()],
+            [Param(key, str(value)) for key, value in params.items() if key not in run.data.params],
             [RunTag(key, value) for key, value in tags.items()],
         )
         for name, folder in folders.items():
-            self._client.log_artifacts(identifier, str(folder), name)
-        self._client.set_terminated(identifier)
+            client.log_artifacts(identifier, str(folder), name)
+        client.set_terminated(identifier)
         return identifier
 
     def create(self, run: str, description: str, tags: Mapping[str, str]) -> Version:
@@ -249,7 +251,7 @@ class Store:
         with TemporaryDirectory() as aside:
             # Found by run, not by the address in the store: the project may have been moved.
             source = self._artifacts / version.run / "artifacts" / FOLDER
-            if not self._local:
+            if not self._own and not source.is_dir():
                 source = Path(self._client.download_artifacts(version.run, FOLDER, aside))
             if not source.is_dir():
                 raise UserError(
@@ -257,33 +259,29 @@ class Store:
                     "promote another version, or run `make train`."
                 )
             shutil.copytree(source, folder)
+        from .bundle import Bundle
+
         if Bundle(folder).digest != version.digest:
             raise UserError(
                 f"The files of version {version.number} are not the ones that were registered; "
                 "promote another version."
             )
 
-    @property
-    def _artifacts(self) -> Path:
-        return self._root / "mlartifacts"
-
     @cached_property
     def _experiment(self) -> str:
         """The experiment of the project, made if need be.
 
-        An experiment remembers the absolute folder of its files. A project that was moved, or is
-        mounted elsewhere in a container, goes on in an experiment of that place.
+        A server decides where files go; a database alone leaves them to the project. An
+        experiment remembers their absolute folder, so a project that was moved, or is mounted
+        elsewhere in a container, goes on in an experiment of that place.
         """
-        location = self._artifacts.as_uri() if self._local else None
-        for name in (self.name, f"{self.name} in {self._root.as_posix()}"):
+        location = None if self._served else self._artifacts.as_uri()
+        name = self.name
+        found = self._client.get_experiment_by_name(name)
+        if found and self._own and found.artifact_location != location:
+            name = f"{name} in {self._root.as_posix()}"
             found = self._client.get_experiment_by_name(name)
-            if found is None:
-                created: str = self._client.create_experiment(name, location)
-                return created
-            if location in (None, found.artifact_location):
-                break
-        identifier: str = found.experiment_id
-        return identifier
+        return str(found.experiment_id if found else self._client.create_experiment(name, location))
 
     def _model(self) -> Any:
         """The registered model as MLflow has it; None if there is none yet."""
@@ -313,5 +311,6 @@ def _version(entity: Any) -> Version:
     return Version(int(entity.version), entity.run_id, created, entity.tags)
 
 
-def _without_password(address: str) -> str:
+def presentable(address: str) -> str:
+    """An address that may be shown: without name and password."""
     return re.sub(r"//[^/@]*@", "//", address)

@@ -1,0 +1,245 @@
+"""`ops doctor`: what is missing on this machine and in this project, and what to do about it.
+
+It must work where nothing else does, so it imports only the standard library; what needs more is
+asked last, and says so if it cannot be loaded.
+"""
+
+import configparser
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import git
+from .errors import UserError
+from .project import Project
+
+PATIENCE = 60
+"""Seconds that a tool may take to answer."""
+
+ENOUGH_DISK = 3 * 2**30
+"""Bytes that an environment and a first training take, with room to spare."""
+
+INSTALL_GIT = "install it: https://git-scm.com/downloads"
+INSTALL_UV = "install it: https://docs.astral.sh/uv/getting-started/installation"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; a remedy makes it something that is missing."""
+
+    subject: str
+    state: str
+    remedy: str = ""
+
+
+def run() -> None:
+    """Print what was found.
+
+    Raises:
+        UserError: if this is no project, or something is missing.
+    """
+    project = Project.find()
+    findings = []
+    for check in CHECKS:
+        for finding in check(project):
+            findings.append(finding)
+            mark = "missing" if finding.remedy else "ok"
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
+    missing = [finding.subject for finding in findings if finding.remedy]
+    if missing:
+        raise UserError(f"missing: {', '.join(missing)}; each line above says what to do.")
+    print("Nothing is missing.")
+
+
+def tools(project: Project) -> Iterator[Finding]:
+    """The two programs that everything begins with."""
+    del project
+    for name, remedy in (("git", INSTALL_GIT), ("uv", INSTALL_UV)):
+        if shutil.which(name) is None:
+            yield Finding(name, "is not on the PATH", remedy)
+        else:
+            yield Finding(name, _ask(name, "--version").stdout.strip())
+
+
+def python(project: Project) -> Iterator[Finding]:
+    """The interpreter of the project."""
+    wanted = (project.root / ".python-version").read_text(encoding="utf-8").strip()
+    running = platform.python_version()
+    if running.startswith(f"{wanted}."):
+        yield Finding("python", running)
+    else:
+        yield Finding("python", f"{running} runs here, not {wanted}", "run `make setup`")
+
+
+def environment(project: Project) -> Iterator[Finding]:
+    """The lock, and whether what is installed follows it."""
+    if shutil.which("uv") is None:
+        return
+    if not (project.root / "uv.lock").exists():
+        yield Finding("lock", "there is no uv.lock yet", "run `make setup`")
+        return
+    checked = _ask("uv", "lock", "--check", cwd=project.root)
+    if checked.returncode == 0:
+        yield Finding("lock", "uv.lock is current")
+    elif "missing an upload date" in checked.stderr:
+        yield Finding(
+            "lock",
+            "the package index tells no upload times, and exclude-newer in pyproject.toml needs "
+            "them",
+            "use an index that does, or take exclude-newer out",
+        )
+    elif "needs to be updated" in checked.stderr:
+        yield Finding("lock", "uv.lock does not fit pyproject.toml", "run `uv lock`")
+    else:
+        yield Finding("lock", f"uv cannot tell: {_reason(checked)}", "mend that, and ask again")
+    synced = _ask("uv", "sync", "--check", "--frozen", cwd=project.root)
+    if synced.returncode == 0:
+        yield Finding("environment", "has what uv.lock names")
+    else:
+        yield Finding("environment", "does not have what uv.lock names", "run `uv sync`")
+
+
+def repository(project: Project) -> Iterator[Finding]:
+    """Git: a repository, a person, hooks."""
+    root = project.root
+    if shutil.which("git") is None:
+        return
+    top = git.output(root, "rev-parse", "--show-toplevel")
+    if top is None:
+        yield Finding("repository", "the project is in no git repository", "run `make setup`")
+        return
+    commit = git.commit(root)
+    if commit is None:
+        yield Finding("repository", "has no commit yet", "run `make setup`")
+    else:
+        yield Finding("repository", f"at commit {commit[:7]}")
+    for key, example in (("user.name", "Your Name"), ("user.email", "you@example.org")):
+        value = git.output(root, "config", key)
+        remedy = "" if value else f'run `git config --global {key} "{example}"`'
+        yield Finding(key, value or "git does not know it", remedy)
+    hook = git.output(root, "rev-parse", "--git-path", "hooks/pre-commit") or ""
+    if git.output(root, "config", "core.hooksPath"):
+        yield Finding("hooks", "left to core.hooksPath of your git configuration")
+    elif Path(top).resolve() != root:
+        yield Finding("hooks", "left to the larger repository")
+    elif (root / hook).is_file():
+        yield Finding("hooks", "installed")
+    else:
+        yield Finding("hooks", "are not installed", "run `make setup`")
+
+
+def storage(project: Project) -> Iterator[Finding]:
+    """DVC: initialised, with a remote, and with the files that it keeps for the project."""
+    folder = project.root / ".dvc"
+    if not (folder / "config").is_file():
+        yield Finding(
+            "dvc", "has no .dvc/config here", "run `git restore .dvc`, or `uv run dvc init`"
+        )
+        return
+    yield Finding("dvc", "is set up")
+    # DVC quotes a section's name whenever it holds a space: ['remote "storage"'].
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    name = settings.get("core", "remote", fallback="")
+    url = settings.get(f"'remote \"{name}\"'", "url", fallback="")
+    if not url:
+        yield Finding("remote", "DVC has none", "run `uv run dvc remote add --default NAME URL`")
+    elif "://" in url:
+        yield Finding("remote", f"{url} (not tried: `make pull` does)")
+    elif os.access(_nearest(folder / url), os.W_OK):
+        yield Finding("remote", f"the folder {(folder / url).resolve()}")
+    else:
+        yield Finding("remote", f"{folder / url} cannot be written", "mend `url` in .dvc/config")
+    absent = [file.stem for file in project.data.glob("*.dvc") if not file.with_suffix("").exists()]
+    if absent:
+        yield Finding("data", f"data/{', data/'.join(absent)} is not here", "run `make pull`")
+    else:
+        yield Finding("data", "every file under DVC is here")
+
+
+def contract(project: Project) -> Iterator[Finding]:
+    """The user's own half: schema and parameters."""
+    try:
+        from . import contract as contracts
+        from .settings import Settings
+
+        Settings.load(project.params)
+        loaded = contracts.load()
+    except ImportError as error:
+        yield Finding("contract", f"cannot be read without {error.name}", "run `make setup`")
+    except UserError as error:
+        yield Finding("contract", "cannot be used", str(error))
+    else:
+        state = f"{len(loaded.columns)} columns; {loaded.target.name} is the target"
+        yield Finding("contract", f"{state} of a {loaded.task}")
+
+
+def registry(project: Project) -> Iterator[Finding]:
+    """Where models are registered, and the one that is champion."""
+    from . import tracking
+
+    address = tracking.address(project)
+    try:
+        tracking.reach(address)
+    except UserError as error:
+        yield Finding("registry", "is out of reach", str(error))
+    else:
+        yield Finding("registry", tracking.presentable(address))
+    try:
+        manifest = json.loads((project.champion / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        yield Finding("champion", "there is none in models/champion", "run `make train`")
+    else:
+        yield Finding("champion", f"{manifest['model']['kind']}, in models/champion")
+
+
+def disk(project: Project) -> Iterator[Finding]:
+    """Room for an environment and a training."""
+    free = shutil.disk_usage(project.root).free
+    remedy = "" if free >= ENOUGH_DISK else f"make room: {ENOUGH_DISK / 2**30:.0f} GiB are needed"
+    yield Finding("disk", f"{free / 2**30:.1f} GiB free", remedy)
+
+
+CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
+    tools,
+    python,
+    disk,
+    environment,
+    repository,
+    storage,
+    contract,
+    registry,
+)
+
+
+def _ask(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a tool; one that does not come back in time counts as failed."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            env={**os.environ, "UV_HTTP_RETRIES": "0"},
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer in {PATIENCE} seconds")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    errors = [line for line in lines if line.startswith(("error:", "cause:"))]
+    return next(iter((errors or lines)[-1:]), "no reason given").removeprefix("error: ")
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the first folder above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
