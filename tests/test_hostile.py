@@ -106,7 +106,7 @@ def templated(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template.of(files, tmp_path_factory.mktemp("templated"))
 
 
-@pytest.fixture(scope="module", params=HOSTILE.values(), ids=HOSTILE)
+@pytest.fixture(scope="module", params=HOSTILE.values(), ids=list(HOSTILE))
 def hostile(request: pytest.FixtureRequest) -> str:
     """One text that somebody might answer."""
     text: str = request.param

@@ -1,0 +1,52 @@
+# The template's own menu: `make help`. A rendered project has another one.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench lock clean
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Where bytecode is forbidden, every process compiles every library again.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
+
+help: ## this menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/ready ## render the default project to build/demo, train it, show what came of it
+	@python hooks/demo.py
+
+test: .venv/ready build/node/ready ## the whole suite; ARGS="-k name" for a part of it
+	python -m pytest $(ARGS)
+
+check: .venv/ready ## format, lint and types of the template itself
+	ruff format --check
+	ruff check
+	mypy
+
+format: .venv/ready ## put the code into shape
+	ruff format
+	ruff check --fix
+
+bench: .venv/ready ## time and memory, side by side with others; writes docs/benchmarks.md
+	python tests/benchmarks/run.py
+
+lock: .venv/ready ## compile requirements.txt anew, with the newest versions
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.txt requirements.in
+
+clean: ## take away everything that was set up or rendered here
+	rm -rf .venv build
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." \
+		if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+	uv pip install --quiet --requirement requirements.txt
+	@touch $@
+
+build/node/ready: tests/package.json .venv/ready
+	@mkdir -p build/node
+	cp tests/package.json build/node/
+	npm install --prefix build/node --no-audit --no-fund --no-package-lock --loglevel error
+	@touch $@
