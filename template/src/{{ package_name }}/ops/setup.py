@@ -1,9 +1,13 @@
-"""`ops setup`: git, hooks and the first commit, each only where it is still missing."""
+"""`ops setup`: repository, first commit and hooks, each only where it is still missing.
+
+DVC needs nothing done: `.dvc` came with the project.
+"""
 
 import shutil
 import subprocess
 from pathlib import Path
 
+from . import git
 from .errors import UserError
 from .project import Project
 
@@ -16,59 +20,64 @@ def run(project: Project) -> None:
     """
     if shutil.which("git") is None:
         raise UserError("git is missing; install it first: https://git-scm.com/downloads")
-    print(_repository(project.root))
-    print(_first_commit(project))
-    print(_hooks(project.root))
+    print(f"repository: {_repository(project.root)}")
+    print(f"first commit: {_first_commit(project)}")
+    print(f"hooks: {_hooks(project.root)}")
 
 
 def _repository(root: Path) -> str:
     """Start a repository, unless the project lies in one."""
-    if _git(root, "rev-parse", "--show-toplevel", check=False):
-        return "git: here"
-    _git(root, "init", "--quiet", "--initial-branch", "main")
-    return "git: a new repository, on the branch main"
+    if _top(root) is not None:
+        return "there" if _top(root) == root else "a larger one around the project"
+    _do(root, "git", "init", "--quiet", "--initial-branch", "main")
+    return "begun, on the branch main"
 
 
 def _first_commit(project: Project) -> str:
-    """Commit everything in a repository of the project's own that has no commit yet."""
-    if not _owns_repository(project.root):
-        return "first commit: yours to make, in the larger repository"
-    if _git(project.root, "rev-parse", "--verify", "--quiet", "HEAD", check=False):
-        return "first commit: made"
+    """Commit everything, if the repository is the project's own and has no commit yet.
+
+    Where git does not know who is at work, the author is the one that pyproject.toml names.
+    """
+    root = project.root
+    if _top(root) != root:
+        return "left to you, in the larger repository"
+    if git.commit(root) is not None:
+        return "there"
     author = project.metadata["authors"][0]
-    identity: list[str] = []
-    if not _git(project.root, "config", "user.name", check=False):
-        identity += ["-c", f"user.name={author['name']}"]
-    if not _git(project.root, "config", "user.email", check=False):
-        identity += ["-c", f"user.email={author['email']}"]
-    _git(project.root, "add", "--all")
-    _git(project.root, *identity, "commit", "--quiet", "--message", f"Begin {project.name}")
-    return "first commit: made just now"
+    identity = [
+        option
+        for key in ("name", "email")
+        if not git.output(root, "config", f"user.{key}")
+        for option in ("-c", f"user.{key}={author[key]}")
+    ]
+    _do(root, "git", "add", "--all")
+    _do(root, "git", *identity, "commit", "--quiet", "--message", f"Begin {project.name}")
+    return "made"
 
 
 def _hooks(root: Path) -> str:
     """Have git run `.pre-commit-config.yaml` before each commit, unless it has other hooks."""
-    if not _owns_repository(root):
-        return "hooks: left to the larger repository"
-    if _git(root, "config", "core.hooksPath", check=False):
-        return "hooks: left to core.hooksPath, which your git configuration sets"
-    subprocess.run(["pre-commit", "install"], cwd=root, check=True, capture_output=True)
-    return "hooks: installed"
+    if _top(root) != root:
+        return "left to the larger repository"
+    if git.output(root, "config", "core.hooksPath"):
+        return "left to core.hooksPath of your git configuration"
+    _do(root, "pre-commit", "install")
+    return "there"
 
 
-def _owns_repository(root: Path) -> bool:
-    """Whether the repository is the project's own, not a larger one around it."""
-    return Path(_git(root, "rev-parse", "--show-toplevel")).resolve() == root
+def _top(root: Path) -> Path | None:
+    """The folder of the repository that the project lies in."""
+    top = git.output(root, "rev-parse", "--show-toplevel")
+    return None if top is None else Path(top).resolve()
 
 
-def _git(root: Path, *arguments: str, check: bool = True) -> str:
-    """Ask git, and return what it prints; "" for a failure that is an answer (`check=False`).
+def _do(root: Path, *command: str) -> None:
+    """Run a command that must succeed.
 
     Raises:
-        UserError: if git fails and `check` is set, with git's own last line.
+        UserError: if it fails, with what it says.
     """
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    if check and done.returncode != 0:
-        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise UserError(f"git {arguments[0]} failed: {' '.join(reason)}")
-    return done.stdout.strip() if done.returncode == 0 else ""
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"{command[0]} failed: {said[-1] if said else 'it does not say why'}")
