@@ -6,17 +6,16 @@ them, and calls `predict` with a data frame.
 
 import json
 import math
+import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import MODEL, Bundle
+from .bundle import Bundle
 from .contract import Column, Contract
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .scoring import predict
 
 
 def description(contract: Contract) -> str:
@@ -32,7 +31,13 @@ def description(contract: Contract) -> str:
             for name in contract.classes
         ]
     model = {
-        "flavors": {"python_function": {"loader_module": __name__, "data": "."}},
+        "flavors": {
+            "python_function": {
+                "loader_module": __name__,
+                "data": ".",
+                "python_version": platform.python_version(),
+            }
+        },
         "signature": {
             "inputs": json.dumps([_input(column) for column in contract.inputs]),
             "outputs": json.dumps(outputs),
@@ -63,51 +68,52 @@ class Model:
         """Wrap a bundle."""
         self.bundle = bundle
 
-    def predict(self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """Score rows.
 
         Args:
-            model_input: the contract's columns; nullable ones may be absent.
+            model_input: a pandas frame with the contract's columns; nullable ones may be absent.
             params: MLflow's; the model has none.
 
         Returns:
             A frame with the column `prediction` and, for a classification, one column of
             probabilities per class, under the index of `model_input`.
         """
-        import pandas as pd
-
         contract = self.bundle.contract
-        prediction = self.bundle.predict(
-            {column.name: _array(column, model_input) for column in contract.features}
+        prediction = predict(
+            self.bundle,
+            {column.name: _array(column, model_input) for column in contract.features},
         )
-        if prediction.probabilities is None:
-            return pd.DataFrame({"prediction": prediction.values}, index=model_input.index)
-        labels = np.array(contract.classes, dtype=object)[prediction.values]
-        names = [f"probability {name}" for name in contract.classes]
-        frame = pd.DataFrame(prediction.probabilities, columns=names, index=model_input.index)
-        frame.insert(0, "prediction", labels)
-        return frame
+        columns: dict[str, NDArray[Any]] = {"prediction": prediction.values}
+        if prediction.probabilities is not None:
+            columns["prediction"] = np.array(contract.classes, dtype=object)[prediction.values]
+            for name, values in zip(contract.classes, prediction.probabilities.T, strict=True):
+                columns[f"probability {name}"] = values
+        return type(model_input)(columns, index=model_input.index)
 
 
 def _load_pyfunc(path: str) -> Model:
-    """Called by MLflow with the bundle's folder, or with the model that lies in it."""
-    folder = Path(path)
-    return Model(Bundle(folder.parent if folder.name == MODEL else folder))
+    """Called by MLflow with the bundle's folder."""
+    return Model(Bundle(Path(path)))
 
 
-def _array(column: Column, frame: "pd.DataFrame") -> NDArray[Any]:
-    """One column as `Contract.arrays` would make it."""
-    import pandas as pd
-
-    values = (
-        frame[column.name] if column.name in frame else pd.Series([None] * len(frame), dtype=object)
-    )
+def _array(column: Column, frame: Any) -> NDArray[Any]:
+    """One column of a pandas frame as `Contract.arrays` would make it."""
+    rows = len(frame)
+    if column.name not in frame:
+        if column.kind == "time":
+            return np.full(rows, "NaT", dtype="datetime64[us]")
+        if column.kind in ("number", "boolean"):
+            return np.full(rows, np.nan, dtype=np.float32)
+        return np.full(rows, "", dtype=object)
+    values = frame[column.name]
     if column.kind == "time":
-        return pd.to_datetime(values).to_numpy().astype("datetime64[us]")
+        return np.asarray(values.to_numpy(dtype="datetime64[us]"))
     if column.kind in ("number", "boolean"):
-        return values.to_numpy(dtype=np.float32, na_value=np.nan)
-    texts = np.empty(len(values), dtype=object)
-    texts[:] = ["" if pd.isna(value) else _text(value) for value in values]
+        return np.asarray(values.to_numpy(dtype=np.float32, na_value=np.nan))
+    texts = np.full(rows, "", dtype=object)
+    known = values.notna().to_numpy()
+    texts[known] = [_text(value) for value in values[known]]
     return texts
 
 

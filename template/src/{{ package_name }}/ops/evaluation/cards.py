@@ -114,7 +114,7 @@ def model_card(
                 "champion, and that it answers a single row quickly enough.",
             ],
         ),
-        Section("What it is", [Table(("", ""), [(name, _text(value)) for name, value in how])]),
+        Section("What it is", [Table(("", ""), how)]),
         Section("How it was chosen", _choice(manifest, findings, score, pictures)),
         Section("What it looks at", _importance(findings, score, pictures)),
         Section("Where it is weak", _weaknesses(manifest, findings, score, pictures)),
@@ -391,7 +391,7 @@ def _seen(seen: Mapping[str, Any]) -> tuple[str, str]:
     if seen["kind"] == "time":
         first, last = (datetime.fromtimestamp(value, UTC).date() for value in (low, high))
         return "", f"{first} to {last}"
-    return "", f"{number(low)} to {number(high)}, on average {number(seen['mean'])}"
+    return "", f"{_plain(low)} to {_plain(high)}, on average {_plain(seen['mean'])}"
 
 
 def _target(manifest: Manifest) -> str | Table:
@@ -402,12 +402,12 @@ def _target(manifest: Manifest) -> str | Table:
             ("class", "rows", "share"),
             [(Code(name), f"{count:,}", share(count / rows)) for name, count in target.items()],
         )
-    spread = "" if "minimum" not in target else (
-        f", from {number(target['minimum'])} to {number(target['maximum'])}"
-    )
+    spread = ""
+    if "minimum" in target:
+        spread = f", from {_plain(target['minimum'])} to {_plain(target['maximum'])}"
     return (
-        f"The target is {number(target['mean'])} on average{spread}, with a standard deviation "
-        f"of {number(target['deviation'])}."
+        f"The target is {_plain(target['mean'])} on average{spread}, with a standard deviation "
+        f"of {_plain(target['deviation'])}."
     )
 
 
@@ -456,8 +456,9 @@ def _worth(score: metrics.Score, value: float) -> str:
     return share(value) if score.loss else f"{value:.4f}"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+def _plain(value: float) -> str:
+    """A number of the data, with four digits at most."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _yes(value: bool) -> str:

@@ -30,7 +30,7 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; fo
   background: #f0f3f6; border-radius: 4px; overflow-wrap: anywhere; }
 code { padding: .08em .3em; }
 pre { padding: .8rem 1rem; overflow-x: auto; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr));
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr));
   gap: 1rem; align-items: start; }
 figure { margin: 0; }
 img { width: 100%; height: auto; border: 1px solid #e4e7eb; border-radius: 6px; }
@@ -126,7 +126,7 @@ def page(title: str, sections: Sequence[Section], pictures: Mapping[str, bytes])
 
 def escaped(text: str) -> str:
     """Text in Markdown, on one line; nobody is notified by a name with an `@` in it."""
-    line = re.sub(r"([\\`*_\[\]<>|$~#&])", r"\\\1", one_line(text))
+    line = re.sub(r"([\\`*\[\]<>|$~#&]|\b_|_\b)", r"\\\1", one_line(text))
     return line.replace("@", "@\u200b")
 
 
@@ -143,6 +143,15 @@ def code(text: str) -> str:
 def one_line(text: str) -> str:
     """Text without line breaks and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shortened(text: str, longest: int) -> str:
+    """Text on one line, cut in its middle: names often differ at their ends."""
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
+    head, tail = longest // 2, longest - longest // 2 - 1
+    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
 
 
 def _markdown(block: Block, folder: str) -> str:
@@ -181,8 +190,10 @@ def _html(block: Block, pictures: Mapping[str, bytes]) -> str:
                 )
                 for row in rows
             ]
+            if any(head):
+                lines.insert(0, "".join(names))
             body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-            return f'<div class="wide"><table>\n<tr>{"".join(names)}</tr>\n{body}\n</table></div>'
+            return f'<div class="wide"><table>\n{body}\n</table></div>'
         case Bullets(items):
             return "\n".join(("<ul>", *(f"<li>{_inline(item)}</li>" for item in items), "</ul>"))
         case Commands(lines):

@@ -28,7 +28,7 @@ SCATTER_ROWS = 1_000
 
 CALIBRATION_BINS = 10
 
-ERROR_BINS = 31
+MOST_ERROR_BINS = 41
 
 REPEATS = 5
 """How often each column is shuffled to see what it is worth."""
@@ -115,7 +115,8 @@ def errors(truth: Array, answers: Array) -> list[Record]:
     """How answers of a regression miss: a histogram of answer minus truth."""
     missed = answers.astype(np.float64) - truth
     reach = float(np.quantile(np.abs(missed), 0.995)) or 1.0
-    counts, edges = np.histogram(np.clip(missed, -reach, reach), ERROR_BINS, (-reach, reach))
+    bins = min(MOST_ERROR_BINS, 2 * round(len(missed) ** 0.5 / 2) + 1)
+    counts, edges = np.histogram(np.clip(missed, -reach, reach), bins, (-reach, reach))
     return [
         {"from": rounded(float(low)), "to": rounded(float(high)), "rows": int(count)}
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)

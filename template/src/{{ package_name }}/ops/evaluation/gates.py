@@ -227,10 +227,14 @@ def latency(milliseconds: float, limit: float) -> Gate:
 
 
 def number(value: float) -> str:
-    """A number as a reader wants it: three decimals, or four digits if it is large or tiny."""
+    """A number as a reader wants it: three decimals, or fewer digits if it is large or tiny."""
     if not np.isfinite(value):
         return "undefined"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}"
+    if abs(value) < 1000:
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.4g}"
 
 
 def share(value: float) -> str:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .document import shortened
 from .findings import Record
 from .gates import number
 from .metrics import Score
@@ -26,6 +27,9 @@ COLOURS = (BLUE, ORANGE, GREEN, "#e69f00", "#56b4e9", "#cc79a7", "#7b61b0", "#8a
 WIDTH = 6.4
 """Inches; at `RESOLUTION` a picture is as wide as a README."""
 RESOLUTION = 150
+
+HEAD = 0.6
+"""Inches that the title takes."""
 
 MOST_BARS = 15
 """Columns or slices that one picture shows."""
@@ -134,7 +138,7 @@ def confusion(records: Sequence[Record]) -> bytes:
         ticks, labels, rotation=slant, ha=side, rotation_mode="anchor", parse_math=False
     )
     if not slant:
-        axes.tick_params(axis="x", pad=14)
+        axes.tick_params(axis="x", pad=8)
     axes.set_yticks(ticks, labels, parse_math=False)
     axes.set_xlabel("answer", color=QUIET)
     axes.set_ylabel("truth", color=QUIET)
@@ -259,14 +263,14 @@ def slices(records: Sequence[Record], score: Score, value: float) -> bytes:
     shown = known[:MOST_BARS]
     figure, axes = _paper(
         "Scores by slice" + (f", the weakest {len(shown)}" if len(known) > len(shown) else ""),
-        f"{score.label} of rows that have something in common; the line is the whole holdout",
+        f"{score.label} of rows that have something in common; the line is that of all rows",
         _height(len(shown)),
     )
     values = [record[score.name] for record in shown]
     axes.axvline(value, color=GREEN, linewidth=2, zorder=1)
     axes.hlines(range(len(shown)), values, value, color=LINE, linewidth=3, zorder=1)
     axes.scatter(values, range(len(shown)), color=BLUE, s=44, zorder=3, clip_on=False)
-    _rows(axes, [f"{_plain(record['slice'], 34)} ({record['rows']:,})" for record in shown], 46)
+    _rows(axes, [f"{record['slice']} ({record['rows']:,})" for record in shown], 44)
     axes.set_xlabel(f"{score.label} (rows in brackets)", color=QUIET)
     return _png(figure)
 
@@ -320,12 +324,15 @@ def models(records: Sequence[Record], score: Score, chosen: str) -> bytes:
 
 
 def _paper(title: str, subtitle: str, height: float = 4.4) -> tuple[Figure, Axes]:
-    figure = Figure((WIDTH, height), dpi=RESOLUTION, facecolor="white", layout="constrained")
+    """An empty picture, `height` inches high, with its two lines of title."""
+    figure = Figure((WIDTH, height), dpi=RESOLUTION, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
+    below = 1 - HEAD / height
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, below), w_pad=0.12, h_pad=0.08)
+    left = 0.12 / WIDTH
+    figure.text(left, 1 - 0.3 / height, title, color=INK, fontsize=13, fontweight="bold")
+    figure.text(left, 1 - 0.52 / height, subtitle, color=QUIET, fontsize=9.5)
     axes = figure.add_subplot()
-    axes.set_title(f"{subtitle}\n", loc="left", color=QUIET, fontsize=9.5, pad=2, linespacing=0.6)
-    figure.suptitle(title, x=0.019, ha="left", color=INK, fontsize=13, fontweight="bold")
     axes.set_axisbelow(True)
     axes.grid(color=LINE, linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -353,10 +360,9 @@ def _by(records: Sequence[Record], key: str) -> Iterator[tuple[str, list[Record]
 
 
 def _plain(text: str, longest: int = 30) -> str:
-    """A name from the data, on one short line; a legend would hide one that begins with `_`."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    short = line if len(line) <= longest else line[: longest - 1] + "…"
-    return f" {short}" if short.startswith("_") else short
+    """A name from the data, short; a legend would hide one that begins with `_`."""
+    line = shortened(text, longest)
+    return f" {line}" if line.startswith("_") else line
 
 
 def _unit_square(axes: Axes, across: str, up: str) -> None:

@@ -126,6 +126,6 @@ def _terciles(
     if not len(ordered):
         return
     low, high = ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]
-    yield f"< {name(low)}", np.flatnonzero(known & (values < low))
+    yield f"below {name(low)}", np.flatnonzero(known & (values < low))
     yield f"{name(low)} to {name(high)}", np.flatnonzero(known & (values >= low) & (values < high))
-    yield f"≥ {name(high)}", np.flatnonzero(known & (values >= high))
+    yield f"from {name(high)}", np.flatnonzero(known & (values >= high))

@@ -27,12 +27,10 @@ from ..evaluation.gates import Gate, rounded
 from ..evaluation.profile import profile
 from ..files import read_json, replacing, write_json, write_text
 from ..project import Project
+from ..scoring import BATCH_ROWS
 from ..settings import Gates, Settings
 
 Array = NDArray[Any]
-
-BATCH_ROWS = 4_096
-"""Rows scored at once: the model's inner arrays, wide where there is text, stay small."""
 
 PROFILE_ROWS = 500_000
 """The profile is taken from as many training rows at most, spread evenly."""
