@@ -1,0 +1,33 @@
+"""Read the rows that `ml/source.py` yields, in the types of the contract."""
+
+import polars as pl
+
+from ...ml import source
+from .. import contract as contracts
+from ..errors import UserError
+from ..files import replacing
+from ..project import Project
+from . import parquet
+from .parsing import parse
+
+
+def run(project: Project) -> None:
+    """Write `data/raw.parquet`.
+
+    Raises:
+        UserError: if the source cannot be read, lacks a column, or has no rows.
+    """
+    contract = contracts.load()
+    try:
+        rows, dropped = parse(source.load(project.root))
+        with replacing(project.raw) as aside:
+            parquet.write({aside: rows})
+            count = parquet.count(aside)
+            if not count:
+                raise UserError("The source has no rows; look at ml/source.py.")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"The source cannot be read; look at ml/source.py: {reason}") from error
+    print(f"ingest: {count:,} rows of {len(contract.columns)} columns.")
+    if dropped:
+        print(f"ingest: left out, as the contract does not know them: {', '.join(dropped)}.")

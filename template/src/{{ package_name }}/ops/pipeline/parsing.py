@@ -1,0 +1,138 @@
+"""From the values that a source happens to hold to the types that the contract means.
+
+Numbers, booleans and times may come as text; whole numbers as floats; a time may carry a zone.
+A value that cannot be read as its column's type is not lost: it becomes missing, and its text
+is kept beside it in a column `<name>|text`, which is missing everywhere else. Validation sends
+such rows to quarantine.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import polars as pl
+
+from .. import contract as contracts
+from ..errors import UserError
+
+TEXT = "|text"
+"""How the name of a column ends that keeps what could not be read."""
+
+TRUE = ("true", "t", "yes", "y", "1", "1.0")
+FALSE = ("false", "f", "no", "n", "0", "0.0")
+TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
+ZONED = "%Y-%m-%d %H:%M:%S%.f%#z"
+EXACT = 2**53
+"""Up to here a float64 holds every whole number."""
+
+
+class Parsed(NamedTuple):
+    """Rows in the contract's types, and the names of the columns that it does not know."""
+
+    rows: pl.LazyFrame
+    dropped: list[str]
+
+
+def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The source") -> Parsed:
+    """Parse rows to the contract's columns and types, lazily and in the same order.
+
+    Args:
+        rows: columns of any type, text included.
+        labelled: whether the target must be there; if not, these are rows to score.
+        origin: how a message calls the rows.
+
+    Raises:
+        UserError: if a column is missing, or holds lists, structures or bytes.
+    """
+    contract, declared = contracts.load(), contracts.schema().columns()
+    wanted = [column.name for column in (contract.columns if labelled else contract.inputs)]
+    found = rows.collect_schema()
+    if missing := [name for name in wanted if name not in found]:
+        raise UserError(
+            f"{origin} lacks {_with_close_matches(missing, found)}; "
+            "add or rename what is missing, or change ml/schema.py."
+        )
+    values, texts = [], []
+    for name in wanted:
+        given, meant = found[name], declared[name].dtype
+        if given.is_nested() or given in (pl.Binary, pl.Object):
+            raise UserError(f"{origin} holds {given} in {name}; turn it into text or numbers.")
+        # NaN is how numpy writes a missing number.
+        raw = pl.col(name).fill_nan(None) if given.is_float() else pl.col(name)
+        value = _read(raw, given, meant)
+        if not _always_readable(given, meant):
+            text = raw.cast(pl.String)
+            unread = value.is_null() & (text.str.strip_chars() != "")
+            texts.append(pl.when(unread).then(text).alias(name + TEXT))
+        values.append((value.fill_nan(None) if meant.is_float() else value).alias(name))
+    return Parsed(rows.select(*values, *texts), [name for name in found if name not in wanted])
+
+
+def _with_close_matches(missing: Iterable[str], found: Iterable[str]) -> str:
+    """Name the missing columns, each with the one that may have been meant."""
+    named = []
+    for name in missing:
+        close = get_close_matches(name, found, 1, cutoff=0.7)
+        named.append(f"{name} (is it {close[0]}?)" if close else name)
+    return ", ".join(named)
+
+
+def _always_readable(given: pl.DataType, meant: pl.DataType) -> bool:
+    """Whether every value of type `given` has its like in type `meant`."""
+    return (
+        given in (meant, pl.Null)
+        or meant == pl.String
+        or (meant.is_float() and (given.is_numeric() or given == pl.Boolean))
+        or (meant == pl.Datetime and given in (pl.Date, pl.Datetime))
+    )
+
+
+def _read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
+    """Turn values of type `given` into type `meant`; null where that cannot be done."""
+    if given in (meant, pl.Null) or meant == pl.String:
+        return raw.cast(meant)
+    if given in (pl.Date, pl.Datetime) and meant.is_temporal():
+        return _time(raw, given, meant)
+    if given.is_integer() or given == pl.Boolean:
+        if meant.is_numeric():
+            return raw.cast(meant, strict=False)
+    elif given.is_numeric() and meant.is_numeric():
+        return _number(raw.cast(pl.Float64), meant)
+    text = raw.cast(pl.String)
+    bare = text.str.strip_chars()
+    if meant.is_float():
+        return bare.cast(meant, strict=False)
+    if meant.is_integer():
+        number = bare.cast(pl.Float64, strict=False)
+        return pl.coalesce(bare.cast(meant, strict=False), _number(number, meant))
+    if meant == pl.Boolean:
+        word = bare.str.to_lowercase()
+        return pl.when(word.is_in(TRUE)).then(True).when(word.is_in(FALSE)).then(False)
+    if meant.is_temporal():
+        return _time(_instant(bare), pl.Datetime("us"), meant)
+    return pl.coalesce(text.cast(meant, strict=False), bare.cast(meant, strict=False))
+
+
+def _number(number: pl.Expr, meant: pl.DataType) -> pl.Expr:
+    """Turn float64 into `meant`; a fraction is no whole number."""
+    if meant.is_float():
+        return number.cast(meant)
+    whole = (number == number.floor()) & (number.abs() <= EXACT)
+    return pl.when(whole).then(number.cast(meant, strict=False))
+
+
+def _instant(text: pl.Expr) -> pl.Expr:
+    """Read ISO 8601 dates and times; one with a zone becomes UTC."""
+    spaced = text.str.replace("T", " ", literal=True)
+    plain = [spaced.str.to_datetime(form, time_unit="us", strict=False) for form in TIMES]
+    zoned = spaced.str.to_datetime(ZONED, time_unit="us", strict=False)
+    return pl.coalesce(*plain, zoned.dt.replace_time_zone(None))
+
+
+def _time(time: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
+    """Turn dates and times into each other; a time of the day is no date."""
+    if getattr(given, "time_zone", None):
+        time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if meant == pl.Date and given == pl.Datetime:
+        return pl.when(time == time.dt.truncate("1d")).then(time.cast(pl.Date))
+    return time.cast(meant)

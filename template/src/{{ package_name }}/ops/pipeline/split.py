@@ -1,0 +1,157 @@
+"""Hold rows out, and number the folds of the rest.
+
+- With an event time, the newest rows are held out, and the folds follow each other in time: a
+  model may learn from the folds before the one that it is validated on. Rows of one moment stay
+  together; rows without a time count as the oldest.
+- Else with a group, the hash of the group decides: its rows stay together.
+- Else the hash of the row's features decides: a row stays where it is however the data grow, and
+  rows that are alike stay together. Where very many are alike, as in a survey of a few closed
+  questions, they part in bunches of `ALIKE`, in the order in which they come.
+
+The hash is the project's own (see `hashing`): no engine, version or machine moves a row.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .. import contract as contracts
+from ..contract import Contract
+from ..errors import UserError
+from ..files import replacing
+from ..project import Project
+from ..settings import Settings, Split
+from . import parquet
+from .hashing import Keys, mix, row_keys
+
+FOLD = "__fold"
+HELD_OUT = -1
+ALIKE = 16
+FOLD_SALT = np.uint64(0xD1B5_4A32_D192_ED03)
+EVER = np.iinfo(np.int64).min
+
+Folds = NDArray[np.int16]
+"""The fold of each row, counted from 0; `HELD_OUT` for none."""
+
+
+def run(project: Project) -> None:
+    """Write `data/train.parquet`, which has one column more (`__fold`), and `data/holdout.parquet`.
+
+    Raises:
+        UserError: if a side would be left without rows, or without rows of a class.
+    """
+    settings, contract = Settings.load(project.params).split, contracts.load()
+    if not 0 < settings.holdout < 1 or settings.folds < 2:
+        raise UserError(
+            "params.yaml: split.holdout lies between 0 and 1, split.folds is 2 or more."
+        )
+    rows = pl.scan_parquet(project.valid)
+    folds = assign(rows, contract, settings)
+    held_out = folds == HELD_OUT
+    if contract.task == "classification":
+        _check_classes(rows, contract, held_out)
+    numbered = pl.concat([rows, pl.LazyFrame({FOLD: folds})], how="horizontal")
+    with replacing(project.train) as train, replacing(project.holdout) as holdout:
+        parquet.write(
+            {
+                train: numbered.filter(pl.col(FOLD) != HELD_OUT),
+                holdout: numbered.filter(pl.col(FOLD) == HELD_OUT).drop(FOLD),
+            }
+        )
+    print(
+        f"split: {np.sum(~held_out):,} rows in {folds.max() + 1} folds to learn from, "
+        f"{np.sum(held_out):,} held out ({np.mean(held_out):.1%})."
+    )
+
+
+def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
+    """Give every row its fold; see the module.
+
+    Raises:
+        UserError: if the rows differ too little to be split.
+    """
+    if time := contract.with_role("event_time"):
+        moments = rows.select(pl.col(time.name).to_physical().cast(pl.Int64).fill_null(EVER))
+        folds = _by_time(moments.collect(engine="streaming").to_series().to_numpy(), settings)
+        kind = f"times in {time.name}"
+    elif group := contract.with_role("group"):
+        folds = _by_key(row_keys(rows, [group.name]), settings)
+        kind = f"groups in {group.name}"
+    else:
+        keys = row_keys(rows, [column.name for column in contract.features])
+        folds = _by_key(_bunched(keys), settings)
+        kind = "rows"
+    if folds.max(initial=HELD_OUT) < 1 or folds.min(initial=0) != HELD_OUT:
+        raise UserError(
+            f"There are too few different {kind} to hold some out and to compare models on the "
+            "rest; bring more data, or change split in params.yaml or the roles in ml/schema.py."
+        )
+    return folds
+
+
+def _by_time(times: NDArray[np.int64], settings: Split) -> Folds:
+    """Hold the newest rows out; the rest make folds of about equal size, the oldest first."""
+    ordered = np.sort(times)
+    starts = _cuts(ordered, [1 - settings.holdout])
+    learnt = ordered[ordered < starts[0]] if starts else ordered
+    edges = _cuts(learnt, [fold / settings.folds for fold in range(1, settings.folds)])
+    folds = np.searchsorted(edges, times, side="right").astype(np.int16)
+    folds[times > learnt[-1]] = HELD_OUT
+    return folds
+
+
+def _cuts(ordered: NDArray[np.int64], shares: Iterable[float]) -> list[np.int64]:
+    """Moments before which about these shares of the times lie, each once.
+
+    A cut never parts equal times, so it moves to the nearer end of their run; where there is
+    nothing but one moment, there is no cut.
+    """
+    cuts = set()
+    for share in shares:
+        position = round(len(ordered) * share)
+        moment = ordered[min(position, len(ordered) - 1)]
+        run = [int(np.searchsorted(ordered, moment, side=side)) for side in ("left", "right")]
+        inside = [end for end in run if 0 < end < len(ordered)]
+        if inside:
+            cuts.add(ordered[min(inside, key=lambda end: abs(end - position))])
+    return sorted(cuts)
+
+
+def _by_key(keys: Keys, settings: Split) -> Folds:
+    """Hold a share of all possible keys out; other bits of the key number the fold."""
+    folds = (mix(keys ^ FOLD_SALT) % np.uint64(settings.folds)).astype(np.int16)
+    held_out = keys < np.uint64(int(settings.holdout * 2**64))
+    filled = np.bincount(folds[~held_out], minlength=settings.folds) > 0
+    folds = (np.cumsum(filled) - 1).astype(np.int16)[folds]
+    folds[held_out] = HELD_OUT
+    return folds
+
+
+def _bunched(keys: Keys) -> Keys:
+    """Give rows that are alike different keys from the `ALIKE`th on, bunch by bunch."""
+    ordered = np.sort(keys)
+    if not np.any(ordered[ALIKE:] == ordered[:-ALIKE]):
+        return keys
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    runs = np.diff(np.append(starts, len(keys)))
+    bunches = (np.arange(len(keys)) - np.repeat(starts, runs)) // ALIKE
+    spread = np.empty_like(keys)
+    spread[order] = ordered ^ mix(bunches.astype(np.uint64))  # mix(0) is 0: the first bunch stays
+    return spread
+
+
+def _check_classes(rows: pl.LazyFrame, contract: Contract, held_out: NDArray[np.bool_]) -> None:
+    """Raise a UserError where a class lacks rows to learn from, or to be judged by."""
+    labels = contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
+    for side, chosen in (("to learn from", ~held_out), ("held out", held_out)):
+        counts = np.bincount(labels[chosen], minlength=len(contract.classes))
+        for name, count in zip(contract.classes, counts, strict=True):
+            if not count:
+                raise UserError(
+                    f"No row of class {name} is among those {side}; gather more rows of it, "
+                    "drop it from ml/schema.py, or change split.holdout in params.yaml."
+                )
