@@ -20,14 +20,13 @@ from typing import Any
 from . import git
 from .bundle import Bundle
 from .contract import Contract
-from .contract import kinds as kinds_of
 from .errors import Refused, UserError
 from .evaluation import gates as rules
 from .evaluation import metrics
 from .evaluation.gates import Gate
 from .files import replacing
 from .project import Project
-from .scoring import predict
+from .scoring import predict, unfit
 from .settings import Settings
 from .tracking import (
     ACCEPTED,
@@ -150,8 +149,7 @@ def judge(
     if champion is None:
         return [Gate.skip("champion regression", "There is no champion yet."), taken]
     other = Bundle(project.champion)
-    obstacle = obstacle_to_comparison(other, contract, frame)
-    if obstacle:
+    if obstacle := incomparable(other, contract):
         reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
         return [Gate.skip("champion regression", reason), taken]
     group = contract.with_role("group")
@@ -167,24 +165,14 @@ def judge(
     return [regression, taken]
 
 
-def obstacle_to_comparison(champion: Bundle, contract: Contract, frame: Any) -> str | None:
+def incomparable(champion: Bundle, contract: Contract) -> str | None:
     """Why the champion cannot be measured on rows of this contract; None if it can."""
-    from ..ml.features import features
-
     theirs = champion.contract
     if theirs.target.name != contract.target.name:
         return f"it predicts {theirs.target.name}"
     if (theirs.task, theirs.classes) != (contract.task, contract.classes):
         return f"it tells other values of {theirs.target.name} apart"
-    kinds = {column.name: column.kind for column in contract.columns}
-    for column in theirs.features:
-        if kinds.get(column.name) != column.kind:
-            return f"it needs the column {column.name} as a {column.kind}"
-    made = kinds_of(features(theirs.arrays(frame[:1]), theirs.text), theirs.text)
-    for feature in champion.manifest["features"]:
-        if made.get(feature["name"]) != feature["kind"]:
-            return f"ml/features.py no longer makes its feature {feature['name']}"
-    return None
+    return unfit(champion, contract)
 
 
 def latency(bundle: Bundle, columns: Mapping[str, Any]) -> float:
