@@ -131,6 +131,7 @@ def data_card(
     size = [
         ("rows read", f"{validation['rows']:,}"),
         ("rows in quarantine", f"{validation['quarantined']:,}"),
+        ("rows that repeat another one", f"{validation['duplicates']:,}"),
         ("rows to learn from", f"{rows['train']:,}"),
         ("rows to judge by", f"{rows['holdout']:,}"),
         *((f"period, {part}", f"{low} to {high}") for part, (low, high) in (period or {}).items()),

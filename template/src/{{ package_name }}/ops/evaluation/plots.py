@@ -34,6 +34,9 @@ HEAD = 0.6
 MOST_BARS = 15
 """Columns or slices that one picture shows."""
 
+MOST_IN_LEGEND = 3
+"""Names that fit beside the lines; the legend of more stands outside."""
+
 MOST_CELLS = 25
 """Classes that a confusion matrix shows."""
 
@@ -77,7 +80,7 @@ def roc(records: Sequence[Record]) -> bytes:
         across = [point["false positive rate"] for point in points]
         up = [point["true positive rate"] for point in points]
         area = float(np.trapezoid(up, across))
-        label = f"{_plain(name)} ({number(area)})"
+        label = f"{_plain(name, 20)} ({number(area)})"
         axes.plot(across, up, color=colour, linewidth=2, label=label, clip_on=False, zorder=3)
     _unit_square(axes, "false positive rate", "true positive rate")
     _legend(axes, "lower right", "area under the curve")
@@ -93,7 +96,7 @@ def precision_recall(records: Sequence[Record]) -> bytes:
         recall = [point["recall"] for point in points]
         precision = [point["precision"] for point in points]
         area = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-        label = f"{_plain(name)} ({number(area)})"
+        label = f"{_plain(name, 20)} ({number(area)})"
         axes.step(
             [0, *recall],
             [precision[0], *precision],
@@ -107,7 +110,7 @@ def precision_recall(records: Sequence[Record]) -> bytes:
         share = precision[-1]
         axes.axhline(share, color=colour, linewidth=1, linestyle=(0, (4, 4)), alpha=0.6)
     _unit_square(axes, "recall", "precision")
-    _legend(axes, "lower left", "average precision; dashed: by chance")
+    _legend(axes, "lower left", "average precision\n(dashed: by chance)")
     return _png(figure)
 
 
@@ -373,8 +376,17 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
 
 
 def _legend(axes: Axes, place: str, title: str | None = None) -> None:
+    many = len(axes.get_legend_handles_labels()[1]) > MOST_IN_LEGEND
     legend = axes.legend(
-        loc=place, fontsize=9, title=title, title_fontsize=9, labelcolor=INK, edgecolor=LINE
+        loc="upper left" if many else place,
+        bbox_to_anchor=(1.02, 1.02) if many else None,
+        frameon=not many,
+        fontsize=9,
+        title=title,
+        title_fontsize=9,
+        labelcolor=INK,
+        edgecolor=LINE,
+        alignment="left",
     )
     legend.get_title().set_color(QUIET)
     for text in legend.get_texts():

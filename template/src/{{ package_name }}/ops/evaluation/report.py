@@ -258,7 +258,7 @@ def _chart(
             "```mermaid",
             f"%%{{init: {json.dumps(LOOKS)}}}%%",
             f"xychart-beta{direction}",
-            f'  title "{_label(title)}"',
+            f'  title "{title}"',
             f"  {across}",
             f"  {up}",
             f"  {kind} [{drawn}]",

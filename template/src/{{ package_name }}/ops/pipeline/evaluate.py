@@ -18,7 +18,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...ml.features import features
-from .. import contract as contracts
 from .. import mlflow_model
 from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
@@ -55,8 +54,8 @@ class Judgement:
 def run(project: Project) -> None:
     """Write `models/bundle` and `reports/`."""
     settings = Settings.load(project.params)
-    contract = contracts.load()
     training = read_json(project.candidate / "training.json")
+    contract = Contract.from_dict(training["contract"])
     holdout = pl.read_parquet(project.holdout)
     train = pl.scan_parquet(project.train)
     rows = {"train": train.select(pl.len()).collect().item(), "holdout": len(holdout)}
@@ -253,7 +252,7 @@ def period(
     if time is None:
         return None
     return {
-        part: [str(frame[time.name].min()), str(frame[time.name].max())]
+        part: [str(frame[time.name].min())[:19], str(frame[time.name].max())[:19]]
         for part, frame in {"train": train, "holdout": holdout}.items()
     }
 

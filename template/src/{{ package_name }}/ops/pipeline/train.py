@@ -133,6 +133,7 @@ def _train(project: Project, settings: Settings, rows: Rows) -> None:
                 "parameters": dict(parameters(settings.train, chosen)),
                 "seed": seed,
                 "score": score,
+                "contract": contract.to_dict(),
                 "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
                 "validation": validation,
                 "learning_curve": learning_curve(rows, chosen, settings, score),
