@@ -59,7 +59,7 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
             raise UserError(f"{origin} holds {given} in {name}; turn it into text or numbers.")
         # NaN is how numpy writes a missing number.
         raw = pl.col(name).fill_nan(None) if given.is_float() else pl.col(name)
-        value = _read(raw, given, meant)
+        value = read(raw, given, meant)
         if not _always_readable(given, meant):
             text = raw.cast(pl.String)
             unread = value.is_null() & (text.str.strip_chars() != "")
@@ -87,7 +87,7 @@ def _always_readable(given: pl.DataType, meant: pl.DataType) -> bool:
     )
 
 
-def _read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
+def read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
     """Turn values of type `given` into type `meant`; null where that cannot be done."""
     if given in (meant, pl.Null) or meant == pl.String:
         return raw.cast(meant)

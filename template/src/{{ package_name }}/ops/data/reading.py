@@ -1,0 +1,254 @@
+"""Open a file that nobody has seen before: its format, its encoding, its layout."""
+
+import codecs
+import csv
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from ..errors import UserError
+
+Format = Literal["csv", "parquet", "jsonl"]
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_NONE}
+HEAD = 1 << 20  # what is looked at, in bytes, to guess a layout
+CHUNK = 1 << 20
+LINES = 100_000  # of JSON, in which every key should have appeared
+BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+OTHERS = {
+    b"PK\x03\x04": "an Excel workbook or another zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "compressed with gzip",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF": "a PDF document",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that must be known to read a file again.
+
+    Attributes:
+        format: what kind of file it is.
+        encoding: of its text, as it came; "" for Parquet.
+        columns: the names, as they stand in the file; "" for a column without one.
+        separator: between two fields of a CSV file.
+        quoted: whether quotation marks enclose fields of a CSV file.
+    """
+
+    format: Format
+    encoding: str
+    columns: tuple[str, ...]
+    separator: str = ","
+    quoted: bool = True
+
+    @property
+    def description(self) -> str:
+        """The layout in words."""
+        if self.format == "parquet":
+            return "Parquet"
+        if self.format == "jsonl":
+            return f"JSON lines in {self.encoding}"
+        return f"CSV with {SEPARATORS[self.separator]} in {self.encoding}"
+
+    @property
+    def padded_names(self) -> bool:
+        """Whether spaces stand around some names."""
+        return any(name != name.strip() for name in self.columns)
+
+    def scan(self, path: Path) -> pl.LazyFrame:
+        """Read the columns of `path` that have a name; of a text file, every value as text."""
+        if self.format == "parquet":
+            rows = pl.scan_parquet(path, glob=False)
+        elif self.format == "jsonl":
+            rows = pl.scan_ndjson(path, schema=dict.fromkeys(self.columns, pl.String))
+        else:
+            rows = pl.scan_csv(
+                path,
+                separator=self.separator,
+                quote_char='"' if self.quoted else None,
+                infer_schema=False,
+                glob=False,
+            )
+        return rows.select(
+            pl.col(name).alias(name.strip()) for name in self.columns if name.strip()
+        )
+
+
+def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
+    """Copy `source` into `folder` as `source.<format>`, text as UTF-8, and say how it is laid out.
+
+    Raises:
+        UserError: if the file is missing, empty, of another format, or has columns that cannot
+            be told apart.
+    """
+    if not source.is_file():
+        what = "is a folder" if source.is_dir() else "does not exist"
+        raise UserError(f"{source} {what}; name a CSV, Parquet or JSON lines file.")
+    with source.open("rb") as file:
+        head = file.read(HEAD)
+    if not head.strip():
+        raise UserError(f"{source} is empty; name a file with a header and rows.")
+    for magic, what in OTHERS.items():
+        if head.startswith(magic):
+            raise UserError(f"{source} is {what}; save it as CSV, Parquet or JSON lines.")
+    if head.startswith(b"PAR1"):
+        copied = folder / "source.parquet"
+        shutil.copyfile(source, copied)
+        return copied, _parquet(source, copied)
+    encoding = _encoding(source, head)
+    aside = folder / "source"
+    _to_utf8(source, aside, encoding)
+    with aside.open(encoding="utf-8", newline="") as text:
+        start = text.read(HEAD).lstrip()
+    json_like = re.match(r"\{|\[\s*\{", start)
+    layout = (_jsonl if json_like else _csv)(source, aside, start, encoding)
+    copied = folder / f"source.{layout.format}"
+    aside.rename(copied)
+    return copied, layout
+
+
+@contextmanager
+def readable(source: Path, copied: Path, layout: Layout) -> Iterator[None]:
+    """Turn what polars says about a broken file into a sentence about `source`."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        if layout.format == "csv" and (place := _ragged(copied, layout)):
+            raise UserError(f"{source}: {place}; mend that line, or quote its fields.") from None
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{source} cannot be read as {layout.description}: {reason}.") from None
+
+
+def _encoding(source: Path, head: bytes) -> str:
+    """How the text of a file is encoded: by its mark, else UTF-8 if it fits, else Windows-1252."""
+    for mark, encoding in BOMS.items():
+        if head.startswith(mark):
+            return encoding
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) > len(head) / 5:
+        return "utf-16-be" if even > odd else "utf-16-le"
+    if even or odd:
+        raise UserError(f"{source} is not text; name a CSV, Parquet or JSON lines file.")
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            for _ in _chunks(source, encoding):
+                pass
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"  # gives every byte a letter
+
+
+def _chunks(source: Path, encoding: str) -> Iterator[str]:
+    with source.open(encoding=encoding, newline="") as text:
+        while chunk := text.read(CHUNK):
+            yield chunk
+
+
+def _to_utf8(source: Path, copied: Path, encoding: str) -> None:
+    if encoding == "utf-8":
+        shutil.copyfile(source, copied)
+        return
+    try:
+        with copied.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(_chunks(source, encoding))
+    except UnicodeError:
+        raise UserError(f"{source} is not the {encoding} text that it claims to be.") from None
+
+
+def _parquet(source: Path, copied: Path) -> Layout:
+    try:
+        columns = pl.scan_parquet(copied, glob=False).collect_schema().names()
+    except pl.exceptions.PolarsError:
+        raise UserError(f"{source} is a damaged Parquet file; write it again.") from None
+    _check_names(source, columns)
+    return Layout("parquet", "", tuple(columns))
+
+
+def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
+    if start[0] == "[":
+        raise UserError(f"{source} is one JSON list; write it as JSON lines, one object to a line.")
+    try:
+        json.loads(start.splitlines()[0])
+    except ValueError:
+        raise UserError(
+            f"{source} begins like JSON, but its first line is no object; "
+            "write one object to a line."
+        ) from None
+    layout = Layout("jsonl", encoding, ())
+    with readable(source, copied, layout):
+        rows = pl.scan_ndjson(copied, infer_schema_length=LINES)
+        columns = rows.collect_schema().names()
+    _check_names(source, columns)
+    return Layout("jsonl", encoding, tuple(columns))
+
+
+def _csv(source: Path, copied: Path, start: str, encoding: str) -> Layout:
+    """Guess separator and quotes: whichever gives most rows the width of the header."""
+    best: tuple[float, int] = (0.0, 1)
+    layout: Layout | None = None
+    for quoted in (True, False):
+        for separator in SEPARATORS:
+            records = _records(start, separator, quoted)
+            width = len(records[0])
+            fits = sum(len(record) == width for record in records) / len(records)
+            if width > 1 and (fits, width) > best and (quoted or fits > best[0]):
+                best = fits, width
+                layout = Layout("csv", encoding, tuple(records[0]), separator, quoted)
+    if layout is None:
+        raise UserError(
+            f"{source} has a single column: no comma, semicolon, tab or bar separates its header."
+        )
+    _check_names(source, layout.columns)
+    if len(_records(start, layout.separator, layout.quoted)) == 1:
+        raise UserError(f"{source} holds a header and no rows.")
+    return layout
+
+
+def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
+    """The records that `start` holds; the last one, which may be cut off, only if it is alone."""
+    csv.field_size_limit(HEAD + 1)
+    reader = csv.reader(StringIO(start), delimiter=separator, quoting=QUOTING[quoted])
+    records = [record for record in reader if record]
+    return records[:-1] if len(start) >= HEAD and len(records) > 1 else records
+
+
+def _check_names(source: Path, names: list[str] | tuple[str, ...]) -> None:
+    """Refuse names that cannot be told apart; unnamed columns are left out later."""
+    counts = Counter(name.strip() for name in names if name.strip())
+    twice = [repr(name) for name, count in counts.items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{source} has more than one column called {', '.join(twice)}; rename all but one."
+        )
+
+
+def _ragged(copied: Path, layout: Layout) -> str:
+    """Name the first line with too many fields, if there is one."""
+    width = len(layout.columns)
+    with copied.open(encoding="utf-8", newline="") as text:
+        reader = csv.reader(text, delimiter=layout.separator, quoting=QUOTING[layout.quoted])
+        for record in reader:
+            if len(record) > width:
+                return (
+                    f"line {reader.line_num} has {len(record)} fields where the header has {width}"
+                )
+    return ""
