@@ -131,7 +131,7 @@ class _Broken:
         for rule in (name for name in found if name not in schema.columns()):
             column = rule.rpartition("|")[0]
             readable = unread[column].is_null() if column in unread else True
-            self.breaks[rule.replace(f"{TEXT}|check", "|dtype")] = ~pl.col(rule) & readable
+            self.breaks[rule.replace(f"{TEXT}|check__dtype", "|dtype")] = ~pl.col(rule) & readable
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -196,7 +196,7 @@ def _schema(found: Iterable[str], *, labelled: bool = True) -> type[dy.Schema]:
     row, target = contracts.schema(), contracts.load().target.name
     columns = row.columns()
     members: dict[str, dy.Column] = {
-        f"{TEXT}{number}": dy.String(alias=name, nullable=True, check=pl.Expr.is_null)
+        f"{TEXT}{number}": dy.String(alias=name, nullable=True, check={"dtype": pl.Expr.is_null})
         for number, name in enumerate(name for name in found if name not in columns)
     }
     if not labelled:

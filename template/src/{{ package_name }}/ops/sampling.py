@@ -1,0 +1,125 @@
+"""Rows made from the contract alone, for tests that must hold whatever the data are."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import contract as contracts
+from .contract import Column, Contract
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import dataframely as dy
+    import polars as pl
+
+ATTEMPTS = 50
+"""How many rows are drawn at most for each one that is asked for."""
+
+MISSING = 0.1
+"""The share of values that are missing where they may be."""
+
+VALUES = {
+    **{"identifier": 1e6, "group": 60},
+    **{"number": 100, "boolean": 2, "category": 8, "text": 8, "time": 1000},
+}
+"""How many values are drawn from, by role or kind, unless the contract draws closer bounds."""
+
+START = np.datetime64("2020-01-01", "us")
+"""Where times begin; they go on by days."""
+
+
+def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
+    """Make rows that keep every rule of the contract.
+
+    Columns are drawn independently of each other. Where a rule ties them together so that hardly
+    any row keeps it, a class method `_sampling_overrides` of `Row` says how such rows are made
+    (see dataframely's `Schema.sample`).
+
+    Args:
+        rows: how many.
+        seed: of the draws.
+        follows: a column that the target shall depend on: the larger its value, the larger the
+            target (in a classification: the later its class), but for a little noise.
+
+    Raises:
+        UserError: if hardly any row keeps the rules.
+    """
+    import polars as pl
+
+    schema, contract = contracts.schema(), contracts.load()
+    declared = schema.columns()
+    draw = np.random.default_rng(seed)
+    made: pl.DataFrame = schema.create_empty()
+    for _ in range(ATTEMPTS):
+        drawn = pl.DataFrame(
+            [_values(column, declared[column.name], rows, draw) for column in contract.columns]
+        )
+        if follows:
+            drawn = drawn.with_columns(_target(drawn, contract, drawn[follows], draw))
+        drawn = drawn.with_columns(
+            values.cast(declared[name].dtype).alias(name)
+            for name, values in schema._sampling_overrides().items()
+        )
+        made = schema.filter(pl.concat([made, drawn])).result
+        if len(made) >= rows:
+            return made.head(rows)
+    raise UserError(
+        f"Of {ATTEMPTS * rows} rows made from ml/schema.py only {len(made)} keep its rules; say "
+        "how to make such rows in a class method `_sampling_overrides` of `Row`."
+    )
+
+
+def _values(
+    column: Column, declared: "dy.Column", rows: int, draw: np.random.Generator
+) -> "pl.Series":
+    """Draw a column. Bounds and closed sets are kept; what else is declared need not be."""
+    import dataframely as dy
+    import polars as pl
+
+    number = VALUES.get(column.role, VALUES[column.kind])
+    if column.choices is None and column.dtype != "String":
+        low, high = _range(column, number)
+        values = low + (high - low) * draw.random(rows)
+        if column.kind == "time":
+            values = START + (values * 86_400e6).astype("timedelta64[us]")
+        made = pl.Series(np.floor(values) if declared.dtype.is_integer() else values)
+    elif column.choices is None and column.pattern is None:
+        made = pl.Series([f"{column.name} {n:.0f}" for n in np.floor(number * draw.random(rows))])
+    else:
+        free = copy.copy(declared)
+        free.check = None
+        made = free.sample(dy.random.Generator(int(draw.integers(2**32))), rows)
+    there = pl.Series(draw.random(rows) >= (MISSING if column.nullable else 0))
+    values = pl.when(there).then(made.cast(declared.dtype, strict=False)).alias(column.name)
+    return pl.select(values).to_series()
+
+
+def _range(column: Column, width: float) -> tuple[float, float]:
+    """From where to where a column's numbers are drawn; its times in days from the start."""
+    low = _number(column, column.minimum, column.minimum_exclusive)
+    high = _number(column, column.maximum, column.maximum_exclusive)
+    if low is None:
+        low = 0 if high is None else high - max(width, abs(high))
+    if high is None:
+        high = low + max(width, abs(low))
+    return low, high
+
+
+def _number(column: Column, *bounds: Any) -> float | None:
+    bound = next((bound for bound in bounds if bound is not None), None)
+    if bound is None or column.kind != "time":
+        return bound
+    return float((np.datetime64(bound, "us") - START) / np.timedelta64(1, "D"))
+
+
+def _target(
+    drawn: "pl.DataFrame", contract: Contract, leading: "pl.Series", draw: np.random.Generator
+) -> "pl.Series":
+    """The target's values in the order that the values of another column have."""
+    rows = len(drawn)
+    place = leading.rank("random", seed=int(draw.integers(2**32))).fill_null(0).to_numpy()
+    place = place + draw.normal(0, 0.05 * rows, rows)
+    ascending = np.argsort(contract.labels(drawn), kind="stable")
+    target = drawn[contract.target.name]
+    return target.gather(ascending[np.argsort(np.argsort(place))])
