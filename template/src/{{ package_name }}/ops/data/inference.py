@@ -313,8 +313,8 @@ def _target(rows: pl.LazyFrame, guess: Guess, census: Census, wish: Wish) -> tup
         )
     if len(counts) > CLASSES or len(counts) > census.present / 2:
         raise UserError(
-            f"The target {name!r} holds {_listed(counts)} and so on, nearly another value in "
-            "every row: too many for a classification; choose another column."
+            f"The target {name!r} holds too many different texts for a classification, such as "
+            f"{_listed(counts)}; choose another column."
         )
     of = f"{len(counts)} classes: {_tally(counts)}"
     if guess.type == "Bool" and (
@@ -330,16 +330,16 @@ def _whole_target(
     guess: Guess, counts: Mapping[int, int], present: int, wish: Wish
 ) -> tuple[Field, Task]:
     """A target of whole numbers: classes if they are few, else a quantity."""
-    many = len(counts) > CLASSES
+    many = len(counts) > CLASSES or len(counts) > present / 2
     few = len(counts) <= FEW and 10 * len(counts) <= present and max(map(abs, counts)) <= LARGE
     if wish.task == "regression" or not (wish.task or few or len(counts) == 2):
-        of = f"more than {CLASSES}" if many else f"{len(counts)}"
-        why = f"whole numbers, {of} different ones: a quantity"
+        of = "many" if many else f"{len(counts)}"
+        why = f"whole numbers, {of} different ones"
         return Field(wish.target, guess, "target", why, nullable=False), "regression"
     if many:
         raise UserError(
-            f"The target {wish.target!r} holds more than {CLASSES} different numbers: too many "
-            "for a classification; leave out --task classification to predict the number."
+            f"The target {wish.target!r} holds too many different numbers for a classification; "
+            "leave out --task classification to predict the number."
         )
     hint = "" if wish.task or len(counts) == 2 else " (--task regression if they are a quantity)"
     why = f"{len(counts)} classes{hint}: {_tally(counts)}"
@@ -384,16 +384,16 @@ def _role(name: str, guess: Guess, census: Census, values: pl.Series, wish: Wish
     words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
     if (words >= 2 and unique > 0.5) or (words >= 5 and distinct > MANY):
         return Field(name, guess, "text", f"{words:.0f} words on average, {distinct} texts")
-    if unique > 0.95 and len(present) >= ROWS:
+    if unique > 0.95 and len(present) >= ROWS and not coded:
         return Field(name, guess, "identifier", "another value in nearly every row")
-    why = guess.why or f"{distinct} categories"
+    why = guess.why or (f"{distinct} categories" if distinct > 1 else "there or missing")
     many = "" if distinct <= MANY else f"{distinct} categories, many for {len(values)} rows"
     return Field(name, guess, "feature", why, warning=many if unique > 0.2 else "")
 
 
 def _counts_up(values: pl.Series) -> bool:
     """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., as an index that was written along."""
-    return values[0] in (0, 1) and bool((values.diff()[1:] > 0).all())
+    return values[0] in (0, 1) and bool((values.diff()[1:] == 1).all())
 
 
 def _leak_checked(field: Field, parsed: pl.DataFrame, target: Field, task: Task) -> Field:
@@ -412,9 +412,9 @@ def _leak_checked(field: Field, parsed: pl.DataFrame, target: Field, task: Task)
 
 def slug(name: str) -> str:
     """A column's name in the letters of a Python name: lower case, words apart."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
-    return re.sub(r"[^a-z0-9]+", "_", apart.lower()).strip("_")
+    apart = unicodedata.normalize("NFKD", re.sub(r"\W+|_+", "_", name))
+    latin = apart.encode("ascii", "ignore").decode()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", latin).lower().strip("_")
 
 
 def _tally(counts: Mapping[Any, int]) -> str:

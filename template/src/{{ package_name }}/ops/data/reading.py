@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Literal
@@ -48,9 +48,10 @@ class Layout:
     Attributes:
         format: what kind of file it is.
         encoding: of its text, as it came; "" for Parquet.
-        columns: the names, as they stand in the file; "" for a column without one.
+        columns: the names, in order; "" for a column without one.
         separator: between two fields of a CSV file.
         quoted: whether quotation marks enclose fields of a CSV file.
+        renamed: whether polars would read other names in the header of a CSV file.
     """
 
     format: Format
@@ -58,6 +59,7 @@ class Layout:
     columns: tuple[str, ...]
     separator: str = ","
     quoted: bool = True
+    renamed: bool = False
 
     @property
     def description(self) -> str:
@@ -69,27 +71,25 @@ class Layout:
         return f"CSV with {SEPARATORS[self.separator]} in {self.encoding}"
 
     @property
-    def padded_names(self) -> bool:
-        """Whether spaces stand around some names."""
-        return any(name != name.strip() for name in self.columns)
+    def unique_columns(self) -> tuple[str, ...]:
+        """The names, with a made one for a column that has none."""
+        return tuple(name or f"column {place}" for place, name in enumerate(self.columns, start=1))
 
     def scan(self, path: Path) -> pl.LazyFrame:
         """Read the columns of `path` that have a name; of a text file, every value as text."""
         if self.format == "parquet":
-            rows = pl.scan_parquet(path, glob=False)
-        elif self.format == "jsonl":
-            rows = pl.scan_ndjson(path, schema=dict.fromkeys(self.columns, pl.String))
-        else:
-            rows = pl.scan_csv(
-                path,
-                separator=self.separator,
-                quote_char='"' if self.quoted else None,
-                infer_schema=False,
-                glob=False,
-            )
-        return rows.select(
-            pl.col(name).alias(name.strip()) for name in self.columns if name.strip()
+            return pl.scan_parquet(path, glob=False)
+        if self.format == "jsonl":
+            return pl.scan_ndjson(path, schema=dict.fromkeys(self.columns, pl.String))
+        rows = pl.scan_csv(
+            path,
+            separator=self.separator,
+            quote_char='"' if self.quoted else None,
+            new_columns=self.unique_columns,
+            infer_schema=False,
+            glob=False,
         )
+        return rows.select(name for name in self.columns if name)
 
 
 def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
@@ -117,8 +117,8 @@ def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
     aside = folder / "source"
     _to_utf8(source, aside, encoding)
     with aside.open(encoding="utf-8", newline="") as text:
-        start = text.read(HEAD).lstrip()
-    json_like = re.match(r"\{|\[\s*\{", start)
+        start = text.read(HEAD)
+    json_like = re.match(r"\s*(\{|\[\s*\{)", start)
     layout = (_jsonl if json_like else _csv)(source, aside, start, encoding)
     copied = folder / f"source.{layout.format}"
     aside.rename(copied)
@@ -131,9 +131,8 @@ def readable(source: Path, copied: Path, layout: Layout) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        if layout.format == "csv" and (place := _ragged(copied, layout)):
-            raise UserError(f"{source}: {place}; mend that line, or quote its fields.") from None
-        reason = str(error).strip().splitlines()[0]
+        fault = _first_fault(copied, layout)
+        reason = fault or str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(f"{source} cannot be read as {layout.description}: {reason}.") from None
 
 
@@ -184,15 +183,13 @@ def _parquet(source: Path, copied: Path) -> Layout:
 
 
 def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
-    if start[0] == "[":
+    if start.lstrip().startswith("["):
         raise UserError(f"{source} is one JSON list; write it as JSON lines, one object to a line.")
-    try:
-        json.loads(start.splitlines()[0])
-    except ValueError:
+    if not _is_object(start.lstrip().splitlines()[0]):
         raise UserError(
             f"{source} begins like JSON, but its first line is no object; "
             "write one object to a line."
-        ) from None
+        )
     layout = Layout("jsonl", encoding, ())
     with readable(source, copied, layout):
         rows = pl.scan_ndjson(copied, infer_schema_length=LINES)
@@ -204,7 +201,7 @@ def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
 def _csv(source: Path, copied: Path, start: str, encoding: str) -> Layout:
     """Guess separator and quotes: whichever gives most rows the width of the header."""
     best: tuple[float, int] = (0.0, 1)
-    layout: Layout | None = None
+    chosen: tuple[list[str], str, bool] | None = None
     for quoted in (True, False):
         for separator in SEPARATORS:
             records = _records(start, separator, quoted)
@@ -212,15 +209,32 @@ def _csv(source: Path, copied: Path, start: str, encoding: str) -> Layout:
             fits = sum(len(record) == width for record in records) / len(records)
             if width > 1 and (fits, width) > best and (quoted or fits > best[0]):
                 best = fits, width
-                layout = Layout("csv", encoding, tuple(records[0]), separator, quoted)
-    if layout is None:
+                chosen = records[0], separator, quoted
+    if chosen is None:
         raise UserError(
             f"{source} has a single column: no comma, semicolon, tab or bar separates its header."
         )
-    _check_names(source, layout.columns)
-    if len(_records(start, layout.separator, layout.quoted)) == 1:
+    header, separator, quoted = chosen
+    columns = tuple(name.strip() for name in header)
+    _check_names(source, columns)
+    layout = Layout("csv", encoding, columns, separator, quoted)
+    if quoted and _has_stray_quotes(copied, layout):
+        layout = replace(layout, quoted=False)
+    if len(_records(start, separator, quoted)) == 1:
         raise UserError(f"{source} holds a header and no rows.")
-    return layout
+    with readable(source, copied, layout):
+        bare = pl.scan_csv(copied, separator=separator, quote_char='"' if layout.quoted else None)
+        renamed = bare.collect_schema().names() != list(layout.unique_columns)
+    return replace(layout, renamed=renamed)
+
+
+def _has_stray_quotes(copied: Path, layout: Layout) -> bool:
+    """Whether quotation marks are part of the text: the file is in order only if they are."""
+    try:
+        layout.scan(copied).select(pl.all().is_null().sum()).collect(engine="streaming")
+    except pl.exceptions.PolarsError:
+        return not _first_fault(copied, replace(layout, quoted=False))
+    return False
 
 
 def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
@@ -233,22 +247,35 @@ def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
 
 def _check_names(source: Path, names: list[str] | tuple[str, ...]) -> None:
     """Refuse names that cannot be told apart; unnamed columns are left out later."""
-    counts = Counter(name.strip() for name in names if name.strip())
-    twice = [repr(name) for name, count in counts.items() if count > 1]
+    counts = Counter(names)
+    twice = [repr(name) for name, count in counts.items() if name and count > 1]
     if twice:
         raise UserError(
             f"{source} has more than one column called {', '.join(twice)}; rename all but one."
         )
 
 
-def _ragged(copied: Path, layout: Layout) -> str:
-    """Name the first line with too many fields, if there is one."""
-    width = len(layout.columns)
+def _first_fault(copied: Path, layout: Layout) -> str:
+    """Name the first line of a text file that does not fit its layout; "" if all do."""
+    if layout.format == "parquet":
+        return ""
     with copied.open(encoding="utf-8", newline="") as text:
+        if layout.format == "jsonl":
+            for number, line in enumerate(text, start=1):
+                if line.strip() and not _is_object(line):
+                    return f"line {number} is no JSON object"
+            return ""
+        width = len(layout.columns)
         reader = csv.reader(text, delimiter=layout.separator, quoting=QUOTING[layout.quoted])
         for record in reader:
-            if len(record) > width:
-                return (
-                    f"line {reader.line_num} has {len(record)} fields where the header has {width}"
-                )
+            if len(record) > width or (record and len(record) < width and not layout.quoted):
+                fields = f"{len(record)} fields where the header has {width}"
+                return f"line {reader.line_num} has {fields}"
     return ""
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

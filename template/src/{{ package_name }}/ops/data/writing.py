@@ -20,6 +20,7 @@ from .inference import Field, Finding, slug
 from .reading import Layout
 
 WIDTH = 100
+LONGEST = 40
 PARTS = tuple(function for _, function in inspect.getmembers(parts, inspect.isfunction))
 RESERVED = {*dir(dy.Schema), *dir(type(dy.Schema)), "dy", "pl"}
 """What a column's attribute must not be called, or the class breaks."""
@@ -99,8 +100,10 @@ def source(finding: Finding, layout: Layout, origin: str) -> str:
     constants: list[str] = []
     if finding.missing:
         constants += _statement("MISSING = ", Call("[", tuple(map(quote, finding.missing)), "]"), 0)
-    if layout.format == "jsonl":
-        constants += _statement("COLUMNS = ", Call("[", tuple(map(quote, layout.columns)), "]"), 0)
+    if layout.format == "jsonl" or layout.renamed:
+        constants += _statement(
+            "COLUMNS = ", Call("[", tuple(map(quote, layout.unique_columns)), "]"), 0
+        )
     as_they_come = (
         "Values have the types of the file."
         if layout.format == "parquet"
@@ -152,7 +155,7 @@ def attributes(fields: Iterable[Field]) -> list[str]:
     for position, item in enumerate(fields, start=1):
         name = item.name
         if not _usable(name) or unicodedata.normalize("NFKC", name) != name:
-            name = slug(item.name) or f"column_{position}"
+            name = slug(item.name)[:LONGEST] or f"column_{position}"
             name = (
                 name if _usable(name) else f"{name}_" if name.isidentifier() else f"column_{name}"
             )
@@ -186,7 +189,7 @@ def plain(text: str) -> str:
 
 def _usable(name: str) -> bool:
     return name.isidentifier() and not (
-        keyword.iskeyword(name) or name.startswith("_") or name in RESERVED
+        len(name) > LONGEST or keyword.iskeyword(name) or name.startswith("_") or name in RESERVED
     )
 
 
@@ -228,26 +231,25 @@ def _reading(finding: Finding, layout: Layout) -> list[str]:
         options = [path]
         options += [f"separator={quote(layout.separator)}"] if layout.separator != "," else []
         options += [] if layout.quoted else ["quote_char=None"]
+        options += ["new_columns=COLUMNS"] if layout.renamed else []
         reader = Call("pl.scan_csv(", (*options, "infer_schema=False"))
     made: list[Call] = [reader]
-    if layout.padded_names:
-        made.append(Call("rows.rename(", ("str.strip",)))
     text = "pl.col(pl.String)"
     text += ".str.strip_chars()" if finding.padded else ""
     text += ".replace(MISSING, None)" if finding.missing else ""
     if finding.padded or finding.missing:
         made.append(Call("rows.with_columns(", (text,)))
     made += [Call("rows.with_columns(", calls) for calls in _steps(finding)]
-    lines = [line for call in made for line in _statement("rows = ", call, 4)]
     if not finding.lacking:
-        last = _statement("return ", made[-1], 4)
-        return lines[: -len(last)] + last if len(made) == 1 else [*lines, "    return rows"]
+        last = _statement("return ", made.pop(), 4)
+        return [*(line for call in made for line in _statement("rows = ", call, 4)), *last]
     names = tuple(map(quote, finding.lacking))
+    rows = "rows.fill_nan(None)" if layout.format == "parquet" else "rows"
     lacked = ", ".join(f"{count:,} lacked {plain(name)}" for name, count in finding.lacking.items())
     return [
-        *lines,
+        *(line for call in made for line in _statement("rows = ", call, 4)),
         f"    # Such rows can be neither learnt from nor placed: of those here, {lacked}.",
-        *_statement("return ", Call("rows.drop_nulls(", (Call("[", names, "]"),)), 4),
+        *_statement("return ", Call(f"{rows}.drop_nulls(", (Call("[", names, "]"),)), 4),
     ]
 
 
