@@ -7,6 +7,7 @@ them, and calls `predict` with a data frame.
 import json
 import math
 import platform
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .contract import Column, Contract
-from .scoring import predict
+from .scoring import columns_of, predict
 
 
 def description(contract: Contract) -> str:
@@ -23,13 +24,11 @@ def description(contract: Contract) -> str:
 
     JSON is YAML, too, and escapes any column's name.
     """
-    outputs = [{"type": "double", "name": "prediction", "required": True}]
-    if contract.classes:
-        outputs[0]["type"] = "string"
-        outputs += [
-            {"type": "float", "name": f"probability {name}", "required": True}
-            for name in contract.classes
-        ]
+    answer = "string" if contract.classes else "float"
+    outputs = [
+        {"type": kind, "name": name, "required": True}
+        for name, kind in zip(columns_of(contract), chain([answer], repeat("float")), strict=False)
+    ]
     model = {
         "flavors": {
             "python_function": {
@@ -76,19 +75,18 @@ class Model:
             params: MLflow's; the model has none.
 
         Returns:
-            A frame with the column `prediction` and, for a classification, one column of
-            probabilities per class, under the index of `model_input`.
+            A frame under the index of `model_input`, with the columns that `ops score` adds.
         """
         contract = self.bundle.contract
         prediction = predict(
             self.bundle,
             {column.name: _array(column, model_input) for column in contract.features},
         )
-        columns: dict[str, NDArray[Any]] = {"prediction": prediction.values}
+        answers: list[NDArray[Any]] = [prediction.values]
         if prediction.probabilities is not None:
-            columns["prediction"] = np.array(contract.classes, dtype=object)[prediction.values]
-            for name, values in zip(contract.classes, prediction.probabilities.T, strict=True):
-                columns[f"probability {name}"] = values
+            labels = np.array(contract.classes, dtype=object)
+            answers = [labels[prediction.values], *prediction.probabilities.T]
+        columns = dict(zip(columns_of(contract), answers, strict=True))
         return type(model_input)(columns, index=model_input.index)
 
 

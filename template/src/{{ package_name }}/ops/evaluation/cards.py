@@ -10,7 +10,7 @@ from typing import Any
 
 from . import metrics
 from .document import Bullets, Code, Commands, Pictures, Section, Table, markdown, page
-from .findings import Record
+from .findings import Record, folds
 from .gates import number, share
 
 CAPTIONS = {
@@ -110,8 +110,10 @@ def model_card(
                     ("gate", "verdict", "why"),
                     [(gate["name"], _verdict(gate), gate["reason"]) for gate in manifest["gates"]],
                 ),
-                "Two more are asked when the model is registered: that it is no worse than the "
-                "champion, and that it answers a single row quickly enough.",
+                (
+                    "Two more are asked when the model is registered: that it is no worse than the "
+                    "champion, and that it answers a single row quickly enough."
+                ),
             ],
         ),
         Section("What it is", [Table(("", ""), how)]),
@@ -122,9 +124,7 @@ def model_card(
     ]
 
 
-def data_card(
-    purpose: str, manifest: Manifest, validation: Mapping[str, Any]
-) -> list[Section]:
+def data_card(purpose: str, manifest: Manifest, validation: Mapping[str, Any]) -> list[Section]:
     """What the rows are, what is meant by them, and what was seen in them."""
     columns = manifest["contract"]["columns"]
     rows, period = manifest["data"]["rows"], manifest["data"]["period"]
@@ -136,7 +136,10 @@ def data_card(
         ("rows to judge by", f"{rows['holdout']:,}"),
         *((f"period, {part}", f"{low} to {high}") for part, (low, high) in (period or {}).items()),
         ("contract", Code(manifest["fingerprint"])),
-        *((f"SHA-256, {part}", Code(digest)) for part, digest in manifest["data"]["sha256"].items()),
+        *(
+            (f"SHA-256, {part}", Code(digest))
+            for part, digest in manifest["data"]["sha256"].items()
+        ),
     ]
     rules = validation["rules"]
     broken = (
@@ -155,8 +158,10 @@ def data_card(
         Section(
             "What is meant",
             [
-                "The contract, as src declares it in ml/schema.py. A row that breaks it goes to "
-                "quarantine.",
+                (
+                    "The contract, as src declares it in ml/schema.py. A row that breaks it goes to "
+                    "quarantine."
+                ),
                 Table(
                     ("column", "type", "role", "may be missing", "sensitive", "allowed"),
                     [
@@ -220,10 +225,10 @@ def weaknesses(manifest: Manifest, findings: Findings) -> list[str]:
             f"It leans almost wholly on {findings['importance'][0]['column']}: make sure that "
             "this column is known when a prediction is asked for."
         )
-    *_, before, last = (None, None, *findings["learning_curve"])
-    if before and last and None not in (before[score.name], last[score.name]):
-        gain = score.gain(last[score.name], before[score.name])
-        if gain > CLIMBING:
+    curve = [record for record in findings["learning_curve"] if record["score"] is not None]
+    if len(curve) > 1:
+        before, last = curve[-2:]
+        if score.gain(last["score"], before["score"]) > CLIMBING:
             found.append(
                 f"The learning curve still climbs from {before['rows']:,} to {last['rows']:,} "
                 "rows: more rows would probably help."
@@ -267,18 +272,13 @@ def _metrics(manifest: Manifest) -> Table:
 def _choice(
     manifest: Manifest, findings: Findings, score: metrics.Score, pictures: Mapping[str, bytes]
 ) -> list[str | Table | Pictures]:
-    folds: dict[str, list[float]] = {}
-    for record in findings["validation"]:
-        folds.setdefault(record["model"], [])
-        if record[score.name] is not None:
-            folds[record["model"]].append(record[score.name])
     rows = [
         (
             f"{model} (chosen)" if model == manifest["model"]["kind"] else model,
             number(sum(values) / len(values)) if values else "undefined",
             f"{number(min(values))} to {number(max(values))}" if values else "",
         )
-        for model, values in folds.items()
+        for model, values in folds(findings["validation"]).items()
     ]
     shown = {
         "models.png": "The models compared, fold by fold",
@@ -296,8 +296,10 @@ def _importance(
 ) -> list[str | Table | Pictures]:
     lost = f"{score.label} lost"
     return [
-        f"How much {score.label} is lost on the holdout when the values of one column are "
-        "shuffled. Columns that say the same thing share their worth.",
+        (
+            f"How much {score.label} is lost on the holdout when the values of one column are "
+            "shuffled. Columns that say the same thing share their worth."
+        ),
         Pictures({"importance.png": "Importance of columns"}),
         Table(
             ("column", lost, "±"),
@@ -327,7 +329,7 @@ def _weaknesses(
                     (
                         Code(record["slice"]),
                         f"{record['rows']:,}",
-                        "" if record[score.name] is None else number(record[score.name]),
+                        "" if record["score"] is None else number(record["score"]),
                         number(record["loss"]),
                         number(record["baseline loss"]),
                     )
@@ -367,8 +369,10 @@ def _profile(manifest: Manifest) -> list[str | Table]:
         for name, seen in profile["columns"].items()
     ]
     return [
-        f"In the {profile['rows']:,} rows that the profile was taken from. It refuses no row; "
-        "later rows are compared with it.",
+        (
+            f"In the {profile['rows']:,} rows that the profile was taken from. It refuses no row; "
+            "later rows are compared with it."
+        ),
         Table(("column", "missing", "distinct", "what it holds"), rows),
         _target(manifest),
     ]

@@ -37,7 +37,7 @@ img { width: 100%; height: auto; border: 1px solid #e4e7eb; border-radius: 6px; 
 @media print { body, main { background: #fff; padding: 0; } h2, img { break-inside: avoid; } }
 """.strip()
 
-NUMBER = re.compile(r"[−-]?[\d,.]+(e[+-]?\d+)?%?")
+NUMBER = re.compile(r"-?[\d,.]+(e[+-]?\d+)?%?")
 
 
 class Code(str):
@@ -183,7 +183,9 @@ def _html(block: Block, pictures: Mapping[str, bytes]) -> str:
             return f"<p>{_inline(block)}</p>"
         case Table(head, rows):
             sides = [' class="number"' if right else "" for right in _right(block)]
-            names = (f"<th{side}>{html.escape(n)}</th>" for side, n in zip(sides, head, strict=True))
+            names = (
+                f"<th{side}>{html.escape(n)}</th>" for side, n in zip(sides, head, strict=True)
+            )
             lines = [
                 "".join(
                     f"<td{side}>{_inline(cell)}</td>" for side, cell in zip(sides, row, strict=True)
@@ -216,6 +218,5 @@ def _right(table: Table) -> list[bool]:
     """Which columns hold numbers alone, and are set to the right."""
     columns = zip(*table.rows, strict=True) if table.rows else ((),) * len(table.head)
     return [
-        any(column) and all(NUMBER.fullmatch(cell) for cell in column if cell)
-        for column in columns
+        any(column) and all(NUMBER.fullmatch(cell) for cell in column if cell) for column in columns
     ]

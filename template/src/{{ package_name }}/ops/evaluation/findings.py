@@ -151,9 +151,7 @@ def importance(
     records = []
     for name, values in sample.items():
         lost = [
-            score.gain(
-                whole, metrics.value(score, true, answer({**sample, name: values[shuffle]}))
-            )
+            score.gain(whole, metrics.value(score, true, answer({**sample, name: values[shuffle]})))
             for shuffle in shuffles
         ]
         records.append(
@@ -177,7 +175,7 @@ def by_slice(scores: Sequence[SliceScore], score: Score) -> list[Record]:
         {
             "slice": f"{part.column} {part.value}",
             "rows": part.rows,
-            score.name: rounded(part.score),
+            "score": rounded(part.score),
             "loss": rounded(part.loss),
             "baseline loss": rounded(part.baseline_loss),
         }
@@ -188,17 +186,26 @@ def by_slice(scores: Sequence[SliceScore], score: Score) -> list[Record]:
 def validation(scores: Mapping[str, Sequence[float]], score: Score) -> list[Record]:
     """Each model's score on each fold, in the score's own direction."""
     return [
-        {"model": model, "fold": fold, score.name: _turned(value, score)}
+        {"model": model, "fold": fold, "score": _turned(value, score)}
         for model, values in scores.items()
         for fold, value in enumerate(values)
     ]
 
 
+def folds(records: Sequence[Record]) -> dict[str, list[float]]:
+    """The scores of each model in the records of `validation`, where they are defined."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        scores = found.setdefault(record["model"], [])
+        if record["score"] is not None:
+            scores.append(record["score"])
+    return found
+
+
 def learning_curve(points: Sequence[Mapping[str, float]], score: Score) -> list[Record]:
     """The score on a validation fold by the number of rows learnt from."""
     return [
-        {"rows": int(point["rows"]), score.name: _turned(point["score"], score)}
-        for point in points
+        {"rows": int(point["rows"]), "score": _turned(point["score"], score)} for point in points
     ]
 
 

@@ -8,6 +8,7 @@ A score is prepared once for its rows (what must be sorted is sorted) and then m
 row weights, so that a bootstrap replicate and a slice cost one pass without a sort.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,8 @@ def deviations(
         measure(np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit].astype(np.float64))
         for _ in range(REPLICATES)
     ]
-    return (np.asarray(replicates, dtype=np.float64) - center) * np.sqrt(kept / max(units, 1))
+    strayed: NDArray[np.float64] = np.asarray(replicates, dtype=np.float64) - center
+    return strayed * math.sqrt(kept / max(units, 1))
 
 
 def intervals(
@@ -269,9 +271,9 @@ def _average_precision(found: Weights, missed: Weights) -> float:
 def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.float64]]:
     classes = answers.shape[1]
     cells = truth * classes + answers.argmax(axis=1)
-    return lambda weights: np.bincount(
-        cells, weights=weights, minlength=classes * classes
-    ).reshape(classes, classes)
+    return lambda weights: np.bincount(cells, weights=weights, minlength=classes * classes).reshape(
+        classes, classes
+    )
 
 
 def _accuracy(truth: Array, answers: Array) -> Measure:

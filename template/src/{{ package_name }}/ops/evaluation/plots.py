@@ -14,9 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .document import shortened
-from .findings import Record
+from .findings import Record, folds
 from .gates import number
 from .metrics import Score
 
@@ -64,7 +65,7 @@ def draw(findings: Findings, score: Score, value: float, chosen: str) -> dict[st
         pictures["residuals"] = residuals(findings["predictions"])
         pictures["errors"] = errors(findings["errors"])
     pictures["importance"] = importance(findings["importance"], score)
-    if any(record[score.name] is not None for record in findings["slices"]):
+    if any(record["score"] is not None for record in findings["slices"]):
         pictures["slices"] = slices(findings["slices"], score, value)
     if findings.get("learning_curve"):
         pictures["learning_curve"] = learning_curve(findings["learning_curve"], score)
@@ -216,7 +217,7 @@ def residuals(records: Sequence[Record]) -> bytes:
         zorder=4,
     )
     axes.set_xlabel("predicted value", color=QUIET)
-    axes.set_ylabel("predicted − true", color=QUIET)
+    axes.set_ylabel("error (predicted minus true)", color=QUIET)
     _legend(axes, "best")
     return _png(figure)
 
@@ -230,7 +231,7 @@ def errors(records: Sequence[Record]) -> bytes:
     axes.bar(left, rows, width=width * 0.92, align="edge", color=BLUE, zorder=2)
     axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 4)), zorder=3)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("predicted − true", color=QUIET)
+    axes.set_xlabel("error (predicted minus true)", color=QUIET)
     axes.set_ylabel("rows", color=QUIET)
     return _png(figure)
 
@@ -262,14 +263,14 @@ def importance(records: Sequence[Record], score: Score) -> bytes:
 
 def slices(records: Sequence[Record], score: Score, value: float) -> bytes:
     """The score of the weakest slices beside the whole."""
-    known = [record for record in records if record[score.name] is not None]
+    known = [record for record in records if record["score"] is not None]
     shown = known[:MOST_BARS]
     figure, axes = _paper(
         "Scores by slice" + (f", the weakest {len(shown)}" if len(known) > len(shown) else ""),
         f"{score.label} of rows that have something in common; the line is that of all rows",
         _height(len(shown)),
     )
-    values = [record[score.name] for record in shown]
+    values = [record["score"] for record in shown]
     axes.axvline(value, color=GREEN, linewidth=2, zorder=1)
     axes.hlines(range(len(shown)), values, value, color=LINE, linewidth=3, zorder=1)
     axes.scatter(values, range(len(shown)), color=BLUE, s=44, zorder=3, clip_on=False)
@@ -283,13 +284,13 @@ def learning_curve(records: Sequence[Record], score: Score) -> bytes:
     figure, axes = _paper(
         "Learning curve", "Where the line still climbs, more rows would help", 3.4
     )
-    points = [record for record in records if record[score.name] is not None]
+    points = [record for record in records if record["score"] is not None]
     rows = [record["rows"] for record in points]
-    values = [record[score.name] for record in points]
+    values = [record["score"] for record in points]
     axes.plot(rows, values, color=BLUE, linewidth=2, marker="o", markersize=6, zorder=3)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rows learnt from", color=QUIET)
     axes.set_ylabel(f"{score.label} in validation", color=QUIET)
     return _png(figure)
@@ -297,14 +298,13 @@ def learning_curve(records: Sequence[Record], score: Score) -> bytes:
 
 def models(records: Sequence[Record], score: Score, chosen: str) -> bytes:
     """The models that were compared, fold by fold."""
-    named = list(_by(records, "model"))
+    named = list(folds(records).items())
     figure, axes = _paper(
         "Models compared",
         f"{score.label} in cross-validation: each fold, and the mean",
         1.6 + 0.55 * len(named),
     )
-    for row, (name, points) in enumerate(named):
-        values = [point[score.name] for point in points if point[score.name] is not None]
+    for row, (name, values) in enumerate(named):
         colour = BLUE if name == chosen else QUIET
         axes.scatter(values, [row] * len(values), color=colour, s=36, alpha=0.45, zorder=2)
         if values:
@@ -376,11 +376,11 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
 
 
 def _legend(axes: Axes, place: str, title: str | None = None) -> None:
-    many = len(axes.get_legend_handles_labels()[1]) > MOST_IN_LEGEND
+    looks: dict[str, Any] = {"loc": place}
+    if len(axes.get_legend_handles_labels()[1]) > MOST_IN_LEGEND:
+        looks = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "frameon": False}
     legend = axes.legend(
-        loc="upper left" if many else place,
-        bbox_to_anchor=(1.02, 1.02) if many else None,
-        frameon=not many,
+        **looks,
         fontsize=9,
         title=title,
         title_fontsize=9,
@@ -396,7 +396,13 @@ def _legend(axes: Axes, place: str, title: str | None = None) -> None:
 def _dots(axes: Axes, across: Any, up: Any) -> None:
     many = len(across) > 300
     axes.scatter(
-        across, up, color=BLUE, s=12 if many else 24, alpha=0.35 if many else 0.6, linewidth=0, zorder=2
+        across,
+        up,
+        color=BLUE,
+        s=12 if many else 24,
+        alpha=0.35 if many else 0.6,
+        linewidth=0,
+        zorder=2,
     )
 
 

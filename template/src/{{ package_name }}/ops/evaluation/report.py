@@ -19,7 +19,7 @@ from ..files import read_json
 from ..project import Project
 from . import metrics
 from .document import Block, Code, Section, Table, markdown, shortened
-from .findings import Record
+from .findings import Record, folds
 from .gates import number
 
 CHART_POINTS = 41
@@ -56,7 +56,10 @@ def report(project: Project, against: str) -> str:
         }
     except FileNotFoundError:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
-    if git.output(project.root, "rev-parse", "--verify", "--quiet", f"{against}^{{commit}}") is None:
+    if (
+        git.output(project.root, "rev-parse", "--verify", "--quiet", f"{against}^{{commit}}")
+        is None
+    ):
         if against != "HEAD":
             raise UserError(f"git knows no revision {against}; fetch it, or name another one.")
         before: dict[str, Any] = {}
@@ -66,7 +69,9 @@ def report(project: Project, against: str) -> str:
     return markdown(
         "",
         [
-            Section(f"Model report: {project.name}", [_headline(manifest, values, before, against)]),
+            Section(
+                f"Model report: {project.name}", [_headline(manifest, values, before, against)]
+            ),
             Section("Metrics", [_compared(values, before, against)]),
             Section("Gates", [_gates(manifest)]),
             Section("Selection", [_selection(manifest, findings["validation"], score)]),
@@ -92,7 +97,8 @@ def charts(findings: Mapping[str, list[Record]], score: metrics.Score) -> list[s
         grid = np.linspace(0, 1, CHART_POINTS)
         drawn.append(
             _chart(
-                "ROC curve" + (", mean of the classes" if len(_classes(findings["roc"])) > 1 else ""),
+                "ROC curve"
+                + (", mean of the classes" if len(_classes(findings["roc"])) > 1 else ""),
                 'x-axis "false positive rate" 0 --> 1',
                 'y-axis "true positive rate" 0 --> 1',
                 line=_mean_roc(findings["roc"], grid),
@@ -107,25 +113,25 @@ def charts(findings: Mapping[str, list[Record]], score: metrics.Score) -> list[s
             "percent of all importance",
         )
     )
-    known = [record for record in findings["slices"] if record[score.name] is not None]
+    known = [record for record in findings["slices"] if record["score"] is not None]
     if known:
         shown = known[:MOST_BARS]
         drawn.append(
             _bars(
                 f"Weakest of {len(known)} slices" if len(known) > len(shown) else "Slices",
                 [record["slice"] for record in shown],
-                [record[score.name] for record in shown],
+                [record["score"] for record in shown],
                 score.label,
             )
         )
-    points = [r for r in findings["learning_curve"] if r[score.name] is not None]
+    points = [r for r in findings["learning_curve"] if r["score"] is not None]
     if len(points) > 1:
         drawn.append(
             _chart(
                 "Learning curve",
                 f'x-axis "rows learnt from" [{", ".join(str(point["rows"]) for point in points)}]',
                 f'y-axis "{_label(score.label)}"',
-                line=[point[score.name] for point in points],
+                line=[point["score"] for point in points],
             )
         )
     return drawn
@@ -187,16 +193,15 @@ def _gates(manifest: Mapping[str, Any]) -> Table:
 def _selection(
     manifest: Mapping[str, Any], validation: Sequence[Record], score: metrics.Score
 ) -> Table:
-    folds: dict[str, list[float]] = {}
-    for record in validation:
-        if record[score.name] is not None:
-            folds.setdefault(record["model"], []).append(record[score.name])
     chosen = manifest["model"]["kind"]
     return Table(
         ("model", f"{score.label} in cross-validation"),
         [
-            (f"{model} (chosen)" if model == chosen else model, number(sum(v) / len(v)))
-            for model, v in folds.items()
+            (
+                f"{model} (chosen)" if model == chosen else model,
+                number(sum(values) / len(values)) if values else "undefined",
+            )
+            for model, values in folds(validation).items()
         ],
     )
 

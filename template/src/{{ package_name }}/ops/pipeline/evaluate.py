@@ -57,9 +57,9 @@ def run(project: Project) -> None:
     training = read_json(project.candidate / "training.json")
     contract = Contract.from_dict(training["contract"])
     holdout = pl.read_parquet(project.holdout)
-    train = pl.scan_parquet(project.train)
-    rows = {"train": train.select(pl.len()).collect().item(), "holdout": len(holdout)}
-    train = train.gather_every(max(1, -(-rows["train"] // PROFILE_ROWS))).collect()
+    learnt = pl.scan_parquet(project.train)
+    rows = {"train": learnt.select(pl.len()).collect().item(), "holdout": len(holdout)}
+    train = learnt.gather_every(max(1, -(-rows["train"] // PROFILE_ROWS))).collect()
 
     names = [feature["name"] for feature in training["features"]]
     answer = scorer(project.candidate / MODEL, contract, names)
@@ -113,7 +113,11 @@ def run(project: Project) -> None:
     score = found.score
     pictures = plots.draw(found.findings, score, found.values[score.name], training["model"])
     written = cards.write(
-        project.metadata, manifest, found.findings, read_json(project.reports / "validation.json"), pictures
+        project.metadata,
+        manifest,
+        found.findings,
+        read_json(project.reports / "validation.json"),
+        pictures,
     )
 
     with replacing(project.bundle) as folder:
@@ -137,7 +141,7 @@ def run(project: Project) -> None:
     write_json(
         project.reports / "metrics.json",
         manifest["metrics"]
-        | {f"baseline_{score.name}": manifest["baseline"].get(score.name)}
+        | numbers({f"baseline_{score.name}": found.baseline[score.name]})
         | {f"rows_{name}": count for name, count in rows.items()},
     )
     for gate in found.gates:
@@ -181,9 +185,7 @@ def judge(
     parts = slices.slices(contract.features, arrays, order)
     found = {
         "importance": worth,
-        "slices": findings.by_slice(
-            slices.measure(parts, score, truth, answers, baseline), score
-        ),
+        "slices": findings.by_slice(slices.measure(parts, score, truth, answers, baseline), score),
         "validation": findings.validation(training["validation"], score),
         "learning_curve": findings.learning_curve(training["learning_curve"], score),
     }
