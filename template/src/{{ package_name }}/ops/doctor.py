@@ -63,8 +63,12 @@ def tools(project: Project) -> Iterator[Finding]:
     for name, remedy in (("git", INSTALL_GIT), ("uv", INSTALL_UV)):
         if shutil.which(name) is None:
             yield Finding(name, "is not on the PATH", remedy)
+            continue
+        asked = _ask(name, "--version")
+        if asked.returncode == 0:
+            yield Finding(name, asked.stdout.strip())
         else:
-            yield Finding(name, _ask(name, "--version").stdout.strip())
+            yield Finding(name, f"does not run: {_reason(asked)}", remedy)
 
 
 def python(project: Project) -> Iterator[Finding]:
@@ -81,12 +85,11 @@ def environment(project: Project) -> Iterator[Finding]:
     """The lock, and whether what is installed follows it."""
     if shutil.which("uv") is None:
         return
-    if not (project.root / "uv.lock").exists():
-        yield Finding("lock", "there is no uv.lock yet", "run `make setup`")
-        return
-    checked = _ask("uv", "lock", "--check", cwd=project.root)
+    locked = (project.root / "uv.lock").exists()
+    checked = _ask("uv", "lock", "--check" if locked else "--dry-run", cwd=project.root)
     if checked.returncode == 0:
-        yield Finding("lock", "uv.lock is current")
+        state, remedy = ("is current", "") if locked else ("is not there", "run `make setup`")
+        yield Finding("lock", f"uv.lock {state}", remedy)
     elif "missing an upload date" in checked.stderr:
         yield Finding(
             "lock",
@@ -98,6 +101,8 @@ def environment(project: Project) -> Iterator[Finding]:
         yield Finding("lock", "uv.lock does not fit pyproject.toml", "run `uv lock`")
     else:
         yield Finding("lock", f"uv cannot tell: {_reason(checked)}", "mend that, and ask again")
+    if not locked:
+        return
     synced = _ask("uv", "sync", "--check", "--frozen", cwd=project.root)
     if synced.returncode == 0:
         yield Finding("environment", "has what uv.lock names")
@@ -152,7 +157,7 @@ def storage(project: Project) -> Iterator[Finding]:
         yield Finding("remote", "DVC has none", "run `uv run dvc remote add --default NAME URL`")
     elif "://" in url:
         yield Finding("remote", f"{url} (not tried: `make pull` does)")
-    elif os.access(_nearest(folder / url), os.W_OK):
+    elif _can_write(folder / url):
         yield Finding("remote", f"the folder {(folder / url).resolve()}")
     else:
         yield Finding("remote", f"{folder / url} cannot be written", "mend `url` in .dvc/config")
@@ -240,6 +245,7 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return next(iter((errors or lines)[-1:]), "no reason given").removeprefix("error: ")
 
 
-def _nearest(path: Path) -> Path:
-    """The path, or the first folder above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())
+def _can_write(folder: Path) -> bool:
+    """Whether the folder, or the nearest one above that is there, takes new files."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)

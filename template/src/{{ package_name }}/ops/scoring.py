@@ -77,11 +77,14 @@ def score(project: Project, source: str, destination: str) -> None:
     made = answers(bundle, good)
     place = (kept.cum_sum() - 1).set(~kept, None)
     scored = pl.concat([rows, made.select(pl.all().gather(place))], how="horizontal")
-    with replacing(target) as aside:
-        if target.suffix == ".csv":
-            scored.write_csv(aside, separator=layout.separator)
-        else:
-            scored.write_parquet(aside)
+    try:
+        with replacing(target) as aside:
+            if target.suffix == ".csv":
+                scored.write_csv(aside, separator=layout.separator)
+            else:
+                scored.write_parquet(aside)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}.") from error
     print(f"{len(good):,} of {len(rows):,} rows are scored in {target}.")
     if counts:
         rules = ", ".join(f"{rule} ({count:,})" for rule, count in counts.items())

@@ -1,0 +1,74 @@
+"""Tests that run in the environment of a rendered project, after its first training.
+
+`tests/test_registry.py` starts them; the current folder is the project, and its package is
+`my_model`. They are here, and not in the project, because a user's suite should stay quick.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+from my_model.ops import cli, tracking
+from my_model.ops.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def copied(trained: Project, root: Path) -> Project:
+    """What registering reads, in a folder of its own."""
+    files = ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml")
+    for name in (*files, "data/train.parquet", "data/holdout.parquet"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained.root / name, root / name)
+    for name in ("models/bundle", "reports"):
+        shutil.copytree(trained.root / name, root / name)
+    return Project(root)
+
+
+def client(project: Project) -> MlflowClient:
+    """MLflow itself, to look at what `ops` left there."""
+    return MlflowClient(tracking.address(project))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Project:
+    """The project that this runs in."""
+    return Project.find()
+
+
+@pytest.fixture(scope="session")
+def registered(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose first version is champion."""
+    project = copied(trained, tmp_path_factory.mktemp("registered"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.root)
+        assert cli.main(["register"]) == 0
+    return project
+
+
+@pytest.fixture
+def project(registered: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy with a champion, which is the current folder.
+
+    Making a store takes MLflow seconds, copying one does not.
+    """
+    project = copied(registered, tmp_path / "a project")
+    shutil.copyfile(registered.root / "mlflow.db", project.root / "mlflow.db")
+    for name in ("mlartifacts", "models/champion"):
+        shutil.copytree(registered.root / name, project.root / name)
+    monkeypatch.chdir(project.root)
+    return project
+
+
+@pytest.fixture
+def unregistered(registered: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy with a trained bundle, which is the current folder, and an empty registry."""
+    project = copied(registered, tmp_path / "a project")
+    monkeypatch.chdir(project.root)
+    shutil.copyfile(registered.root / "mlflow.db", project.root / "mlflow.db")
+    client(project).delete_registered_model(project.name)
+    return project
