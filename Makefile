@@ -7,7 +7,6 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Where bytecode is forbidden, every process compiles every library again.
 unexport PYTHONDONTWRITEBYTECODE
-export UV_COMPILE_BYTECODE := 1
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile

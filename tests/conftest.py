@@ -7,11 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from project import PROFILES, begin, environment
 from render import Template, working_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from project import Project
 
 IDENTITY = """\
 [user]
@@ -28,18 +31,25 @@ IDENTITY = """\
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the person's own settings of git and Copier out of every test.
 
-    An environment that forbids bytecode would recompile every library in every process.
+    Where bytecode is forbidden, every process compiles every library again; where uv compiles it,
+    a project's environment costs half a minute more than what its commands import.
     """
     home = tmp_path_factory.mktemp("settings")
     (home / "gitconfig").write_text(IDENTITY)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_", "DVC_"))]:
             patch.delenv(name)
-        for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        for name in (
+            "PYTHONDONTWRITEBYTECODE",
+            "UV_COMPILE_BYTECODE",
+            "VIRTUAL_ENV",
+            "MAKEFLAGS",
+            "MAKELEVEL",
+            "MFLAGS",
+        ):
             patch.delenv(name, raising=False)
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        patch.setenv("UV_COMPILE_BYTECODE", "1")
         yield
 
 
@@ -59,3 +69,29 @@ def rendered(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Ca
         return template.render(tmp_path_factory.mktemp("rendered"), answers)
 
     return render
+
+
+@pytest.fixture(scope="session")
+def trained(
+    template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Project]:
+    """The project of a profile, rendered, set up and trained once; tests leave it as it is."""
+    variables = environment(tmp_path_factory.mktemp("machine"))
+
+    @cache
+    def project(name: str) -> Project:
+        return begin(template, PROFILES[name], tmp_path_factory.mktemp(name), variables)
+
+    return project
+
+
+@pytest.fixture(scope="session", params=PROFILES)
+def project(request: pytest.FixtureRequest, trained: Callable[[str], Project]) -> Project:
+    """Each profile's project in turn: what is asked of every project."""
+    return trained(request.param)
+
+
+@pytest.fixture(scope="session")
+def sample(trained: Callable[[str], Project]) -> Project:
+    """The project that most people see first: what needs to be asked of one only."""
+    return trained("sample")

@@ -1,0 +1,266 @@
+"""Rendered projects that are set up and trained, one of each profile."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from render import choices, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from render import Template
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One kind of project to run: its answers, where it lies, and how it comes to data."""
+
+    answers: Mapping[str, str]
+    folder: str = "project"
+    inside: bool = False  # a larger repository lies around it
+    data: tuple[str, ...] = ()  # arguments of `ops data use`
+
+
+# Together they hold every answer to every question that offers some.
+PROFILES = {
+    "sample": Profile(
+        {
+            "project_name": "O'Brien's \"Größe\" 🦊 {{ 1 }}",
+            "project_description": "Says: yes # or 'no', at $HOME, 100 % of the time | 🦊",
+            "package_name": "my_model",
+            "license": "MIT",
+            "python_version": "3.12",
+            "sample": "breast-cancer",
+            "ci": "github",
+        },
+        folder="a folder with spaces/größe",
+    ),
+    "regression": Profile(
+        {
+            "license": "Apache-2.0",
+            "python_version": "3.13",
+            "sample": "diabetes",
+            "ci": "gitlab",
+        },
+    ),
+    "own-data": Profile(
+        {
+            "license": "BSD-3-Clause",
+            "python_version": "3.11",
+            "sample": "none",
+            "ci": "github",
+        },
+        data=("orders.csv", "--target", "Kündigung?", "--text", "note", "--time", "placed on"),
+    ),
+    "inside": Profile(
+        {
+            "license": "Proprietary",
+            "python_version": "3.12",
+            "sample": "none",
+            "ci": "gitlab",
+        },
+        folder="services/prices",
+        inside=True,
+        data=("houses.jsonl", "--target", "price", "--group", "street", "--id", "id"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A rendered project on disk, and the environment that its commands run in."""
+
+    root: Path
+    environment: Mapping[str, str]
+    said: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> str:
+        """Run a command in the project to its end; a failure shows all that it printed."""
+        return run(*command, cwd=cwd or self.root, env={**self.environment, **environment})
+
+    def refuse(self, *command: str, code: int) -> str:
+        """Run a command that must end with this exit code, and give what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def changes(self) -> set[str]:
+        """What `git status` shows."""
+        listed = self.run("git", "status", "--porcelain", "--untracked-files=all", ".")
+        return {line[3:].strip('"') for line in listed.splitlines()}
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore, hooks and all."""
+        self.run("git", "add", "--all", ".")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def hashes(self) -> dict[str, str]:
+        """What dvc.lock says of every output: its path and its hash."""
+        stages = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+    def versions(self) -> str:
+        """What `ops history` shows."""
+        return self.run("uv", "run", "ops", "history")
+
+    def menu(self) -> set[str]:
+        """The targets that `make help` offers."""
+        return set(re.findall(r"^  make ([a-z-]+) ", self.run("make", "help"), re.MULTILINE))
+
+
+def interpreters() -> dict[str, Path]:
+    """The Pythons of this machine that a project may choose, oldest first."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = {}
+    for version in choices("python_version"):
+        name = f"python{version}"
+        on_path = [Path(folder) / name for folder in os.environ["PATH"].split(os.pathsep)]
+        candidates = [*on_path, *sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"))]
+        for candidate in candidates:
+            if candidate.exists() and works(candidate):
+                found[version] = candidate
+                break
+    return found
+
+
+def works(interpreter: Path) -> bool:
+    """Whether it runs, and is no virtual environment (a shim of pyenv may do neither)."""
+    code = "import sys, venv; sys.exit(sys.prefix != sys.base_prefix)"
+    done = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a person's shell would hold: uv, git and Python, and nothing of the template's own tools.
+
+    Everything that is costly and cannot leak from one project to another is shared: the package
+    cache, mypy's cache. All else that a tool would keep in the home folder is in `folder`.
+    """
+    tools = folder / "bin"
+    tools.mkdir(parents=True, exist_ok=True)
+    uv = shutil.which("uv")
+    assert uv, "uv comes with requirements.txt: run the tests by `make test`"
+    if not (tools / "uv").exists():
+        (tools / "uv").symlink_to(uv)
+    own = Path(uv).parent
+    kept = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own]
+    pythons = [str(path.parent) for path in interpreters().values() if path.parent != own]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(tools), *kept, *pythons]),
+        "MYPY_CACHE_DIR": str(folder / "mypy"),
+        "MPLCONFIGDIR": str(folder / "matplotlib"),
+        "DVC_GLOBAL_CONFIG_DIR": str(folder / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(folder / "dvc-cache"),
+        "PRE_COMMIT_HOME": str(folder / "pre-commit"),
+    }
+
+
+def orders(path: Path) -> None:
+    """A spreadsheet as a shop might export it: separators, encoding, names and gaps are its own."""
+    draw = random.Random(7)
+    with path.open("w", encoding="cp1252", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(
+            [
+                "Order no.",
+                "placed on",
+                "Größe (cm)",
+                "paid",
+                "channel",
+                "class",
+                "note",
+                "Kündigung?",
+            ]
+        )
+        for number in range(600):
+            size = draw.gauss(170, 12)
+            unhappy = draw.random() < 0.3
+            leaves = draw.random() < 1 / (1 + math.exp(4 - size / 60 - 3 * unhappy))
+            rows.writerow(
+                [
+                    f"A-{number:05}",
+                    (date(2024, 1, 1) + timedelta(days=number)).isoformat(),
+                    "" if draw.random() < 0.1 else f"{size:.1f}",
+                    draw.choice(["yes", "no"]),
+                    draw.choice(["Web", "Café", "Télé", ""]),
+                    draw.randrange(1, 4),
+                    draw.choice(
+                        ["slow and late", "broken; sent back"] if unhappy else ["", "“fine”"]
+                    ),
+                    "gone" if leaves else "stayed",
+                ]
+            )
+
+
+def houses(path: Path) -> None:
+    """Prices with gaps, a target that is missing at times, and rows that belong together."""
+    draw = random.Random(11)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(600):
+            area, new = draw.uniform(30, 200), draw.random() < 0.5
+            price = 2000 * area + 50_000 * new + draw.gauss(0, 15_000)
+            row = {
+                "id": number,
+                "street": f"street {draw.randrange(60)}",
+                "area m²": round(area, 1) if draw.random() < 0.95 else None,
+                "new": new,
+                "heating": draw.choice(["gas", "pump", None]),
+                "price": round(price) if draw.random() < 0.97 else None,
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def answers(profile: Profile) -> dict[str, str]:
+    """The profile's answers, with a Python that this machine has."""
+    present = list(interpreters())
+    wanted = profile.answers["python_version"]
+    version = wanted if wanted in present or not present else present[-1]
+    return {**profile.answers, "python_version": version}
+
+
+def begin(
+    template: Template, profile: Profile, folder: Path, variables: Mapping[str, str]
+) -> Project:
+    """Render a profile and do what its README says, up to a registered model and a commit."""
+    if profile.inside:
+        run("git", "init", "--quiet", cwd=folder)
+    project = Project(template.render(folder / profile.folder, answers(profile)), variables)
+    said = project.said
+    said["setup"] = project.run("make", "setup")
+    if profile.data:
+        said["test without data"] = project.run("make", "test")
+        said["train without data"] = project.refuse("make", "train", code=2)
+        orders(project.root / "orders.csv")
+        houses(project.root / "houses.jsonl")
+        said["data"] = project.run("uv", "run", "ops", "data", "use", *profile.data)
+        for name in ("orders.csv", "houses.jsonl"):
+            (project.root / name).unlink()
+    if profile.data or profile.inside:
+        project.commit("Use our data")
+    said["train"] = project.run("make", "train")
+    said["changes"] = "\n".join(sorted(project.changes()))
+    project.commit("Train")
+    return project

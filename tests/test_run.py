@@ -1,0 +1,146 @@
+"""Rendered projects, run: everything that they offer a person, from a fresh render."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from project import PROFILES, interpreters
+from render import ROOT, choices, questions, reserved_names, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from project import Project
+
+LEFT_FOR_GIT = {
+    "dvc.lock",
+    "reports/validation.json",
+    "reports/metrics.json",
+    "reports/gates.json",
+}
+INSTALLED = """
+import importlib.metadata as metadata, json
+names = {name.lower() for name in metadata.packages_distributions()}
+names |= {distribution.name.lower() for distribution in metadata.distributions()}
+print(json.dumps(sorted(names)))
+"""
+
+
+def test_the_profiles_hold_every_answer() -> None:
+    for name, question in questions().items():
+        if "choices" in question:
+            assert {profile.answers[name] for profile in PROFILES.values()} == set(choices(name))
+
+
+def test_a_training_ends_with_a_champion(project: Project) -> None:
+    assert re.search(r"^Version 1 \(champion\) is registered", project.said["train"], re.MULTILINE)
+    assert re.search(r"^1 .* champion ", project.versions(), re.MULTILINE)
+    metrics = json.loads((project.root / "reports" / "metrics.json").read_text())
+    assert metrics
+
+
+def test_a_training_leaves_for_git_what_the_readme_says(project: Project) -> None:
+    folder = project.run("git", "rev-parse", "--show-prefix").strip()
+    assert set(project.said["changes"].split("\n")) == {folder + name for name in LEFT_FOR_GIT}
+    readme = (project.root / "README.md").read_text()
+    assert "`dvc.lock` and `reports/*.json`" in readme
+    assert project.changes() == set()
+
+
+def test_setup_is_safe_twice(project: Project) -> None:
+    head = project.run("git", "rev-parse", "HEAD")
+    project.run("make", "setup")
+    assert project.run("git", "rev-parse", "HEAD") == head
+    assert project.changes() == set()
+
+
+def test_a_second_training_does_nothing(project: Project) -> None:
+    before = project.versions()
+    said = project.run("make", "train")
+    assert "Running stage" not in said
+    assert project.versions() == before
+    assert project.changes() == set()
+
+
+def test_a_forced_training_gives_the_same_hashes(project: Project) -> None:
+    before = project.hashes()
+    said = project.run("uv", "run", "dvc", "repro", "--force")
+    assert said.count("Running stage") == len(stages(project))
+    assert project.hashes() == before
+    assert project.changes() == set()
+
+
+def stages(project: Project) -> list[str]:
+    """The names of the pipeline's stages."""
+    return list(yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"])
+
+
+def test_check_finds_nothing(project: Project) -> None:
+    project.run("make", "check")
+    assert project.changes() == set()
+
+
+def test_tests_pass_and_skip_nothing(project: Project) -> None:
+    summary = project.run("make", "test").rstrip().splitlines()[-1]
+    assert re.fullmatch(r"=* ?\d+ passed in .*", summary)
+    assert project.changes() == set()
+
+
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.data])
+def test_without_data_a_project_says_what_to_do(
+    trained: Callable[[str], Project], name: str
+) -> None:
+    said = trained(name).said
+    assert "uv run ops data use FILE --target COLUMN" in said["train without data"]
+    assert "Traceback" not in said["train without data"]
+    assert re.search(r"\d+ passed in ", said["test without data"])
+    assert "skipped" not in said["test without data"]
+
+
+def test_any_folder_of_the_project_will_do(project: Project) -> None:
+    folder = next(project.root.glob("src/*/ml"))
+    assert project.run("uv", "run", "ops", "history", cwd=folder) == project.versions()
+
+
+def test_no_package_can_hide_what_is_installed(project: Project) -> None:
+    names = json.loads(project.run("uv", "run", "python", "-c", INSTALLED).splitlines()[-1])
+    own = next(project.root.glob("src/*/ml")).parent.name
+    legal = {re.sub(r"[-_.]+", "_", name) for name in names} - {own}
+    legal = {name for name in legal if re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)}
+    assert legal <= reserved_names(), sorted(legal - reserved_names())
+
+
+@pytest.mark.parametrize("version", choices("python_version"))
+def test_every_python_resolves(
+    rendered: Callable[..., Path], sample: Project, tmp_path: Path, version: str
+) -> None:
+    """Also where the interpreter is absent: resolving for another Python needs none."""
+    project = rendered(python_version=version)
+    command = ["uv", "pip", "compile", "--quiet", "--python-version", version, "--all-extras"]
+    groups = ["--group", "train", "--group", "dev"]
+    output = tmp_path / "requirements.txt"
+    run(
+        *command, *groups, "--output-file", output, "pyproject.toml",
+        cwd=project, env=sample.environment,
+    )  # fmt: skip
+    assert "scikit-learn==" in output.read_text()
+
+
+def test_every_interpreter_of_this_machine_runs_a_project(
+    trained: Callable[[str], Project],
+) -> None:
+    ran = {(trained(name).root / ".python-version").read_text().strip() for name in PROFILES}
+    assert set(interpreters()) <= ran
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/inside/*.py")), ids=lambda path: path.stem)
+def test_inside(sample: Project, path: Path) -> None:
+    """What needs the project's own modules is tested in its own environment."""
+    said = sample.run("uv", "run", "pytest", "--config-file", "pyproject.toml", str(path))
+    assert re.fullmatch(r"=* ?\d+ passed in .*", said.rstrip().splitlines()[-1])
+    assert sample.changes() == set()
