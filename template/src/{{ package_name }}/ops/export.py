@@ -36,5 +36,7 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
             f"The model cannot be exported to ONNX ({error}); "
             "change ml/model.py to steps that skl2onnx converts."
         ) from error
+    # skl2onnx walks a set here, whose order differs from process to process.
+    model.opset_import.sort(key=lambda opset: opset.domain)
     exported: bytes = model.SerializeToString(deterministic=True)
     return exported
