@@ -153,7 +153,7 @@ def works(interpreter: Path) -> bool:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What a person's shell would hold: uv, git and Python, and nothing of the template's own tools.
+    """What a person's shell would hold: uv, git and Python, and none of the template's own tools.
 
     Everything that is costly and cannot leak from one project to another is shared: the package
     cache, mypy's cache. All else that a tool would keep in the home folder is in `folder`.

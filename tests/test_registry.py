@@ -31,8 +31,7 @@ def server(sample: Project, tmp_path: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    own = {"UV_PROJECT_ENVIRONMENT": ".venv-ui"}
-    sample.run("uv", "sync", "--quiet", "--only-group", "ui", **own)
+    sample.run("uv", "sync", "--quiet", "--only-group", "ui", UV_PROJECT_ENVIRONMENT=".venv-ui")
     command = ["uv", "run", "--only-group", "ui", "mlflow", "server", "--workers", "1"]
     places = [
         f"--backend-store-uri=sqlite:///{tmp_path}/server.db",
@@ -41,7 +40,7 @@ def server(sample: Project, tmp_path: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [*command, "--host=127.0.0.1", f"--port={port}", *places],
         cwd=sample.root,
-        env={**sample.environment, **quiet, **own},
+        env={**sample.environment, **quiet, "UV_PROJECT_ENVIRONMENT": ".venv-ui"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
