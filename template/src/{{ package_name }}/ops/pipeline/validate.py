@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import dataframely as dy
-import numpy as np
 import polars as pl
 
 from .. import contract as contracts
@@ -88,7 +87,7 @@ def run(project: Project) -> None:
             shutil.copyfile(project.raw, aside)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
     for rule, count in broken.counts.items():
-        print(f"validate: {count:,} rows in quarantine break {rule}.")
+        print(f"validate: in quarantine for breaking {rule}: {count:,}.")
 
 
 def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
@@ -100,8 +99,7 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
     """
     contract = contracts.load()
     names = [column.name for column in (contract.columns if labelled else contract.inputs)]
-    schema = _schema(frame.columns, labelled=labelled)
-    schema = type(schema)(schema.__name__, (schema,), {ROW: dy.UInt32()})
+    schema = _schema(frame.columns, labelled=labelled, numbered=True)
     if not labelled:
         target = schema.columns()[contract.target.name]
         frame = frame.with_columns(pl.lit(None, target.dtype).alias(contract.target.name))
@@ -183,15 +181,18 @@ class _Broken:
             return [column]
         if rule == "primary_key":
             return self.schema.primary_key()
-        made: Any = getattr(self.schema, rule)
-        return made.validation_fn(self.schema).meta.root_names()
+        declared: Any = getattr(self.schema, rule)
+        names: list[str] = declared.validation_fn(self.schema).meta.root_names()
+        return names
 
 
-def _schema(found: Iterable[str], *, labelled: bool = True) -> type[dy.Schema]:
+def _schema(
+    found: Iterable[str], *, labelled: bool = True, numbered: bool = False
+) -> type[dy.Schema]:
     """The schema of rows that have the columns `found`, `<name>|text` among them.
 
     A value that stands in `<name>|text` breaks a rule. Rows without labels have a target that is
-    missing throughout, which no rule objects to.
+    missing throughout, which no rule objects to; numbered rows have a column `ROW`.
     """
     row, target = contracts.schema(), contracts.load().target.name
     columns = row.columns()
@@ -203,7 +204,10 @@ def _schema(found: Iterable[str], *, labelled: bool = True) -> type[dy.Schema]:
         attribute = next(name for name in dir(row) if getattr(row, name) is columns[target])
         members[attribute] = copy.copy(columns[target])
         members[attribute].nullable = True
-    view: type[dy.Schema] = type(row)(row.__name__, (row,), members)
+    if numbered:
+        members[ROW] = dy.UInt32(alias=ROW)
+    metaclass: Any = type(row)
+    view: type[dy.Schema] = metaclass(row.__name__, (row,), members)
     return view
 
 
@@ -215,8 +219,8 @@ def rule_column(names: Collection[str]) -> str:
 def _duplicates(rows: pl.LazyFrame) -> int:
     """How many rows repeat an earlier one, identifiers aside; eight bytes a row are held."""
     names = [c.name for c in contracts.load().columns if c.role != "identifier"]
-    keys = rows.select(pl.struct(names).hash()).collect(engine="streaming").to_series().to_numpy()
-    return len(keys) - len(np.unique(keys))
+    hashes = rows.select(pl.struct(names).hash()).collect(engine="streaming").to_series()
+    return len(hashes) - hashes.n_unique()
 
 
 def _short(value: str | None) -> str:
