@@ -40,7 +40,7 @@ def run(project: Project) -> None:
     """Write `data/train.parquet`, which has one column more (`__fold`), and `data/holdout.parquet`.
 
     Raises:
-        UserError: if a side would be left without rows, or without rows of a class.
+        UserError: if a side would be left without rows, or a class without rows to learn from.
     """
     settings, contract = Settings.load(project.params).split, contracts.load()
     if not 0 < settings.holdout < 1 or settings.folds < 2:
@@ -145,13 +145,22 @@ def _bunched(keys: Keys) -> Keys:
 
 
 def _check_classes(rows: pl.LazyFrame, contract: Contract, held_out: NDArray[np.bool_]) -> None:
-    """Raise a UserError where a class lacks rows to learn from, or to be judged by."""
+    """Raise a UserError where a class cannot be learnt, or where nothing can be judged."""
     labels = contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
-    for side, chosen in (("to learn from", ~held_out), ("held out", held_out)):
-        counts = np.bincount(labels[chosen], minlength=len(contract.classes))
-        for name, count in zip(contract.classes, counts, strict=True):
-            if not count:
-                raise UserError(
-                    f"No row of class {name} is among those {side}; gather more rows of it, "
-                    "drop it from ml/schema.py, or change split.holdout in params.yaml."
-                )
+    learnt, judged = (
+        np.bincount(labels[chosen], minlength=len(contract.classes)) > 0
+        for chosen in (~held_out, held_out)
+    )
+    names = np.array(contract.classes)
+    if not learnt.all():
+        raise UserError(
+            f"No row of class {', '.join(names[~learnt])} is among those to learn from; gather "
+            "more rows of it, drop it from ml/schema.py, or change split.holdout in params.yaml."
+        )
+    if judged.sum() < 2:
+        raise UserError(
+            f"The rows held out are all of class {', '.join(names[judged])}; gather more rows, "
+            "or change split in params.yaml."
+        )
+    if not judged.all():
+        print(f"split: no row of class {', '.join(names[~judged])} is held out to judge by.")
