@@ -98,10 +98,11 @@ def markdown(title: str, sections: Sequence[Section], folder: str = "") -> str:
 
 def page(title: str, sections: Sequence[Section], pictures: Mapping[str, bytes]) -> str:
     """Write a page of HTML that holds its style and its pictures."""
-    body = [f"<h1>{html.escape(title)}</h1>"]
+    heading = html.escape(one_line(title))
+    body = [f"<h1>{heading}</h1>"]
     for section in sections:
         if section.title:
-            body.append(f"<h2>{html.escape(section.title)}</h2>")
+            body.append(f"<h2>{_inline(section.title)}</h2>")
         body += [_html(block, pictures) for block in section.blocks]
     return "\n".join(
         (
@@ -110,7 +111,7 @@ def page(title: str, sections: Sequence[Section], pictures: Mapping[str, bytes])
             "<head>",
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{html.escape(title)}</title>",
+            f"<title>{heading}</title>",
             f"<style>\n{STYLE}\n</style>",
             "</head>",
             "<body>",

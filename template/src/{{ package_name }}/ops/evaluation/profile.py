@@ -97,8 +97,8 @@ def numbers(values: "Array", private: bool = False) -> dict[str, Any]:
     made: dict[str, Any] = {"missing": len(values) - len(known)}
     if not len(known):
         return made | {"edges": [], "counts": []}
-    positions = np.arange(1, BINS) * len(known) // BINS
-    edges = np.unique(known[positions])
+    last = np.maximum(np.arange(1, BINS) * len(known) // BINS - 1, 0)
+    edges = np.unique(known[last])
     edges = edges[edges < known[-1]]
     ends = np.append(np.searchsorted(known, edges, side="right"), len(known))
     summary = {"mean": known.mean(), "deviation": known.std()}
