@@ -1,6 +1,6 @@
 """Tests that run in the environment of a rendered project, after its first training.
 
-`tests/test_registry.py` starts them; the current folder is the project, and its package is
+`tests/test_run.py` starts them; the current folder is the project, and its package is
 `my_model`. They are here, and not in the project, because a user's suite should stay quick.
 """
 
@@ -16,6 +16,11 @@ from my_model.ops.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let MLflow use what SQLAlchemy has deprecated; all other warnings stay errors."""
+    config.addinivalue_line("filterwarnings", "ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
 def copied(trained: Project, root: Path) -> Project:
