@@ -20,8 +20,13 @@ MISSING = 0.1
 """The share of values that are missing where they may be."""
 
 VALUES = {
-    **{"identifier": 1e6, "group": 60},
-    **{"number": 100, "boolean": 2, "category": 8, "text": 8, "time": 1000},
+    "identifier": 1_000_000,
+    "group": 60,
+    "number": 100,
+    "time": 1000,
+    "category": 8,
+    "text": 8,
+    "boolean": 2,
 }
 """How many values are drawn from, by role or kind, unless the contract draws closer bounds."""
 
@@ -80,10 +85,11 @@ def _values(
     number = VALUES.get(column.role, VALUES[column.kind])
     if column.choices is None and column.dtype != "String":
         low, high = _range(column, number)
-        values = low + (high - low) * draw.random(rows)
+        numbers = low + (high - low) * draw.random(rows)
         if column.kind == "time":
-            values = START + (values * 86_400e6).astype("timedelta64[us]")
-        made = pl.Series(np.floor(values) if declared.dtype.is_integer() else values)
+            made = pl.Series(START + (numbers * 86_400e6).astype("timedelta64[us]"))
+        else:
+            made = pl.Series(np.floor(numbers) if declared.dtype.is_integer() else numbers)
     elif column.choices is None and column.pattern is None:
         made = pl.Series([f"{column.name} {n:.0f}" for n in np.floor(number * draw.random(rows))])
     else:
@@ -91,8 +97,8 @@ def _values(
         free.check = None
         made = free.sample(dy.random.Generator(int(draw.integers(2**32))), rows)
     there = pl.Series(draw.random(rows) >= (MISSING if column.nullable else 0))
-    values = pl.when(there).then(made.cast(declared.dtype, strict=False)).alias(column.name)
-    return pl.select(values).to_series()
+    made = made.cast(declared.dtype, strict=False).alias(column.name)
+    return pl.select(pl.when(there).then(made)).to_series()
 
 
 def _range(column: Column, width: float) -> tuple[float, float]:

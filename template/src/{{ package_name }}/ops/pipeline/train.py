@@ -193,9 +193,7 @@ def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.D
 
 def _varies(values: NDArray[Any]) -> bool:
     """Whether a feature can tell two rows apart."""
-    first = values[:1]
-    same = (values == first) | ((values != values) & (first != first))
-    return not bool(np.all(same))
+    return pl.Series(values).n_unique() > 1
 
 
 def _named(prefix: str, prediction: Prediction) -> dict[str, Any]:
