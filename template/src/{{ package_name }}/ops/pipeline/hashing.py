@@ -80,8 +80,8 @@ def _bits(values: pl.Series) -> Keys:
         bits[values.is_not_null().to_numpy()] = digest(values.drop_nulls().cast(pl.String))
         return bits
     if dtype.is_float():
-        values = (values.cast(pl.Float64) + 0.0).fill_nan(None)
-        bits = values.fill_null(0.0).to_numpy().view(np.uint64)
+        values = values.cast(pl.Float64).fill_nan(None)
+        bits = (values.fill_null(0.0).to_numpy() + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
     else:
         moments = values.cast(pl.Datetime("us")) if dtype == pl.Datetime else values
         whole = moments if dtype == pl.UInt64 else moments.to_physical().cast(pl.Int64)
