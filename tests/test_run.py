@@ -107,6 +107,13 @@ def test_any_folder_of_the_project_will_do(project: Project) -> None:
     assert project.run("uv", "run", "ops", "history", cwd=folder) == project.versions()
 
 
+def test_the_notebook_runs(project: Project) -> None:
+    notebook = json.loads((project.root / "notebooks" / "explore.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code = "import matplotlib; matplotlib.use('agg')\n" + "\n".join(cells)
+    project.run("uv", "run", "python", "-W", "error", "-c", code)
+
+
 def test_no_package_can_hide_what_is_installed(project: Project) -> None:
     names = json.loads(project.run("uv", "run", "python", "-c", INSTALLED).splitlines()[-1])
     own = next(project.root.glob("src/*/ml")).parent.name

@@ -1,0 +1,84 @@
+"""What a person types: every command in the documents, every target of the menu."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from documents import commands
+from project import Project, orders
+from servers import stand_in, visit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A target that waits for a person to look at it.
+SERVERS = {"make ui": "MLflow", "make notebook": "JupyterLab"}
+# What a document writes in capitals, leaves to the sentence around it, or only its reader has.
+MEANT = {
+    "uv run dvc add": "uv run dvc add data/source.csv",
+    "FILE": "orders.csv",
+    "COLUMN": "Kündigung?",
+    "IN": "rows.csv",
+    "OUT": "scores.csv",
+    "NUMBER": "1",
+    "s3://bucket/folder": "../shared",
+}
+
+
+def meant(command: str) -> str:
+    """The command as a reader of this project would type it."""
+    if command in MEANT:
+        return MEANT[command]
+    for name, value in MEANT.items():
+        command = re.sub(rf"(?<![\w/]){re.escape(name)}(?!\w)", f"'{value}'", command)
+    return command
+
+
+@pytest.fixture(scope="module")
+def reader(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A copy of the project as it was before its first training, with files to try things on."""
+    root = tmp_path_factory.mktemp("reader") / "project"
+    shutil.copytree(sample.root, root, ignore=shutil.ignore_patterns(".venv*"), symlinks=True)
+    settings = root.parent / "jupyter"
+    settings.mkdir()
+    server = {"ServerApp": {"allow_root": True, "open_browser": False}}
+    (settings / "jupyter_server_config.json").write_text(json.dumps(server))
+    with stand_in() as world:
+        project = Project(
+            root,
+            {
+                **sample.environment,
+                "UV_PROJECT_ENVIRONMENT": str(root.parent / "environment"),
+                "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
+                "PIP_AUDIT_OSV_URL": world.address,
+                "JUPYTER_CONFIG_DIR": str(settings),
+            },
+        )
+        project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+        parameters = root / "params.yaml"
+        parameters.write_text(parameters.read_text().replace("trials: 30", "trials: 2"))
+        project.commit("Search briefly")
+        rows = "import polars; polars.read_parquet('data/holdout.parquet').write_csv('rows.csv')"
+        project.run("uv", "run", "python", "-c", rows)
+        orders(root / "orders.csv")
+        yield project
+
+
+def test_every_documented_command_and_every_target_runs(reader: Project) -> None:
+    documents = [reader.root / "README.md", *sorted(reader.root.glob("docs/**/*.md"))]
+    documented = [command for path in documents for command in commands(path.read_text())]
+    assert {"make setup", "make train"} <= set(documented)
+    ran: set[str] = set()
+    for command in [*documented, *(f"make {target}" for target in sorted(reader.menu()))]:
+        if command in ran:
+            continue
+        ran.add(command)
+        if command in SERVERS:
+            assert SERVERS[command] in visit(reader, command)
+        else:
+            reader.run("bash", "-c", meant(command))
+    assert (reader.root / "scores.csv").exists()
