@@ -4,7 +4,7 @@ Only what every use needs is imported here; a file takes polars and the schema a
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ def score(project: Project, source: str, destination: str) -> None:
     """
     import polars as pl
 
+    from ..ml import source as ours
     from .data import reading
     from .pipeline.parsing import parse
     from .pipeline.validate import check
@@ -72,7 +73,9 @@ def score(project: Project, source: str, destination: str) -> None:
         raise UserError(f"{path} already has a column {taken[0]}; rename or drop it first.")
     if obstacle := unfit(bundle, contracts.load()):
         raise UserError(f"The champion does not fit ml/schema.py: {obstacle}; run `make train`.")
-    parsed = parse(rows.lazy(), labelled=False, origin=str(path)).rows.collect()
+    # How the project's own file writes its values, if `ml/source.py` says so.
+    tidy: Callable[[pl.LazyFrame], pl.LazyFrame] = getattr(ours, "tidy", lambda rows: rows)
+    parsed = parse(tidy(rows.lazy()), labelled=False, origin=str(path)).rows.collect()
     good, _, counts, kept = check(parsed, labelled=False)
     made = answers(bundle, good)
     place = (kept.cum_sum() - 1).set(~kept, None)

@@ -39,7 +39,10 @@ DAYS = (
 CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
 ZONES = ("", "Z", "%z", " %z")
 FORMS = (*DAYS, *("".join(form) for form in product(DAYS, " T", CLOCKS, ZONES)))
-ISO = {"%Y-%m-%d"} | {f"%Y-%m-%d{gap}{clock}" for gap in " T" for clock in ("%H:%M:%S%.f", "%H:%M")}
+ISO = {
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"),
+    *("".join(form) for form in product(["%Y-%m-%d"], " T", ["%H:%M:%S%.f"], ["", "Z", "%z"])),
+}
 """What ingest reads by itself."""
 YEARS = (1000, 2500)  # of which a date is believed
 
@@ -156,30 +159,43 @@ def _number(present: pl.Series, comma: bool, timely: bool) -> Guess | None:
             break
     else:
         return None
-    letters = set("".join(values.unique()))
-    drop = "".join(sorted({r"\s" if c.isspace() else c for c in letters & set(f"'’{SIGNS}")}))
-    drop += "".join(c for c in thousands if c in letters and c not in drop)
-    drop += r"\s" if any(c.isspace() for c in letters) else ""
-    style = {} if decimal == "." else {"decimal": decimal}
-    warning = ""
-    if drop or (style and decimal in letters):
-        steps += (Step("plain", {"drop": drop, **style}),)
-        example = values.filter(values.str.contains(rf"[{drop}{decimal}]"))[0]
-        plain = _after(values, steps[-1:])
-        groups_seen = values.str.count_matches(thousands, literal=True).max() if thousands else 0
-        if groups_seen == 1 and decimal not in letters:
-            seen = values.filter(values.str.contains(thousands, literal=True))[0]
-            warning = f"{seen} is read as {seen.replace(thousands, '')}"
-        why = f", written like {example}"
-    else:
-        plain, why = values, ""
-    if not plain.str.contains(INTEGER).all():
-        if plain.str.contains(r"^[+-]?\d+$").all():
+    style, warning = _style(values, thousands, decimal)
+    why = ""
+    if style:
+        shape = "[" + "".join(style.values()) + "]"
+        why = f", written like {values.filter(values.str.contains(shape))[0]}"
+        steps += (Step("plain", style),)
+        values = values.to_frame("value").select(Step("plain", style).over("value"))["value"]
+    if not values.str.contains(INTEGER).all():
+        if values.str.contains(r"^[+-]?\d+$").all():
             return Guess("String", "codes: too many digits for a number")
         return Guess("Float64", f"numbers with decimals{why}", steps, warning)
-    if timely and (time := _calendar(plain.cast(pl.Int64))):
+    if timely and (time := _calendar(values.cast(pl.Int64))):
         return replace(time, steps=(*steps, *time.steps))
     return Guess("Int64", f"whole numbers{why}", steps, warning)
+
+
+def _style(values: pl.Series, thousands: str, decimal: str) -> tuple[dict[str, str], str]:
+    """What `parts.plain` must know of how numbers are written, and a warning if it may be wrong."""
+    style: dict[str, str] = {}
+    letters = set("".join(values.unique()))
+    signs = "".join(sorted(letters & set(SIGNS)))
+    spaced = values.str.contains(rf"^[{SIGNS}]\s|\s[{SIGNS}]$").any()
+    if signs:
+        style["signs"] = signs + (r"\s" if spaced else "")
+    grouped = (
+        values.filter(values.str.contains(rf"\d[{thousands}]\d{{3}}")) if thousands else values
+    )
+    if thousands and len(grouped):
+        style["thousands"] = thousands
+    if decimal != "." and decimal in letters:
+        style["decimal"] = decimal
+    if style.get("thousands") in (",", ".") and decimal not in letters:
+        example = grouped[0]
+        if not grouped.str.contains(rf"[{thousands}]\d{{3}}[{thousands}]").any():
+            number = re.sub(rf"[{thousands}{SIGNS}]", "", example)
+            return style, f"{example} is read as {number}"
+    return style, ""
 
 
 def _calendar(numbers: pl.Series) -> Guess | None:
@@ -254,10 +270,3 @@ def _typed(values: pl.Series, timely: bool) -> Guess:
     if dtype in (pl.Categorical, pl.Enum, pl.Time):
         return Guess("String", "")
     return Guess(None, f"values of type {dtype}")
-
-
-def _after(values: pl.Series, steps: tuple[Step, ...]) -> pl.Series:
-    frame = values.to_frame("value")
-    for step in steps:
-        frame = frame.select(step.over("value"))
-    return frame["value"]

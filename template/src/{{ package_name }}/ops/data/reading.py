@@ -20,6 +20,7 @@ from ..errors import UserError
 Format = Literal["csv", "parquet", "jsonl"]
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
 QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_NONE}
 HEAD = 1 << 20  # what is looked at, in bytes, to guess a layout
 CHUNK = 1 << 20
@@ -66,9 +67,10 @@ class Layout:
         """The layout in words."""
         if self.format == "parquet":
             return "Parquet"
+        encoding = ENCODINGS.get(self.encoding, self.encoding.removesuffix("-sig").upper())
         if self.format == "jsonl":
-            return f"JSON lines in {self.encoding}"
-        return f"CSV with {SEPARATORS[self.separator]} in {self.encoding}"
+            return f"JSON lines in {encoding}"
+        return f"CSV with {SEPARATORS[self.separator]} in {encoding}"
 
     @property
     def unique_columns(self) -> tuple[str, ...]:

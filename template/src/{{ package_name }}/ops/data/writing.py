@@ -101,14 +101,8 @@ def source(finding: Finding, layout: Layout, origin: str) -> str:
     if finding.missing:
         constants += _statement("MISSING = ", Call("[", tuple(map(quote, finding.missing)), "]"), 0)
     if layout.format == "jsonl" or layout.renamed:
-        constants += _statement(
-            "COLUMNS = ", Call("[", tuple(map(quote, layout.unique_columns)), "]"), 0
-        )
-    as_they_come = (
-        "Values have the types of the file."
-        if layout.format == "parquet"
-        else "Every value is text, written as `ingest` parses it to the contract's types."
-    )
+        names = Call("[", tuple(map(quote, layout.unique_columns)), "]")
+        constants += _statement("COLUMNS = ", names, 0)
     used = {step.function for item in finding.kept for step in item.guess.steps}
     helpers = [function for function in PARTS if function.__name__ in used]
     return _text(
@@ -117,14 +111,11 @@ def source(finding: Finding, layout: Layout, origin: str) -> str:
         "from pathlib import Path",
         "",
         "import polars as pl",
+        *(["from polars import selectors as cs"] if helpers else []),
         *(["", *constants] if constants else []),
         "",
         "",
-        "def load(root: Path) -> pl.LazyFrame:",
-        *_docstring(
-            ["Read all rows, as they come; `root` is the project's folder.", as_they_come], 4
-        ),
-        *_reading(finding, layout),
+        *_load(finding, layout),
         *(line for helper in helpers for line in ("", "", *inspect.getsource(helper).splitlines())),
     )
 
@@ -220,8 +211,8 @@ def _column(item: Field, attribute: str) -> list[str]:
     return [*(f"    # {line}" for line in textwrap.wrap(comment, WIDTH - 6)), *lines]
 
 
-def _reading(finding: Finding, layout: Layout) -> list[str]:
-    """The statements of `load`."""
+def _load(finding: Finding, layout: Layout) -> list[str]:
+    """The functions `load`, and `tidy` where the file asks for it."""
     path = f'root / "data/source.{layout.format}"'
     if layout.format == "parquet":
         reader = Call("pl.scan_parquet(", (path,))
@@ -233,23 +224,53 @@ def _reading(finding: Finding, layout: Layout) -> list[str]:
         options += [] if layout.quoted else ["quote_char=None"]
         options += ["new_columns=COLUMNS"] if layout.renamed else []
         reader = Call("pl.scan_csv(", (*options, "infer_schema=False"))
-    made: list[Call] = [reader]
+    tidying = _tidying(finding)
+    made = "tidy(rows)" if tidying else "rows"
+    made += ".fill_nan(None)" if finding.lacking and layout.format == "parquet" else ""
+    lines = [
+        "def load(root: Path) -> pl.LazyFrame:",
+        *_docstring(["Read all rows; `root` is the project's folder."], 4),
+    ]
+    if finding.lacking:
+        names = tuple(map(quote, finding.lacking))
+        gaps = finding.lacking.items()
+        lines += _statement("rows = ", reader, 4)
+        lines += [
+            f"    # A row without {' or '.join(map(plain, finding.lacking))} can be neither learnt "
+            f"from nor judged: here {', '.join(f'{count:,}' for _, count in gaps)}.",
+            *_statement("return ", Call(f"{made}.drop_nulls(", (Call("[", names, "]"),)), 4),
+        ]
+    elif tidying:
+        lines += [*_statement("rows = ", reader, 4), "    return tidy(rows)"]
+    else:
+        lines += _statement("return ", reader, 4)
+    return [*lines, "", "", *tidying] if tidying else lines
+
+
+def _tidying(finding: Finding) -> list[str]:
+    """The function `tidy`; nothing if values are written as ingest reads them."""
     text = "pl.col(pl.String)"
     text += ".str.strip_chars()" if finding.padded else ""
     text += ".replace(MISSING, None)" if finding.missing else ""
-    if finding.padded or finding.missing:
-        made.append(Call("rows.with_columns(", (text,)))
-    made += [Call("rows.with_columns(", calls) for calls in _steps(finding)]
-    if not finding.lacking:
-        last = _statement("return ", made.pop(), 4)
-        return [*(line for call in made for line in _statement("rows = ", call, 4)), *last]
-    names = tuple(map(quote, finding.lacking))
-    rows = "rows.fill_nan(None)" if layout.format == "parquet" else "rows"
-    lacked = ", ".join(f"{count:,} lacked {plain(name)}" for name, count in finding.lacking.items())
+    calls = [(text,)] if finding.padded or finding.missing else []
+    *first, last = [*calls, *_steps(finding)] or [()]
+    if not last:
+        return []
     return [
-        *(line for call in made for line in _statement("rows = ", call, 4)),
-        f"    # Such rows can be neither learnt from nor placed: of those here, {lacked}.",
-        *_statement("return ", Call(f"{rows}.drop_nulls(", (Call("[", names, "]"),)), 4),
+        "def tidy(rows: pl.LazyFrame) -> pl.LazyFrame:",
+        *_docstring(
+            [
+                "Write values as `ingest` reads them.",
+                "`ops score` calls it too, so a file to be scored may be written like this one.",
+            ],
+            4,
+        ),
+        *(
+            line
+            for call in first
+            for line in _statement("rows = ", Call("rows.with_columns(", call), 4)
+        ),
+        *_statement("return ", Call("rows.with_columns(", last), 4),
     ]
 
 
