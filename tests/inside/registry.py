@@ -371,6 +371,17 @@ def test_nothing_registered(unregistered: Project, capsys: pytest.CaptureFixture
     assert "run `make train`" in capsys.readouterr().err
 
 
+def test_a_holdout_that_was_not_pulled(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with manifest(project) as values:
+        values["libraries"]["numpy"] = "another"
+    project.holdout.unlink()
+    assert cli.main(["register"]) == 2
+    assert "data/holdout.parquet is not here" in capsys.readouterr().err
+    assert state(project) == (["accepted"], {"champion": 1})
+
+
 @pytest.mark.parametrize(
     "address", ["http://ada:secret@127.0.0.1:9", "http://nowhere.invalid", "http://[", "elsewhere"]
 )

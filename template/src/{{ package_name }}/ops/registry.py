@@ -141,6 +141,8 @@ def judge(
     """Apply the gates that need a champion or a clock; `models/champion` holds the champion."""
     import polars as pl
 
+    if not project.holdout.exists():
+        raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
     contract = bundle.contract
     frame = pl.read_parquet(project.holdout)
     limits = settings.gates
