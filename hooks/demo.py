@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "build" / "demo"
 STAMP = ROOT / "build" / "demo.sha256"
 NEWEST_PYTHON = (3, 13)
+PLACES = {
+    "README.md": "what it is, and how to bring your own data",
+    "reports/cards/model.html": "the model's card, with its plots",
+    "reports/cards/data.html": "the data's card",
+    "models/champion": "the bundle that `ops score` uses",
+}
 
 
 def run(*command: str, cwd: Path = ROOT) -> None:
@@ -74,12 +80,7 @@ def show(seconds: float) -> None:
         if isinstance(value, int | float):
             print(f"  {name:24} {value:.4g}")
     print(f"\nThe project: {PROJECT}")
-    for place, what in {
-        "README.md": "what it is, and how to bring your own data",
-        "reports/cards/model.html": "the model's card, with its plots",
-        "reports/cards/data.html": "the data's card",
-        "models/champion": "the bundle that `ops score` uses",
-    }.items():
+    for place, what in PLACES.items():
         print(f"  {place:26} {what}")
     print("\nIn that folder: `make help` is the menu, `make ui` shows runs and versions.")
     if shutil.which("uv", path=path_of_the_person()) is None:
