@@ -420,7 +420,7 @@ def slug(name: str) -> str:
 def _tally(counts: Mapping[Any, int]) -> str:
     """The most frequent values, with how often they occur."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
-    rest = "" if len(ranked) <= 4 else ", ..."
+    rest = "" if len(ranked) <= 4 else ", and more"
     return ", ".join(f"{value} ({count})" for value, count in ranked[:4]) + rest
 
 
@@ -434,4 +434,4 @@ def _listed(values: Iterable[object]) -> str:
     """Some values, the first of them only if they are many, each cut if it is long."""
     shown = [repr(value) for value in values]
     shown = [text if len(text) <= 40 else f"{text[:36]}...'" for text in shown]
-    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+    return ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")

@@ -11,7 +11,7 @@ from polars import selectors as cs
 
 def plain(*columns: str, signs: str = "", thousands: str = "", decimal: str = ".") -> pl.Expr:
     """Numbers as a computer writes them, without signs and separators, with a decimal point."""
-    digits = cs.by_name(*columns, require_all=False) & cs.string()
+    digits: pl.Expr = cs.by_name(*columns, require_all=False) & cs.string()
     digits = digits.str.replace_all(f"[{signs}]", "") if signs else digits
     digits = digits.str.replace_all(rf"[{thousands}](\d{{3}})\b", "$1") if thousands else digits
     return digits.str.replace(decimal, ".", literal=True)

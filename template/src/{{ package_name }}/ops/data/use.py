@@ -74,13 +74,11 @@ def _check_kept(project: Project, *files: Path) -> None:
     if shutil.which("git") is None or git.output(project.root, "rev-parse", "--git-dir") is None:
         raise UserError("The project is not in git yet; run `make setup` first.")
     names = [str(file.relative_to(project.root)) for file in files]
-    status = git.output(project.root, "status", "--porcelain", "--", *names) or ""
-    for line in status.splitlines():
-        # the second letter is the state since `git add`: a space where all is kept
-        if line[1] != " ":
+    for question in (["diff", "--name-only", "--relative"], ["ls-files", "--others"]):
+        if edited := git.output(project.root, *question, "--", *names):
             raise UserError(
-                f"{line[3:]} holds changes that git has not got, and would be replaced; "
-                "commit it first, so that nothing is lost."
+                f"{' and '.join(edited.splitlines())} would be replaced, with changes that git has not "
+                "got; commit them first, so that nothing is lost."
             )
 
 

@@ -233,11 +233,11 @@ def _load(finding: Finding, layout: Layout) -> list[str]:
     ]
     if finding.lacking:
         names = tuple(map(quote, finding.lacking))
-        gaps = finding.lacking.items()
+        gaps = [f"{count:,} rows without {plain(name)}" for name, count in finding.lacking.items()]
+        lacking = " and ".join(gaps)
         lines += _statement("rows = ", reader, 4)
         lines += [
-            f"    # A row without {' or '.join(map(plain, finding.lacking))} can be neither learnt "
-            f"from nor judged: here {', '.join(f'{count:,}' for _, count in gaps)}.",
+            f"    # {lacking} when this was written: such a row can be neither learnt from nor judged.",
             *_statement("return ", Call(f"{made}.drop_nulls(", (Call("[", names, "]"),)), 4),
         ]
     elif tidying:
@@ -253,7 +253,8 @@ def _tidying(finding: Finding) -> list[str]:
     text += ".str.strip_chars()" if finding.padded else ""
     text += ".replace(MISSING, None)" if finding.missing else ""
     calls = [(text,)] if finding.padded or finding.missing else []
-    *first, last = [*calls, *_steps(finding)] or [()]
+    steps: list[tuple[Code, ...]] = [*calls, *_steps(finding)]
+    *first, last = steps or [()]
     if not last:
         return []
     return [
