@@ -4,6 +4,7 @@ They hold what the data and the run can say. No clock, no commit and no id: the 
 those, and the same run gives the same bytes.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -94,7 +95,10 @@ def model_card(
         ("task", manifest["task"]),
         ("target", Code(target)),
         ("model", manifest["model"]["kind"]),
-        *((name, Code(value)) for name, value in manifest["model"]["parameters"].items()),
+        *(
+            (name, Code(json.dumps(value)))
+            for name, value in manifest["model"]["parameters"].items()
+        ),
         ("learnt from", f"{rows['train']:,} rows"),
         ("judged on", f"{rows['holdout']:,} rows that it has never seen"),
         ("format", "ONNX, the whole pipeline with its preprocessing"),
@@ -106,10 +110,7 @@ def model_card(
         Section(
             "Gates",
             [
-                Table(
-                    ("gate", "verdict", "why"),
-                    [(gate["name"], _verdict(gate), gate["reason"]) for gate in manifest["gates"]],
-                ),
+                verdicts(manifest),
                 (
                     "Two more are asked when the model is registered: that it is no worse than the "
                     "champion, and that it answers a single row quickly enough."
@@ -182,6 +183,21 @@ def data_card(purpose: str, manifest: Manifest, validation: Mapping[str, Any]) -
         Section("What was seen", _profile(manifest)),
         Section("What to mind", [_data_weaknesses(manifest)]),
     ]
+
+
+def verdicts(manifest: Manifest) -> Table:
+    """What each gate said, and why."""
+    return Table(
+        ("gate", "verdict", "why"),
+        [
+            (
+                gate["name"],
+                "skipped" if gate["skipped"] else "passed" if gate["passed"] else "refused",
+                gate["reason"],
+            )
+            for gate in manifest["gates"]
+        ],
+    )
 
 
 def weaknesses(manifest: Manifest, findings: Findings) -> list[str]:
@@ -451,10 +467,6 @@ def _allowed(column: Mapping[str, Any]) -> str:
     if column["pattern"]:
         limits.append(f"matches {column['pattern']}")
     return ", ".join(limits)
-
-
-def _verdict(gate: Mapping[str, Any]) -> str:
-    return "not asked" if gate["skipped"] else "passed" if gate["passed"] else "refused"
 
 
 def _worth(score: metrics.Score, value: float) -> str:

@@ -24,6 +24,7 @@ li { max-width: 46rem; margin: .25rem 0; }
 table { border-collapse: collapse; margin: .9rem 0; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .38rem .9rem .38rem .5rem;
   border-bottom: 1px solid #e4e7eb; font-variant-numeric: tabular-nums; }
+td:first-child { white-space: nowrap; }
 th { color: #616e7c; font-weight: 600; white-space: nowrap; }
 td.number, th.number { text-align: right; }
 code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: .88em;

@@ -17,7 +17,7 @@ from .slices import SliceScore
 
 Record = dict[str, Any]
 
-CURVE_POINTS = 200
+CURVE_POINTS = 100
 """A curve of more points is thinned to about as many."""
 
 MOST_CLASSES = 8
@@ -45,6 +45,7 @@ def roc(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
     return [
         {
             "class": name,
+            "area": rounded(metrics.roc_area(found, missed)),
             "false positive rate": rounded(float(missed[point] / missed[-1])),
             "true positive rate": rounded(float(found[point] / found[-1])),
         }
@@ -58,6 +59,7 @@ def precision_recall(truth: Array, answers: Array, classes: Sequence[str]) -> li
     return [
         {
             "class": name,
+            "area": rounded(metrics.average_precision(found, missed)),
             "recall": rounded(float(found[point] / found[-1])),
             "precision": rounded(float(found[point] / max(found[point] + missed[point], 1))),
         }

@@ -203,6 +203,18 @@ def positives(classes: int) -> range:
     return range(1, 2) if classes == 2 else range(classes)
 
 
+def roc_area(found: Weights, missed: Weights) -> float:
+    """The area under the ROC curve, from what `ranking` counts."""
+    height = found + np.append(0.0, found[:-1])
+    return float((np.diff(missed, prepend=0.0) * height).sum() / (2 * found[-1] * missed[-1]))
+
+
+def average_precision(found: Weights, missed: Weights) -> float:
+    """The mean precision over the recalls, from what `ranking` counts."""
+    seen = np.maximum(found + missed, 1e-300)
+    return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
+
+
 def _span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
     defined = strayed[np.isfinite(strayed)]
     if not len(defined):
@@ -258,22 +270,16 @@ def _against_the_rest(
     return measure
 
 
-def _roc_area(found: Weights, missed: Weights) -> float:
-    height = found + np.append(0.0, found[:-1])
-    return float((np.diff(missed, prepend=0.0) * height).sum() / (2 * found[-1] * missed[-1]))
-
-
-def _average_precision(found: Weights, missed: Weights) -> float:
-    seen = np.maximum(found + missed, 1e-300)
-    return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
-
-
 def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.float64]]:
     classes = answers.shape[1]
     cells = truth * classes + answers.argmax(axis=1)
-    return lambda weights: np.bincount(cells, weights=weights, minlength=classes * classes).reshape(
-        classes, classes
-    )
+
+    def count(weights: Weights) -> NDArray[np.float64]:
+        counted = np.bincount(cells, weights=weights, minlength=classes * classes)
+        # numpy before 2.5 declares whole numbers, though weights make it floats
+        return counted.reshape(classes, classes).astype(np.float64, copy=False)
+
+    return count
 
 
 def _accuracy(truth: Array, answers: Array) -> Measure:
@@ -344,13 +350,13 @@ def _median_absolute_error(truth: Array, answers: Array) -> Measure:
 
 
 SCORES = (
-    Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(_roc_area)),
+    Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(roc_area)),
     Score(
         "average_precision",
         "average precision",
         "classification",
         False,
-        _against_the_rest(_average_precision),
+        _against_the_rest(average_precision),
     ),
     Score("accuracy", "accuracy", "classification", False, _accuracy),
     Score("balanced_accuracy", "balanced accuracy", "classification", False, _balanced_accuracy),

@@ -80,8 +80,7 @@ def roc(records: Sequence[Record]) -> bytes:
     for colour, (name, points) in zip(COLOURS, _by(records, "class"), strict=False):
         across = [point["false positive rate"] for point in points]
         up = [point["true positive rate"] for point in points]
-        area = float(np.trapezoid(up, across))
-        label = f"{_plain(name, 20)} ({number(area)})"
+        label = f"{_plain(name, 20)} ({number(points[0]['area'])})"
         axes.plot(across, up, color=colour, linewidth=2, label=label, clip_on=False, zorder=3)
     _unit_square(axes, "false positive rate", "true positive rate")
     _legend(axes, "lower right", "area under the curve")
@@ -96,8 +95,7 @@ def precision_recall(records: Sequence[Record]) -> bytes:
     for colour, (name, points) in zip(COLOURS, _by(records, "class"), strict=False):
         recall = [point["recall"] for point in points]
         precision = [point["precision"] for point in points]
-        area = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-        label = f"{_plain(name, 20)} ({number(area)})"
+        label = f"{_plain(name, 20)} ({number(points[0]['area'])})"
         axes.step(
             [0, *recall],
             [precision[0], *precision],
@@ -230,6 +228,7 @@ def errors(records: Sequence[Record]) -> bytes:
     rows = [record["rows"] for record in records]
     axes.bar(left, rows, width=width * 0.92, align="edge", color=BLUE, zorder=2)
     axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 4)), zorder=3)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("error (predicted minus true)", color=QUIET)
     axes.set_ylabel("rows", color=QUIET)

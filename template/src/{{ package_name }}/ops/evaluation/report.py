@@ -17,7 +17,7 @@ from ..bundle import MANIFEST
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
-from . import metrics
+from . import cards, metrics
 from .document import Block, Code, Section, Table, markdown, shortened
 from .findings import Record, folds
 from .gates import number
@@ -73,7 +73,7 @@ def report(project: Project, against: str) -> str:
                 f"Model report: {project.name}", [_headline(manifest, values, before, against)]
             ),
             Section("Metrics", [_compared(values, before, against)]),
-            Section("Gates", [_gates(manifest)]),
+            Section("Gates", [cards.verdicts(manifest)]),
             Section("Selection", [_selection(manifest, findings["validation"], score)]),
             Section("Rows", [_rows(counted, values)]),
         ],
@@ -174,20 +174,6 @@ def _change(score: metrics.Score, now: float, then: float) -> str:
         return "the same"
     better = (now < then) == score.loss
     return f"{'better' if better else 'worse'} by {number(abs(now - then))}"
-
-
-def _gates(manifest: Mapping[str, Any]) -> Table:
-    return Table(
-        ("gate", "verdict", "why"),
-        [
-            (
-                gate["name"],
-                "not asked" if gate["skipped"] else "passed" if gate["passed"] else "REFUSED",
-                gate["reason"],
-            )
-            for gate in manifest["gates"]
-        ],
-    )
 
 
 def _selection(

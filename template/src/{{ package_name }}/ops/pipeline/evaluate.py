@@ -81,7 +81,9 @@ def run(project: Project) -> None:
         answers=answers,
         fitted=fitted,
         baseline=baseline,
-        groups=None if group is None else holdout[group.name].fill_null("").to_numpy(),
+        groups=None
+        if group is None
+        else holdout[group.name].cast(pl.String).fill_null("").to_numpy(),
     )
     manifest = {
         "format": FORMAT,
