@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from render import all_pairs, choices, questions, run
+from pathspec import GitIgnoreSpec
+from render import ROOT, all_pairs, choices, configuration, questions, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from render import Template
@@ -155,6 +156,32 @@ def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:
     ]
     assert trees[0]
     assert all(tree == trees[0] for tree in trees)
+
+
+def test_what_is_yours_is_what_an_update_leaves_out(project: Path) -> None:
+    """The two places that say whose a file is agree: here by name, there by `_exclude`."""
+    conditional = [line for line in configuration()["_exclude"] if "_copier_operation" in line]
+    excluded = GitIgnoreSpec.from_lines(re.findall(r"'(/[^']+)'", "\n".join(conditional)))
+    names = [name for name, _ in texts(project)]
+    assert set(excluded.match_files(names)) == {name for name in names if YOURS.match(name)}
+
+
+def lost(root: Path, documents: Iterable[Path]) -> list[str]:
+    """Links to files that are not there."""
+    return [
+        f"{path.relative_to(root)}: {link}"
+        for path in documents
+        for link in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", path.read_text())
+        if not (path.parent / link).exists()
+    ]
+
+
+def test_links_lead_somewhere(project: Path) -> None:
+    assert not lost(project, project.glob("**/*.md"))
+
+
+def test_links_of_the_template_lead_somewhere() -> None:
+    assert not lost(ROOT, [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def test_a_render_depends_on_the_answers_alone(
