@@ -26,8 +26,8 @@ format: .venv/ready ## put the code into shape
 	ruff format
 	ruff check --fix
 
-bench: .venv/ready ## time and memory, side by side with others; writes docs/benchmarks.md
-	python tests/benchmarks/run.py
+bench: .venv/ready ## time and memory beside others, to docs/benchmarks.md; ARGS="idle" for one
+	PYTHONPATH=tests python -m benchmarks $(ARGS)
 
 lock: .venv/ready ## compile requirements.txt anew, with the newest versions
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 \
