@@ -1,4 +1,4 @@
-"""`ops report`: what changed, in Markdown for a job's summary or a note on a merge request.
+"""`ops report`: what changed, in Markdown for a job's summary or a note on a change.
 
 No host of repositories shows a picture that is not uploaded first, but they draw Mermaid: the plots
 here are such charts, of the same findings as the pictures in `reports/plots`.
