@@ -1,0 +1,71 @@
+"""`make bench`: run the benchmarks, or those that are named, and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+
+from render import ROOT
+
+from . import idle, rendering, ten_million, training
+from .measuring import Section
+
+BENCHMARKS = {
+    "rendering": rendering.run,
+    "training": training.run,
+    "idle": idle.run,
+    "ten-million": ten_million.run,
+}
+FOLDER = ROOT / "build" / "benchmarks"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+IDENTITY = "[user]\nname = Ada Lovelace\nemail = ada@example.org\n[init]\ndefaultBranch = main\n"
+
+HEAD = """\
+# Benchmarks
+
+`make bench` wrote this page; `make bench ARGS="rendering idle"` measures some of it again. What is
+compared ran in turn, with warm package caches and bytecode compiled at installation. Each ratio is
+to the last line above it, or its own, that says 1.00. The machine does other work too, so ratios
+say more than seconds, and those of processor time more than those of time.
+
+{machine}.
+"""
+
+
+def machine() -> str:
+    """The machine in neutral words."""
+    system = platform.system()
+    if system == "Linux":
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {system}, Python {python}"
+
+
+def main() -> None:
+    """Measure what was asked for; what was measured before keeps its place on the page."""
+    options = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    options.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    options.add_argument("--runs", type=int, default=3, help="how often each contender runs")
+    chosen = options.parse_args()
+    if unknown := set(chosen.names) - set(BENCHMARKS):
+        options.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "gitconfig").write_text(IDENTITY)
+    os.environ["GIT_CONFIG_GLOBAL"] = str(FOLDER / "gitconfig")
+    for name in chosen.names or BENCHMARKS:
+        print(name, flush=True)
+        section = BENCHMARKS[name](FOLDER, chosen.runs)
+        (FOLDER / f"{name}.json").write_text(json.dumps(section.to_dict()))
+
+    measured = [FOLDER / f"{name}.json" for name in BENCHMARKS]
+    sections = [Section.from_dict(json.loads(p.read_text())) for p in measured if p.exists()]
+    parts = [HEAD.format(machine=machine()), *(section.markdown() for section in sections)]
+    PAGE.write_text("\n".join(parts))
+
+
+main()
