@@ -29,6 +29,7 @@ INTEGER = r"^[+-]?\d{1,18}$"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 SIGNS = "$€£¥%"
 
+DAY, MOMENT = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f"
 DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
@@ -67,6 +68,7 @@ class Guess:
     Attributes:
         type: None where the contract has no place for the values.
         why: in a few words.
+        form: of a time, as it is written after the steps.
         steps: to apply one after the other.
         warning: what a person should look at; "" for nothing.
     """
@@ -75,9 +77,13 @@ class Guess:
     why: str
     steps: tuple[Step, ...] = ()
     warning: str = ""
+    form: str = ""
 
     def parsed(self, name: str, given: pl.DataType) -> pl.Expr:
         """The column `name`, past its steps and of type `given`, as ingest will read it."""
+        if self.form and given == pl.String:  # what ingest tries besides takes its time
+            times = pl.col(name).str.to_datetime(self.form, strict=False, time_unit="us")
+            return times.dt.replace_time_zone(None)
         return read(pl.col(name), given, TYPES[self.type] if self.type else given).alias(name)
 
 
@@ -127,7 +133,7 @@ def decimal_comma(sample: pl.DataFrame) -> bool:
 
 def years(asked: Guess) -> Guess:
     """The guess of a column of whole numbers, once a person has said that they are times."""
-    return Guess("Date", "years", (*asked.steps, Step("dates", {"form": "%Y"})))
+    return Guess("Date", "years", (*asked.steps, Step("dates", {"form": "%Y"})), form=DAY)
 
 
 def _sorted_out(present: pl.Series, fits: pl.Series) -> tuple[pl.Series, tuple[Step, ...]] | None:
@@ -204,12 +210,12 @@ def _calendar(numbers: pl.Series) -> Guess | None:
     if low >= 19000101 and high <= 21001231:
         days = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False)
         if days.null_count() == 0:
-            return Guess("Date", "days like 20201231", (Step("dates", {"form": "%Y%m%d"}),))
+            step = Step("dates", {"form": "%Y%m%d"})
+            return Guess("Date", "days like 20201231", (step,), form=DAY)
     for per_second, unit in ((1, "seconds"), (1000, "milliseconds")):
         if 500_000_000 * per_second <= low and high <= 4_000_000_000 * per_second:
-            return Guess(
-                "Datetime", f"{unit} since 1970", (Step("epochs", {"per_second": per_second}),)
-            )
+            step = Step("epochs", {"per_second": per_second})
+            return Guess("Datetime", f"{unit} since 1970", (step,), form=MOMENT)
     return None
 
 
@@ -239,8 +245,9 @@ def _time(present: pl.Series) -> Guess | None:
     kind: Type = "Datetime" if form not in DAYS else "Date"
     if form not in ISO:
         steps += (Step("dates" if kind == "Date" else "times", {"form": form}),)
+        form = DAY if kind == "Date" else MOMENT
     noun = "days" if kind == "Date" else "times"
-    return Guess(kind, f"{noun} like {example}", steps, warning)
+    return Guess(kind, f"{noun} like {example}", steps, warning, form)
 
 
 def _read(values: pl.Series, form: str) -> pl.Series:

@@ -15,7 +15,7 @@ import polars as pl
 
 from ..errors import UserError
 from . import leaks
-from .guessing import TOLERANCE, YEARS, Guess, decimal_comma, guess, stepped, years
+from .guessing import TOLERANCE, WORDS, YEARS, Guess, decimal_comma, guess, stepped, years
 
 Role = Literal["target", "feature", "text", "event_time", "identifier", "group", "left out"]
 Task = Literal["classification", "regression"]
@@ -26,7 +26,7 @@ MISSING = (
 )
 """Cells that are taken as missing wherever they stand."""
 
-SAMPLE = 100_000  # rows that guesses are made from; then all rows have their say
+SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
 ROWS = 50  # fewer cannot both teach and judge
 CLASSES = 100  # more are no closed set
 FEW = 20  # whole numbers with more values than this are a quantity
@@ -109,19 +109,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Census:
-    """What all rows together say of a column: of its text once past its steps, and of its type."""
+    """What all rows together say of a column.
+
+    Attributes:
+        present: how many rows have a value, once words that mean missing are out.
+        unfit: how many of these values do not fit the type that was guessed.
+        fractions: how many of the unfit ones are numbers all the same, of a column of whole ones.
+        examples: some unfit values.
+        only: the one value that there is, if there is but one.
+    """
 
     present: int
-    unfit: int
-    fractions: int
-    examples: tuple[str, ...]
-    low: object
-    high: object
-
-    @property
-    def constant(self) -> bool:
-        """Whether there is but one value."""
-        return self.low == self.high
+    unfit: int = 0
+    fractions: int = 0
+    examples: tuple[str, ...] = ()
+    only: object = None
 
 
 def infer(rows: pl.LazyFrame, wish: Wish) -> Finding:
@@ -132,13 +134,12 @@ def infer(rows: pl.LazyFrame, wish: Wish) -> Finding:
     """
     names = rows.collect_schema().names()
     _check(wish, names)
-    rows, missing, padded = _clean(rows)
-    total = int(rows.select(pl.len()).collect().item())
+    rows, total, missing, padded = _clean(rows)
     if total < ROWS:
         raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
     sample = _sample(rows, total)
     guesses = _guesses(sample, wish)
-    census = _census(rows, guesses)
+    census = _census(rows, guesses, sample)
     guesses = {name: _held(guesses[name], census[name]) for name in names}
     rows = stepped(rows, guesses)
     target, task = _target(rows, guesses[wish.target], census[wish.target], wish)
@@ -148,7 +149,10 @@ def infer(rows: pl.LazyFrame, wish: Wish) -> Finding:
         target
         if name == target.name
         else _leak_checked(
-            _role(name, guesses[name], census[name], parsed[name], wish), labelled, target, task
+            _role(name, guesses[name], census[name], parsed[name], total, wish),
+            labelled,
+            target,
+            task,
         )
         for name in names
     )
@@ -156,16 +160,17 @@ def infer(rows: pl.LazyFrame, wish: Wish) -> Finding:
         reasons = ", ".join(f"{item.name!r} ({item.why})" for item in fields if item != target)
         raise UserError(f"No column is left to learn from: {reasons}.")
     needed = [item.name for item in fields if item.role in ("target", "event_time", "group")]
-    gaps = pl.col(*needed).is_null()
-    counts = rows.select(gaps.sum(), pl.any_horizontal(gaps).sum().alias("\0"))
-    *missed, useless = counts.collect(engine="streaming").row(0)
-    lacking = {name: count for name, count in zip(needed, missed, strict=True) if count}
-    if total - useless < ROWS:
+    lacking = {name: gaps for name in needed if (gaps := total - census[name].present)}
+    useful = total
+    if lacking:
+        whole = pl.all_horizontal(pl.col(*lacking).is_not_null()).sum()
+        useful = int(rows.select(whole).collect(engine="streaming").item())
+    if useful < ROWS:
         raise UserError(
-            f"Only {total - useless} of {total} rows have a value in {' and '.join(lacking)}; "
+            f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}; "
             f"to teach and to judge takes {ROWS}."
         )
-    return Finding(task, fields, total, lacking, total - useless, missing, padded)
+    return Finding(task, fields, total, lacking, useful, missing, padded)
 
 
 def _check(wish: Wish, names: list[str]) -> None:
@@ -181,18 +186,23 @@ def _check(wish: Wish, names: list[str]) -> None:
         raise UserError(f"{wish.target!r} is the target, and can have no other role.")
 
 
-def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...], bool]:
-    """Strip the text, take out the cells that mean missing, and say which ones there were."""
-    text = pl.col(pl.String)
+def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool]:
+    """Strip the text and take out the cells that mean missing.
+
+    Returns:
+        The rows, how many there are, the cells that meant missing, and whether some were padded.
+    """
     rows = rows.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
-    if pl.String not in rows.collect_schema().dtypes():
-        return rows, (), False
-    stripped = text.str.strip_chars()
-    found = stripped.filter(stripped.is_in(MISSING)).unique().implode()
-    cells = rows.select(found).collect().row(0)
+    text, stripped = pl.col(pl.String), pl.col(pl.String).str.strip_chars()
+    answers = rows.select(
+        pl.len().alias("\0"),
+        stripped.filter(stripped.is_in(MISSING)).unique().implode(),
+        (text != stripped).any().name.suffix("\0"),
+    )
+    total, *answered = answers.collect(engine="streaming").row(0)
+    cells, padded = answered[: len(answered) // 2], any(answered[len(answered) // 2 :])
     missing = tuple(token for token in MISSING if any(token in seen for seen in cells))
-    padded = any(rows.select((text != stripped).any()).collect().row(0))
-    return rows.with_columns(stripped.replace(list(missing), None)), missing, padded
+    return rows.with_columns(stripped.replace(list(missing), None)), total, missing, padded
 
 
 def _sample(rows: pl.LazyFrame, total: int) -> pl.DataFrame:
@@ -220,33 +230,40 @@ def _guesses(sample: pl.DataFrame, wish: Wish) -> dict[str, Guess]:
     return made
 
 
-def _census(rows: pl.LazyFrame, guesses: Mapping[str, Guess]) -> dict[str, Census]:
-    """Ask all rows whether the guesses hold, in one pass."""
+def _census(
+    rows: pl.LazyFrame, guesses: Mapping[str, Guess], sample: pl.DataFrame
+) -> dict[str, Census]:
+    """Ask all rows whether the guesses hold: in one pass, and one more where some do not."""
     rows = stepped(rows, guesses)
     found = rows.collect_schema()
-    asked = []
-    for name, its in guesses.items():
-        if its.type is None:
-            continue
-        column = pl.col(name)
-        unfit = column.is_not_null() & its.parsed(name, found[name]).is_null()
-        wider = replace(its, type="Float64") if its.type == "Int64" else its
-        number = wider.parsed(name, found[name])
-        asked.append(
-            pl.struct(
-                present=column.is_not_null().sum(),
-                unfit=unfit.sum(),
-                fractions=(unfit & number.is_not_null()).sum(),
-                examples=column.filter(unfit).head(3).cast(pl.String).implode(),
-                low=column.min(),
-                high=column.max(),
-            ).alias(name)
-        )
-    counted = rows.select(asked).collect(engine="streaming")
-    return {
-        name: Census(**{**counts, "examples": tuple(counts["examples"])})
-        for name, counts in counted.row(0, named=True).items()
-    } | {name: Census(0, 0, 0, (), None, None) for name, its in guesses.items() if not its.type}
+
+    def unfit(name: str, guess: Guess) -> pl.Expr:
+        return pl.col(name).is_not_null() & guess.parsed(name, found[name]).is_null()
+
+    typed = {name: guess for name, guess in guesses.items() if guess.type}
+    still = [name for name in typed if sample[name].drop_nulls().n_unique() <= 1 + WORDS]
+    counts = rows.select(
+        *(pl.col(name).count().alias(f"present {name}") for name in typed),
+        *(unfit(name, guess).sum().alias(f"unfit {name}") for name, guess in typed.items()),
+        *(pl.col(name).min().alias(f"low {name}") for name in still),
+        *(pl.col(name).max().alias(f"high {name}") for name in still),
+    )
+    answer = counts.collect(engine="streaming").row(0, named=True)
+    census = {name: Census(0) for name in guesses}
+    for name in typed:
+        low = answer.get(f"low {name}")
+        only = low if low == answer.get(f"high {name}") else None
+        census[name] = Census(answer[f"present {name}"], answer[f"unfit {name}"], only=only)
+    for name, guess in typed.items():
+        if census[name].unfit:
+            wider = replace(guess, type="Float64") if guess.type == "Int64" else guess
+            odd = rows.filter(unfit(name, guess)).select(
+                fractions=wider.parsed(name, found[name]).count(),
+                examples=pl.col(name).head(3).cast(pl.String).implode(),
+            )
+            fractions, examples = odd.collect(engine="streaming").row(0)
+            census[name] = replace(census[name], fractions=fractions, examples=tuple(examples))
+    return census
 
 
 def _held(guess: Guess, census: Census) -> Guess:
@@ -284,9 +301,9 @@ def _target(rows: pl.LazyFrame, guess: Guess, census: Census, wish: Wish) -> tup
     name = wish.target
     if guess.type is None or guess.type in ("Date", "Datetime"):
         raise UserError(f"The target {name!r} holds {guess.why}; choose a class or a number.")
-    if census.constant:
+    if census.only is not None:
         raise UserError(
-            f"The target {name!r} has a single value, {census.low!r}: there is nothing to predict."
+            f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
         )
     given = rows.collect_schema()[name]
     if guess.type == "Float64" and wish.task != "regression":
@@ -348,7 +365,9 @@ def _whole_target(
     return field, "classification"
 
 
-def _role(name: str, guess: Guess, census: Census, values: pl.Series, wish: Wish) -> Field:
+def _role(
+    name: str, guess: Guess, census: Census, values: pl.Series, total: int, wish: Wish
+) -> Field:
     """Decide what a column other than the target is to the model.
 
     Raises:
@@ -360,16 +379,16 @@ def _role(name: str, guess: Guess, census: Census, values: pl.Series, wish: Wish
     if guess.type is None:
         return Field(name, guess, "left out", guess.why)
     if asked == "event_time" and guess.type not in ("Date", "Datetime"):
-        shown = f", such as {census.low!r}" if census.low is not None else ""
-        raise UserError(f"--time {name!r} holds no days or times that can be read{shown}.")
+        shown = values.drop_nulls().head(1).to_list()
+        raise UserError(f"--time {name!r} holds no days or times that can be read: {shown[0]!r}.")
     if asked:
         needed = asked in ("event_time", "group")
         return Field(name, guess, asked, guess.why or "as asked", not needed, warning=guess.warning)
     present = values.drop_nulls()
     distinct = present.n_unique()
     unique = distinct / max(len(present), 1)
-    if census.constant and present.len() == values.len():
-        return Field(name, guess, "left out", f"{_listed([census.low])} in every row")
+    if census.only is not None and census.present == total:
+        return Field(name, guess, "left out", f"{_listed([census.only])} in every row")
     coded = bool(CODES.search(slug(name)))
     if guess.type in ("Int64", "String") and not coded and len(present) >= ROWS:
         if IDENTIFIERS.search(slug(name)) and (distinct > MANY or unique > 0.5):

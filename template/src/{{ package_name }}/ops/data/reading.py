@@ -94,8 +94,13 @@ class Layout:
         return rows.select(name for name in self.columns if name)
 
 
-def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
+def copy(source: Path, folder: Path, *, narrow: bool = False) -> tuple[Path, Layout]:
     """Copy `source` into `folder` as `source.<format>`, text as UTF-8, and say how it is laid out.
+
+    Args:
+        source: the file, left as it is.
+        folder: to copy it to.
+        narrow: whether a single column will do, as in a file of texts to be scored.
 
     Raises:
         UserError: if the file is missing, empty, of another format, or has columns that cannot
@@ -121,7 +126,10 @@ def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
     with aside.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
     json_like = re.match(r"\s*(\{|\[\s*\{)", start)
-    layout = (_jsonl if json_like else _csv)(source, aside, start, encoding)
+    if json_like:
+        layout = _jsonl(source, aside, start, encoding)
+    else:
+        layout = _csv(source, aside, start, encoding, narrow)
     copied = folder / f"source.{layout.format}"
     aside.rename(copied)
     return copied, layout
@@ -200,7 +208,7 @@ def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
     return Layout("jsonl", encoding, tuple(columns))
 
 
-def _csv(source: Path, copied: Path, start: str, encoding: str) -> Layout:
+def _csv(source: Path, copied: Path, start: str, encoding: str, narrow: bool) -> Layout:
     """Guess separator and quotes: whichever gives most rows the width of the header."""
     best: tuple[float, int] = (0.0, 1)
     chosen: tuple[list[str], str, bool] | None = None
@@ -212,6 +220,8 @@ def _csv(source: Path, copied: Path, start: str, encoding: str) -> Layout:
             if width > 1 and (fits, width) > best and (quoted or fits > best[0]):
                 best = fits, width
                 chosen = records[0], separator, quoted
+    if chosen is None and narrow:
+        chosen = _records(start, ",", True)[0], ",", True
     if chosen is None:
         raise UserError(
             f"{source} has a single column: no comma, semicolon, tab or bar separates its header."
