@@ -129,8 +129,14 @@ def compare(contenders: Mapping[str, Callable[[], Cost]], runs: int) -> dict[str
 
 
 def rows(costs: Mapping[str, Cost]) -> list[Row]:
-    """Lines of a table, with each time as a multiple of the first one."""
-    base = next(iter(costs.values())).seconds
+    """Lines of a table, with times as multiples of those of the first one."""
+    base = next(iter(costs.values()))
     return [
-        Row(name, cost.seconds, cost.seconds / base, cost.megabytes) for name, cost in costs.items()
+        Row(
+            name,
+            cost.seconds / base.seconds,
+            cost.processor_seconds / base.processor_seconds,
+            cost,
+        )
+        for name, cost in costs.items()
     ]
