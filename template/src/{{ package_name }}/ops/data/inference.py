@@ -237,14 +237,14 @@ def _census(
     rows = stepped(rows, guesses)
     found = rows.collect_schema()
 
-    def unfit(name: str, guess: Guess) -> pl.Expr:
-        return pl.col(name).is_not_null() & guess.parsed(name, found[name]).is_null()
+    def unfit(name: str, its: Guess) -> pl.Expr:
+        return pl.col(name).is_not_null() & its.parsed(name, found[name]).is_null()
 
-    typed = {name: guess for name, guess in guesses.items() if guess.type}
+    typed = {name: its for name, its in guesses.items() if its.type}
     still = [name for name in typed if sample[name].drop_nulls().n_unique() <= 1 + WORDS]
     counts = rows.select(
         *(pl.col(name).count().alias(f"present {name}") for name in typed),
-        *(unfit(name, guess).sum().alias(f"unfit {name}") for name, guess in typed.items()),
+        *(unfit(name, its).sum().alias(f"unfit {name}") for name, its in typed.items()),
         *(pl.col(name).min().alias(f"low {name}") for name in still),
         *(pl.col(name).max().alias(f"high {name}") for name in still),
     )
@@ -254,10 +254,10 @@ def _census(
         low = answer.get(f"low {name}")
         only = low if low == answer.get(f"high {name}") else None
         census[name] = Census(answer[f"present {name}"], answer[f"unfit {name}"], only=only)
-    for name, guess in typed.items():
+    for name, its in typed.items():
         if census[name].unfit:
-            wider = replace(guess, type="Float64") if guess.type == "Int64" else guess
-            odd = rows.filter(unfit(name, guess)).select(
+            wider = replace(its, type="Float64") if its.type == "Int64" else its
+            odd = rows.filter(unfit(name, its)).select(
                 fractions=wider.parsed(name, found[name]).count(),
                 examples=pl.col(name).head(3).cast(pl.String).implode(),
             )
