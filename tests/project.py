@@ -178,6 +178,11 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def all_passed(said: str) -> bool:
+    """Whether pytest's last line tells of tests that passed, and of nothing else."""
+    return bool(re.fullmatch(r"=* ?\d+ passed in .*", said.rstrip().splitlines()[-1]))
+
+
 def orders(path: Path) -> None:
     """A spreadsheet as a shop might export it: separators, encoding, names and gaps are its own."""
     draw = random.Random(7)

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from project import Project
+from project import Project, all_passed
 from servers import StandIn, stand_in
 from workflows import GitHub, GitLab
 
@@ -35,8 +35,15 @@ def clone(project: Project, folder: Path, environment: dict[str, str]) -> Projec
     return copy
 
 
-def work(project: Project, jobs: list[Job], folder: Path, environment: dict[str, str]) -> None:
-    """Run the jobs one after the other, handing on what they leave for those that need them."""
+def work(
+    project: Project, jobs: list[Job], folder: Path, environment: dict[str, str]
+) -> dict[str, str]:
+    """Run the jobs one after the other, handing on what they leave for those that need them.
+
+    Returns:
+        What the last script of each job printed.
+    """
+    said = {}
     for job in jobs:
         root = folder / job.name
         if job.checkout:
@@ -48,13 +55,14 @@ def work(project: Project, jobs: list[Job], folder: Path, environment: dict[str,
             shutil.copytree(folder / f"{name} artifacts", root, dirs_exist_ok=True)
         for step in job.steps:
             shell = Project(root, {**runner.environment, **step.variables})
-            shell.run("bash", "-eo", "pipefail", "-c", step.script)
+            said[job.name] = shell.run("bash", "-eo", "pipefail", "-c", step.script)
         kept = folder / f"{job.name} artifacts"
         kept.mkdir()
         for pattern in job.artifacts:
             for path in root.glob(pattern.rstrip("/")):
                 copy = shutil.copytree if path.is_dir() else shutil.copy2
                 copy(path, kept / path.name)
+    return said
 
 
 def variables(world: StandIn, environment: Path) -> dict[str, str]:
@@ -78,8 +86,9 @@ def test_the_github_workflow_runs(sample: Project, world: StandIn, tmp_path: Pat
     }
     (workflow,) = sample.root.glob(".github/workflows/*.yml")
     jobs = list(GitHub(workflow, contexts).jobs())
-    work(sample, jobs, tmp_path, environment)
-    assert [job.name for job in jobs] == ["check", "test", "train", "audit"]
+    said = work(sample, jobs, tmp_path, environment)
+    assert list(said) == ["check", "test", "train", "audit"]
+    assert all_passed(said["test"])
     assert "| ROC AUC |" in summary.read_text()
     assert list((tmp_path / "train artifacts" / "reports" / "plots").iterdir())
     assert any('"numpy"' in body for path, body in world.asked if path == "/v1/query")
@@ -102,8 +111,9 @@ def test_the_gitlab_pipeline_runs(
         "UV_LINK_MODE": "hardlink",
     }
     jobs = list(GitLab(project.root / ".gitlab-ci.yml", settings).jobs())
-    work(project, jobs, tmp_path, environment)
-    assert [job.name for job in jobs] == ["check", "test", "audit", "train", "note"]
+    said = work(project, jobs, tmp_path, environment)
+    assert list(said) == ["check", "test", "audit", "train", "note"]
+    assert all_passed(said["test"])
     notes = [body for path, body in world.asked if path.endswith("/merge_requests/1/notes")]
     assert len(notes) == 1
     assert "| R2 |" in notes[0] or "| R² |" in notes[0]
