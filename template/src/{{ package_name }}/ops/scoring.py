@@ -64,7 +64,7 @@ def score(project: Project, source: str, destination: str) -> None:
     if target.exists() and path.exists() and target.samefile(path):
         raise UserError(f"{target} is the file to be scored; name another one for the result.")
     with TemporaryDirectory() as folder:
-        copied, layout = reading.copy(path, Path(folder))
+        copied, layout = reading.copy(path, Path(folder), narrow=True)
         with reading.readable(path, copied, layout):
             rows = layout.scan(copied).collect()
     bundle = champion(project)

@@ -105,7 +105,8 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
         frame = frame.with_columns(pl.lit(None, target.dtype).alias(contract.target.name))
     good, failure = schema.filter(frame.with_row_index(ROW))
     details = failure.details() if failure.counts() else schema.create_empty()
-    rules = [name for name in details.columns if name not in schema.columns()]
+    columns = schema.columns()
+    rules = [name for name in details.columns if name not in columns]
     broken = _Broken(details.lazy().with_columns(pl.col(rules) == "valid"), schema, names)
     kept = pl.int_range(len(frame), dtype=pl.UInt32, eager=True).is_in(good[ROW].implode())
     return Checked(good.select(names), broken.quarantine().collect(), broken.counts, kept)
@@ -121,12 +122,12 @@ class _Broken:
         """Take rows that broke `schema`, and the names of the columns that they came with."""
         self.rows = rows
         self.schema = schema
-        found = rows.collect_schema().names()
+        found, columns = rows.collect_schema().names(), schema.columns()
         unread = {name: pl.col(name + TEXT) for name in names if name + TEXT in found}
         self.texts = {name: pl.col(name).cast(pl.String) for name in names}
         self.texts |= {name: pl.coalesce(text, self.texts[name]) for name, text in unread.items()}
         self.breaks: dict[str, pl.Expr] = {}
-        for rule in (name for name in found if name not in schema.columns()):
+        for rule in (name for name in found if name not in columns):
             column = rule.rpartition("|")[0]
             readable = unread[column].is_null() if column in unread else True
             self.breaks[rule.replace(f"{TEXT}|check__dtype", "|dtype")] = ~pl.col(rule) & readable
