@@ -90,6 +90,9 @@ def _write(project: Project, model: str, values: dict[str, Any]) -> None:
     """Put the values into the model's section, and leave every comment where it is."""
     yaml = YAML()
     yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     document = yaml.load(project.params)
     section = document.setdefault("train", {}).setdefault(model, {})
     section.update(values)
