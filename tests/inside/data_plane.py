@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -21,7 +22,7 @@ from my_model.ml import source
 from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json
-from my_model.ops.pipeline import hashing, ingest, parsing, split, validate
+from my_model.ops.pipeline import hashing, ingest, parquet, parsing, split, validate
 from my_model.ops.project import Project
 from my_model.ops.settings import Split
 
@@ -319,6 +320,13 @@ def test_no_good_row_is_never_enough(feed: Callable[..., Project]) -> None:
         validate.run(project)
 
 
+def test_a_share_is_a_share(feed: Callable[..., Project]) -> None:
+    project = feed(Stay, STAY)
+    project.params.write_text("validation: {quarantine: 5}")
+    with pytest.raises(UserError, match="quarantine is a share, from 0 to 1"):
+        validate.run(project)
+
+
 def test_the_scoring_view_agrees_with_training(declare: Declare) -> None:
     """Inputs are judged alike whether the target is there or not; only its own rules differ."""
     declare(Stay)
@@ -561,6 +569,20 @@ def test_rows_that_differ_too_little_are_refused(
     rows = pl.DataFrame({"by": [value] * 5, "other": [1] * 5})
     with pytest.raises(UserError, match=f"There are too few different {kind} to hold some out"):
         split_of(rows, column, declare)
+
+
+def test_long_work_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parquet, "PATIENCE", 0.01)
+
+    def slow(values: pl.Series) -> pl.Series:
+        time.sleep(0.5)
+        return values
+
+    rows = pl.LazyFrame({"n": range(9)}).select(pl.col("n").map_batches(slow, pl.Int64))
+    parquet.write({tmp_path / "slow.parquet": rows})
+    assert "... 0 MB written\n" in capsys.readouterr().out
 
 
 DIGESTS = """

@@ -1,9 +1,14 @@
 """Parquet files, written in a stream: the same bytes for the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import polars as pl
+
+PATIENCE = 5.0
+"""Seconds after which, again and again, a person wants to know how far it is."""
 
 
 def write(files: Mapping[Path, pl.LazyFrame]) -> None:
@@ -18,9 +23,29 @@ def write(files: Mapping[Path, pl.LazyFrame]) -> None:
         )
         for path, rows in files.items()
     ]
-    pl.collect_all(sinks, engine="streaming")
+    with _progress(files):
+        pl.collect_all(sinks, engine="streaming")
 
 
 def count(path: Path) -> int:
     """The number of rows in a file."""
     return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
+@contextmanager
+def _progress(paths: Collection[Path]) -> Iterator[None]:
+    """Say every few seconds how much has been written."""
+    done = Event()
+
+    def tell() -> None:
+        while not done.wait(PATIENCE):
+            size = sum(path.stat().st_size for path in paths if path.exists())
+            print(f"... {size / 1e6:,.0f} MB written", flush=True)
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
