@@ -40,7 +40,7 @@ def _progress(paths: Collection[Path]) -> Iterator[None]:
     def tell() -> None:
         while not done.wait(PATIENCE):
             size = sum(path.stat().st_size for path in paths if path.exists())
-            print(f"... {size / 1e6:,.0f} MB written", flush=True)
+            print(f"... {size / 1e6:,.1f} MB written", flush=True)
 
     teller = Thread(target=tell, daemon=True)
     teller.start()
