@@ -127,7 +127,8 @@ def params(text: str, path: str) -> str:
         UserError: if the file is not laid out so that one line can be replaced.
     """
     line = re.compile(
-        r"^(data:(?:[ \t]*#.*)?\n(?:(?:[ \t].*)?\n)*?[ \t]+source:)[^\n#]*", re.MULTILINE
+        r"^(data:(?:[ \t]*#.*)?\n(?:(?:[ \t].*)?\n)*?[ \t]+source:)[^\n#]*?(?=[ \t]*(?:#|$))",
+        re.MULTILINE,
     )
     if line.search(text):
         made = line.sub(lambda found: f"{found[1]} {path}", text, count=1)
