@@ -30,8 +30,8 @@ def clone(project: Project, folder: Path, environment: dict[str, str]) -> Projec
     copy = Project(folder, {**project.environment, **environment})
     copy.run("git", "switch", "--quiet", "--create", "change")
     parameters = folder / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("max_iter: 150", "max_iter: 120"))
-    copy.run("git", "commit", "--quiet", "--no-verify", "--all", "--message", "Try fewer trees")
+    parameters.write_text(parameters.read_text().replace("holdout: 0.2", "holdout: 0.25"))
+    copy.run("git", "commit", "--quiet", "--no-verify", "--all", "--message", "Hold more rows out")
     return copy
 
 
