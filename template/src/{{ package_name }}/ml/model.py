@@ -6,6 +6,7 @@ trees, native categorical features of histogram boosting, and missing-value indi
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Literal
 
 from sklearn.compose import ColumnTransformer
@@ -51,11 +52,16 @@ def build(
     if model == "trivial":
         return make_pipeline(DummyClassifier(strategy="prior") if classify else DummyRegressor())
     if model == "linear":
-        strength = float(parameters.get("regularization", 1.0))
-        linear = LogisticRegression(C=1 / strength, max_iter=1000) if classify else Ridge(strength)
-        return make_pipeline(scaled(kinds), linear)
+        return make_pipeline(scaled(kinds), linear(classify, **parameters))
     Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
     return make_pipeline(counted(kinds), Boosting(random_state=seed, **parameters))
+
+
+def linear(classify: bool, regularization: float = 1.0) -> LogisticRegression | Ridge:
+    """Weigh each column once; `regularization` keeps the weights small, 0 not at all."""
+    if not classify:
+        return Ridge(regularization)
+    return LogisticRegression(C=1 / regularization if regularization else inf, max_iter=1000)
 
 
 def scaled(kinds: Kinds) -> ColumnTransformer:

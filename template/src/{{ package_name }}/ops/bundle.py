@@ -73,6 +73,8 @@ class Bundle:
             self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
         except FileNotFoundError:
             raise UserError(f"{folder} holds no model; run `make train` first.") from None
+        except ValueError:
+            raise UserError(f"{folder / MANIFEST} is broken; run `make train` again.") from None
         if self.manifest.get("format") != FORMAT:
             raise UserError(
                 f"{folder} has bundle format {self.manifest.get('format')}, and this project "

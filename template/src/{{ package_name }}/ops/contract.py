@@ -134,8 +134,15 @@ class Contract:
 
 
 def schema() -> "type[dy.Schema]":
-    """The schema of a row, as `ml/schema.py` declares it."""
-    from ..ml.schema import Row
+    """The schema of a row, as `ml/schema.py` declares it.
+
+    Raises:
+        UserError: if the file is not Python.
+    """
+    try:
+        from ..ml.schema import Row
+    except SyntaxError as error:
+        raise UserError(f"ml/schema.py, line {error.lineno}: {error.msg}; mend it.") from error
 
     return Row
 

@@ -151,7 +151,7 @@ def judge(
     if champion is None:
         return [Gate.skip("champion regression", "There is no champion yet."), taken]
     other = Bundle(project.champion)
-    if obstacle := incomparable(other, contract):
+    if obstacle := incomparable(other, bundle):
         reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
         return [Gate.skip("champion regression", reason), taken]
     group = contract.with_role("group")
@@ -167,13 +167,15 @@ def judge(
     return [regression, taken]
 
 
-def incomparable(champion: Bundle, contract: Contract) -> str | None:
-    """Why the champion cannot be measured on rows of this contract; None if it can."""
-    theirs = champion.contract
+def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
+    """Why the champion cannot be measured on the challenger's holdout; None if it can."""
+    theirs, contract = champion.contract, challenger.contract
     if theirs.target.name != contract.target.name:
         return f"it predicts {theirs.target.name}"
     if (theirs.task, theirs.classes) != (contract.task, contract.classes):
         return f"it tells other values of {theirs.target.name} apart"
+    if champion.manifest["data"]["split"] != challenger.manifest["data"]["split"]:
+        return "rows were held out by another rule, so it has learnt from some that judge now"
     return unfit(champion, contract)
 
 

@@ -87,7 +87,7 @@ class Settings:
         """Read `params.yaml`.
 
         Raises:
-            UserError: if it is not YAML, or a key is unknown or has a value of the wrong type.
+            UserError: if it is not YAML, or a key is unknown or has a value that will not do.
         """
         import yaml
 
@@ -101,6 +101,15 @@ class Settings:
             place = str(getattr(error, "problem_mark", "")).strip()
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
         settings: Self = _typed(cls, values, "")
+        for place, fine, asked in (
+            ("seed", 0 <= settings.seed < 2**32, "between 0 and 4294967295"),
+            ("validation.quarantine", 0 <= settings.validation.quarantine <= 1, "from 0 to 1"),
+            ("split.holdout", 0 < settings.split.holdout < 1, "between 0 and 1"),
+            ("split.folds", 2 <= settings.split.folds <= 100, "from 2 to 100"),
+            ("tune.trials", settings.tune.trials >= 1, "1 or more"),
+        ):
+            if not fine:
+                raise UserError(f"params.yaml: {place} must be {asked}.")
         return settings
 
 

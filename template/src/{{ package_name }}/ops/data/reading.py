@@ -24,6 +24,7 @@ ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
 QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_NONE}
 HEAD = 1 << 20  # what is looked at, in bytes, to guess a layout
 CHUNK = 1 << 20
+UNREADABLE = "The file cannot be read as CSV; save it with line ends as on Windows or Unix."
 LINES = 100_000  # of JSON, in which every key should have appeared
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -253,7 +254,10 @@ def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
     """The records that `start` holds; the last one, which may be cut off, only if it is alone."""
     csv.field_size_limit(HEAD + 1)
     reader = csv.reader(StringIO(start), delimiter=separator, quoting=QUOTING[quoted])
-    records = [record for record in reader if record]
+    try:
+        records = [record for record in reader if record]
+    except csv.Error as error:
+        raise UserError(UNREADABLE) from error
     return records[:-1] if len(start) >= HEAD and len(records) > 1 else records
 
 
@@ -279,10 +283,13 @@ def _first_fault(copied: Path, layout: Layout) -> str:
             return ""
         width = len(layout.columns)
         reader = csv.reader(text, delimiter=layout.separator, quoting=QUOTING[layout.quoted])
-        for record in reader:
-            if len(record) > width or (record and len(record) < width and not layout.quoted):
-                fields = f"{len(record)} fields where the header has {width}"
-                return f"line {reader.line_num} has {fields}"
+        try:
+            for record in reader:
+                if len(record) > width or (record and len(record) < width and not layout.quoted):
+                    fields = f"{len(record)} fields where the header has {width}"
+                    return f"line {reader.line_num} has {fields}"
+        except csv.Error as error:
+            return f"line {reader.line_num + 1} is broken: {error}"
     return ""
 
 

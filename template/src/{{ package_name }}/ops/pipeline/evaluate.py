@@ -28,6 +28,7 @@ from ..files import read_json, replacing, write_json, write_text
 from ..project import Project
 from ..scoring import BATCH_ROWS
 from ..settings import Gates, Settings
+from . import split
 
 Array = NDArray[Any]
 
@@ -103,6 +104,7 @@ def run(project: Project) -> None:
         "profile": profile(contract, contract.arrays(train), contract.labels(train), answers),
         "data": {
             "rows": rows,
+            "split": split.rule(contract, settings.split),
             "period": period(contract, train, holdout),
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },

@@ -12,6 +12,7 @@ The hash is the project's own (see `hashing`): no engine, version or machine mov
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -43,10 +44,6 @@ def run(project: Project) -> None:
         UserError: if a side would be left without rows, or a class without rows to learn from.
     """
     settings, contract = Settings.load(project.params).split, contracts.load()
-    if not 0 < settings.holdout < 1 or settings.folds < 2:
-        raise UserError(
-            "params.yaml: split.holdout lies between 0 and 1, split.folds is 2 or more."
-        )
     rows = pl.scan_parquet(project.valid)
     folds = assign(rows, contract, settings)
     held_out = folds == HELD_OUT
@@ -64,6 +61,21 @@ def run(project: Project) -> None:
         f"split: {np.sum(~held_out):,} rows in {folds.max() + 1} folds to learn from, "
         f"{np.sum(held_out):,} held out ({np.mean(held_out):.1%})."
     )
+
+
+def rule(contract: Contract, settings: Split) -> dict[str, Any]:
+    """What decides which rows are held out, as JSON-able data.
+
+    Under another rule other rows are held out, and a model that learnt under this one may have
+    learnt from some of them.
+    """
+    key = contract.with_role("event_time") or contract.with_role("group")
+    columns = [key] if key else contract.features
+    return {
+        "by": key.role if key else "row",
+        "columns": [[column.name, column.dtype] for column in columns],
+        "holdout": settings.holdout,
+    }
 
 
 def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:

@@ -23,8 +23,8 @@ from ..settings import Settings
 from ..settings import Train as TrainSettings
 
 FOLD = "__fold"
-ENOUGH_ROWS = 100_000
-"""From here on one fold says as much as all of them, at a fraction of the time."""
+ENOUGH_WORK = 100_000
+"""Rows, times classes: from here on one fold says enough, at a fraction of the time."""
 FEW_ROWS = 20_000
 """Up to here threads wait for each other longer than they work, most of all on a busy machine."""
 
@@ -41,34 +41,48 @@ class Rows:
         self.labels = contract.labels(frame)
         self.folds = frame[FOLD].to_numpy()
         self.in_time = contract.with_role("event_time") is not None
+        self.splits = list(self._splits())
+        if not self.splits:
+            raise UserError(
+                f"No fold has different values of {contract.target.name} both to learn from and "
+                "to validate on; gather more rows, or change split in params.yaml."
+            )
         made = features(contract.arrays(frame), contract.text)
-        learns = [learn for learn, _ in self.splits()]
         self.kinds = {
             name: kind
             for name, kind in contracts.kinds(made, contract.text).items()
-            if all(_varies(made[name][learn]) for learn in learns)
+            if all(_varies(made[name][learn]) for learn, _ in self.splits)
         }
         if not self.kinds:
             raise UserError("No feature has two different values in the training rows.")
         self.features = frame_of(made, self.kinds)
 
-    def splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Positions to learn from and to validate on; never the past from the future."""
+    def _splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Positions to learn from and to validate on; never the past from the future.
+
+        Folds where the target does not vary on both sides can compare nothing, and are left out.
+        """
         names = np.unique(self.folds)
         turns = names[1:] if self.in_time else names
-        if len(self.labels) >= ENOUGH_ROWS:
+        classes = len(self.contract.classes)
+        trees = classes if classes > 2 else 1
+        if len(self.labels) * trees >= ENOUGH_WORK:
             turns = turns[-1:]
         for turn in turns:
-            learn = self.folds < turn if self.in_time else self.folds != turn
-            yield np.flatnonzero(learn), np.flatnonzero(self.folds == turn)
+            learn = np.flatnonzero(self.folds < turn if self.in_time else self.folds != turn)
+            held = np.flatnonzero(self.folds == turn)
+            if _varies(self.labels[learn]) and _varies(self.labels[held]):
+                yield learn, held
 
     def fit(
         self, model: str, parameters: Mapping[str, Any], seed: int, rows: NDArray[np.intp]
     ) -> Pipeline:
         """Fit a fresh pipeline on some rows."""
-        task = self.contract.task
-        pipeline = models.build(model, task, self.kinds, parameters, seed)
-        return pipeline.fit(self.features[rows], self.labels[rows])
+        try:
+            pipeline = models.build(model, self.contract.task, self.kinds, parameters, seed)
+            return pipeline.fit(self.features[rows], self.labels[rows])
+        except TypeError as error:  # scikit-learn's own for a value that is out of range, too
+            raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
 
     def validate(
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
@@ -82,7 +96,7 @@ class Rows:
                     self.fit(model, parameters, seed, learn), self.contract, self.features[held]
                 ),
             )
-            for learn, held in self.splits()
+            for learn, held in self.splits
         ]
 
 
@@ -151,7 +165,7 @@ def learning_curve(
     rows: Rows, model: str, settings: Settings, score: str
 ) -> list[dict[str, float]]:
     """How the score on the last fold grows with the rows learnt from."""
-    *_, (learn, held) = rows.splits()
+    learn, held = rows.splits[-1]
     if not rows.in_time:
         learn = np.random.default_rng(settings.seed).permutation(learn)
     curve = []
