@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,6 +66,20 @@ def test_a_second_training_does_nothing(project: Project) -> None:
     assert "Running stage" not in said
     assert project.versions() == before
     assert project.changes() == set()
+
+
+def test_a_clone_has_nothing_to_train(trained: Callable[[str], Project], tmp_path: Path) -> None:
+    """Code that was checked out anew, and compiled, is the same code."""
+    project = trained("own-data")
+    project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / "clone"))
+    clone = replace(project, root=tmp_path / "clone")
+    clone.run("make", "setup")
+    project.run("uv", "run", "dvc", "push")
+    storage = project.root / ".dvc" / "storage"
+    clone.run("uv", "run", "dvc", "remote", "modify", "--local", "storage", "url", str(storage))
+    clone.run("uv", "run", "dvc", "pull")
+    clone.run("uv", "run", "python", "-m", "compileall", "-q", "src")
+    assert "up to date" in clone.run("uv", "run", "dvc", "status")
 
 
 def test_a_forced_training_gives_the_same_hashes(project: Project) -> None:

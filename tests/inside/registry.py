@@ -189,7 +189,7 @@ def test_a_slow_model_is_refused_until_the_limit_allows_it(project: Project) -> 
     assert state(project) == (["accepted"] * 2, {"champion": 2, "previous": 1})
 
 
-@pytest.mark.parametrize("change", ["target", "classes", "column", "kind", "feature"])
+@pytest.mark.parametrize("change", ["target", "classes", "column", "kind", "feature", "split"])
 def test_a_champion_of_another_contract_is_no_obstacle(
     project: Project, trained: Project, change: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +207,8 @@ def test_a_champion_of_another_contract_is_no_obstacle(
                 feature["kind"] = "category"
             case "feature":
                 values["features"][0]["name"] = "no longer made"
+            case "split":
+                values["data"]["split"]["holdout"] = 0.1
     foreign = Bundle(project.bundle)
     with tracking.connected(project) as store:
         first = store.version(1)
