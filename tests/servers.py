@@ -61,8 +61,10 @@ def stand_in() -> Iterator[StandIn]:
     """A stand-in that listens."""
     with StandIn() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
 
 def visit(project: Project, command: str) -> str:
