@@ -19,7 +19,6 @@ from typing import Any
 
 from . import git
 from .bundle import Bundle
-from .contract import Contract
 from .errors import Refused, UserError
 from .evaluation import gates as rules
 from .evaluation import metrics
