@@ -123,6 +123,7 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)  # noqa: DTZ001  the contract's times hav
         (["1,5", "-2,25"], "Float64", [1.5, -2.25]),
         (["1.234,50", "7"], "Float64", [1234.5, 7]),
         (["1,234", "12,345,678"], "Int64", [1234, 12345678]),
+        (["1.234", "12.345.678"], "Int64", [1234, 12345678]),
         (["1 234", "12 345 678"], "Int64", [1234, 12345678]),
         (["1'234.5", "3"], "Float64", [1234.5, 3]),
         (["$1,200.50", "$3.00"], "Float64", [1200.5, 3]),
@@ -137,6 +138,8 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)  # noqa: DTZ001  the contract's times hav
         (["t", "f", ""], "Bool", [True, False, None]),
         (["TRUE", "False"], "Bool", [True, False]),
         (["0", "1"], "Int64", [0, 1]),
+        (["True", "False", "None"], "Bool", [True, False, None]),
+        (["yes", "no", "maybe"], "String", ["yes", "no", "maybe"]),
         (["on", "off"], "String", ["on", "off"]),
         (["2024-02-29", ""], "Date", [DAY, None]),
         (["29/02/2024", "01/03/2024"], "Date", [DAY, date(2024, 3, 1)]),
@@ -287,6 +290,8 @@ def test_the_code_passes_the_projects_checks(adopt: Adopt, tmp_path: Path) -> No
         (["Yes", "No"], "classification", "String", ("No", "Yes")),
         (["Yes", "no", "NO"], "classification", "Bool", ()),
         (["true", "False"], "classification", "Bool", ()),
+        (["+", "-"], "classification", "String", ("+", "-")),
+        (["None", "mild", "grave"], "classification", "String", ("None", "grave", "mild")),
         (["0", "1", ""], "classification", "Int64", (0, 1)),
         (["1.0", "0.0", "", "2.0"], "classification", "Int64", (0, 1, 2)),
         (["1", "2", "3", "n/k"], "classification", "Int64", (1, 2, 3)),
@@ -702,6 +707,18 @@ def test_nothing_that_git_has_not_got_is_replaced(
     assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
     assert "schema.py would be replaced" in capsys.readouterr().err
     assert state(bare) == before
+
+
+def test_data_that_dvc_has_not_got_are_not_replaced(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, own = bare.parent / "file.csv", bare / "data" / "source.csv"
+    own.parent.mkdir()
+    file.write_text(GOOD)
+    own.write_text("mine")
+    assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
+    assert "is not in DVC" in capsys.readouterr().err
+    assert own.read_text() == "mine"
 
 
 def test_a_failure_at_the_end_changes_nothing(

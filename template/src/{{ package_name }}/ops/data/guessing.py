@@ -24,6 +24,8 @@ TYPES: dict[Type, pl.DataType] = {
     "Date": pl.Date(),
     "Datetime": pl.Datetime("us"),
 }
+NOTHING = {"none", "nil", "-", "--", ".", "unknown", "missing"}
+"""Words that stand for neither true nor false."""
 BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 
 INTEGER = r"^[+-]?\d{1,18}$"
@@ -128,8 +130,8 @@ def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Gu
     present = values.drop_nulls()
     if present.is_empty():
         return Guess(None, "no value in any row")
-    if set(present.unique().str.to_lowercase()) in BOOLEANS:
-        return Guess("Bool", " or ".join(sorted(present.unique(), key=str.lower)))
+    if boolean := _boolean(present):
+        return boolean
     if present.str.contains(r"^0\d+$").any() and present.str.contains(r"^\d+$").all():
         return Guess("String", "codes with leading zeros")
     if present.str.contains(r"^\s*[\[{]").all():
@@ -169,9 +171,20 @@ def _sorted_out(present: pl.Series, fits: pl.Series) -> tuple[pl.Series, tuple[S
     return (good, ()) if len(odd) <= TOLERANCE * len(present) else None
 
 
+def _boolean(present: pl.Series) -> Guess | None:
+    """Two words for true and false, and perhaps some for nothing."""
+    spellings = sorted(present.unique().head(20), key=str.lower)
+    words = [word for word in spellings if word.lower() in NOTHING]
+    truths = [word for word in spellings if word not in words]
+    if {word.lower() for word in truths} not in BOOLEANS:
+        return None
+    steps = (Step("unless", {"words": words}),) if words else ()
+    return Guess("Bool", " or ".join(truths), steps)
+
+
 def _number(present: pl.Series, comma: bool, timely: bool) -> Guess | None:
     """Numbers, in the ways in which people write them."""
-    points = (("", "."), (",", "."), (r"\s'’", "."))
+    points = (("", "."), (",", "."), (r"\s'’", "."), (".", ","))
     commas = ((".", ","), (r"\s'’", ","), ("", "."))
     for thousands, decimal in commas if comma else points:
         groups = rf"\d{{1,3}}([{thousands}]\d{{3}})+|" if thousands else ""

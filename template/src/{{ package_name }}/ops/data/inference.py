@@ -21,10 +21,10 @@ Role = Literal["target", "feature", "text", "event_time", "identifier", "group",
 Task = Literal["classification", "regression"]
 
 MISSING = (
-    *("", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT", "null"),
-    *("NULL", "Null", "None", "none", "nil", "-", "--", "?", "."),
+    *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT"),
+    *("null", "NULL", "Null"),
 )
-"""Cells that are taken as missing wherever they stand."""
+"""Cells that are taken as missing wherever they stand; "None" and "-" may well be classes."""
 
 SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
 ROWS = 50  # fewer cannot both teach and judge
@@ -402,11 +402,11 @@ def _role(
         return Field(name, guess, "feature", guess.why, warning=guess.warning)
     words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
     if (words >= 2 and unique > 0.5) or (words >= 5 and distinct > MANY):
-        return Field(name, guess, "text", f"{words:.0f} words on average, {distinct} texts")
+        return Field(name, guess, "text", f"{words:.0f} words on average, {distinct:,} texts")
     if unique > 0.95 and len(present) >= ROWS and not coded:
         return Field(name, guess, "identifier", "another value in nearly every row")
-    why = guess.why or (f"{distinct} categories" if distinct > 1 else "there or missing")
-    many = "" if distinct <= MANY else f"{distinct} categories, many for {len(values)} rows"
+    why = guess.why or (f"{distinct:,} categories" if distinct > 1 else "there or missing")
+    many = "" if distinct <= MANY else f"{distinct:,} categories, many for {total:,} rows"
     return Field(name, guess, "feature", why, warning=many if unique > 0.2 else "")
 
 
@@ -426,7 +426,9 @@ def _leak_checked(field: Field, parsed: pl.DataFrame, target: Field, task: Task)
     told = f"alone it tells {strength:.1%} of {target.name}"
     if strength < leaks.CERTAIN or field.role == "event_time":
         return replace(field, warning=f"a leak? {told}")
-    return replace(field, role="left out", why=f"a leak: {told}", warning=f"a leak: {told}")
+    remedy = "if it is known before that is, declare it in ml/schema.py"
+    why = f"a leak: {told}"
+    return replace(field, role="left out", why=why, warning=f"{why}, so it is left out; {remedy}")
 
 
 def slug(name: str) -> str:
@@ -440,7 +442,7 @@ def _tally(counts: Mapping[Any, int]) -> str:
     """The most frequent values, with how often they occur."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     rest = "" if len(ranked) <= 4 else ", and more"
-    return ", ".join(f"{value} ({count})" for value, count in ranked[:4]) + rest
+    return ", ".join(f"{value} ({count:,})" for value, count in ranked[:4]) + rest
 
 
 def _rare(counts: Mapping[Any, int]) -> str:

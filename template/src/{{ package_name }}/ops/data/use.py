@@ -5,11 +5,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 from .. import git
 from ..errors import UserError
@@ -17,6 +17,8 @@ from ..files import write_text
 from ..project import Project
 from . import reading, writing
 from .inference import Field, Finding, Role, Wish, infer
+
+LONGEST = 40
 
 
 def run(project: Project, options: argparse.Namespace) -> None:
@@ -30,7 +32,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
     schema_file, source_file = (
         project.package / "ml" / name for name in ("schema.py", "source.py")
     )
-    _check_kept(project, schema_file, source_file)
+    _check_kept(project, source, schema_file, source_file)
     project.data.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=project.data, prefix=".use-") as folder:
         copied, layout = reading.copy(source, Path(folder))
@@ -69,11 +71,15 @@ def _wish(options: argparse.Namespace) -> Wish:
     return Wish(options.target, options.task, roles)
 
 
-def _check_kept(project: Project, *files: Path) -> None:
-    """Refuse to replace work that git has not got."""
+def _check_kept(project: Project, source: Path, *files: Path) -> None:
+    """Refuse to replace work that git or DVC has not got."""
     if shutil.which("git") is None or git.output(project.root, "rev-parse", "--git-dir") is None:
         raise UserError("The project is not in git yet; run `make setup` first.")
     names = [str(file.relative_to(project.root)) for file in files]
+    for file in _sources(project):
+        pointer = file.with_name(f"{file.name}.dvc")
+        if file.suffix != ".dvc" and not pointer.exists() and not file.samefile(source):
+            raise UserError(f"{file} is not in DVC, and would be replaced; move it first.")
     for question in (["diff", "--name-only", "--relative"], ["ls-files", "--others"]):
         if edited := git.output(project.root, *question, "--", *names):
             raise UserError(
@@ -88,12 +94,12 @@ def _restoring(project: Project, files: list[Path], aside: Path) -> Iterator[Non
     before = {file: file.read_bytes() for file in files}
     kept = aside / "kept"
     kept.mkdir()
-    for file in project.data.glob("source.*"):
+    for file in _sources(project):
         file.rename(kept / file.name)
     try:
         yield
     except BaseException:
-        for file in project.data.glob("source.*"):
+        for file in _sources(project):
             file.unlink()
         for file in kept.iterdir():
             file.rename(project.data / file.name)
@@ -102,49 +108,70 @@ def _restoring(project: Project, files: list[Path], aside: Path) -> Iterator[Non
         raise
 
 
+def _sources(project: Project) -> list[Path]:
+    """The file that is the project's data now, and the one that stands for it in git."""
+    names = [f"source.{format}{end}" for format in get_args(reading.Format) for end in ("", ".dvc")]
+    return [file for name in names if (file := project.data / name).exists()]
+
+
 def _dvc_add(project: Project, path: str) -> None:
     """Have DVC keep the file at `path`."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "add", "--quiet", path],
+        [sys.executable, "-m", "dvc", "add", path],
         cwd=project.root,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        reason = (done.stderr.strip() or "it is not installed").splitlines()[0]
+        reason = done.stderr.partition("ERROR: ")[2] or done.stderr
+        reason = reason.strip().partition("\n")[0]
         raise UserError(f"DVC cannot keep {path}: {reason}")
 
 
 def _report(source: Path, layout: str, path: str, finding: Finding) -> str:
     """What was decided, and why."""
-    width = min(32, max(len(item.name) for item in finding.fields))
     rows = [("column", "type", "role", "why")]
     rows += [
-        (
-            textwrap.shorten(item.name, width, placeholder="…") or item.name[:width],
-            _type(item),
-            item.role.replace("_", " "),
-            item.why,
-        )
+        (_cut(item.name), _type(item), item.role.replace("_", " "), item.why)
         for item in finding.fields
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(3)]
+    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * len("why")))
     table = [
-        "  ".join([*(cell.ljust(size) for cell, size in zip(row, widths, strict=False)), row[3]])
+        "  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip()  # the last one may be long
         for row in rows
     ]
-    table.insert(1, "  ".join("-" * size for size in [*widths, 3]))
-    return "\n".join(
-        [
-            f"{source.name}: {finding.rows:,} rows, {layout}; now {path}, kept by DVC.",
-            "",
-            *(line.rstrip() for line in table),
-            "",
-            *(f"Mind {note}" for note in _notes(finding)),
-            f"A {finding.task}. Read ml/schema.py, which is yours now; then `make train`.",
-        ]
-    )
+    notes = _notes(finding)
+    lines = [
+        f"{source.name}: {finding.rows:,} rows, {layout}; now {path}, kept by DVC.",
+        "",
+        *table,
+        "",
+        *(["Worth a look:", *(f"- {note}" for note in notes), ""] if notes else []),
+        f"A {finding.task}. Read ml/schema.py, which is yours now; then `make train`.",
+    ]
+    return "\n".join(lines)
+
+
+def _notes(finding: Finding) -> list[str]:
+    """What a person should look at, one sentence each; leaks come first."""
+    warned = [item for item in finding.fields if item.warning]
+    warned.sort(key=lambda item: "leak" not in item.warning)
+    notes = [f"{item.name}: {item.warning}." for item in warned]
+    notes += [
+        f"{count:,} rows have no {name}: ml/source.py drops them."
+        for name, count in finding.lacking.items()
+    ]
+    if cells := ", ".join(repr(token) for token in finding.missing if token):
+        notes.append(f"Cells that read {cells} are taken as missing.")
+    times = [item.name for item in finding.kept if item.guess.type in ("Date", "Datetime")]
+    if times and not any(item.role == "event_time" for item in finding.kept):
+        notes.append(
+            f"{times[0]}: if it says when a row happened, `--time {shlex.quote(times[0])}` "
+            "has the model judged on the latest rows."
+        )
+    return notes
 
 
 def _type(item: Field) -> str:
@@ -153,20 +180,6 @@ def _type(item: Field) -> str:
     return "Enum" if item.classes and item.guess.type == "String" else item.guess.type or ""
 
 
-def _notes(finding: Finding) -> list[str]:
-    """What a person should look at, one sentence each."""
-    notes = [f"{item.name}: {item.warning}." for item in finding.fields if item.warning]
-    notes += [
-        f"{count:,} rows without {name}: ml/source.py drops them."
-        for name, count in finding.lacking.items()
-    ]
-    if finding.missing:
-        cells = ", ".join(repr(token) for token in finding.missing)
-        notes.append(f"cells that read {cells}: they are taken as missing.")
-    times = [item.name for item in finding.kept if item.guess.type in ("Date", "Datetime")]
-    if times and not any(item.role == "event_time" for item in finding.kept):
-        notes.append(
-            f"{times[0]}: if it says when a row happened, run this again with "
-            f"`--time {shlex.quote(times[0])}`, to be judged on the latest rows."
-        )
-    return notes
+def _cut(name: str) -> str:
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
