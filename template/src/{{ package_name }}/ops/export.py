@@ -1,7 +1,9 @@
 """From a fitted scikit-learn pipeline to ONNX: the same bytes for the same pipeline."""
 
 from collections.abc import Mapping
+from itertools import chain
 
+import numpy as np
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import is_classifier
@@ -26,6 +28,7 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
         for name, kind in kinds.items()
     ]
     last = pipeline.steps[-1][1]
+    _round_thresholds_down(last)
     options = {id(last): {"zipmap": False}} if is_classifier(last) else None
     try:
         model = convert_sklearn(
@@ -40,3 +43,16 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
     model.opset_import.sort(key=lambda opset: opset.domain)
     exported: bytes = model.SerializeToString(deterministic=True)
     return exported
+
+
+def _round_thresholds_down(model: object) -> None:
+    """Give the trees of histogram boosting thresholds that float32 can hold.
+
+    Their inputs are float32, and `value <= threshold` is as true of the next lower float32 as of
+    the threshold itself. skl2onnx rounds to the nearest one, which may be a value of the column:
+    between 15.5 and 15.7 lies 15.6, and rows that hold it would fall on the other side.
+    """
+    for tree in chain.from_iterable(getattr(model, "_predictors", [])):
+        exact = tree.nodes["num_threshold"]
+        near = exact.astype(np.float32)
+        tree.nodes["num_threshold"] = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
