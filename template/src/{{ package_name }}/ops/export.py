@@ -55,4 +55,6 @@ def _round_thresholds_down(model: object) -> None:
     for tree in chain.from_iterable(getattr(model, "_predictors", [])):
         exact = tree.nodes["num_threshold"]
         near = exact.astype(np.float32)
-        tree.nodes["num_threshold"] = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        tree.nodes["num_threshold"] = np.where(
+            near > exact, np.nextafter(near, np.float32(-np.inf)), near
+        )
