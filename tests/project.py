@@ -255,6 +255,8 @@ def begin(
     project = Project(template.render(folder / profile.folder, answers(profile)), variables)
     said = project.said
     said["setup"] = project.run("make", "setup")
+    if profile.inside:  # the larger repository's people commit there, not `make setup`
+        project.commit("Begin")
     if profile.data:
         said["test without data"] = project.run("make", "test")
         said["train without data"] = project.refuse("make", "train", code=2)
