@@ -27,7 +27,10 @@ def run(project: Project) -> None:
     contract = contracts.load()
     if not project.train.exists():
         raise UserError("There are no training rows yet; run `make train` first.")
-    rows = Rows(contract, pl.read_parquet(project.train))
+    frame = pl.read_parquet(project.train)
+    if not {column.name for column in contract.columns} <= set(frame.columns):
+        raise UserError("The training rows are of an earlier contract; run `make train` first.")
+    rows = Rows(contract, frame)
     score = metrics.resolve(settings.train.score, contract.task)
     wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
 
