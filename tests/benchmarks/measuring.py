@@ -72,7 +72,8 @@ class Section:
         )
         if self.memory:
             head, rule = f"{head} peak memory, MB |", f"{rule}---:|"
-        text = fill(f"{self.text} Median of {self.runs}.", 100, break_on_hyphens=False)
+        times = "One run." if self.runs == 1 else f"Medians of {self.runs} interleaved runs."
+        text = fill(f"{self.text} {times}", 100, break_on_hyphens=False)
         lines = [f"## {self.title}", "", text, "", head, rule]
         for row in self.rows:
             cost = row.cost
