@@ -83,7 +83,6 @@ class Finding:
         fields: one for each column that has a name, in the file's order.
         rows: how many the file has.
         lacking: by column, how many rows lack what no row may lack, if any do.
-        useful: how many rows lack nothing of the kind.
         missing: the cells that are taken as missing.
         padded: whether spaces stand around some values.
     """
@@ -92,7 +91,6 @@ class Finding:
     fields: tuple[Field, ...]
     rows: int
     lacking: Mapping[str, int]
-    useful: int
     missing: tuple[str, ...]
     padded: bool
 
@@ -142,35 +140,32 @@ def infer(rows: pl.LazyFrame, wish: Wish) -> Finding:
     census = _census(rows, guesses, sample)
     guesses = {name: _held(guesses[name], census[name]) for name in names}
     rows = stepped(rows, guesses)
+
     target, task = _target(rows, guesses[wish.target], census[wish.target], wish)
     parsed = _parsed(sample, {**guesses, target.name: target.guess})
     labelled = parsed.filter(pl.col(target.name).is_not_null())
-    fields = tuple(
-        target
-        if name == target.name
-        else _leak_checked(
-            _role(name, guesses[name], census[name], parsed[name], total, wish),
-            labelled,
-            target,
-            task,
-        )
-        for name in names
-    )
-    if not any(item.role in ("feature", "text", "event_time") for item in fields):
-        reasons = ", ".join(f"{item.name!r} ({item.why})" for item in fields if item != target)
-        raise UserError(f"No column is left to learn from: {reasons}.")
-    needed = [item.name for item in fields if item.role in ("target", "event_time", "group")]
+    fields = {target.name: target}
+    for name in names:
+        if name != target.name:
+            item = _role(name, guesses[name], census[name], parsed[name], total, wish)
+            fields[name] = _leak_checked(item, labelled, target, task)
+    if not any(item.role in ("feature", "text", "event_time") for item in fields.values()):
+        others = [f"{item.name!r} ({item.why})" for item in fields.values() if item != target]
+        raise UserError(f"No column is left to learn from: {', '.join(others)}.")
+
+    needed = [name for name in names if fields[name].role in ("target", "event_time", "group")]
     lacking = {name: gaps for name in needed if (gaps := total - census[name].present)}
     useful = total
     if lacking:
-        whole = pl.all_horizontal(pl.col(*lacking).is_not_null()).sum()
-        useful = int(rows.select(whole).collect(engine="streaming").item())
+        complete = pl.all_horizontal(pl.col(*lacking).is_not_null()).sum()
+        useful = int(rows.select(complete).collect(engine="streaming").item())
     if useful < ROWS:
         raise UserError(
             f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}; "
             f"to teach and to judge takes {ROWS}."
         )
-    return Finding(task, fields, total, lacking, useful, missing, padded)
+    in_order = tuple(fields[name] for name in names)
+    return Finding(task, in_order, total, lacking, missing, padded)
 
 
 def _check(wish: Wish, names: list[str]) -> None:

@@ -77,14 +77,14 @@ def _check_kept(project: Project, source: Path, *files: Path) -> None:
         raise UserError("The project is not in git yet; run `make setup` first.")
     names = [str(file.relative_to(project.root)) for file in files]
     for file in _sources(project):
-        pointer = file.with_name(f"{file.name}.dvc")
-        if file.suffix != ".dvc" and not pointer.exists() and not file.samefile(source):
+        known = file.suffix == ".dvc" or file.with_name(f"{file.name}.dvc").exists()
+        if not known and not (source.exists() and file.samefile(source)):
             raise UserError(f"{file} is not in DVC, and would be replaced; move it first.")
     for question in (["diff", "--name-only", "--relative"], ["ls-files", "--others"]):
         if edited := git.output(project.root, *question, "--", *names):
             raise UserError(
-                f"{' and '.join(edited.splitlines())} would be replaced, with changes that git has not "
-                "got; commit them first, so that nothing is lost."
+                f"{' and '.join(edited.splitlines())} would be replaced, with changes that git "
+                "has not got; commit them first, so that nothing is lost."
             )
 
 
