@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from render import choices, run
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Profile:
     """One kind of project to run: its answers, where it lies, and how it comes to data."""
 
-    answers: Mapping[str, str]
+    answers: Mapping[str, Any]
     folder: str = "project"
     inside: bool = False  # a larger repository lies around it
     data: tuple[str, ...] = ()  # arguments of `ops data use`
@@ -45,6 +45,7 @@ PROFILES = {
             "python_version": "3.12",
             "sample": "breast-cancer",
             "ci": "github",
+            "serving": True,
         },
         folder="a folder with spaces/größe",
     ),
@@ -54,6 +55,7 @@ PROFILES = {
             "python_version": "3.13",
             "sample": "diabetes",
             "ci": "gitlab",
+            "serving": True,
         },
     ),
     "own-data": Profile(
@@ -62,6 +64,7 @@ PROFILES = {
             "python_version": "3.11",
             "sample": "none",
             "ci": "github",
+            "serving": True,
         },
         data=("orders.csv", "--target", "Kündigung?", "--text", "note", "--time", "placed on"),
     ),
@@ -71,6 +74,7 @@ PROFILES = {
             "python_version": "3.12",
             "sample": "none",
             "ci": "gitlab",
+            "serving": False,
         },
         folder="services/prices",
         inside=True,
@@ -238,7 +242,7 @@ def houses(path: Path) -> None:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def answers(profile: Profile) -> dict[str, str]:
+def answers(profile: Profile) -> dict[str, Any]:
     """The profile's answers, with a Python that this machine has."""
     present = list(interpreters())
     wanted = profile.answers["python_version"]

@@ -67,13 +67,21 @@ def reserved_names() -> set[str]:
     return set(" ".join(configuration()["reserved_names"]["default"]).split())
 
 
-def choices(name: str) -> list[str]:
-    """Every answer that a question offers."""
-    offered = questions()[name]["choices"]
+def closed() -> list[str]:
+    """The questions whose answers can be counted, by name."""
+    return [name for name, its in questions().items() if "choices" in its or its["type"] == "bool"]
+
+
+def choices(name: str) -> list[Any]:
+    """Every answer that a closed question offers."""
+    question = questions()[name]
+    if question["type"] == "bool":
+        return [True, False]
+    offered = question["choices"]
     return list(offered.values() if isinstance(offered, dict) else offered)
 
 
-def all_pairs(options: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
+def all_pairs(options: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """A small set of full answers in which any two answers to two questions meet.
 
     Greedy: each time the combination that holds most of the pairs not yet met.
@@ -113,7 +121,7 @@ class Template:
         run("git", "tag", tag, cwd=self.source)
         return self
 
-    def render(self, destination: Path, answers: Mapping[str, str]) -> Path:
+    def render(self, destination: Path, answers: Mapping[str, Any]) -> Path:
         """Render without trust, and without a question left unanswered.
 
         Copier keeps an unknown answer without a word, so a misspelt one fails here.

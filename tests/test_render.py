@@ -8,12 +8,12 @@ import re
 import tomllib
 from collections import Counter
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from pathspec import GitIgnoreSpec
-from render import ROOT, all_pairs, choices, configuration, questions, run
+from render import ROOT, all_pairs, choices, closed, configuration, questions, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from render import Template
 
-OPTIONS = {name: choices(name) for name, question in questions().items() if "choices" in question}
+OPTIONS = {name: choices(name) for name in closed()}
 PAIRS = list(all_pairs(OPTIONS))
 YOURS = re.compile(
     r"(README\.md|params\.yaml|(src/[^/]+|tests)/ml/.*|notebooks/.*|docs/(?!ops/).*)\Z"
@@ -36,6 +36,7 @@ LICENSES = {
 TRACES = {
     "ci": {"github": r"github|pull request", "gitlab": r"gitlab|merge request"},
     "sample": {"breast-cancer": r"breast|benign|malignant", "diabetes": r"diabetes"},
+    "serving": {True: r"serving|serve\b|fastapi|uvicorn|msgspec|prometheus|docker|grafana"},
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 
@@ -61,15 +62,17 @@ def parse(name: str, text: str) -> None:
                 pass
 
 
-@pytest.fixture(scope="module", params=PAIRS, ids=lambda answers: "-".join(answers.values()))
-def answers(request: pytest.FixtureRequest) -> dict[str, str]:
+@pytest.fixture(
+    scope="module", params=PAIRS, ids=lambda answers: "-".join(map(str, answers.values()))
+)
+def answers(request: pytest.FixtureRequest) -> dict[str, Any]:
     """One set of answers out of a few in which any two answers meet."""
-    chosen: dict[str, str] = request.param
+    chosen: dict[str, Any] = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def project(rendered: Callable[..., Path], answers: dict[str, str]) -> Path:
+def project(rendered: Callable[..., Path], answers: dict[str, Any]) -> Path:
     """The render with those answers; tests must leave it as it is."""
     return rendered(**answers)
 
@@ -115,7 +118,7 @@ def test_ruff_finds_nothing(project: Path) -> None:
     run("ruff", "check", "--no-cache", ".", cwd=project)
 
 
-def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, str]) -> None:
+def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, Any]) -> None:
     for question, words in TRACES.items():
         for answer, pattern in words.items():
             found = {
@@ -129,20 +132,20 @@ def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, s
                 assert not found, f"{answer} in {sorted(found)}"
 
 
-def test_the_license_is_the_chosen_one(project: Path, answers: dict[str, str]) -> None:
+def test_the_license_is_the_chosen_one(project: Path, answers: dict[str, Any]) -> None:
     text = (project / "LICENSE").read_text()
     assert "The authors" in text
     assert {name for name, title in LICENSES.items() if title in text} == {answers["license"]}
 
 
-def test_the_answers_are_recorded(project: Path, answers: dict[str, str]) -> None:
+def test_the_answers_are_recorded(project: Path, answers: dict[str, Any]) -> None:
     recorded = yaml.safe_load((project / ".copier-answers.yml").read_text())
     assert recorded.keys() == {*questions(), "_src_path", "_commit"}
     assert recorded.items() >= answers.items()
     assert recorded["_commit"] == "v9999.0.0"
 
 
-def test_only_the_chosen_python_is_named(project: Path, answers: dict[str, str]) -> None:
+def test_only_the_chosen_python_is_named(project: Path, answers: dict[str, Any]) -> None:
     version = answers["python_version"]
     settings = tomllib.loads((project / "pyproject.toml").read_text())
     assert settings["project"]["requires-python"] == f">={version}"

@@ -20,9 +20,10 @@ SERVERS = {"make ui": "MLflow", "make notebook": "JupyterLab"}
 # What a document writes in capitals, leaves to the sentence around it, or only its reader has.
 MEANT = {
     "uv run dvc add": "uv run dvc add data/source.csv",
+    "uv run ops promote": "uv run ops promote 1",  # here, the last training left no challenger
     "FILE": "orders.csv",
     "COLUMN": "Kündigung?",
-    "IN": "rows.csv",
+    "IN": "orders.csv",
     "OUT": "scores.csv",
     "NUMBER": "1",
     "s3://bucket/folder": "../shared",
@@ -62,8 +63,6 @@ def reader(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         parameters = root / "params.yaml"
         parameters.write_text(parameters.read_text().replace("trials: 30", "trials: 2"))
         project.commit("Search briefly")
-        rows = "import polars; polars.read_parquet('data/holdout.parquet').write_csv('rows.csv')"
-        project.run("uv", "run", "python", "-c", rows)
         orders(root / "orders.csv")
         yield project
 
