@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from conftest import client, copied
 from my_model.ops import cli, registry, tracking
 from my_model.ops.bundle import Bundle
+from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, train
 
@@ -336,6 +338,47 @@ def test_files_that_were_changed_or_lost_are_not_promoted(
     assert champion(project) == in_service
 
 
+def test_a_version_is_looked_at_whatever_its_status(project: Project, weak: Path) -> None:
+    put(project, weak)
+    assert cli.main(["register"]) == 3
+    refused = registry.located(project, "2")
+    assert refused == project.root / "models/versions/2"
+    assert Bundle(refused).digest == Bundle(weak).digest
+    assert Bundle(registry.located(project, "v2")).origin.version == "2"
+    assert champion(project) != Bundle(weak).digest
+
+
+def test_a_champion_says_where_it_comes_from(project: Project) -> None:
+    with tracking.connected(project) as store:
+        (version,) = store.versions()
+    told = read_json(project.champion / "version.json")
+    assert told == {
+        "version": "1",
+        "commit": version.tags["git.commit"],
+        "data": version.tags["dvc.train"],
+        "digest": version.digest,
+    }
+    assert len(told["data"]) == 32
+    (project.champion / "version.json").unlink()
+    assert registry.located(project, "champion") == project.champion
+    assert read_json(project.champion / "version.json") == told
+
+
+@pytest.mark.parametrize("name", ["7", "best", "v0"])
+def test_a_version_that_is_not_there(project: Project, name: str) -> None:
+    sentence = f"There is no folder, alias or version {name}; there are champion, 1."
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        registry.located(project, name)
+
+
+def test_what_another_program_registered_has_no_bundle(project: Project) -> None:
+    with tracking.connected(project) as store:
+        (version,) = store.versions()
+        store.create(version.run, "a stranger", {})
+    with pytest.raises(UserError, match="Version 2 was not registered by `ops register`"):
+        registry.located(project, "2")
+
+
 def test_lineage_without_git_and_with_it(project: Project) -> None:
     bundle = Bundle(project.bundle)
     without = registry.lineage(project, bundle)
@@ -371,6 +414,9 @@ def test_nothing_registered(unregistered: Project, capsys: pytest.CaptureFixture
     shutil.rmtree(unregistered.bundle)
     assert cli.main(["register"]) == 2
     assert "run `make train`" in capsys.readouterr().err
+    for name, sentence in (("champion", "no champion yet"), ("1", "Nothing is registered yet")):
+        with pytest.raises(UserError, match=sentence):
+            registry.located(unregistered, name)
 
 
 def test_a_holdout_that_was_not_pulled(

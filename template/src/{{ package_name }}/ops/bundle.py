@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 from ..ml.features import features
 from .contract import Contract
 from .errors import UserError
-from .files import read_json
+from .files import read_json, write_json
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
+VERSION = "version.json"
+"""Beside a bundle that the registry knows: which version it is, and where it comes from."""
+
+UNKNOWN = "none"
 FORMAT = 1
 
 
@@ -32,6 +36,19 @@ class Prediction(NamedTuple):
 
     probabilities: NDArray[np.float32] | None
     """Shape (rows, classes), or None for a regression."""
+
+
+class Origin(NamedTuple):
+    """Where a bundle comes from; "none" for what is not known."""
+
+    version: str
+    """Its number in the registry, or the first digits of its digest if it has none."""
+
+    commit: str
+    """The git commit that it was trained at."""
+
+    data: str
+    """DVC's hash of the rows that it learnt from."""
 
 
 class Session:
@@ -95,7 +112,26 @@ class Bundle:
             digest.update((self.folder / name).read_bytes())
         return digest.hexdigest()
 
+    @cached_property
+    def origin(self) -> Origin:
+        """Which version this is, and where it comes from, as far as a file beside it tells.
+
+        A file that speaks of another bundle tells nothing.
+        """
+        try:
+            told = read_json(self.folder / VERSION)
+            if told["digest"] == self.digest:
+                return Origin(told["version"], told["commit"], told["data"])
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        return Origin(self.digest[:12], UNKNOWN, UNKNOWN)
+
     def predict(self, columns: Mapping[str, NDArray[Any]]) -> Prediction:
         """Score rows given by the contract's columns, as `Contract.arrays` makes them."""
         made = features(columns, self.contract.text)
         return self.session.run([made[feature["name"]] for feature in self.manifest["features"]])
+
+
+def sign(folder: Path, origin: Origin) -> None:
+    """Write beside the bundle in `folder` where it comes from; its digest stays the same."""
+    write_json(folder / VERSION, {**origin._asdict(), "digest": Bundle(folder).digest})

@@ -96,6 +96,11 @@ class Project:
         return self.root / "models" / "champion"
 
     @property
+    def versions(self) -> Path:
+        """The bundles of other versions, by number, as far as somebody asked for them."""
+        return self.root / "models" / "versions"
+
+    @property
     def reports(self) -> Path:
         """Metrics, gates, plots and cards."""
         return self.root / "reports"

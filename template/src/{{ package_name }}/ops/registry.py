@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from . import git
-from .bundle import Bundle
+from .bundle import UNKNOWN, Bundle, Origin, sign
 from .errors import Refused, UserError
 from .evaluation import gates as rules
 from .evaluation import metrics
@@ -128,10 +128,40 @@ def history(project: Project) -> None:
 def current(project: Project, store: Store) -> Version | None:
     """The champion, after folder and log were made to agree with its alias."""
     version = _witness(store)
-    if version is not None and _digest(project.champion) != version.digest:
-        with replacing(project.champion) as folder:
-            store.fetch(version, folder)
+    if version is not None:
+        _keep(store, version, project.champion)
     return version
+
+
+def located(project: Project, name: str) -> Path:
+    """The folder of a bundle.
+
+    Args:
+        project: whose registry is asked, unless a folder is named.
+        name: a folder, or else an alias or the number of a version, whatever its status. The
+            champion lies in `models/champion` and gives way there to the next one; any other
+            version lies in `models/versions/<number>`, and stays.
+
+    Raises:
+        UserError: if there is nothing of that name, or its files are not what was registered.
+    """
+    folder = Path(name)
+    if folder.is_dir() or folder.name != name:
+        return folder
+    with connected(project) as store:
+        if name == CHAMPION:
+            if current(project, store) is None:
+                raise UserError("There is no champion yet: run `make train`.")
+            return project.champion
+        versions, aliases = _registered(store), store.aliases()
+        version = versions.get(aliases.get(name) or _number(name))
+        if version is None:
+            known = ", ".join([*sorted(aliases), *map(str, versions)])
+            raise UserError(f"There is no folder, alias or version {name}; there are {known}.")
+        _check_bundle(version)
+        folder = project.versions / str(version.number)
+        _keep(store, version, folder)
+    return folder
 
 
 def judge(
@@ -310,6 +340,7 @@ def _crown(project: Project, store: Store, version: Version, why: str) -> None:
             shutil.copytree(project.bundle, folder)
         else:
             store.fetch(version, folder)
+        sign(folder, _origin(version))
         if before != version.number:
             if before is not None:
                 store.alias(PREVIOUS, before)
@@ -332,24 +363,52 @@ def _witness(store: Store) -> Version | None:
 
 
 def _wanted(store: Store, name: str | None) -> Version:
-    """The version that a person means.
+    """The version that a person wants to promote.
 
     Raises:
         UserError: if there is none, or it holds no bundle.
     """
-    numbers = [version.number for version in store.versions()]
-    if not numbers:
-        raise UserError("Nothing is registered yet: run `make train`.")
-    known = ", ".join(map(str, numbers))
+    versions = _registered(store)
+    known = ", ".join(map(str, versions))
     number = store.aliases().get(CHALLENGER) if name is None else _number(name)
     if name is None and number is None:
         raise UserError(f"There is no challenger; name a version to promote: {known}.")
-    version = store.version(number) if number in numbers else None
+    version = versions.get(number)
     if version is None:
         raise UserError(f"There is no version {name}; there are {known}.")
-    if not version.digest:
-        raise UserError(f"Version {name} was not registered by `ops register`; it has no bundle.")
+    _check_bundle(version)
     return version
+
+
+def _registered(store: Store) -> dict[int | None, Version]:
+    """Every version by its number; there is one at least."""
+    versions: dict[int | None, Version] = {version.number: version for version in store.versions()}
+    if not versions:
+        raise UserError("Nothing is registered yet: run `make train`.")
+    return versions
+
+
+def _check_bundle(version: Version) -> None:
+    if not version.digest:
+        raise UserError(
+            f"Version {version.number} was not registered by `ops register`; it has no bundle."
+        )
+
+
+def _keep(store: Store, version: Version, folder: Path) -> None:
+    """Let a folder hold the bundle of a version, and say so beside it."""
+    if _digest(folder) != version.digest:
+        with replacing(folder) as aside:
+            store.fetch(version, aside)
+            sign(aside, _origin(version))
+    elif Bundle(folder).origin != _origin(version):
+        sign(folder, _origin(version))
+
+
+def _origin(version: Version) -> Origin:
+    tags = version.tags
+    commit, data = (tags.get(key, UNKNOWN) for key in ("git.commit", "dvc.train"))
+    return Origin(str(version.number), commit, data)
 
 
 def _number(name: str) -> int | None:
