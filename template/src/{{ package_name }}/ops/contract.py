@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UserError
+from .rules import Rule, compile_rules
 
 if TYPE_CHECKING:
     import dataframely as dy
@@ -63,6 +64,9 @@ class Contract:
     """All columns, in the schema's order."""
 
     columns: tuple[Column, ...]
+    rules: tuple[Rule, ...] = ()
+    """What a row is held to, beyond the types of its columns; empty only in a bundle that was made
+    before there were any, as a target may never be missing."""
 
     @cached_property
     def target(self) -> Column:
@@ -105,12 +109,18 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as JSON-able data."""
-        return {"columns": [asdict(column) for column in self.columns]}
+        return {
+            "columns": [asdict(column) for column in self.columns],
+            "rules": [asdict(rule) for rule in self.rules],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        return cls(tuple(Column.from_dict(column) for column in values["columns"]))
+        return cls(
+            tuple(Column.from_dict(column) for column in values["columns"]),
+            tuple(Rule.from_dict(rule) for rule in values.get("rules", ())),
+        )
 
     def arrays(self, frame: "pl.DataFrame") -> dict[str, NDArray[Any]]:
         """The model's input columns as arrays of shape (rows,), as `ml.features` takes them.
@@ -170,7 +180,7 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
             raise UserError(
                 'ml/schema.py: mark the column to predict with metadata={"target": True}.'
             )
-    contract = Contract(columns)
+    contract = Contract(columns, compile_rules(schema))
     if not contract.features:
         raise UserError("ml/schema.py: no column is left to learn from; declare a feature.")
     _check_target(contract.target)

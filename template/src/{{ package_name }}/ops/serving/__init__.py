@@ -1,1 +1,1 @@
-"""The service: the champion's answers over HTTP."""
+"""The service: a model answers over HTTP."""

@@ -1,0 +1,567 @@
+"""The rules that a row is held to, as plain data, and what they say of plain values.
+
+`ml/schema.py` states rules as polars expressions. Here each becomes nested tuples of JSON values
+that stand in the bundle's manifest, so that a service holds a row to them without polars, with
+the same answer to the last bit: polars itself says which types meet in an operation. What has no
+faithful translation is kept with the reason why.
+"""
+
+import math
+import operator
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import dataframely as dy
+    import polars as pl
+
+Expression = tuple[Any, ...]
+"""An operation, then its settings and operands: `("ge", ("column", "Int8", "age"), …)`."""
+
+Evaluate = Callable[[Sequence[Any]], Any]
+"""From the values of a row to what an expression makes of them; None where that is unknown."""
+
+INTEGERS = {
+    f"{sign}{bits}": (0, 2**bits - 1)
+    if sign == "UInt"
+    else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for sign in ("Int", "UInt")
+    for bits in (8, 16, 32, 64, 128)
+}
+"""The least and the greatest value of each type of whole number."""
+
+UNITS = {"Datetime[ms]": 1_000, "Datetime": 1_000_000, "Datetime[ns]": 1_000_000_000}
+UNITS |= {name.replace("Datetime", "Duration"): ticks for name, ticks in UNITS.items()}
+"""How many ticks a second has in each type of time. Dates count days."""
+
+DAY = 86_400
+EPOCH = datetime(1970, 1, 1)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, by the name under which validation counts the rows that break it."""
+
+    name: str
+    column: str | None
+    """The column that it belongs to; None for a rule across columns."""
+    columns: tuple[str, ...]
+    """The columns that it looks at."""
+    expression: Expression | None
+    """False where a row breaks the rule; None if the rule has no translation."""
+    obstacle: str | None = None
+    """Why it has none."""
+    batch: bool = False
+    """Whether it compares rows with each other, and so says nothing about one row."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild a rule from `dataclasses.asdict`, also after a trip through JSON."""
+        return cls(**{name: _frozen(value) for name, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+# ----------------------------------------------------------------------- from polars expressions
+
+
+class Untranslatable(Exception):
+    """An expression has no faithful translation; says why."""
+
+
+class ComparesRows(Exception):
+    """An expression looks at other rows too."""
+
+
+def compile_rules(schema: "type[dy.Schema]") -> tuple[Rule, ...]:
+    """Translate every rule of a schema: those of its columns, then those across columns."""
+    import polars as pl
+
+    declared = schema.columns()
+    dtypes = {name: column.dtype for name, column in declared.items()}
+    rules = [
+        _rule(f"{column}|{name}", column, expression, dtypes)
+        for column in declared
+        for name, expression in declared[column].validation_rules(pl.col(column)).items()
+    ]
+    across = {name: rule.expr for name, rule in schema._schema_validation_rules().items()}
+    rules += [_rule(name, None, expression, dtypes) for name, expression in across.items()]
+    if keys := schema.primary_key():
+        rules.append(Rule("primary_key", None, tuple(keys), None, batch=True))
+    return tuple(rules)
+
+
+def _rule(
+    name: str, column: str | None, expression: "pl.Expr", dtypes: "Mapping[str, pl.DataType]"
+) -> Rule:
+    columns = tuple(dict.fromkeys(expression.meta.root_names()))
+    try:
+        return Rule(name, column, columns, _Translation(expression, dtypes).result)
+    except ComparesRows:
+        return Rule(name, column, columns, None, batch=True)
+    except Untranslatable as reason:
+        return Rule(name, column, columns, None, str(reason))
+
+
+COMPARES = {
+    "Eq": "eq",
+    "NotEq": "ne",
+    "Lt": "lt",
+    "LtEq": "le",
+    "Gt": "gt",
+    "GtEq": "ge",
+    "EqValidity": "same",
+    "NotEqValidity": "other",
+}
+LOGIC = {"And": "and", "LogicalAnd": "and", "Or": "or", "LogicalOr": "or", "Xor": "xor"}
+ARITHMETIC = {
+    "Plus": "add",
+    "Minus": "subtract",
+    "Multiply": "multiply",
+    "TrueDivide": "divide",
+    "FloorDivide": "floor_divide",
+    "Modulus": "modulo",
+}
+PLAIN = {
+    "BooleanFunction.IsNull": "is_null",
+    "BooleanFunction.IsNotNull": "is_not_null",
+    "BooleanFunction.IsNan": "is_nan",
+    "BooleanFunction.IsNotNan": "is_not_nan",
+    "BooleanFunction.IsFinite": "is_finite",
+    "BooleanFunction.IsInfinite": "is_infinite",
+    "StringFunction.LenBytes": "len_bytes",
+    "StringFunction.LenChars": "len_chars",
+    "StringFunction.StartsWith": "starts_with",
+    "StringFunction.EndsWith": "ends_with",
+    "fill_null": "fill_null",
+    "coalesce": "coalesce",
+}
+"""Functions without settings whose operands' types do not matter."""
+
+
+class _Translation:
+    """One expression, as polars has resolved it: every type is known, every cast is explicit."""
+
+    def __init__(self, expression: "pl.Expr", dtypes: "Mapping[str, pl.DataType]") -> None:
+        import polars as pl
+
+        try:
+            plan = pl.LazyFrame(schema=dtypes).select(expression.alias("rule"))
+            self._nodes: Any = plan._ldf.with_optimizations(
+                pl.QueryOptFlags.none()._pyoptflags
+            ).visit()
+            select = self._nodes.view_current_node()
+            self._nodes.set_node(select.input)
+            root = select.expr[0].node
+        except (pl.exceptions.PolarsError, NotImplementedError) as error:
+            raise Untranslatable(str(error).partition("\n")[0]) from error
+        if self._type(root) != "Boolean":
+            raise Untranslatable(f"it yields {self._type(root)} in place of true or false")
+        self.result = self._translated(root)
+
+    def _type(self, node: int) -> str:
+        return type_name(self._nodes.get_dtype(node))
+
+    def _translated(self, number: int) -> Expression:
+        try:
+            node = self._nodes.view_expression(number)
+        except NotImplementedError as error:
+            raise Untranslatable(f"{error} cannot be looked into") from error
+        kind = type(node).__name__
+        dtype = self._type(number)
+        if kind == "Column":
+            return ("column", dtype, node.name)
+        if kind == "Literal":
+            return ("value", dtype, _plain(node.value, dtype))
+        if kind == "Cast":
+            return self._cast(node, dtype)
+        if kind == "BinaryExpr":
+            return self._binary(node, dtype)
+        if kind == "Ternary":
+            parts = (node.predicate, node.truthy, node.falsy)
+            return ("when", *(self._translated(part) for part in parts))
+        if kind == "Function":
+            return self._function(node, dtype)
+        if kind in ("Agg", "Window", "Len", "Filter", "Sort", "SortBy", "Gather", "Slice"):
+            raise ComparesRows
+        raise Untranslatable(f"{kind} has no counterpart for one row")
+
+    def _cast(self, node: Any, dtype: str) -> Expression:
+        given, operand = self._type(node.expr), self._translated(node.expr)
+        widens = (
+            given in INTEGERS
+            and dtype in INTEGERS
+            and INTEGERS[dtype][0] <= INTEGERS[given][0]
+            and INTEGERS[given][1] <= INTEGERS[dtype][1]
+        )
+        if given == dtype or widens or (given, dtype) == ("Enum", "String"):
+            return operand
+        if dtype in FLOATS and (given in INTEGERS or given in FLOATS or given == "Boolean"):
+            return ("to_float", dtype, operand)
+        if given == "Boolean" and dtype in INTEGERS:
+            return ("to_integer", operand)
+        if given == "Date" and dtype in UNITS:
+            return ("to_ticks", dtype, operand)
+        if given == "Null":
+            return ("value", dtype, None)
+        raise Untranslatable(f"a cast from {given} to {dtype} may fail")
+
+    def _binary(self, node: Any, dtype: str) -> Expression:
+        name = str(node.op).rpartition(".")[2]
+        types = self._type(node.left), self._type(node.right)
+        left, right = self._translated(node.left), self._translated(node.right)
+        if name in COMPARES:
+            ordered = name not in ("Eq", "NotEq", "EqValidity", "NotEqValidity")
+            if "Enum" in types and ordered:
+                categories = next(
+                    tuple(self._nodes.get_dtype(part).categories.to_list())
+                    for part, of in zip((node.left, node.right), types, strict=True)
+                    if of == "Enum"
+                )
+                order = ("value", "List(Enum)", categories)
+                left, right = ("place", left, order), ("place", right, order)
+            return (COMPARES[name], left, right)
+        if name in LOGIC and types == ("Boolean", "Boolean"):
+            return (LOGIC[name], left, right)
+        if name in ARITHMETIC and types[0] == types[1] and types[0] in INTEGERS | FLOATS:
+            return (ARITHMETIC[name], dtype, left, right)
+        raise Untranslatable(f"{name} of {types[0]} and {types[1]} has no counterpart")
+
+    def _function(self, node: Any, dtype: str) -> Expression:
+        name, *settings = node.function_data
+        name = str(name)
+        types = [self._type(part) for part in node.input]
+        operands = [self._translated(part) for part in node.input]
+        if name in PLAIN:
+            return (PLAIN[name], *operands)
+        if name == "BooleanFunction.Not" and dtype == "Boolean":
+            return ("not", *operands)
+        if name == "BooleanFunction.IsBetween":
+            value, low, high = operands
+            closed = settings[0]
+            return (
+                "and",
+                ("ge" if closed in ("both", "left") else "gt", value, low),
+                ("le" if closed in ("both", "right") else "lt", value, high),
+            )
+        if name == "BooleanFunction.IsIn" and operands[1][0] == "value" and not settings[0]:
+            return ("is_in", *operands)
+        if name == "StringFunction.Contains" and operands[1][0] == "value" and settings[0]:
+            return ("contains", *operands)
+        if name == "abs" and dtype in INTEGERS | FLOATS:
+            return ("abs", dtype, *operands)
+        raise Untranslatable(f"{name} of {', '.join(types)} has no counterpart for one row")
+
+
+FLOATS: dict[str, None] = {"Float32": None, "Float64": None}
+
+
+def type_name(dtype: "pl.DataType") -> str:
+    """What a polars type is called here."""
+    name = type(dtype).__name__
+    if name == "List":
+        return f"List({type_name(getattr(dtype, 'inner'))})"  # noqa: B009  other types have none
+    if name in ("Datetime", "Duration"):
+        if getattr(dtype, "time_zone", None):
+            raise Untranslatable(f"{dtype} has a time zone")
+        unit = getattr(dtype, "time_unit")  # noqa: B009  other types have none
+        return name if unit == "us" else f"{name}[{unit}]"
+    return name
+
+
+def _plain(value: Any, dtype: str) -> Any:
+    """A literal as JSON has it: times as their number, what is not finite as text."""
+    if isinstance(value, list):
+        return tuple(_plain(item, dtype[len("List(") : -1]) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, datetime):
+        return (value - EPOCH) // MICROSECOND * UNITS[dtype] // 1_000_000
+    if isinstance(value, date):
+        return value.toordinal() - EPOCH.toordinal()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise Untranslatable(f"a literal of type {type(value).__name__} has no counterpart")
+
+
+# ----------------------------------------------------------------------------- over plain values
+
+
+def evaluator(expression: Expression, places: Mapping[str, int]) -> Evaluate:
+    """Make a function of a row's values from an expression.
+
+    Args:
+        expression: of a `Rule`.
+        places: where each column's value stands in a row; one that is absent is missing.
+    """
+    name, *rest = expression
+    if name == "column":
+        return _column(*rest, places)
+    if name == "value":
+        value = _constant(*rest)
+        return lambda row: value
+    parts = [evaluator(part, places) if isinstance(part, tuple) else part for part in rest]
+    return OPERATIONS[name](*parts)
+
+
+def _column(dtype: str, name: str, places: Mapping[str, int]) -> Evaluate:
+    if name not in places:
+        return lambda row: None
+    place = places[name]
+    if dtype != "Date" and dtype not in UNITS:
+        return operator.itemgetter(place)
+
+    def ticks(row: Sequence[Any]) -> int | None:
+        value = row[place]
+        return None if value is None else ticks_of(value, dtype)
+
+    return ticks
+
+
+def ticks_of(value: date | datetime, dtype: str) -> int:
+    """A time as polars counts it: days, or ticks of the unit."""
+    if isinstance(value, datetime):
+        return (value - EPOCH) // MICROSECOND * UNITS[dtype] // 1_000_000
+    return value.toordinal() - EPOCH.toordinal()
+
+
+def _constant(dtype: str, value: Any) -> Any:
+    if dtype.startswith("List("):
+        return tuple(_constant(dtype[len("List(") : -1], item) for item in value)
+    return float(value) if dtype in FLOATS and value is not None else value
+
+
+def _lifted(function: Callable[..., Any]) -> Callable[..., Evaluate]:
+    """An operation that is unknown where any operand is."""
+
+    def build(*operands: Evaluate) -> Evaluate:
+        def evaluate(row: Sequence[Any]) -> Any:
+            values = [operand(row) for operand in operands]
+            return None if None in values else function(*values)
+
+        return evaluate
+
+    return build
+
+
+def _typed(make: Callable[[str], Callable[..., Any]]) -> Callable[..., Evaluate]:
+    """The same for an operation that depends on a type."""
+    return lambda dtype, *operands: _lifted(make(dtype))(*operands)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Equality in which not-a-number equals itself."""
+    return bool(left == right or (_is_nan(left) and _is_nan(right)))
+
+
+def _less(left: Any, right: Any) -> bool:
+    """Order in which not-a-number comes last."""
+    return bool(left < right or (_is_nan(right) and not _is_nan(left)))
+
+
+def _and(*operands: Evaluate) -> Evaluate:
+    def evaluate(row: Sequence[Any]) -> bool | None:
+        known: bool | None = True
+        for operand in operands:
+            value = operand(row)
+            if value is False:
+                return False
+            if value is None:
+                known = None
+        return known
+
+    return evaluate
+
+
+def _or(*operands: Evaluate) -> Evaluate:
+    def evaluate(row: Sequence[Any]) -> bool | None:
+        known: bool | None = False
+        for operand in operands:
+            value = operand(row)
+            if value is True:
+                return True
+            if value is None:
+                known = None
+        return known
+
+    return evaluate
+
+
+def _when(condition: Evaluate, then: Evaluate, otherwise: Evaluate) -> Evaluate:
+    return lambda row: then(row) if condition(row) is True else otherwise(row)
+
+
+def _first(*operands: Evaluate) -> Evaluate:
+    def evaluate(row: Sequence[Any]) -> Any:
+        return next(
+            (value for value in (each(row) for each in operands) if value is not None), None
+        )
+
+    return evaluate
+
+
+def _same(left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Sequence[Any]) -> bool:
+        one, other = left(row), right(row)
+        return one is other if one is None or other is None else _equal(one, other)
+
+    return evaluate
+
+
+def _other(left: Evaluate, right: Evaluate) -> Evaluate:
+    same = _same(left, right)
+    return lambda row: not same(row)
+
+
+def to_float32(value: float) -> float:
+    """The nearest single-precision number."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def rounded_integer(value: int, dtype: str) -> float:
+    """The floating-point number nearest to a whole one, rounded once."""
+    if dtype == "Float64":
+        return float(value)
+    surplus = max(abs(value).bit_length() - 53, 0)
+    kept = abs(value) >> surplus
+    # A lost digit is kept as an odd last one, so that rounding to 24 digits goes the right way.
+    kept |= kept << surplus != abs(value)
+    return to_float32(math.copysign(float(kept << surplus), value))
+
+
+def _to_float(dtype: str) -> Callable[[Any], float]:
+    def convert(value: float) -> float:
+        if isinstance(value, int):
+            return rounded_integer(value, dtype)
+        return to_float32(value) if dtype == "Float32" else value
+
+    return convert
+
+
+def _fitted(dtype: str) -> Callable[[Any], Any]:
+    """What a type makes of a result: whole numbers wrap around, single precision rounds."""
+    if dtype == "Float64":
+        return lambda value: value
+    if dtype == "Float32":
+        return to_float32
+    low, high = INTEGERS[dtype]
+    return lambda value: (value - low) % (high - low + 1) + low
+
+
+def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[..., Evaluate]:
+    def make(dtype: str) -> Callable[[Any, Any], Any]:
+        fit = _fitted(dtype)
+        return lambda left, right: fit(function(left, right))
+
+    return _typed(make)
+
+
+def _divided(left: float, right: float) -> float:
+    if right:
+        return left / right
+    if not left or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1, right)
+
+
+def _divide(dtype: str) -> Callable[[Any, Any], Any]:
+    fit = _fitted(dtype)
+    return lambda left, right: fit(_divided(float(left), float(right)))
+
+
+def _floor_divide(dtype: str) -> Callable[[Any, Any], Any]:
+    if dtype in INTEGERS:
+        fit = _fitted(dtype)
+        return lambda left, right: fit(left // right) if right else None
+    fit = _fitted(dtype)
+    return lambda left, right: _floor(fit(_divided(left, right)))
+
+
+def _modulo(dtype: str) -> Callable[[Any, Any], Any]:
+    fit = _fitted(dtype)
+    if dtype in INTEGERS:
+        return lambda left, right: fit(left % right) if right else None
+    return lambda left, right: fit(left - fit(right * _floor(fit(_divided(left, right)))))
+
+
+def _floor(value: float) -> float:
+    return float(math.floor(value)) if math.isfinite(value) else value
+
+
+def _abs(dtype: str) -> Callable[[Any], Any]:
+    fit = _fitted(dtype)
+    return lambda value: fit(abs(value))
+
+
+def _is_in(value: Evaluate, choices: Evaluate) -> Evaluate:
+    values = frozenset(choices(()))
+    has_nan = any(map(_is_nan, values))
+
+    def evaluate(row: Sequence[Any]) -> bool | None:
+        found = value(row)
+        return None if found is None else found in values or (has_nan and _is_nan(found))
+
+    return evaluate
+
+
+def _is_null(operand: Evaluate) -> Evaluate:
+    return lambda row: operand(row) is None
+
+
+def _is_not_null(operand: Evaluate) -> Evaluate:
+    return lambda row: operand(row) is not None
+
+
+OPERATIONS: dict[str, Callable[..., Evaluate]] = {
+    "eq": _lifted(_equal),
+    "ne": _lifted(lambda left, right: not _equal(left, right)),
+    "lt": _lifted(_less),
+    "le": _lifted(lambda left, right: not _less(right, left)),
+    "gt": _lifted(lambda left, right: _less(right, left)),
+    "ge": _lifted(lambda left, right: not _less(left, right)),
+    "same": _same,
+    "other": _other,
+    "and": _and,
+    "or": _or,
+    "xor": _lifted(operator.ne),
+    "not": _lifted(operator.not_),
+    "when": _when,
+    "fill_null": _first,
+    "coalesce": _first,
+    "is_null": _is_null,
+    "is_not_null": _is_not_null,
+    "is_nan": _lifted(_is_nan),
+    "is_not_nan": _lifted(lambda value: not _is_nan(value)),
+    "is_finite": _lifted(math.isfinite),
+    "is_infinite": _lifted(math.isinf),
+    "is_in": _is_in,
+    "place": lambda operand, order: _lifted(order(()).index)(operand),
+    "to_float": _typed(_to_float),
+    "to_integer": _lifted(int),
+    "to_ticks": lambda dtype, days: _lifted(lambda value: value * DAY * UNITS[dtype])(days),
+    "add": _arithmetic(operator.add),
+    "subtract": _arithmetic(operator.sub),
+    "multiply": _arithmetic(operator.mul),
+    "divide": _typed(_divide),
+    "floor_divide": _typed(_floor_divide),
+    "modulo": _typed(_modulo),
+    "abs": _typed(_abs),
+    "len_bytes": _lifted(lambda text: len(text.encode())),
+    "len_chars": _lifted(len),
+    "starts_with": _lifted(str.startswith),
+    "ends_with": _lifted(str.endswith),
+    "contains": _lifted(lambda text, part: part in text),
+}

@@ -1,0 +1,379 @@
+"""Rows as a request brings them: decoded, typed, and held to the contract, without a data frame.
+
+A row is read as ingest reads one line of a JSON lines file, and it breaks the rules that
+validation says it breaks. Two ways lead there. A typed decoder takes nearly every row in
+microseconds; what it does not take goes the exact way, which knows every spelling of a value and
+says what is wrong. What the first way takes, the second takes with equal values.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import Column, Contract
+from ..errors import UserError
+from ..rules import FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float32
+
+MOST_VIOLATIONS = 100
+"""As many violations are listed at most; all rows are looked at all the same."""
+
+EXACT = 2**53
+"""Up to here a float64 holds every whole number."""
+
+BLANK = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""White space as Unicode means it; `str.strip` would take four separators more."""
+
+TRUE = ("true", "t", "yes", "y", "1", "1.0")
+FALSE = ("false", "f", "no", "n", "0", "0.0")
+
+
+class Violation(msgspec.Struct):
+    """One value, or one row, that breaks a rule of the contract."""
+
+    row: int
+    """The place of the row in the request, from 0."""
+    field: str | None
+    """The column; None where the rule is about several."""
+    rule: str
+    value: Any
+    """The value as it came; for a rule about several columns, an object of theirs."""
+    message: str
+
+
+class Malformed(Exception):
+    """The body is no row and no list of rows; says why in a sentence."""
+
+
+class TooMany(Exception):
+    """There are more rows than are taken at once; says so in a sentence."""
+
+
+class Refusal(Exception):
+    """Rows break the contract."""
+
+    def __init__(self, violations: list[Violation]) -> None:
+        """Take what is wrong with the rows."""
+        super().__init__(f"{len(violations)} violations of the contract")
+        self.violations = violations
+
+
+class Rows(NamedTuple):
+    """Rows that keep the contract."""
+
+    many: bool
+    """Whether the request brought a list."""
+    records: list[tuple[Any, ...]]
+    """A float, int, bool, str, datetime or date, or None, for each of the contract's inputs."""
+
+
+class _Unread(Exception):
+    """A value cannot be read as its column's type."""
+
+
+class Reader:
+    """Reads rows of one contract."""
+
+    def __init__(self, contract: Contract, most_rows: int) -> None:
+        """Compile the contract.
+
+        Args:
+            contract: of the bundle that is served.
+            most_rows: how many rows a request may bring.
+
+        Raises:
+            UserError: if the contract has a rule that cannot be checked without polars.
+        """
+        if not contract.rules:
+            raise UserError("The model is older than this service; run `make train` again.")
+        if rule := next((rule for rule in contract.rules if rule.obstacle), None):
+            raise UserError(
+                f"No service can hold a row to the rule {rule.name} in ml/schema.py: "
+                f"{rule.obstacle}; state it in another way and run `make train`."
+            )
+        self._contract, self._most_rows = contract, most_rows
+        columns = contract.inputs
+        self._names = [column.name for column in columns]
+        places = {name: place for place, name in enumerate(self._names)}
+        missing_target = f"{contract.target.name}|nullability"
+        self._rules = [
+            (rule, evaluator(rule.expression, places))
+            for rule in contract.rules
+            if rule.expression is not None and rule.name != missing_target
+        ]
+        self._readings = [_reading(column) for column in columns]
+        loose = msgspec.defstruct(
+            "Row",
+            [(f"f{place}", Any, None) for place in range(len(columns))],
+            rename={f"f{place}": column.name for place, column in enumerate(columns)},
+        )
+        self._one, self._many = msgspec.json.Decoder(loose), msgspec.json.Decoder(list[loose])
+
+    def read(self, body: bytes) -> Rows:
+        """Decode one row, or a list of rows, and hold them to the contract.
+
+        Raises:
+            Malformed: if the body is neither, or the list is empty.
+            TooMany: if there are more rows than are taken at once.
+            Refusal: if a row breaks the contract.
+        """
+        try:
+            if not body.isascii():
+                body.decode()
+            many = body.lstrip(b" \t\r\n")[:1] == b"["
+            found = self._many.decode(body) if many else [self._one.decode(body)]
+        except UnicodeDecodeError:
+            raise Malformed("The body is not UTF-8.") from None
+        except msgspec.DecodeError as error:
+            raise Malformed(f"The body is no row and no list of rows: {error}.") from None
+        except RecursionError:
+            raise Malformed("The body is nested too deeply.") from None
+        if not found:
+            raise Malformed("The list of rows is empty.")
+        if len(found) > self._most_rows:
+            raise TooMany(f"{len(found)} rows came, and {self._most_rows} are taken at once.")
+        records, violations = [], []
+        for number, row in enumerate(found):
+            record, broken = self._exactly(number, msgspec.structs.astuple(row))
+            records.append(record)
+            violations += broken[: MOST_VIOLATIONS - len(violations)]
+        if violations:
+            raise Refusal(violations)
+        return Rows(many, records)
+
+    def _exactly(
+        self, number: int, came: tuple[Any, ...]
+    ) -> tuple[tuple[Any, ...], list[Violation]]:
+        """Read one row in the exact way, and say what is wrong with it."""
+        values, unread = [], set()
+        for name, reading, value in zip(self._names, self._readings, came, strict=True):
+            try:
+                values.append(None if value is None else reading(value))
+            except _Unread:
+                values.append(None)
+                unread.add(name)
+        record = tuple(values)
+        shown = dict(zip(self._names, came, strict=True))
+        violations = [
+            Violation(number, name, "dtype", shown[name], f"{name} cannot be read.")
+            for name in self._names
+            if name in unread
+        ]
+        for rule, evaluate in self._rules:
+            if rule.column not in unread and evaluate(record) is False:
+                violations.append(_violation(number, rule, shown))
+        return record, violations
+
+    def arrays(self, records: Sequence[tuple[Any, ...]]) -> dict[str, NDArray[Any]]:
+        """The model's input columns as `Contract.arrays` makes them of the same rows."""
+        features = {column.name for column in self._contract.features}
+        columns = zip(*records, strict=True) if records else [()] * len(self._names)
+        return {
+            column.name: _array(column, values)
+            for column, values in zip(self._contract.inputs, columns, strict=True)
+            if column.name in features
+        }
+
+    def schema(self) -> dict[str, Any]:
+        """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row."""
+        return {"type": "object"}
+
+
+def _violation(number: int, rule: Rule, shown: Mapping[str, Any]) -> Violation:
+    if rule.column is not None:
+        name = rule.name[len(rule.column) + 1 :]
+        message = f"{rule.column} breaks the rule {name}."
+        return Violation(number, rule.column, name, shown.get(rule.column), message)
+    value = {name: shown[name] for name in rule.columns if name in shown}
+    message = f"{', '.join(rule.columns)} break the rule {rule.name}."
+    return Violation(number, None, rule.name, value, message)
+
+
+def _array(column: Column, values: Sequence[Any]) -> NDArray[Any]:
+    if column.kind in ("number", "boolean"):
+        numbers = [math.nan if value is None else to_float32(value) for value in values]
+        return np.array(numbers, np.float32)
+    if column.kind == "time":
+        return np.array(values, "datetime64[us]")
+    texts = ["" if value is None else str(value) for value in values]
+    return np.array(texts, object)
+
+
+def _reading(column: Column) -> Callable[[Any], Any]:
+    """How a value of a column is read; raises `_Unread` where that cannot be done."""
+    dtype = {"Integer": "Int64", "Float": "Float64"}.get(column.dtype, column.dtype)
+    if dtype == "String":
+        return _text
+    if dtype == "Enum":
+        return _category(frozenset(str(choice) for choice in column.choices or ()))
+    if dtype == "Bool":
+        return _boolean
+    if dtype in INTEGERS:
+        return _integer(*INTEGERS[dtype])
+    if dtype in FLOATS:
+        return _float32 if dtype == "Float32" else _float64
+    return _day if dtype == "Date" else _instant
+
+
+def _text(value: Any) -> str:
+    """A value as text, in the way that polars writes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _written(value)
+    raise _Unread
+
+
+def _written(value: float) -> str:
+    text = repr(value)
+    digits, _, exponent = text.partition("e-")
+    if not exponent:
+        return text
+    if int(exponent) > 5:
+        return f"{digits}e-{int(exponent)}"
+    return f"{value:.{int(exponent) + len(digits.replace('-', '').replace('.', '')) - 1}f}"
+
+
+def _category(choices: frozenset[str]) -> Callable[[Any], str | None]:
+    def read(value: Any) -> str | None:
+        text = _text(value)
+        if text in choices:
+            return text
+        bare = text.strip(BLANK)
+        if bare in choices:
+            return bare
+        if not bare:
+            return None
+        raise _Unread
+
+    return read
+
+
+def _boolean(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    word = _text(value).strip(BLANK).lower()
+    if word in TRUE:
+        return True
+    if word in FALSE:
+        return False
+    if not word:
+        return None
+    raise _Unread
+
+
+WHOLE = re.compile(r"[+-]?[0-9]+")
+DECIMAL = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.IGNORECASE
+)
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int | None]:
+    def whole(value: float) -> int:
+        if not (abs(value) <= EXACT and value == math.floor(value)):
+            raise _Unread
+        return within(int(value))
+
+    def within(value: int) -> int:
+        if low <= value <= high:
+            return value
+        raise _Unread
+
+    def read(value: Any) -> int | None:
+        if isinstance(value, int):
+            return within(int(value))
+        if isinstance(value, float):
+            return whole(value)
+        bare = _text(value).strip(BLANK)
+        if not bare:
+            return None
+        if WHOLE.fullmatch(bare):
+            if bare[0] == "-" and low == 0:
+                return whole(float(bare))
+            number = _digits(bare)
+            return number if low <= number <= high else whole(float(bare))
+        return whole(_decimal(bare))
+
+    return read
+
+
+def _digits(text: str) -> int:
+    sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("+", text)
+    digits = digits.lstrip("0")
+    if len(digits) > 40:
+        raise _Unread
+    return int(sign + (digits or "0"))
+
+
+def _decimal(bare: str) -> float:
+    if not DECIMAL.fullmatch(bare):
+        raise _Unread
+    return float(bare)
+
+
+def _float64(value: Any) -> float | None:
+    if isinstance(value, int | float):
+        return float(value)
+    bare = _text(value).strip(BLANK)
+    number = _decimal(bare) if bare else math.nan
+    return None if math.isnan(number) else number
+
+
+def _float32(value: Any) -> float | None:
+    if isinstance(value, int):
+        return rounded_integer(value, "Float32")
+    number = _float64(value)
+    return None if number is None else to_float32(number)
+
+
+TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6})\d*)?"
+    r"(Z|[+-]\d\d:?\d\d)?)?)?",
+    re.ASCII,
+)
+
+
+def _instant(value: Any) -> datetime | None:
+    bare = _text(value).strip(BLANK)
+    if not bare:
+        return None
+    found = TIME.fullmatch(bare)
+    if not found:
+        raise _Unread
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    try:
+        moment = datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            int((fraction or "0").ljust(6, "0")),
+        )
+        if zone and zone != "Z":
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+            moment = moment - offset if zone[0] == "+" else moment + offset
+    except (ValueError, OverflowError):
+        raise _Unread from None
+    return moment
+
+
+def _day(value: Any) -> date | None:
+    moment = _instant(value)
+    if moment is None:
+        return None
+    if moment != datetime(moment.year, moment.month, moment.day):
+        raise _Unread
+    return moment.date()
