@@ -1,0 +1,34 @@
+"""How far a regression's truth lies from its prediction, as often as promised."""
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .metrics import Array
+
+COVERAGE = 0.9
+"""The share of rows whose truth lies within the interval."""
+
+
+def interval(truth: "Array", predictions: "Array") -> dict[str, float] | None:
+    """What to take from, and add to, a prediction to reach both ends of an interval.
+
+    Split conformal prediction (Lei et al., 2018): a quantile of the errors on rows that the model
+    had not learnt from. It holds for new rows that are like those, whatever the model.
+
+    Args:
+        truth: shape (rows,), numbers.
+        predictions: shape (rows,), of the same rows.
+
+    Returns:
+        `half_width` in the unit of the target, and the `coverage`; None if there are too few rows
+        to promise anything.
+    """
+    rows = len(truth)
+    place = ceil((rows + 1) * COVERAGE)
+    if place > rows:
+        return None
+    errors = np.sort(np.abs(np.asarray(truth, dtype=np.float64) - predictions))
+    return {"coverage": COVERAGE, "half_width": float(f"{errors[place - 1]:.6g}")}

@@ -1,0 +1,197 @@
+"""The application: FastAPI's routes, and in front of them the few that must be fast.
+
+`/predict` and its like are plain ASGI; they are declared in the OpenAPI page all the same.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from . import guard, hosts, openapi
+from .guard import Gone, Turned
+from .hosts import Host
+from .models import Model
+from .protocol import Protocol
+from .rows import Malformed, Refusal, TooMany
+from .service import Service
+from .settings import Settings
+
+PAGE = Path(__file__).with_name("page.html")
+UNREADY = "No model is loaded yet; try again soon."
+CLOSED_CONNECTION = 499
+
+
+class Application:
+    """The service as an ASGI application."""
+
+    def __init__(self, settings: Settings, host: Host) -> None:
+        """Wire the routes; the lifespan starts the service."""
+        self.settings = settings
+        self.service = Service(settings)
+        self.routes = build(self.service, host)
+        self.endpoints = {
+            "/predict": self.predict,
+            "/feedback": self.feedback,
+            "/invocations": self.predict,
+            "/score": self.predict,
+        }
+        if host.predict_route:
+            self.endpoints[host.predict_route] = self.instances
+        self.known = {*self.endpoints, *(route.path for route in self.routes.routes)}  # type: ignore[attr-defined]
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and count the answer."""
+        if scope["type"] != "http":
+            await self.routes(scope, receive, send)
+            return
+        start = perf_counter()
+        path = scope["path"]
+        self.in_flight += 1
+        self.service.metrics.in_flight.inc()
+        try:
+            if path in self.endpoints:
+                status = await self.post(scope, receive, send)
+            else:
+                status = await self.get(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+            self.service.metrics.in_flight.dec()
+        route = path if path in self.known else "other"
+        self.service.metrics.request(route, status, perf_counter() - start)
+
+    async def get(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer by FastAPI's routes, with the headers that protect a browser."""
+        status = 0
+
+        async def protected(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"], *guard.SECURITY_HEADERS, *guard.PAGE_HEADERS
+                ]  # fmt: skip
+            await send(message)
+
+        await self.routes(scope, receive, protected)
+        return status
+
+    async def post(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer one of the fast routes."""
+        service = self.service
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        try:
+            if scope["method"] != "POST":
+                raise Turned(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", (b"allow", b"POST"))
+            if service.keys:
+                service.keys.check(scope)
+            guard.json_only(scope)
+            if self.in_flight > self.settings.max_requests:
+                service.metrics.overloaded.inc()
+                raise Turned(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "Too many requests at once; try again.",
+                    (b"retry-after", b"1"),
+                )
+            body = await guard.read(
+                receive, self.settings.max_body_bytes, self.settings.head_seconds
+            )
+            if service.model is None:
+                raise Turned(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, (b"retry-after", b"1"))
+            status, answer = await self.endpoints[scope["path"]](service.model, body)
+        except Turned as error:
+            status, headers = error.status, error.headers
+            answer = {"detail": str(error)}
+        except Malformed as error:
+            status, answer = HTTPStatus.BAD_REQUEST, {"detail": str(error)}
+        except TooMany as error:
+            status, answer = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"detail": str(error)}
+        except Refusal as error:
+            service.metrics.refused(error.violations)
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
+            answer = {"detail": str(error), "violations": error.violations}
+        except Gone:
+            return CLOSED_CONNECTION
+        await guard.respond(send, status, service.encoder.encode(answer), headers)
+        return int(status)
+
+    async def predict(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+        """One row or many: one answer or many."""
+        many, answers = await self.service.predict(model, body)
+        return HTTPStatus.OK, answers if many else answers[0]
+
+    async def instances(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+        """Rows and answers in the envelopes of Vertex AI."""
+        _, answers = await self.service.predict(model, hosts.rows(body))
+        return HTTPStatus.OK, {"predictions": answers}
+
+    async def feedback(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+        """The truth for one prediction or many."""
+        return HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)}
+
+
+def build(service: Service, host: Host) -> FastAPI:
+    """The routes that need not be fast, and the description of all of them."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    routes = FastAPI(title=openapi.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
+    page = PAGE.read_text(encoding="utf-8")
+    policy = {"content-security-policy": openapi.page_policy(page)}
+
+    @routes.get("/", include_in_schema=False)
+    async def root() -> HTMLResponse:
+        return HTMLResponse(page, headers=policy)
+
+    @routes.get("/health", summary="Whether the process is alive", tags=["operations"])
+    async def health() -> openapi.Health:
+        return openapi.Health(status="alive")
+
+    async def ready(response: Response) -> openapi.Ready:
+        model = service.model
+        if model is None:
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        version = None if model is None else model.version
+        return openapi.Ready(ready=model is not None, model_version=version)
+
+    describe = {"summary": "Whether a model is loaded and warmed", "tags": ["operations"]}
+    answers: dict[int | str, dict[str, Any]] = {503: {"model": openapi.Ready}}
+    routes.get("/ready", responses=answers, **describe)(ready)  # type: ignore[arg-type]
+    for path in host.health_routes:
+        routes.get(path, include_in_schema=False)(ready)
+
+    @routes.get("/version", summary="Which model answers", tags=["operations"],
+                responses={503: {"model": openapi.Detail}})  # fmt: skip
+    async def version(response: Response) -> openapi.Version | openapi.Detail:
+        if service.model is None:
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+            return openapi.Detail(detail=UNREADY)
+        return openapi.Version(**service.model.describe())
+
+    @routes.get("/metrics", summary="Metrics, for Prometheus", tags=["operations"],
+                response_class=openapi.PlainText)  # fmt: skip
+    async def metrics() -> openapi.PlainText:
+        service.metrics.logged(service.logs)
+        return openapi.PlainText(service.metrics.show())
+
+    describe_routes = routes.openapi
+    routes.openapi = lambda: openapi.describe(describe_routes(), service)  # type: ignore[method-assign]
+    return routes
+
+
+def create() -> Application:
+    """What uvicorn starts in every worker; the settings come from the environment."""
+    settings = Settings.read(os.environ)
+    Protocol.head_seconds = settings.head_seconds
+    return Application(settings, Host.read(os.environ))

@@ -1,0 +1,52 @@
+"""What hosts of models ask of a container, besides the service's own routes.
+
+SageMaker asks `GET /ping` and `POST /invocations` on port 8080; Azure ML `GET /` and `POST /score`;
+Vertex AI names its routes and its port in `AIP_*` variables, and wraps rows and answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from .rows import Malformed
+
+
+class Instances(msgspec.Struct):
+    """The envelope in which Vertex AI sends rows."""
+
+    instances: msgspec.Raw
+
+
+INSTANCES = msgspec.json.Decoder(Instances)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Routes that the host asks for."""
+
+    health_routes: tuple[str, ...] = ("/ping",)
+    predict_route: str | None = None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables that Vertex AI sets."""
+        health, predict = environment.get("AIP_HEALTH_ROUTE"), environment.get("AIP_PREDICT_ROUTE")
+        more = (health,) if health and health not in ("/ping", "/health", "/ready") else ()
+        return cls(("/ping", *more), predict or None)
+
+
+def rows(body: bytes) -> bytes:
+    """Take the rows, an array, out of their envelope.
+
+    Raises:
+        Malformed: if there is no array under `instances`.
+    """
+    try:
+        found = bytes(INSTANCES.decode(body).instances).strip()
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Malformed(f'Send {{"instances": [row, …]}}: {error}.') from None
+    if not found.startswith(b"["):
+        raise Malformed('Send {"instances": [row, …]}: an array of rows.')
+    return found

@@ -1,0 +1,167 @@
+"""What Prometheus may know of the service. The rules in monitoring/ are written in these names."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from .models import Model
+from .predictions import PredictionLog
+from .rows import Violation
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which several workers count together."""
+
+disable_created_metrics()  # twice as much to read, and nothing that anyone asks
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """All counters of one worker."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = self._counter(
+            "service_requests", "Requests by route and status", "route", "status"
+        )
+        self._seconds = Histogram(
+            "service_request_seconds", "Seconds until the answer was sent", ["route"],
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.rows = self._counter("service_rows", "Rows that were answered")
+        self._refused = self._counter(
+            "service_refused_rows", "Rows that break the contract", "field", "rule"
+        )
+        self.feedback = self._counter("service_feedback", "Truths that were told")
+        self.overloaded = self._counter(
+            "service_overloaded", "Requests that were turned away for lack of room"
+        )
+        self.in_flight = self._gauge("service_in_flight", "Requests being answered", "livesum")
+        self._info = self._gauge(
+            "service_model_info", "The model in service", "mostrecent",
+            "version", "digest", "commit", "contract",
+        )  # fmt: skip
+        self._loaded = self._gauge(
+            "service_model_loaded_timestamp_seconds", "When it was loaded", "mostrecent"
+        )
+        self.reload_failures = self._counter(
+            "service_reload_failures", "Times that a new model could not be had"
+        )
+        self.reload_failing = self._gauge(
+            "service_reload_failing", "Whether the last look for a new model failed", "livemax"
+        )
+        self._written = self._counter("service_log_written_rows", "Rows in the log")
+        self._dropped = self._counter("service_log_dropped_rows", "Rows that the log lost")
+        self._log_failing = self._gauge(
+            "service_log_failing", "Whether the log cannot be written", "livemax"
+        )
+        self._classes: Any = None
+        self._by_class: Any = None
+        self._values: Any = None
+        self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._told: dict[PredictionLog, tuple[int, int]] = {}
+        self._serves: tuple[str, ...] = ()
+
+    def _counter(self, name: str, purpose: str, *labels: str) -> Any:
+        return Counter(name, purpose, labels, registry=self.registry)
+
+    def _gauge(self, name: str, purpose: str, together: Any, *labels: str) -> Any:
+        return Gauge(name, purpose, labels, registry=self.registry, multiprocess_mode=together)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        known = self._routes.get((route, status))
+        if known is None:
+            known = self._requests.labels(route, status), self._seconds.labels(route)
+            self._routes[route, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
+
+    def refused(self, violations: Iterable[Violation]) -> None:
+        """Count what rows were refused for."""
+        for violation in violations:
+            self._refused.labels(violation.field or "", violation.rule).inc()
+
+    def answered(self, predictions: Sequence[Any]) -> None:
+        """Count what the model said of some rows."""
+        self.rows.inc(len(predictions))
+        if self._by_class is None:
+            for value in predictions:
+                self._values.observe(value)
+        else:
+            for value in predictions:
+                self._by_class[value].inc()
+
+    def serves(self, model: Model) -> None:
+        """Note which model answers from now on."""
+        contract = model.bundle.contract
+        self._by_class = None
+        if contract.classes:
+            if self._classes is None:
+                self._classes = self._counter("service_predictions", "Rows by class", "class")
+            self._by_class = {
+                choice: self._classes.labels(label)
+                for choice, label in zip(
+                    contract.target.choices or (), contract.classes, strict=True
+                )
+            }
+        elif self._values is None:
+            self._values = Histogram(
+                "service_prediction_value", "The numbers that the model gave",
+                buckets=edges(model), registry=self.registry,
+            )  # fmt: skip
+        if self._serves:
+            self._info.labels(*self._serves).set(0)
+        self._serves = (model.version, model.digest, model.commit, contract.fingerprint)
+        self._info.labels(*self._serves).set(1)
+        self._loaded.set_to_current_time()
+
+    def logged(self, logs: Iterable[PredictionLog]) -> None:
+        """Note how the logs fare."""
+        for log in logs:
+            written, dropped = log.written, log.dropped
+            before = self._told.get(log, (0, 0))
+            self._written.inc(written - before[0])
+            self._dropped.inc(dropped - before[1])
+            self._told[log] = written, dropped
+        self._log_failing.set(any(log.failing for log in logs))
+
+    def show(self) -> bytes:
+        """All metrics of all workers, as Prometheus reads them."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        forget_the_dead()
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        ProcessCollector(registry=together)
+        return generate_latest(together)
+
+
+def edges(model: Model) -> list[float]:
+    """Where the histogram of predicted numbers is cut: where it was cut in training."""
+    cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
+    return sorted({float(cut) for cut in cuts})
+
+
+def forget_the_dead() -> None:
+    """Leave workers that were killed out of what is measured now; what they counted stays."""
+    for path in Path(os.environ[SHARED]).glob("gauge_live*.db"):
+        process = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            mark_process_dead(process)  # type: ignore[no-untyped-call]

@@ -1,0 +1,99 @@
+"""A bundle in service: loaded, warmed, and ready to score rows of plain Python values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from ..bundle import Bundle
+from ..errors import UserError
+from .rows import Reader
+from .source import Found
+
+WARM_ROWS = (1, 32)
+"""How many rows are scored before the first request: the first runs of a model are slow."""
+
+
+class Scores(NamedTuple):
+    """What the model says, row by row."""
+
+    predictions: list[Any]
+    """A class, as the contract writes it, or a number."""
+    probabilities: list[list[float]] | None
+    """For each row, in the order of the contract's classes; None for a regression."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One version of the model, and how it reads rows."""
+
+    version: str
+    digest: str
+    commit: str
+    data: str
+    bundle: Bundle
+    reader: Reader
+    logged: tuple[tuple[int, str], ...]
+    """Which inputs the log may keep, by place and name: sensitive ones are left out."""
+
+    @classmethod
+    def load(cls, found: Found, max_rows: int) -> Self:
+        """Load a bundle and score some rows with it.
+
+        Raises:
+            UserError: if it is broken, or its contract has a rule that no service can check.
+        """
+        bundle = Bundle(found.folder)
+        inputs = bundle.contract.inputs
+        model = cls(
+            found.version,
+            found.digest,
+            found.commit,
+            found.data,
+            bundle,
+            Reader(bundle.contract, max_rows),
+            tuple((place, it.name) for place, it in enumerate(inputs) if not it.sensitive),
+        )
+        missing = (None,) * len(inputs)
+        try:
+            for rows in WARM_ROWS:
+                model.score([missing] * rows)
+        except Exception as error:
+            raise UserError(f"Version {found.version} cannot score a row: {error}") from error
+        return model
+
+    def score(self, records: Sequence[tuple[Any, ...]]) -> Scores:
+        """Score rows, given as the values of the contract's inputs in their order."""
+        values, probabilities = self.bundle.predict(self.reader.arrays(records))
+        if probabilities is None:
+            return Scores(values.tolist(), None)
+        choices = self.bundle.contract.target.choices or ()
+        return Scores([choices[place] for place in values.tolist()], probabilities.tolist())
+
+    def interval(self, prediction: float) -> Mapping[str, float] | None:
+        """Where the truth lies as often as `coverage` says; None for a classification."""
+        width = self.bundle.manifest.get("interval")
+        if width is None:
+            return None
+        return {
+            "low": prediction - width["half_width"],
+            "high": prediction + width["half_width"],
+            "coverage": width["coverage"],
+        }
+
+    def describe(self) -> dict[str, str]:
+        """Which model this is, and where it comes from."""
+        return {
+            "model_version": self.version,
+            "digest": self.digest,
+            "git_commit": self.commit,
+            "data_hash": self.data,
+            "contract": self.bundle.contract.fingerprint,
+        }
+
+
+def finite(scores: Scores) -> list[bool]:
+    """For each row, whether the model gave a number at all."""
+    if scores.probabilities is None:
+        return [math.isfinite(value) for value in scores.predictions]
+    return [math.isfinite(sum(row)) for row in scores.probabilities]

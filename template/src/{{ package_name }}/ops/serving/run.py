@@ -1,0 +1,124 @@
+"""`ops serve`: read the settings, take the port, and let uvicorn answer."""
+
+import argparse
+import os
+import shutil
+import socket
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from ..errors import UserError
+from ..project import Project
+from . import metrics, source
+from .protocol import Protocol
+from .settings import Settings
+
+BACKLOG = 2_048
+GRACE_SECONDS = 30
+"""How long requests that are being answered may hold up the end."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve until a signal says to stop.
+
+    Raises:
+        UserError: if there is no model in the folder to serve, the port is taken, or a setting
+            will not do.
+    """
+    settings = configure(options)
+    settings.keys()
+    if "://" not in settings.bundle:
+        with tempfile.TemporaryDirectory() as cache:
+            try:
+                source.open(settings.bundle, Path(cache)).poll()
+            except source.Unavailable as error:
+                raise UserError(str(error)) from None
+    listening = listen(settings.host, settings.port)
+    settings.write()
+    config = uvicorn.Config(
+        f"{__package__}.app:create",
+        factory=True,
+        workers=settings.workers,
+        http=Protocol,
+        lifespan="on",
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=GRACE_SECONDS,
+    )
+    address = f"http://{settings.host}:{listening.getsockname()[1]}"
+    print(f"{settings.bundle} is served at {address}", flush=True)
+    if settings.workers == 1:
+        uvicorn.Server(config).run(sockets=[listening])
+        return
+    together = tempfile.mkdtemp(prefix="metrics-")
+    os.environ[metrics.SHARED] = together
+    try:
+        Multiprocess(config, sockets=[listening]).run()
+    finally:
+        shutil.rmtree(together, ignore_errors=True)
+
+
+def configure(options: argparse.Namespace) -> Settings:
+    """The settings of the environment, and over them what the command line says.
+
+    Raises:
+        UserError: if neither names a bundle and this is no project with a champion.
+    """
+    environment = dict(os.environ)
+    if "PORT" not in environment and "AIP_HTTP_PORT" in environment:
+        environment["PORT"] = environment["AIP_HTTP_PORT"]
+    for name in ("host", "port", "workers"):
+        if (value := getattr(options, name)) is not None:
+            environment[name.upper()] = str(value)
+    settings = Settings.read(environment)
+    if options.model is None and environment.get("BUNDLE"):
+        return settings
+    if options.model is not None and Path(options.model).is_dir():
+        return replace(settings, bundle=options.model)
+    project = Project.find()
+    if not environment.get("PREDICTIONS"):
+        settings = replace(settings, predictions=str(project.root / Settings.predictions))
+    from ..registry import located
+
+    return replace(settings, bundle=str(located(project, options.model or "champion")))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise UserError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
+        ) from None
+    listening.set_inheritable(True)
+    return listening
+
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}
+    },
+    "loggers": {
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "service": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+    },
+}

@@ -1,0 +1,204 @@
+"""The service behind its routes: the model that answers, the logs, and the look for a new model."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import tempfile
+from datetime import UTC, datetime
+from http import HTTPStatus
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from ..contract import Column
+from ..errors import UserError
+from . import source
+from .batching import Batcher
+from .guard import Keys, Turned
+from .metrics import Metrics
+from .models import Model, finite
+from .predictions import PredictionLog
+from .rows import Refusal, Violation
+from .settings import Settings
+
+logger = logging.getLogger("service")
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """What a caller gets for a row."""
+
+    prediction_id: str
+    model_version: str
+    prediction: Any
+    probabilities: dict[str, float] | None = None
+    interval: Any = None
+
+
+class Told(msgspec.Struct):
+    """What a caller tells of a prediction."""
+
+    prediction_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{24}$")]
+    truth: str | float | bool | None
+
+
+TOLD = msgspec.json.Decoder(Told | list[Told])
+
+
+class Record(msgspec.Struct):
+    """What the log keeps of a row."""
+
+    id: str
+    time: str
+    version: str
+    inputs: dict[str, Any]
+    prediction: Any
+    probabilities: dict[str, float] | None
+
+
+class Truth(msgspec.Struct):
+    """What became of a row, in the log of feedback."""
+
+    id: str
+    time: str
+    truth: Any
+
+
+class Service:
+    """One worker's state, from its first model to its last line in the log."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; `start` does what takes time."""
+        self.settings = settings
+        self.keys = Keys(settings.keys())
+        self.metrics = Metrics()
+        self.batcher = Batcher()
+        self.model: Model | None = None
+        self._found: source.Found | None = None
+        self._trouble = ""
+        self.encoder = msgspec.json.Encoder()
+        folder = Path(settings.predictions)
+        self.predictions = PredictionLog(folder / "predictions", settings.flush_seconds)
+        self.feedback = PredictionLog(folder / "feedback", settings.flush_seconds)
+        self.logs = self.predictions, self.feedback
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> Any:
+        """Load the model and look for new ones, until all is answered and logged."""
+        with tempfile.TemporaryDirectory(prefix="bundle-") as cache:
+            self._source = source.open(self.settings.bundle, Path(cache))
+            self._look()
+            watch = asyncio.create_task(self._watch())
+            try:
+                yield
+            finally:
+                watch.cancel()
+                for log in self.logs:
+                    log.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.poll_seconds)
+            await asyncio.to_thread(self._look)
+            self.metrics.logged(self.logs)
+
+    def _look(self) -> None:
+        """Take a new model, if there is one; whatever fails leaves the old one in service."""
+        trouble = ""
+        try:
+            # What could not be loaded is tried again: the disk may have been full.
+            self._found = self._source.poll() or self._found
+            if self._found is not None:
+                model = Model.load(self._found, self.settings.max_rows)
+                self.metrics.serves(model)
+                self.model, self._found = model, None
+                logger.info("Version %s answers.", model.version)
+        except (source.Unavailable, UserError, OSError) as error:
+            trouble = str(error)
+            self.metrics.reload_failures.inc()
+        if trouble and trouble != self._trouble:
+            logger.warning("No new model: %s", trouble)
+        if self._trouble and not trouble:
+            logger.info("The bundle can be had again.")
+        self._trouble = trouble
+        self.metrics.reload_failing.set(bool(trouble))
+
+    async def predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
+        """Score the rows of a request; says too whether they came as an array.
+
+        Raises:
+            Malformed, TooMany, Refusal: as `Reader.read` does; Refusal too if the model has no
+                finite answer for a row.
+        """
+        many, records = model.reader.read(body)
+        scores = await self.batcher.score(model, records)
+        lost = [row for row, known in enumerate(finite(scores)) if not known]
+        if lost:
+            sentence = "The model has no finite answer for this row."
+            raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
+        now = datetime.now(UTC).isoformat()
+        classes = model.bundle.contract.classes
+        answers, lines = [], []
+        for row, (record, prediction) in enumerate(zip(records, scores.predictions, strict=True)):
+            number = os.urandom(12).hex()
+            if scores.probabilities is None:
+                probabilities = None
+                interval = model.interval(prediction)
+            else:
+                probabilities = dict(zip(classes, scores.probabilities[row], strict=True))
+                interval = None
+            answers.append(Answer(number, model.version, prediction, probabilities, interval))
+            inputs = {name: record[place] for place, name in model.logged}
+            lines.append(Record(number, now, model.version, inputs, prediction, probabilities))
+        self.predictions.append(self.encoder.encode_lines(lines), len(lines))
+        self.metrics.answered(scores.predictions)
+        return many, answers
+
+    def learn(self, model: Model, body: bytes) -> int:
+        """Log the truth for predictions; gives how many.
+
+        Raises:
+            Turned: if the body is no JSON of the right shape.
+            Refusal: if a truth is no value of the target, or an id none of ours.
+        """
+        try:
+            told = TOLD.decode(body)
+        except msgspec.ValidationError as error:
+            raise Turned(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.") from None
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise Turned(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.") from None
+        told = told if isinstance(told, list) else [told]
+        if not told:
+            raise Turned(HTTPStatus.BAD_REQUEST, "The array is empty.")
+        if len(told) > self.settings.max_rows:
+            most = f"Send at most {self.settings.max_rows:,} truths at once."
+            raise Turned(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, most)
+        now = datetime.now(UTC).isoformat()
+        target = model.bundle.contract.target
+        violations = [
+            Violation(row, target.name, "truth", one.truth, possible(target))
+            for row, one in enumerate(told)
+            if not is_possible(target, one.truth)
+        ]
+        if violations:
+            raise Refusal(violations)
+        lines = [Truth(one.prediction_id, now, one.truth) for one in told]
+        self.feedback.append(self.encoder.encode_lines(lines), len(lines))
+        self.metrics.feedback.inc(len(lines))
+        return len(lines)
+
+
+def is_possible(target: Column, truth: Any) -> bool:
+    """Whether a value can be the truth."""
+    if target.choices is not None:
+        return any(type(truth) is type(choice) and truth == choice for choice in target.choices)
+    return isinstance(truth, int | float) and not isinstance(truth, bool) and isfinite(truth)
+
+
+def possible(target: Column) -> str:
+    """What the truth can be, in a sentence."""
+    if target.choices is None:
+        return "The truth must be a number."
+    return f"The truth must be one of {', '.join(map(repr, target.choices))}."
