@@ -84,29 +84,46 @@ def compile_rules(schema: "type[dy.Schema]") -> tuple[Rule, ...]:
     import polars as pl
 
     declared = schema.columns()
-    dtypes = {name: column.dtype for name, column in declared.items()}
-    rules = [
-        _rule(f"{column}|{name}", column, expression, dtypes)
+    found: list[tuple[str, str | None, pl.Expr]] = [
+        (f"{column}|{name}", column, expression)
         for column in declared
         for name, expression in declared[column].validation_rules(pl.col(column)).items()
     ]
-    across = {name: rule.expr for name, rule in schema._schema_validation_rules().items()}
-    rules += [_rule(name, None, expression, dtypes) for name, expression in across.items()]
+    across = schema._schema_validation_rules()
+    found += [(name, None, rule.expr) for name, rule in across.items()]
+    dtypes = {name: column.dtype for name, column in declared.items()}
+    made = _translations([expression for _, _, expression in found], dtypes)
+    rules = [
+        Rule(
+            name=name,
+            column=column,
+            columns=tuple(dict.fromkeys(expression.meta.root_names())),
+            expression=translation if isinstance(translation, tuple) else None,
+            obstacle=str(translation) if isinstance(translation, Untranslatable) else None,
+            batch=isinstance(translation, ComparesRows),
+        )
+        for (name, column, expression), translation in zip(found, made, strict=True)
+    ]
     if keys := schema.primary_key():
         rules.append(Rule("primary_key", None, tuple(keys), None, batch=True))
     return tuple(rules)
 
 
-def _rule(
-    name: str, column: str | None, expression: "pl.Expr", dtypes: "Mapping[str, pl.DataType]"
-) -> Rule:
-    columns = tuple(dict.fromkeys(expression.meta.root_names()))
+Translation = Expression | Untranslatable | ComparesRows
+
+
+def _translations(
+    expressions: "Sequence[pl.Expr]", dtypes: "Mapping[str, pl.DataType]"
+) -> list[Translation]:
+    """Translate expressions over columns of the given types, or say why that cannot be done."""
     try:
-        return Rule(name, column, columns, _Translation(expression, dtypes).result)
-    except ComparesRows:
-        return Rule(name, column, columns, None, batch=True)
+        plan = _Plan(expressions, dtypes)
     except Untranslatable as reason:
-        return Rule(name, column, columns, None, str(reason))
+        if len(expressions) == 1:
+            return [reason]
+        # What is wrong with one of them spoils a plan for all, which is quicker by far.
+        return [made for each in expressions for made in _translations([each], dtypes)]
+    return [plan.translation(root) for root in plan.roots]
 
 
 COMPARES = {
@@ -145,25 +162,33 @@ PLAIN = {
 """Functions without settings whose operands' types do not matter."""
 
 
-class _Translation:
-    """One expression, as polars has resolved it: every type is known, every cast is explicit."""
+class _Plan:
+    """Expressions as polars has resolved them: every type is known, every cast is explicit."""
 
-    def __init__(self, expression: "pl.Expr", dtypes: "Mapping[str, pl.DataType]") -> None:
+    def __init__(
+        self, expressions: "Sequence[pl.Expr]", dtypes: "Mapping[str, pl.DataType]"
+    ) -> None:
         import polars as pl
 
+        named = [expression.alias(str(number)) for number, expression in enumerate(expressions)]
+        as_it_is = pl.QueryOptFlags.none()._pyoptflags
         try:
-            plan = pl.LazyFrame(schema=dtypes).select(expression.alias("rule"))
-            self._nodes: Any = plan._ldf.with_optimizations(
-                pl.QueryOptFlags.none()._pyoptflags
-            ).visit()
-            select = self._nodes.view_current_node()
-            self._nodes.set_node(select.input)
-            root = select.expr[0].node
+            plan = pl.LazyFrame(schema=dtypes).select(named)._ldf.with_optimizations(as_it_is)
+            self._nodes: Any = plan.visit()
         except (pl.exceptions.PolarsError, NotImplementedError) as error:
             raise Untranslatable(str(error).partition("\n")[0]) from error
-        if self._type(root) != "Boolean":
-            raise Untranslatable(f"it yields {self._type(root)} in place of true or false")
-        self.result = self._translated(root)
+        select = self._nodes.view_current_node()
+        self.roots = [expression.node for expression in select.expr]
+        self._nodes.set_node(select.input)
+
+    def translation(self, root: int) -> Translation:
+        """Translate one of the roots, or say why that cannot be done."""
+        try:
+            if self._type(root) != "Boolean":
+                raise Untranslatable(f"it yields {self._type(root)} in place of true or false")
+            return self._translated(root)
+        except (Untranslatable, ComparesRows) as reason:
+            return reason
 
     def _type(self, node: int) -> str:
         return type_name(self._nodes.get_dtype(node))
@@ -302,7 +327,8 @@ def evaluator(expression: Expression, places: Mapping[str, int]) -> Evaluate:
     """
     name, *rest = expression
     if name == "column":
-        return _column(*rest, places)
+        dtype, column = rest
+        return _column(dtype, column, places)
     if name == "value":
         value = _constant(*rest)
         return lambda row: value
@@ -340,12 +366,20 @@ def _constant(dtype: str, value: Any) -> Any:
 def _lifted(function: Callable[..., Any]) -> Callable[..., Evaluate]:
     """An operation that is unknown where any operand is."""
 
-    def build(*operands: Evaluate) -> Evaluate:
-        def evaluate(row: Sequence[Any]) -> Any:
-            values = [operand(row) for operand in operands]
-            return None if None in values else function(*values)
+    def build(first: Evaluate, *others: Evaluate) -> Evaluate:
+        def of_one(row: Sequence[Any]) -> Any:
+            value = first(row)
+            return None if value is None else function(value)
 
-        return evaluate
+        if not others:
+            return of_one
+        (second,) = others
+
+        def of_two(row: Sequence[Any]) -> Any:
+            left, right = first(row), second(row)
+            return None if left is None or right is None else function(left, right)
+
+        return of_two
 
     return build
 
