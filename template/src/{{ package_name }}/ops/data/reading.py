@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import glob
 import json
 import re
 import shutil
@@ -83,7 +84,8 @@ class Layout:
         if self.format == "parquet":
             return pl.scan_parquet(path, glob=False)
         if self.format == "jsonl":
-            return pl.scan_ndjson(path, schema=dict.fromkeys(self.columns, pl.String))
+            texts = dict.fromkeys(self.columns, pl.String)
+            return pl.scan_ndjson(glob.escape(str(path)), schema=texts)
         rows = pl.scan_csv(
             path,
             separator=self.separator,
@@ -95,12 +97,31 @@ class Layout:
         return rows.select(name for name in self.columns if name)
 
 
-def copy(source: Path, folder: Path, *, narrow: bool = False) -> tuple[Path, Layout]:
+def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
     """Copy `source` into `folder` as `source.<format>`, text as UTF-8, and say how it is laid out.
 
     Args:
         source: the file, left as it is.
         folder: to copy it to.
+
+    Raises:
+        UserError: as `opened` does.
+    """
+    found, layout = opened(source, folder)
+    copied = folder / f"source.{layout.format}"
+    if found == source:
+        shutil.copyfile(source, copied)
+    else:
+        found.rename(copied)
+    return copied, layout
+
+
+def opened(source: Path, folder: Path, *, narrow: bool = False) -> tuple[Path, Layout]:
+    """Say how `source` is laid out, and where it can be read so: there, or in UTF-8 in `folder`.
+
+    Args:
+        source: the file, left as it is.
+        folder: where a text in another encoding is written in UTF-8; made if need be.
         narrow: whether a single column will do, as in a file of texts to be scored.
 
     Raises:
@@ -118,22 +139,14 @@ def copy(source: Path, folder: Path, *, narrow: bool = False) -> tuple[Path, Lay
         if head.startswith(magic):
             raise UserError(f"{source} is {what}; save it as CSV, Parquet or JSON lines.")
     if head.startswith(b"PAR1"):
-        copied = folder / "source.parquet"
-        shutil.copyfile(source, copied)
-        return copied, _parquet(source, copied)
+        return source, _parquet(source)
     encoding = _encoding(source, head)
-    aside = folder / "source"
-    _to_utf8(source, aside, encoding)
-    with aside.open(encoding="utf-8", newline="") as text:
+    found = source if encoding == "utf-8" else _to_utf8(source, folder, encoding)
+    with found.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
-    json_like = re.match(r"\s*(\{|\[\s*\{)", start)
-    if json_like:
-        layout = _jsonl(source, aside, start, encoding)
-    else:
-        layout = _csv(source, aside, start, encoding, narrow)
-    copied = folder / f"source.{layout.format}"
-    aside.rename(copied)
-    return copied, layout
+    if re.match(r"\s*(\{|\[\s*\{)", start):
+        return found, _jsonl(source, found, start, encoding)
+    return found, _csv(source, found, start, encoding, narrow)
 
 
 @contextmanager
@@ -173,20 +186,20 @@ def _chunks(source: Path, encoding: str) -> Iterator[str]:
             yield chunk
 
 
-def _to_utf8(source: Path, copied: Path, encoding: str) -> None:
-    if encoding == "utf-8":
-        shutil.copyfile(source, copied)
-        return
+def _to_utf8(source: Path, folder: Path, encoding: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    copied = folder / "source"
     try:
         with copied.open("w", encoding="utf-8", newline="") as file:
             file.writelines(_chunks(source, encoding))
     except UnicodeError:
         raise UserError(f"{source} is not the {encoding} text that it claims to be.") from None
+    return copied
 
 
-def _parquet(source: Path, copied: Path) -> Layout:
+def _parquet(source: Path) -> Layout:
     try:
-        columns = pl.scan_parquet(copied, glob=False).collect_schema().names()
+        columns = pl.scan_parquet(source, glob=False).collect_schema().names()
     except pl.exceptions.PolarsError:
         raise UserError(f"{source} is a damaged Parquet file; write it again.") from None
     _check_names(source, columns)
@@ -203,7 +216,7 @@ def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
         )
     layout = Layout("jsonl", encoding, ())
     with readable(source, copied, layout):
-        rows = pl.scan_ndjson(copied, infer_schema_length=LINES)
+        rows = pl.scan_ndjson(glob.escape(str(copied)), infer_schema_length=LINES)
         columns = rows.collect_schema().names()
     _check_names(source, columns)
     return Layout("jsonl", encoding, tuple(columns))

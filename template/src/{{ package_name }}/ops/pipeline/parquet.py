@@ -17,14 +17,16 @@ def write(files: Mapping[Path, pl.LazyFrame]) -> None:
     Memory stays bounded however many rows there are, and the number of cores does not show in
     the files: rows keep their order, and groups of rows their size.
     """
-    sinks = [
-        rows.sink_parquet(
-            path, compression="zstd", compression_level=1, row_group_size=250_000, lazy=True
-        )
-        for path, rows in files.items()
-    ]
+    sinks = [sink(rows, path) for path, rows in files.items()]
     with _progress(files):
         pl.collect_all(sinks, engine="streaming")
+
+
+def sink(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    """What writes a frame to its path, once it is collected."""
+    return rows.sink_parquet(
+        path, compression="zstd", compression_level=1, row_group_size=250_000, lazy=True
+    )
 
 
 def count(path: Path) -> int:
