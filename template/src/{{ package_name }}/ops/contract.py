@@ -203,7 +203,7 @@ def _column(name: str, column: "dy.Column") -> Column:
         raise UserError(f"ml/schema.py: {name} is the event time, so make it a Date or Datetime.")
     return Column(
         name=name,
-        dtype=type(column).__name__,
+        dtype=_dtype(column),
         kind=kind,
         role=roles[0] if roles else "feature",
         nullable=column.nullable,
@@ -258,6 +258,12 @@ def _check_target(target: Column) -> None:
         )
     if target.choices is not None and len(target.choices) < 2:
         raise UserError(f"ml/schema.py: the target {target.name} needs two classes or more.")
+
+
+def _dtype(column: "dy.Column") -> str:
+    """The name of a column's type, with the unit of time where it is not the usual one."""
+    unit = getattr(column, "time_unit", "us")
+    return type(column).__name__ + ("" if unit == "us" else f"[{unit}]")
 
 
 def _bound(column: "dy.Column", name: str) -> Scalar | None:

@@ -7,6 +7,7 @@ such rows to quarantine.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
 ZONED = "%Y-%m-%d %H:%M:%S%.f%#z"
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
+
+CALENDAR = datetime.min, datetime.max
+"""A year of more than four digits, or none, is a slip of the pen."""
 
 
 class Parsed(NamedTuple):
@@ -147,10 +151,11 @@ def _instants(text: pl.Expr) -> list[pl.Expr]:
     """The ways of ISO 8601 to write a date and a time; one with a zone becomes UTC."""
     spaced = text.str.replace("T", " ", literal=True)
     zoned = spaced.str.to_datetime(ZONED, time_unit="us", strict=False)
-    return [
+    instants = [
         *(spaced.str.to_datetime(form, time_unit="us", strict=False) for form in TIMES),
         zoned.dt.replace_time_zone(None),
     ]
+    return [pl.when(instant.is_between(*CALENDAR)).then(instant) for instant in instants]
 
 
 def _time(time: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
