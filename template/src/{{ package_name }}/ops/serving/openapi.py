@@ -114,9 +114,7 @@ def answer(contract: Contract) -> dict[str, Any]:
         return _object(made)
     number = {"type": "number"}
     whole = _object(made)
-    whole["properties"]["interval"] = _object(
-        {"low": number, "high": number, "coverage": number}
-    )
+    whole["properties"]["interval"] = _object({"low": number, "high": number, "coverage": number})
     return whole
 
 

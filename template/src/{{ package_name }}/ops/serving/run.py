@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
 from . import metrics, source
@@ -86,6 +87,9 @@ def configure(options: argparse.Namespace) -> Settings:
     project = Project.find()
     if not environment.get("PREDICTIONS"):
         settings = replace(settings, predictions=str(project.root / Settings.predictions))
+    if options.model is None and (project.champion / MANIFEST).exists():
+        return replace(settings, bundle=str(project.champion))
+    # The registry's own libraries take a second and 100 MB, so they are not loaded before.
     from ..registry import located
 
     return replace(settings, bundle=str(located(project, options.model or "champion")))
@@ -115,7 +119,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "stream": "ext://sys.stderr",
+        }
     },
     "loggers": {
         "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
