@@ -6,12 +6,14 @@ microseconds; what it does not take goes the exact way, which knows every spelli
 says what is wrong. What the first way takes, the second takes with equal values.
 """
 
+import json
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice, product
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -25,6 +27,12 @@ from ..rules import FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float
 
 MOST_VIOLATIONS = 100
 """As many violations are listed at most; all rows are looked at all the same."""
+
+LONGEST_SHOWN = 200
+"""As many characters of a value are repeated in a refusal at most."""
+
+EXAMPLE_CHOICES, EXAMPLE_ATTEMPTS = 8, 2_000
+"""How many values of a column, and how many rows of them, are tried for an example."""
 
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
@@ -124,6 +132,9 @@ class Reader:
             evaluate for rule, evaluate in self._rules if rule.name not in quick.implied
         ]
         self._arrays = _Arrays(contract)
+        self._sentences = {
+            key: sentence for column in columns for key, sentence in _sentences(column).items()
+        }
 
     def read(self, body: bytes) -> Rows:
         """Decode one row, or a list of rows, and hold them to the contract.
@@ -200,16 +211,25 @@ class Reader:
                 values.append(None)
                 unread.add(name)
         record = tuple(values)
-        shown = dict(zip(self._names, came, strict=True))
+        shown = {name: _shown(value) for name, value in zip(self._names, came, strict=True)}
         violations = [
-            Violation(number, name, "dtype", shown[name], f"{name} cannot be read.")
+            Violation(number, name, "dtype", shown[name], self._sentences[name, "dtype"])
             for name in self._names
             if name in unread
         ]
         for rule, evaluate in self._rules:
             if rule.column not in unread and evaluate(record) is False:
-                violations.append(_violation(number, rule, shown))
+                violations.append(self._violation(number, rule, shown))
         return record, violations
+
+    def _violation(self, number: int, rule: Rule, shown: Mapping[str, Any]) -> Violation:
+        if rule.column is None:
+            value = {name: shown[name] for name in rule.columns if name in shown}
+            names = " and ".join(value)
+            return Violation(number, None, rule.name, value, f"{names} break {rule.name}.")
+        name = rule.name[len(rule.column) + 1 :]
+        sentence = self._sentences.get((rule.column, name), f"{rule.column} breaks {name}.")
+        return Violation(number, rule.column, name, shown.get(rule.column), sentence)
 
     def arrays(self, records: Sequence[tuple[Any, ...]]) -> dict[str, NDArray[Any]]:
         """The model's input columns as `Contract.arrays` makes them of the same rows."""
@@ -217,17 +237,177 @@ class Reader:
 
     def schema(self) -> dict[str, Any]:
         """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row."""
-        return {"type": "object"}
+        columns = self._contract.inputs
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {column.name: described(column) for column in columns},
+            "required": [column.name for column in columns if not column.nullable],
+        }
+        example = self._example()
+        return schema if example is None else {**schema, "examples": [example]}
+
+    def _example(self) -> dict[str, Any] | None:
+        """A row that keeps the contract, if one is found among a few values of each column."""
+        chosen: list[list[Any]] = []
+        missing = (None,) * len(self._names)
+        for place, column in enumerate(self._contract.inputs):
+            good = []
+            for value in _candidates(column):
+                row = (*missing[:place], value, *missing[place + 1 :])
+                broken = self._exactly(0, row)[1]
+                if all(violation.field != column.name for violation in broken):
+                    good.append(value)
+            chosen.append(good[:EXAMPLE_CHOICES])
+        first = [values[0] if values else None for values in chosen]
+        tied = sorted(
+            {self._places[n] for rule, _ in self._rules if rule.column is None
+             for n in rule.columns if n in self._places}
+        )  # fmt: skip
+        for values in islice(product(*(chosen[place] for place in tied)), EXAMPLE_ATTEMPTS):
+            for place, value in zip(tied, values, strict=True):
+                first[place] = value
+            if not self._exactly(0, tuple(first))[1]:
+                return dict(zip(self._names, first, strict=True))
+        return None
 
 
-def _violation(number: int, rule: Rule, shown: Mapping[str, Any]) -> Violation:
-    if rule.column is not None:
-        name = rule.name[len(rule.column) + 1 :]
-        message = f"{rule.column} breaks the rule {name}."
-        return Violation(number, rule.column, name, shown.get(rule.column), message)
-    value = {name: shown[name] for name in rule.columns if name in shown}
-    message = f"{', '.join(rule.columns)} break the rule {rule.name}."
-    return Violation(number, None, rule.name, value, message)
+def described(column: Column) -> dict[str, Any]:
+    """The JSON Schema of what a column takes, its other spellings among it."""
+    dtype = _dtype(column)
+    allowed: list[str] = ["string", "number", "boolean"]
+    if column.kind == "time" or dtype == "Bool":
+        allowed = ["string"] if column.kind == "time" else ["boolean", "string", "number"]
+    elif dtype in INTEGERS or dtype in FLOATS:
+        allowed = ["number", "string", "boolean"]
+    if column.nullable:
+        allowed.append("null")
+    schema: dict[str, Any] = {
+        "title": column.name,
+        "description": _meaning(column),
+        "type": allowed,
+    }
+    if dtype in INTEGERS or dtype == "Float64":
+        # In single precision a number just outside is rounded to its bound.
+        bounds = {
+            "minimum": column.minimum,
+            "maximum": column.maximum,
+            "exclusiveMinimum": column.minimum_exclusive,
+            "exclusiveMaximum": column.maximum_exclusive,
+        }
+        schema |= {
+            name: bound
+            for name, bound in bounds.items()
+            if bound is not None and math.isfinite(float(bound))
+        }
+    if column.choices is not None and column.kind != "boolean":
+        schema["examples"] = list(column.choices)
+    return schema
+
+
+def _meaning(column: Column) -> str:
+    """What a column takes, in a sentence."""
+    dtype = _dtype(column)
+    if column.choices is not None and column.kind != "boolean":
+        meaning = "One of " + ", ".join(str(choice) for choice in column.choices)
+    elif column.kind == "time":
+        meaning = "A date" if dtype == "Date" else "A date and time; one with a zone becomes UTC"
+    elif dtype in INTEGERS:
+        meaning = "A whole number"
+    else:
+        meaning = {"number": "A number", "boolean": "True or false"}.get(column.kind, "Text")
+    if column.pattern is not None:
+        meaning += f" that matches {column.pattern}"
+    if column.kind == "time":
+        bounds = [
+            ("from", column.minimum),
+            ("after", column.minimum_exclusive),
+            ("until", column.maximum),
+            ("before", column.maximum_exclusive),
+        ]
+        meaning += "".join(f", {word} {bound}" for word, bound in bounds if bound is not None)
+    return meaning + (", or null." if column.nullable else ".")
+
+
+def _sentences(column: Column) -> dict[tuple[str, str], str]:
+    """What is said of a value that breaks one of the usual rules."""
+    name, dtype = column.name, _dtype(column)
+    kind = {
+        "number": "a number",
+        "boolean": "true or false",
+        "time": "a date" if dtype == "Date" else "a date and time, such as 2024-01-31T08:30:00Z",
+    }.get(column.kind, "text")
+    if dtype in INTEGERS:
+        low, high = INTEGERS[dtype]
+        kind = f"a whole number from {low} to {high}"
+    choices = ", ".join(str(choice) for choice in column.choices or ())
+    if dtype == "Enum":
+        kind = f"one of {choices}"
+    rules = {
+        "dtype": f"be {kind}",
+        "min": f"be {column.minimum} or more",
+        "max": f"be {column.maximum} or less",
+        "min_exclusive": f"be more than {column.minimum_exclusive}",
+        "max_exclusive": f"be less than {column.maximum_exclusive}",
+        "is_in": f"be one of {choices}",
+        "regex": f"match {column.pattern}",
+        "nullability": "not be missing",
+        "inf": "be finite",
+    }
+    return {(name, rule): f"{name} must {what}." for rule, what in rules.items()}
+
+
+def _candidates(column: Column) -> Iterator[Any]:
+    """Values of a column, the most telling first; some may break its rules."""
+    if column.choices is not None:
+        yield from column.choices
+        return
+    if column.kind == "time":
+        days = [datetime(2024, 1, 31, 8, 30), datetime(2024, 6, 15), datetime(2020, 1, 1)]
+        bounds = (
+            column.minimum,
+            column.minimum_exclusive,
+            column.maximum,
+            column.maximum_exclusive,
+        )
+        for bound in bounds:
+            if isinstance(bound, str):
+                moment = datetime.fromisoformat(bound)
+                days += [moment, moment + DAY, moment - DAY]
+        whole = _dtype(column) == "Date"
+        yield from (day.date().isoformat() if whole else day.isoformat() for day in days)
+    elif column.dtype == "String":
+        yield from ("text", "a", "A", "1", "abc", "ABC", "12345", "a@b.org", "text " * 10, "")
+    else:
+        low, high = (
+            next((float(b) for b in bounds if b is not None), None)
+            for bounds in (
+                (column.minimum, column.minimum_exclusive),
+                (column.maximum, column.maximum_exclusive),
+            )
+        )
+        numbers: list[float] = [1, 10, 100, 0, 0.5, -1, 1000]
+        if low is not None and high is not None:
+            numbers = [(low + high) / 2, low, high, *numbers]
+        elif low is not None:
+            numbers += [low + 1, low, 2 * low]
+        elif high is not None:
+            numbers += [high - 1, high, high / 2]
+        whole = _dtype(column) in INTEGERS
+        yield from (math.floor(number) if whole else number for number in numbers)
+    if column.nullable:
+        yield None
+
+
+def _shown(value: Any) -> Any:
+    """A value as it came, but no longer than is of use, and as every JSON parser can take it."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+    if isinstance(value, list | dict):
+        text = json.dumps(value, ensure_ascii=False)
+        return msgspec.Raw(text.encode()) if len(text) <= LONGEST_SHOWN else _shown(text)
+    if isinstance(value, int) and not -LONGEST <= value < LONGEST:
+        return _shown(str(value))
+    return value
 
 
 def _struct(fields: Sequence[tuple[Any, ...]]) -> type[msgspec.Struct]:
