@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,15 +11,20 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
-from urllib.request import urlopen
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from http.client import HTTPResponse
+    from pathlib import Path
 
     from project import Project
 
 PATIENCE = 180  # seconds that a server may take to install and to start
+
+_Found = TypeVar("_Found")
 
 
 class StandIn(ThreadingHTTPServer):
@@ -107,3 +113,124 @@ def page(address: str) -> str:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+
+
+class Reply(NamedTuple):
+    """What a service answered."""
+
+    status: int
+    body: Any
+    """The JSON; text if it is none."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+
+class Service:
+    """`ops serve`, as a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        """Wait until it says where it listens, and is ready to answer."""
+        self.process = process
+        self.log = log
+        self.address = self._until(self._named)
+        self._until(lambda: self.ask("/ready").status == 200)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def said(self) -> str:
+        """All that it has printed so far."""
+        return self.log.read_text()
+
+    def ask(self, path: str, body: object = None, /, **headers: str) -> Reply:
+        """Send JSON, bytes, or nothing at all; `_` in the name of a header stands for `-`."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(  # noqa: S310  the address is ours
+            self.address + path, data, {"Content-Type": "application/json"} | given
+        )
+        try:
+            with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+                return _reply(answer.status, answer)
+        except HTTPError as error:
+            with error:
+                return _reply(error.code, error)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series of a metric that have these labels."""
+        found = 0.0
+        for line in self.ask("/metrics").body.splitlines():
+            series, _, value = line.rpartition(" ")
+            wanted = [f'{label}="{text}"' for label, text in labels.items()]
+            if re.match(rf"{name}(\{{|$)", series) and all(pair in series for pair in wanted):
+                found += float(value)
+        return found
+
+    def workers(self) -> list[int]:
+        """The processes that answer, where there are several."""
+        command = ["pgrep", "-P", str(self.process.pid), "-f", "spawn_main"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return [int(line) for line in found.stdout.split()]
+
+    def end(self) -> int:
+        """Send SIGTERM and wait; gives the exit code."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def _named(self) -> str:
+        found = re.search(r" is served at (http://\S+)\n", self.said)
+        return found[1] if found else ""
+
+    def _until(self, condition: Callable[[], _Found]) -> _Found:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if found := condition():
+                return found
+            assert self.process.poll() is None, f"The service has ended:\n{self.said}"
+            time.sleep(0.02)
+        raise AssertionError(f"The service does not come up:\n{self.said}")
+
+
+def _reply(status: int, answer: HTTPResponse | HTTPError) -> Reply:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    body = answer.read().decode()
+    is_json = headers.get("content-type") == "application/json"
+    return Reply(status, json.loads(body) if is_json else body, headers)
+
+
+@contextmanager
+def service(
+    command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]
+) -> Iterator[Service]:
+    """A service on a free port that is ready; it ends with the block, if not before.
+
+    Args:
+        command: `ops serve` and its options.
+        folder: the project.
+        log: a new file for what it prints.
+        environment: all variables that it sees.
+    """
+    with log.open("xb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PORT": "0", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Service(process, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise

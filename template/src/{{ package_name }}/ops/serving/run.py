@@ -3,7 +3,9 @@
 import argparse
 import os
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +42,9 @@ def run(options: argparse.Namespace) -> None:
                 raise UserError(str(error)) from None
     listening = listen(settings.host, settings.port)
     settings.write()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
+        signal.signal(number, lambda *_: sys.exit())
     config = uvicorn.Config(
         f"{__package__}.app:create",
         factory=True,
