@@ -10,7 +10,6 @@ import secrets
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from io import SEEK_END, FileIO
@@ -58,7 +57,7 @@ class PredictionLog:
         Args:
             folder: where the files lie, those of other processes too.
             flush_seconds: how long a line waits; a process that is killed loses no more.
-            rotate_bytes: how long a file grows before the next one begins.
+            rotate_bytes: no file grows longer, unless it holds a single longer chunk.
             most_bytes: how much may wait while nothing can be written.
         """
         self.written = 0
@@ -139,39 +138,57 @@ class PredictionLog:
             mend(self._folder)
         while self._waiting:
             segment = self._current()
-            batch = self._take(min(BATCH, self._rotate - segment.size))
+            batch, text = self._batch(segment.size)
+            if not batch:
+                self._end()
+                continue
             try:
-                segment.append(batch)
+                segment.append(text)
             except OSError:
-                with self._appending:
-                    self._waiting.extendleft(reversed(batch))
-                    self._drop()
+                self._give_back(batch)
                 raise
             with self._appending:
                 self._bytes -= sum(len(chunk.lines) for chunk in batch)
             self.written += sum(chunk.rows for chunk in batch)
             self.failing = False
 
-    def _take(self, most: int) -> list[Chunk]:
-        """The oldest chunks, of so many bytes at most, but one at least."""
+    def _batch(self, size: int) -> tuple[list[Chunk], bytes]:
+        """The oldest chunks, as many as go into a file that has this size, and how they lie there.
+
+        An empty file takes one of any length.
+        """
+        most = min(self._rotate, size + BATCH)
         batch: list[Chunk] = []
+        texts: list[bytes] = []
+        while chunk := self._oldest():
+            text = paged(chunk.lines, size)
+            if size and size + len(text) > most:
+                self._give_back([chunk])
+                break
+            batch.append(chunk)
+            texts.append(text)
+            size += len(text)
+        return batch, b"".join(texts)
+
+    def _oldest(self) -> Chunk | None:
+        """Take the chunk that waits longest; its bytes count until they are written."""
         with self._appending:
-            while self._waiting and (not batch or len(self._waiting[0].lines) <= most):
-                most -= len(self._waiting[0].lines)
-                batch.append(self._waiting.popleft())
-        return batch
+            return self._waiting.popleft() if self._waiting else None
+
+    def _give_back(self, batch: list[Chunk]) -> None:
+        """Let chunks wait again, before all others."""
+        with self._appending:
+            self._waiting.extendleft(reversed(batch))
+            self._drop()
 
     def _current(self) -> "Segment":
-        """The file to write to: the one at hand, unless it has its day or size, or is gone.
+        """The file to write to: the one at hand, unless its day is over or it is gone.
 
         Raises:
             OSError: if no file can be made.
         """
         now = datetime.now(UTC)
-        segment = self._segment
-        if segment and (
-            segment.day != now.date() or segment.size >= self._rotate or not segment.is_there()
-        ):
+        if self._segment and not (self._segment.day == now.date() and self._segment.resume()):
             self._end()
         if self._segment is None:
             # Names sort by time, and are told apart even where the clock is set back.
@@ -203,17 +220,29 @@ class Segment:
         self._file = FileIO(path, "x", opener=_create)
         lock(self._file)  # a file system that knows no locks lets nobody mend either
 
-    def append(self, batch: Sequence[Chunk]) -> None:
-        """Write all lines of a batch, or none.
+    def resume(self) -> bool:
+        """Make ready for more; False if the path leads to this file no longer.
 
         Raises:
-            OSError: if the disk refuses; the file is then as it was.
+            OSError: if what an earlier attempt left cannot be cut off.
         """
-        found = os.fstat(self._file.fileno()).st_size
-        if found > self.size:
+        try:
+            own = os.fstat(self._file.fileno())
+            if not os.path.samestat(self.path.stat(), own):
+                return False
+        except OSError:
+            return False
+        if own.st_size > self.size:
             self._file.truncate(self.size)
-        self.size = min(found, self.size)  # somebody may have emptied it
-        text = paged(b"".join(chunk.lines for chunk in batch), self.size)
+        self.size = min(own.st_size, self.size)  # somebody may have emptied it
+        return True
+
+    def append(self, text: bytes) -> None:
+        """Write all of a text, or nothing.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
         rest = memoryview(text)
         try:
             while rest:
@@ -224,13 +253,6 @@ class Segment:
                 self._file.truncate(self.size)
             raise
         self.size += len(text)
-
-    def is_there(self) -> bool:
-        """Whether the path still leads to this file: it was neither moved nor removed."""
-        try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
-        except OSError:
-            return False
 
     def close(self) -> None:
         """Let the file go; one that nothing could be written to is removed."""
