@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FENCE = re.compile(r"^ *```(console|sh|bash|shell)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"^```(python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`((?:make|uv add|uv lock|uv run \w+) [^`]+)`")
 
 
@@ -20,6 +21,11 @@ def commands(markdown: str) -> Iterator[str]:
     outside = FENCE.sub(lambda fence: " " * len(fence[0]), markdown)
     found += [(span.start(), " ".join(span[1].split())) for span in SPAN.finditer(outside)]
     return (command for _, command in sorted(found, key=lambda place: place[0]))
+
+
+def examples(markdown: str) -> Iterator[str]:
+    """The Python in fences."""
+    return (fence[2] for fence in re.finditer(EXAMPLE, markdown))
 
 
 def lines(block: str) -> Iterator[str]:

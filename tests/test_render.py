@@ -33,7 +33,7 @@ LICENSES = {
     "Proprietary": "All rights reserved",
 }
 # Words that only a project with this answer may hold, whatever their case.
-TRACES = {
+TRACES: dict[str, dict[Any, str]] = {
     "ci": {"github": r"github|pull request", "gitlab": r"gitlab|merge request"},
     "sample": {"breast-cancer": r"breast|benign|malignant", "diabetes": r"diabetes"},
     "serving": {True: r"serving|serve\b|fastapi|uvicorn|msgspec|prometheus|docker|grafana"},

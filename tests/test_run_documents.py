@@ -8,15 +8,23 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from documents import commands
+from documents import commands, examples
 from project import Project, orders
-from servers import stand_in, visit
+from servers import service, stand_in, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A target that waits for a person to look at it.
-SERVERS = {"make ui": "MLflow", "make notebook": "JupyterLab"}
+SERVERS = {
+    "make ui": "MLflow",
+    "make notebook": "JupyterLab",
+    "make serve": "Predictions",
+    "uv run ops serve --model NUMBER": "Predictions",
+}
+# What test_containers.py runs.
+CONTAINERS = {"make image", "make up", "make down"}
+SERVED_AT = re.compile(r"localhost:8080")
 # What a document writes in capitals, leaves to the sentence around it, or only its reader has.
 MEANT = {
     "uv run dvc add": "uv run dvc add data/source.csv",
@@ -57,6 +65,7 @@ def reader(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
                 "PIP_AUDIT_OSV_URL": world.address,
                 "JUPYTER_CONFIG_DIR": str(settings),
+                "PORT": "0",
             },
         )
         project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
@@ -73,9 +82,24 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
     pages = [path.read_text() for path in sorted(reader.root.glob("docs/**/*.md"))]
     others = {command for page in pages for command in commands(page)}
     others |= {f"make {target}" for target in reader.menu()}
-    for command in [*readme, *sorted(others - set(readme))]:
+    asked = {command for command in others if command.startswith("curl ")}
+    for command in [*readme, *sorted(others - set(readme) - asked - CONTAINERS)]:
         if command in SERVERS:
-            assert SERVERS[command] in visit(reader, command)
+            assert SERVERS[command] in visit(reader, meant(command))
         else:
             reader.run("bash", "-c", meant(command))
     assert (reader.root / "scores.csv").exists()
+
+
+def test_every_documented_call_of_the_service_is_answered(reader: Project) -> None:
+    page = (reader.root / "docs" / "ops" / "serving.md").read_text()
+    calls = [command for command in commands(page) if command.startswith("curl ")]
+    (example,) = examples(page)
+    log = reader.root.parent / "service.log"
+    with service(("uv", "run", "ops", "serve"), reader.root, log, reader.environment) as served:
+        for call in calls:
+            here = SERVED_AT.sub(f"localhost:{served.port}", call)
+            reader.run("bash", "-c", here.replace("curl", "curl --silent --fail-with-body"))
+        reader.run("python3", "-c", SERVED_AT.sub(f"localhost:{served.port}", example))
+        assert served.metric("service_rows_total") == 2
+        assert served.metric("service_feedback_total") == 1
