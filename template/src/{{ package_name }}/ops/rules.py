@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from .patterns import Pattern, Unsupported, parse
+
 if TYPE_CHECKING:
     import dataframely as dy
     import polars as pl
@@ -38,6 +40,13 @@ UNITS |= {name.replace("Datetime", "Duration"): ticks for name, ticks in UNITS.i
 """How many ticks a second has in each type of time. Dates count days."""
 
 DAY = 86_400
+"""Seconds."""
+
+BLANK = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""White space as Unicode means it; `str.strip` would take four separators more."""
+
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -152,14 +161,56 @@ PLAIN = {
     "BooleanFunction.IsNotNan": "is_not_nan",
     "BooleanFunction.IsFinite": "is_finite",
     "BooleanFunction.IsInfinite": "is_infinite",
+    "BooleanFunction.Not": "not",
+    "BooleanFunction.AnyHorizontal": "or",
+    "BooleanFunction.AllHorizontal": "and",
     "StringFunction.LenBytes": "len_bytes",
     "StringFunction.LenChars": "len_chars",
     "StringFunction.StartsWith": "starts_with",
     "StringFunction.EndsWith": "ends_with",
+    "StringFunction.Lowercase": "lower",
+    "StringFunction.Uppercase": "upper",
+    "StringFunction.StripChars": "strip",
+    "StringFunction.StripCharsStart": "strip_start",
+    "StringFunction.StripCharsEnd": "strip_end",
+    "StringFunction.StripPrefix": "strip_prefix",
+    "StringFunction.StripSuffix": "strip_suffix",
+    "StringFunction.Slice": "slice",
+    "StringFunction.Head": "head",
+    "StringFunction.Tail": "tail",
     "fill_null": "fill_null",
     "coalesce": "coalesce",
+    "max_horizontal": "max",
+    "min_horizontal": "min",
+    "floor": "floor",
+    "ceil": "ceil",
 }
-"""Functions without settings whose operands' types do not matter."""
+"""Functions that act on values of every type that they take in the same way."""
+
+SIZED = {"abs": "abs", "negate": "negate", "sqrt": "sqrt"}
+"""Functions whose result is rounded, or wraps around, as its type says."""
+
+PARTS = {
+    "Year": "year",
+    "Month": "month",
+    "Day": "day",
+    "Quarter": "quarter",
+    "WeekDay": "weekday",
+    "OrdinalDay": "day_of_year",
+    "Hour": "hour",
+    "Minute": "minute",
+    "Second": "second",
+    "Date": "date",
+}
+"""What a time has."""
+
+TOTALS = {
+    "TotalDays": DAY,
+    "TotalHours": 3_600,
+    "TotalMinutes": 60,
+    "TotalSeconds": 1,
+}
+"""Seconds in what a duration is counted in."""
 
 
 class _Plan:
@@ -231,8 +282,10 @@ class _Plan:
             return ("to_float", dtype, operand)
         if given == "Boolean" and dtype in INTEGERS:
             return ("to_integer", operand)
-        if given == "Date" and dtype in UNITS:
+        if given == "Date" and dtype in ("Datetime", "Datetime[ms]"):
             return ("to_ticks", dtype, operand)
+        if given in UNITS and dtype in UNITS and UNITS[given] > UNITS[dtype]:
+            return ("coarser", UNITS[given] // UNITS[dtype], operand)
         if given == "Null":
             return ("value", dtype, None)
         raise Untranslatable(f"a cast from {given} to {dtype} may fail")
@@ -254,37 +307,81 @@ class _Plan:
             return (COMPARES[name], left, right)
         if name in LOGIC and types == ("Boolean", "Boolean"):
             return (LOGIC[name], left, right)
+        if name == "Plus" and types == ("String", "String"):
+            return ("concatenate", left, right)
         if name in ARITHMETIC and types[0] == types[1] and types[0] in INTEGERS | FLOATS:
             return (ARITHMETIC[name], dtype, left, right)
+        if name in ("Plus", "Minus") and dtype in UNITS and set(types) <= UNITS.keys() | {"Date"}:
+            ticks = [
+                ("to_ticks", _unit(dtype, "Datetime"), part) if of == "Date" else part
+                for part, of in zip((left, right), types, strict=True)
+            ]
+            if all(of == "Date" or _unit(of, dtype) == dtype for of in types):
+                return (ARITHMETIC[name], "Int64", *ticks)
         raise Untranslatable(f"{name} of {types[0]} and {types[1]} has no counterpart")
 
     def _function(self, node: Any, dtype: str) -> Expression:
         name, *settings = node.function_data
         name = str(name)
         types = [self._type(part) for part in node.input]
+        family, _, part = name.partition(".")
+        if name in ROWS:
+            raise ComparesRows
         operands = [self._translated(part) for part in node.input]
-        if name in PLAIN:
-            return (PLAIN[name], *operands)
-        if name == "BooleanFunction.Not" and dtype == "Boolean":
-            return ("not", *operands)
-        if name == "BooleanFunction.IsBetween":
-            value, low, high = operands
-            closed = settings[0]
-            return (
-                "and",
-                ("ge" if closed in ("both", "left") else "gt", value, low),
-                ("le" if closed in ("both", "right") else "lt", value, high),
-            )
-        if name == "BooleanFunction.IsIn" and operands[1][0] == "value" and not settings[0]:
-            return ("is_in", *operands)
-        if name == "StringFunction.Contains" and operands[1][0] == "value" and settings[0]:
-            return ("contains", *operands)
-        if name == "abs" and dtype in INTEGERS | FLOATS:
-            return ("abs", dtype, *operands)
+        numeric = set(types) <= INTEGERS.keys() | FLOATS.keys()
+        match name:
+            case "BooleanFunction.Not" if types != ["Boolean"]:
+                pass
+            case "max_horizontal" | "min_horizontal" | "floor" | "ceil" if not numeric:
+                pass
+            case _ if name in PLAIN:
+                return (PLAIN[name], *operands)
+            case _ if name in SIZED and numeric:
+                return (SIZED[name], dtype, *operands)
+            case "BooleanFunction.IsBetween" if "Enum" not in types:
+                value, low, high = operands
+                return (
+                    "and",
+                    ("ge" if settings[0] in ("both", "left") else "gt", value, low),
+                    ("le" if settings[0] in ("both", "right") else "lt", value, high),
+                )
+            case "BooleanFunction.IsIn" if operands[1][0] == "value" and not settings[0]:
+                return ("is_in", *operands)
+            case "StringFunction.Contains" if operands[1][0] == "value" and settings[0]:
+                return ("contains", *operands)
+            case "StringFunction.Contains" if operands[1][:2] == ("value", "String"):
+                return ("matches", *self._pattern(operands))
+            case _ if family == "TemporalFunction" and part in PARTS and types[0] in TIMES:
+                return ("part", PARTS[part], types[0], *operands)
+            case _ if family == "TemporalFunction" and part in TOTALS and not settings[0]:
+                return ("total", TOTALS[part] * UNITS[types[0]], *operands)
         raise Untranslatable(f"{name} of {', '.join(types)} has no counterpart for one row")
+
+    def _pattern(self, operands: list[Expression]) -> Expression:
+        try:
+            return (("value", "Pattern", parse(operands[1][-1])), operands[0])
+        except Unsupported as reason:
+            raise Untranslatable(str(reason)) from reason
+
+
+ROWS = {
+    *("shift", "rank", "diff", "pct_change", "cum_sum", "cum_min", "cum_max", "cum_count"),
+    *("BooleanFunction.All", "BooleanFunction.Any", "BooleanFunction.IsUnique"),
+    *("BooleanFunction.IsDuplicated", "BooleanFunction.IsFirstDistinct"),
+    "BooleanFunction.IsLastDistinct",
+}
+"""Functions that look at other rows too."""
+
+TIMES = ("Date", "Datetime", "Datetime[ms]", "Datetime[ns]")
+
+
+def _unit(dtype: str, kind: str) -> str:
+    """A type of time of another kind, in the same unit."""
+    return kind.partition("[")[0] + dtype[len(dtype.partition("[")[0]) :]
 
 
 FLOATS: dict[str, None] = {"Float32": None, "Float64": None}
+"""The types of number that may have a fraction."""
 
 
 def type_name(dtype: "pl.DataType") -> str:
@@ -358,6 +455,8 @@ def ticks_of(value: date | datetime, dtype: str) -> int:
 
 
 def _constant(dtype: str, value: Any) -> Any:
+    if dtype == "Pattern":
+        return Pattern(value)
     if dtype.startswith("List("):
         return tuple(_constant(dtype[len("List(") : -1], item) for item in value)
     return float(value) if dtype in FLOATS and value is not None else value
@@ -532,7 +631,7 @@ def _modulo(dtype: str) -> Callable[[Any, Any], Any]:
 
 
 def _floor(value: float) -> float:
-    return float(math.floor(value)) if math.isfinite(value) else value
+    return math.copysign(math.floor(value), value) if math.isfinite(value) else value
 
 
 def _abs(dtype: str) -> Callable[[Any], Any]:
@@ -549,6 +648,114 @@ def _is_in(value: Evaluate, choices: Evaluate) -> Evaluate:
         return None if found is None else found in values or (has_nan and _is_nan(found))
 
     return evaluate
+
+
+def _matches(pattern: Evaluate, text: Evaluate) -> Evaluate:
+    return _lifted(pattern(()).found_in)(text)
+
+
+def _stripped(strip: Callable[[str, str], str]) -> Callable[..., Evaluate]:
+    """Takes characters away; white space where none are named."""
+
+    def build(text: Evaluate, characters: Evaluate) -> Evaluate:
+        def evaluate(row: Sequence[Any]) -> str | None:
+            value, named = text(row), characters(row)
+            return None if value is None else strip(value, BLANK if named is None else named)
+
+        return evaluate
+
+    return build
+
+
+def _slice(text: Evaluate, offset: Evaluate, length: Evaluate) -> Evaluate:
+    def evaluate(row: Sequence[Any]) -> str | None:
+        value, start, number = text(row), offset(row), length(row)
+        if value is None or start is None:
+            return None
+        start = start if start >= 0 else len(value) + start
+        stop = len(value) if number is None else start + number
+        return str(value[max(start, 0) : max(stop, 0)])
+
+    return evaluate
+
+
+def _head(text: str, number: int) -> str:
+    return text[:number] if number >= 0 else text[: max(len(text) + number, 0)]
+
+
+def _tail(text: str, number: int) -> str:
+    return text[max(len(text) - number, 0) :] if number >= 0 else text[-number:]
+
+
+def _extreme(better: Callable[[Any, Any], bool]) -> Callable[..., Evaluate]:
+    """The least or the greatest of the values that are known and numbers."""
+
+    def build(*operands: Evaluate) -> Evaluate:
+        def evaluate(row: Sequence[Any]) -> Any:
+            best = None
+            for operand in operands:
+                value = operand(row)
+                if value is not None and (
+                    best is None or _is_nan(best) or (better(value, best) and not _is_nan(value))
+                ):
+                    best = value
+            return best
+
+        return evaluate
+
+    return build
+
+
+def _part(name: str, dtype: str, operand: Evaluate) -> Evaluate:
+    """A part of a time that is counted as its type says."""
+    day = 1 if dtype == "Date" else DAY * UNITS[dtype]
+    second = 1 if dtype == "Date" else UNITS[dtype]
+
+    def evaluate(row: Sequence[Any]) -> int | None:
+        ticks = operand(row)
+        if ticks is None:
+            return None
+        days, rest = divmod(ticks, day)
+        seconds = 0 if dtype == "Date" else rest // second
+        if name == "date":
+            return int(days)
+        if name in ("hour", "minute", "second"):
+            return int(
+                {"hour": seconds // 3600, "minute": seconds // 60 % 60, "second": seconds % 60}[
+                    name
+                ]
+            )
+        at = date.fromordinal(days + EPOCH.toordinal())
+        if name == "weekday":
+            return at.isoweekday()
+        if name == "day_of_year":
+            return at.timetuple().tm_yday
+        return (at.month + 2) // 3 if name == "quarter" else int(getattr(at, name))
+
+    return evaluate
+
+
+def _total(ticks: int, operand: Evaluate) -> Evaluate:
+    """Whole units in a duration, towards zero."""
+    return _lifted(lambda value: abs(value) // ticks * (1 if value >= 0 else -1))(operand)
+
+
+def _negate(dtype: str) -> Callable[[Any], Any]:
+    fit = _fitted(dtype)
+    return lambda value: fit(-value)
+
+
+def _root(dtype: str) -> Callable[[Any], Any]:
+    fit = _fitted(dtype)
+    return lambda value: fit(math.sqrt(value)) if value >= 0 else math.nan
+
+
+def _floored(value: Any) -> Any:
+    return value if isinstance(value, int) else _floor(value)
+
+
+def _ceiled(value: Any) -> Any:
+    return value if isinstance(value, int) else -_floor(-value)
 
 
 def _is_null(operand: Evaluate) -> Evaluate:
@@ -586,6 +793,8 @@ OPERATIONS: dict[str, Callable[..., Evaluate]] = {
     "to_float": _typed(_to_float),
     "to_integer": _lifted(int),
     "to_ticks": lambda dtype, days: _lifted(lambda value: value * DAY * UNITS[dtype])(days),
+    "coarser": lambda ticks, operand: _lifted(lambda value: value // ticks)(operand),
+    "concatenate": _lifted(operator.add),
     "add": _arithmetic(operator.add),
     "subtract": _arithmetic(operator.sub),
     "multiply": _arithmetic(operator.mul),
@@ -593,6 +802,25 @@ OPERATIONS: dict[str, Callable[..., Evaluate]] = {
     "floor_divide": _typed(_floor_divide),
     "modulo": _typed(_modulo),
     "abs": _typed(_abs),
+    "negate": _typed(_negate),
+    "sqrt": _typed(_root),
+    "floor": _lifted(_floored),
+    "ceil": _lifted(_ceiled),
+    "max": _extreme(operator.gt),
+    "min": _extreme(operator.lt),
+    "part": _part,
+    "total": _total,
+    "matches": _matches,
+    "lower": _lifted(str.lower),
+    "upper": _lifted(str.upper),
+    "strip": _stripped(str.strip),
+    "strip_start": _stripped(str.lstrip),
+    "strip_end": _stripped(str.rstrip),
+    "strip_prefix": _lifted(str.removeprefix),
+    "strip_suffix": _lifted(str.removesuffix),
+    "slice": _slice,
+    "head": _lifted(_head),
+    "tail": _lifted(_tail),
     "len_bytes": _lifted(lambda text: len(text.encode())),
     "len_chars": _lifted(len),
     "starts_with": _lifted(str.startswith),

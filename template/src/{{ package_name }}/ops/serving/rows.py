@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..contract import Column, Contract
 from ..errors import UserError
-from ..rules import FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float32
+from ..rules import BLANK, FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float32
 
 MOST_VIOLATIONS = 100
 """As many violations are listed at most; all rows are looked at all the same."""
@@ -36,11 +36,6 @@ EXAMPLE_CHOICES, EXAMPLE_ATTEMPTS = 8, 2_000
 
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
-
-BLANK = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
-"""White space as Unicode means it; `str.strip` would take four separators more."""
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
