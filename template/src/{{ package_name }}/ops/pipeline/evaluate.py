@@ -23,6 +23,7 @@ from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
 from ..evaluation import cards, findings, gates, metrics, plots, slices
 from ..evaluation.gates import Gate, rounded
+from ..evaluation.interval import interval
 from ..evaluation.profile import profile
 from ..files import read_json, replacing, write_json, write_text
 from ..project import Project
@@ -100,6 +101,7 @@ def run(project: Project) -> None:
             name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
         },
         "baseline": numbers(found.baseline),
+        "interval": None if contract.classes else interval(contract.labels(holdout), answers),
         "gates": [gate.to_dict() for gate in found.gates],
         "profile": profile(contract, contract.arrays(train), contract.labels(train), answers),
         "data": {
@@ -150,6 +152,24 @@ def run(project: Project) -> None:
     )
     for gate in found.gates:
         print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
+    for sentence in unservable(contract):
+        print(f"WARNING  {sentence}", flush=True)
+
+
+def unservable(contract: Contract) -> list[str]:
+    """What a service cannot hold a row to, in sentences."""
+    compare = [rule.name for rule in contract.rules if rule.batch]
+    sentences = [
+        f"No service can hold a row to {rule.name}, so none starts with this model: "
+        f"{rule.obstacle}; state the rule in another way in ml/schema.py."
+        for rule in contract.rules
+        if rule.obstacle
+    ]
+    if compare:
+        sentences.append(
+            f"A service looks at each row by itself, and so not at {', '.join(compare)}."
+        )
+    return sentences
 
 
 def judge(
