@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Literal
@@ -256,6 +257,9 @@ def _csv(source: Path, copied: Path, start: str, encoding: str, narrow: bool) ->
 
 def _has_stray_quotes(copied: Path, layout: Layout) -> bool:
     """Whether quotation marks are part of the text: the file is in order only if they are."""
+    with copied.open("rb") as file:
+        if not any(b'"' in chunk for chunk in iter(partial(file.read, CHUNK), b"")):
+            return False
     try:
         layout.scan(copied).select(pl.all().is_null().sum()).collect(engine="streaming")
     except pl.exceptions.PolarsError:

@@ -3,7 +3,7 @@
 import copy
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -23,10 +23,6 @@ NAMED_RULES = 5
 EXAMPLES = 3
 EXAMPLES_FROM = 1_000
 EXAMPLE_WIDTH = 40
-
-
-ROW = "|row"
-"""The number of a row, while rows are told apart."""
 
 
 class Checked(NamedTuple):
@@ -95,21 +91,27 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
 
     Args:
         frame: the contract's columns and, beside those that had to be parsed, `<name>|text`.
-        labelled: whether the target is among them; if not, no rule asks for it.
+        labelled: whether the target is among them. If not, no rule asks for it, and a row is
+            judged by itself: rules that compare rows, such as a primary key, are not asked.
     """
     contract = contracts.load()
     names = [column.name for column in (contract.columns if labelled else contract.inputs)]
-    schema = _schema(frame.columns, labelled=labelled, numbered=True)
+    schema = _schema(frame.columns, labelled=labelled)
     if not labelled:
         target = schema.columns()[contract.target.name]
         frame = frame.with_columns(pl.lit(None, target.dtype).alias(contract.target.name))
-    good, failure = schema.filter(frame.with_row_index(ROW))
-    details = failure.details() if failure.counts() else schema.create_empty()
-    columns = schema.columns()
-    rules = [name for name in details.columns if name not in columns]
-    broken = _Broken(details.lazy().with_columns(pl.col(rules) == "valid"), schema, names)
-    kept = pl.int_range(len(frame), dtype=pl.UInt32, eager=True).is_in(good[ROW].implode())
-    return Checked(good.select(names), broken.quarantine().collect(), broken.counts, kept)
+    about_many = [rule.name for rule in contract.rules if rule.batch and not labelled]
+    rules = {
+        name: rule.expr.fill_null(value=True)
+        for name, rule in schema._validation_rules(with_cast=False).items()
+        if name not in about_many
+    }
+    marked = frame.with_columns(**rules)
+    every = pl.repeat(True, pl.len())
+    kept = marked.select(pl.all_horizontal(every, *rules)).to_series()
+    broken = _Broken(marked.filter(~kept).lazy(), schema, names)
+    good = frame.select(names).filter(kept)
+    return Checked(good, broken.quarantine().collect(), broken.counts, kept)
 
 
 class _Broken:
@@ -187,15 +189,20 @@ class _Broken:
         return names
 
 
-def _schema(
-    found: Iterable[str], *, labelled: bool = True, numbered: bool = False
-) -> type[dy.Schema]:
+def _schema(found: Iterable[str], *, labelled: bool = True) -> type[dy.Schema]:
     """The schema of rows that have the columns `found`, `<name>|text` among them.
 
     A value that stands in `<name>|text` breaks a rule. Rows without labels have a target that is
-    missing throughout, which no rule objects to; numbered rows have a column `ROW`.
+    missing throughout, which no rule objects to.
     """
-    row, target = contracts.schema(), contracts.load().target.name
+    return _view(contracts.schema(), contracts.load().target.name, tuple(found), labelled=labelled)
+
+
+@lru_cache(maxsize=8)
+def _view(
+    row: type[dy.Schema], target: str, found: tuple[str, ...], *, labelled: bool
+) -> type[dy.Schema]:
+    """See `_schema`."""
     columns = row.columns()
     members: dict[str, dy.Column] = {
         f"{TEXT}{number}": dy.String(alias=name, nullable=True, check={"dtype": pl.Expr.is_null})
@@ -205,8 +212,6 @@ def _schema(
         attribute = next(name for name in dir(row) if getattr(row, name) is columns[target])
         members[attribute] = copy.copy(columns[target])
         members[attribute].nullable = True
-    if numbered:
-        members[ROW] = dy.UInt32(alias=ROW)
     metaclass: Any = type(row)
     view: type[dy.Schema] = metaclass(row.__name__, (row,), members)
     return view
