@@ -36,7 +36,9 @@ LICENSES = {
 TRACES: dict[str, dict[Any, str]] = {
     "ci": {"github": r"github|pull request", "gitlab": r"gitlab|merge request"},
     "sample": {"breast-cancer": r"breast|benign|malignant", "diabetes": r"diabetes"},
-    "serving": {True: r"serving|serve\b|fastapi|uvicorn|msgspec|prometheus|docker|grafana"},
+    "serving": {
+        True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|msgspec|prometheus|docker|grafana"
+    },
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 
