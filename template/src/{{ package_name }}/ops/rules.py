@@ -8,6 +8,7 @@ faithful translation is kept with the reason why.
 
 import math
 import operator
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -347,10 +348,12 @@ class _Plan:
                 )
             case "BooleanFunction.IsIn" if operands[1][0] == "value" and not settings[0]:
                 return ("is_in", *operands)
-            case "StringFunction.Contains" if operands[1][0] == "value" and settings[0]:
+            case "StringFunction.Contains" if settings[0]:
                 return ("contains", *operands)
             case "StringFunction.Contains" if operands[1][:2] == ("value", "String"):
                 return ("matches", *self._pattern(operands))
+            case "TemporalFunction.Truncate" if operands[1][:2] == ("value", "String"):
+                return ("truncate", *_step(operands[1][2], types[0]), types[0], operands[0])
             case _ if family == "TemporalFunction" and part in PARTS and types[0] in TIMES:
                 return ("part", PARTS[part], types[0], *operands)
             case _ if family == "TemporalFunction" and part in TOTALS and not settings[0]:
@@ -363,6 +366,23 @@ class _Plan:
         except Unsupported as reason:
             raise Untranslatable(str(reason)) from reason
 
+
+def _step(every: str, dtype: str) -> tuple[int, int]:
+    """A step of `dt.truncate`: months, and otherwise ticks."""
+    found = re.fullmatch("([0-9]+)([a-z]+)", every)
+    number, unit = (int(found[1]), found[2]) if found else (0, "")
+    second = UNITS.get(dtype, 0)
+    if number and unit in MONTHS and 12 % (number * MONTHS[unit]) == 0:
+        return number * MONTHS[unit], 0
+    if number and dtype == "Date" and unit == "d":
+        return 0, number
+    if number and unit in SECONDS and second:
+        return 0, number * SECONDS[unit] * second
+    raise Untranslatable(f"a time is not cut to {every} without polars")
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": DAY}
+MONTHS = {"mo": 1, "q": 3, "y": 12}
 
 ROWS = {
     *("shift", "rank", "diff", "pct_change", "cum_sum", "cum_min", "cum_max", "cum_count"),
@@ -735,6 +755,20 @@ def _part(name: str, dtype: str, operand: Evaluate) -> Evaluate:
     return evaluate
 
 
+def _truncate(months: int, ticks: int, dtype: str, operand: Evaluate) -> Evaluate:
+    """The last step at or before a time."""
+    if ticks:
+        return _lifted(lambda value: value // ticks * ticks)(operand)
+    day = 1 if dtype == "Date" else DAY * UNITS[dtype]
+
+    def truncate(value: int) -> int:
+        at = date.fromordinal(value // day + EPOCH.toordinal())
+        whole = (at.year * 12 + at.month - 1) // months * months
+        return (date(whole // 12, whole % 12 + 1, 1).toordinal() - EPOCH.toordinal()) * day
+
+    return _lifted(truncate)(operand)
+
+
 def _total(ticks: int, operand: Evaluate) -> Evaluate:
     """Whole units in a duration, towards zero."""
     return _lifted(lambda value: abs(value) // ticks * (1 if value >= 0 else -1))(operand)
@@ -810,6 +844,7 @@ OPERATIONS: dict[str, Callable[..., Evaluate]] = {
     "min": _extreme(operator.lt),
     "part": _part,
     "total": _total,
+    "truncate": _truncate,
     "matches": _matches,
     "lower": _lifted(str.lower),
     "upper": _lifted(str.upper),

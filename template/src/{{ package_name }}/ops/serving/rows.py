@@ -411,6 +411,7 @@ def _struct(fields: Sequence[tuple[Any, ...]]) -> type[msgspec.Struct]:
         "Row",
         [(f"column_{place}", *field[1:]) for place, field in enumerate(fields)],
         rename={f"column_{place}": field[0] for place, field in enumerate(fields)},
+        kw_only=True,
         gc=False,
     )
 
@@ -451,7 +452,8 @@ class _Quick:
             low, high = INTEGERS[dtype]
             kind, bounds = int, {"ge": max(low, -LONGEST), "le": min(high, LONGEST - 1)}
         elif dtype in FLOATS:
-            kind = float
+            # A whole number is rounded to single precision from all of its digits.
+            kind = float if dtype == "Float64" else int | float
         elif dtype == "Bool":
             kind = bool
         else:
