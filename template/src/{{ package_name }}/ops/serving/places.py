@@ -109,7 +109,7 @@ def _digest(signed: Path, shown: str) -> str:
     try:
         values = read_json(signed)
         words = [values[key] for key in (*Origin._fields, "digest")]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         words = []
     if not words or not all(isinstance(word, str) and WORD.fullmatch(word) for word in words):
         raise Broken(f"{shown} holds a broken {signed.name}; promote a version to mend it.")

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -76,7 +76,7 @@ class Registry:
             query = urlencode({"name": name, "version": number})
             self._question = f"api/2.0/mlflow/model-versions/get?{query}"
         self._headers = {"Authorization": proof} if proof else {}
-        self._opener = urllib.request.build_opener(Straight)
+        self._opener = _opener(base.startswith("https:"))
 
     @classmethod
     def parse(cls, where: str) -> Self:
@@ -173,7 +173,8 @@ class Registry:
         if status in (401, 403):
             return (
                 f"{self._base} refuses to answer (HTTP {status}); set MLFLOW_TRACKING_USERNAME "
-                "and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+                "and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or have the server "
+                "started with that name among its `--allowed-hosts`."
             )
         if 300 <= status < 400:
             return f"{self._base} sends elsewhere (HTTP {status}); name that address in BUNDLE."
@@ -187,11 +188,23 @@ class Registry:
         return f"{self._base} fails (HTTP {status})."
 
 
-class Straight(urllib.request.HTTPRedirectHandler):
-    """Goes nowhere else: another address may be anybody's, and would be shown the password."""
+def _opener(secure: bool) -> urllib.request.OpenerDirector:
+    """What asks over HTTP: it knows proxies, but no files, and follows no redirect.
 
-    def redirect_request(self, *_: Any) -> None:
-        """Take a redirect as an error."""
+    Certificates are read only where they are needed, for that takes a while.
+    """
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    if secure:
+        opener.add_handler(urllib.request.HTTPSHandler())
+    return opener
 
 
 def _proof(user: str, environment: Mapping[str, str]) -> str:

@@ -104,7 +104,7 @@ class Source:
             bundle = Bundle(folder)
         except UserError as error:
             raise Broken(str(error).replace(str(folder), shown)) from None
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Broken(f"{shown} holds a manifest that no bundle has.") from None
         if digest not in (None, bundle.digest):
             raise Broken(
