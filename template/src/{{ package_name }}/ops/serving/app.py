@@ -21,7 +21,7 @@ from .hosts import Host
 from .models import Model
 from .protocol import Protocol
 from .rows import Malformed, Refusal, TooMany
-from .service import Service
+from .service import Service, logger
 from .settings import Settings
 
 PAGE = Path(__file__).with_name("page.html")
@@ -55,18 +55,17 @@ class Application:
             return
         start = perf_counter()
         path = scope["path"]
+        answer = self.post if path in self.endpoints else self.get
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
         self.in_flight += 1
         self.service.metrics.in_flight.inc()
         try:
-            if path in self.endpoints:
-                status = await self.post(scope, receive, send)
-            else:
-                status = await self.get(scope, receive, send)
+            status = await answer(scope, receive, send)
         finally:
             self.in_flight -= 1
             self.service.metrics.in_flight.dec()
-        route = path if path in self.known else "other"
-        self.service.metrics.request(route, status, perf_counter() - start)
+            route = path if path in self.known else "other"
+            self.service.metrics.request(route, status, perf_counter() - start)
 
     async def get(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Answer by FastAPI's routes, with the headers that protect a browser."""
@@ -120,6 +119,10 @@ class Application:
             answer = {"detail": str(error), "violations": error.violations}
         except Gone:
             return CLOSED_CONNECTION
+        except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
+            logger.exception("%s failed.", scope["path"])
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            answer = {"detail": "The service has failed; its log says why."}
         await guard.respond(send, status, service.encoder.encode(answer), headers)
         return int(status)
 

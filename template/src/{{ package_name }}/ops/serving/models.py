@@ -43,23 +43,24 @@ class Model:
         Raises:
             UserError: if it is broken, or its contract has a rule that no service can check.
         """
-        bundle = Bundle(found.folder)
-        inputs = bundle.contract.inputs
-        model = cls(
-            found.version,
-            found.digest,
-            found.commit,
-            found.data,
-            bundle,
-            Reader(bundle.contract, max_rows),
-            tuple((place, it.name) for place, it in enumerate(inputs) if not it.sensitive),
-        )
-        missing = (None,) * len(inputs)
         try:
+            bundle = Bundle(found.folder)
+            inputs = bundle.contract.inputs
+            model = cls(
+                found.version,
+                found.digest,
+                found.commit,
+                found.data,
+                bundle,
+                Reader(bundle.contract, max_rows),
+                tuple((place, it.name) for place, it in enumerate(inputs) if not it.sensitive),
+            )
             for rows in WARM_ROWS:
-                model.score([missing] * rows)
-        except Exception as error:
-            raise UserError(f"Version {found.version} cannot score a row: {error}") from error
+                model.score([(None,) * len(inputs)] * rows)
+        except UserError:
+            raise
+        except Exception as error:  # a manifest of another kind, a model that does not run
+            raise UserError(f"Version {found.version} cannot be loaded: {error!r}.") from error
         return model
 
     def score(self, records: Sequence[tuple[Any, ...]]) -> Scores:

@@ -87,7 +87,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> Any:
         """Load the model and look for new ones, until all is answered and logged."""
-        with tempfile.TemporaryDirectory(prefix="bundle-") as cache:
+        with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
             self._source = source.open(self.settings.bundle, Path(cache))
             self._look()
             watch = asyncio.create_task(self._watch())
