@@ -1,0 +1,435 @@
+"""The door of the service: it takes and refuses what ingest and validation take and refuse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import operator
+import random
+from types import new_class
+from typing import TYPE_CHECKING, Any
+
+import dataframely as dy
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from my_model.ops import contract as contracts
+from my_model.ops.errors import UserError
+from my_model.ops.pipeline.parsing import parse
+from my_model.ops.pipeline.validate import check
+from my_model.ops.serving.rows import Malformed, Reader, Refusal, TooMany, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TARGET = dy.Bool(metadata={"target": True})
+MANY = 2_000
+ROWS = 10_000
+"""As many rows a reader takes here."""
+
+
+def schema(**members: Any) -> type[dy.Schema]:
+    """A schema of the given columns and rules, and a target."""
+    members["target"] = TARGET
+    return new_class("Row", (dy.Schema,), exec_body=lambda body: body.update(members))
+
+
+def ordered(schema: Any) -> pl.Expr:
+    """A rule across columns."""
+    return schema.low.col <= schema.high.col
+
+
+def described(schema: Any) -> pl.Expr:
+    """A rule across columns of several types, with nulls of its own meaning."""
+    long = schema.note.col.str.len_chars().fill_null(0) >= 3
+    return (schema.size.col != "l") | long | (schema.day.col.dt.weekday() > 5)
+
+
+SCHEMAS: dict[str, type[dy.Schema]] = {
+    "every type": schema(
+        half=dy.Float32(nullable=True, min=0.1, max_exclusive=100),
+        whole=dy.Float64(nullable=True, allow_inf=True, allow_nan=True),
+        bounded=dy.Float64(min_exclusive=-1, max=128),
+        tiny=dy.Int8(nullable=True),
+        small=dy.UInt8(min_exclusive=0, nullable=True),
+        wide=dy.Int64(nullable=True),
+        widest=dy.UInt64(nullable=True, max_exclusive=2**63),
+        flag=dy.Bool(nullable=True),
+        code=dy.Int16(nullable=True, is_in=[1, 2, 127], metadata={"category": True}),
+        size=dy.Enum(["s", "m", " l", "1", "1.0", "true"], nullable=True),
+        note=dy.String(nullable=True, metadata={"text": True}),
+        day=dy.Date(nullable=True, min=dt.date(1970, 1, 1)),
+        time=dy.Datetime(nullable=True, max=dt.datetime(2024, 6, 1)),
+        coarse=dy.Datetime(nullable=True, time_unit="ms", resolution="1h"),
+    ),
+    "nothing may be missing": schema(
+        half=dy.Float32(),
+        whole=dy.Float64(),
+        wide=dy.Int64(),
+        flag=dy.Bool(),
+        size=dy.Enum(["s", "m"]),
+        note=dy.String(min_length=2, max_length=4),
+        day=dy.Date(),
+        time=dy.Datetime(),
+    ),
+    "patterns": schema(
+        code=dy.String(regex=r"^[A-Z]{2}-\d{4}$", nullable=True),
+        word=dy.String(regex=r"^\w+$", nullable=True),
+        mail=dy.String(regex=r"(?i)^[a-z0-9.]+@[a-z]+\.(com|org)$", nullable=True),
+    ),
+    "checks": schema(
+        whole=dy.Int32(
+            nullable=True, check={"even": lambda c: c % 2 == 0, "seen": pl.Expr.is_not_null}
+        ),
+        half=dy.Float64(nullable=True, check=[lambda c: c.is_between(-3, 3), lambda c: c != 0]),
+        note=dy.String(nullable=True, check=lambda c: c.str.strip_chars() == c),
+        flag=dy.Bool(nullable=True, check=lambda c: c | c.is_null()),
+    ),  # fmt: skip
+    "rules across columns": schema(
+        low=dy.Float64(nullable=True),
+        high=dy.Float32(nullable=True),
+        size=dy.Enum(["s", "m", "l"], nullable=True),
+        note=dy.String(alias="a | note", nullable=True),
+        day=dy.Date(nullable=True),
+        ordered=dy.rule()(ordered),
+        described=dy.rule()(described),
+    ),
+}
+
+NUMBERS = [
+    *("0", "1", "-1", "2", "127", "128", "-128", "-129", "255", "256", "0.1", "-0.0", "1.5", "1e2"),
+    *("99.99999999", "100.0", "0.09999999999", "1e-400", "16777217", "9007199254740993", "1e300"),
+    *("9007199254740992.0", "9007199254740994.0", "9223372036854775807", "9223372036854775808"),
+    *("-9223372036854775808", "-9223372036854775809", "18446744073709551615", "1.5e-5", "1e16"),
+    *("18446744073709551616", "123456789012345678901234567890", "3.4028235677973366e38", "1E+2"),
+    *("1152921573326323713", "5e-324", "0.1e1", "1e-7", "123456.7"),
+]
+TEXTS = [
+    *(
+        "",
+        " ",
+        "1",
+        " 1.5 ",
+        "+7",
+        "1e5",
+        "inf",
+        "-Infinity",
+        "nan",
+        "NaN",
+        "1,5",
+        "1_0",
+        "0x1",
+        "٣",
+    ),
+    *(
+        "true",
+        "T",
+        "YES",
+        "no",
+        "1.0",
+        "s",
+        " m",
+        " l",
+        "l ",
+        "x",
+        "AB-1234",
+        "AB-1234\n",
+        "AB-12345",
+    ),
+    *(
+        "ünïcödé",
+        "日本",
+        "a\u0301",
+        "a\u0000b",
+        "\x1c1",
+        "a@b.org",
+        "ſ@k.COM",
+        "\u212a@k.com",
+        "ab ",
+    ),
+    *("2024-02-29", "2023-02-29", "2024-1-5", "2024-01-31T08:30:00Z", "2024-01-31 08:30", "99999"),
+    *("2024-01-31T08:30:00.123456789+05:30", "2024-12-31T23:59:60", "1969-12-31T23:59:59.9999999"),
+    *("2024-01-31T00:00:00", "10000-01-01", "0000-01-01", "+2024-01-31", "2024-01-31T24:00:00"),
+    *(
+        "2024-06-01T00:00:00.000001",
+        "2024-05-31T22:00:00-02:00",
+        "1970-01-01",
+        "1.0000000596046448",
+    ),
+    *("1.000000059604644775390625000000000001", "9" * 400, "-0", "2024-01-31T08:00:00"),
+]
+VALUES = ["null", "true", "false", "[1]", "{}", "[[]]", *NUMBERS, *map(json.dumps, TEXTS)]
+
+
+Broken = set[tuple[str | None, str]]
+"""Fields and rules."""
+
+
+def kind(value: str) -> str:
+    """What polars makes of a JSON value's column."""
+    read = json.loads(value)
+    if isinstance(read, int) and not isinstance(read, bool):
+        return "Int64" if -(2**63) <= read < 2**63 else "Int128"
+    return "nested" if isinstance(read, list | dict) else type(read).__name__
+
+
+KINDS = {of: [value for value in VALUES if kind(value) == of] for of in map(kind, VALUES)}
+
+
+def line(row: dict[str, str]) -> str:
+    """A row of JSON values as JSON."""
+    return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in row.items()) + "}"
+
+
+def refused(reader: Reader, row: dict[str, str]) -> Broken:
+    """What a row is refused for at the door."""
+    try:
+        reader.read(line(row).encode())
+    except Refusal as refusal:
+        return {(violation.field, violation.rule) for violation in refusal.violations}
+    return set()
+
+
+def refused_by_validation(
+    contract: contracts.Contract, rows: list[dict[str, str]]
+) -> tuple[list[Broken], pl.DataFrame]:
+    """What rows of one JSON lines file are refused for by validation; and the good ones.
+
+    Of lists and objects ingest takes none.
+    """
+    nested = [{(n, "dtype") for n, value in row.items() if kind(value) == "nested"} for row in rows]
+    lines = [
+        line({n: "null" if (n, "dtype") in lost else value for n, value in row.items()})
+        for row, lost in zip(rows, nested, strict=True)
+    ]
+    frame = pl.read_ndjson(io.BytesIO("\n".join(lines).encode()), infer_schema_length=None)
+    checked = check(parse(frame.lazy(), labelled=False).rows.collect(), labelled=False)
+    names = [column.name for column in contract.columns]
+    found = iter(checked.bad["rule"])
+    broken: list[Broken] = []
+    for kept, lost in zip(checked.kept, nested, strict=True):
+        rules: Broken = set()
+        for rule in [] if kept else next(found).split("; "):
+            column = next((name for name in names if rule.startswith(name + "|")), None)
+            if (column, "dtype") not in lost:
+                rules.add((column, rule if column is None else rule[len(column) + 1 :]))
+        broken.append(rules | lost)
+    good = [not rules for rules, kept in zip(broken, checked.kept, strict=True) if kept]
+    return broken, checked.good.filter(pl.Series(good, dtype=pl.Boolean))
+
+
+@pytest.fixture(params=list(SCHEMAS))
+def contract(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> contracts.Contract:
+    """Each of the schemas in the place of the project's."""
+    monkeypatch.setattr(contracts, "schema", lambda: SCHEMAS[request.param])
+    return contracts.load()
+
+
+def files_of(contract: contracts.Contract, reader: Reader) -> Iterator[list[dict[str, str]]]:
+    """Rows as they may stand in one file: in each column values of one kind.
+
+    Each column holds every value once; beside it stand values that mostly keep the contract.
+    """
+    draw = random.Random(5)
+    names = [column.name for column in contract.inputs]
+    fitting = {
+        name: {
+            of: [v for v in values if all(name != field for field, _ in refused(reader, {name: v}))]
+            for of, values in KINDS.items()
+        }
+        for name in names
+    }
+    for name in names:
+        for values in KINDS.values():
+            chosen = {n: draw.choice([v for v in fitting[n].values() if v]) for n in names}
+            yield [{n: v if n == name else draw.choice(chosen[n]) for n in names} for v in values]
+
+
+def test_rows_are_refused_for_the_rules_that_validation_names(
+    contract: contracts.Contract,
+) -> None:
+    reader = Reader(contract, ROWS)
+    taken, frames = [], []
+    for rows in files_of(contract, reader):
+        expected, good = refused_by_validation(contract, rows)
+        for row, rules in zip(rows, expected, strict=True):
+            assert refused(reader, row) == rules, line(row)
+        taken += [line(row) for row, rules in zip(rows, expected, strict=True) if not rules]
+        frames.append(good)
+    assert len(taken) > 40
+    frame = pl.concat(frames)
+    many = reader.read(f"[{', '.join(taken)}]".encode())
+    assert many.many
+    assert many.records == frame.rows()
+    assert [reader.read(row.encode()).records[0] for row in taken] == many.records
+    arrays = reader.arrays(many.records)
+    for name, values in contract.arrays(frame).items():
+        assert (arrays[name].dtype, arrays[name].shape) == (values.dtype, values.shape)
+        np.testing.assert_array_equal(arrays[name], values)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"1", b"null", b'"a"', b"true", b"[]", b"[1]", b"[null]", b"[{}, 1]", b"[[]]"),
+        *(b"{", b"[{}", b"{}{}", b'{"a": 1,}', b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800"}'),
+        *(
+            b'{"a": "\xff"}',
+            b"\xef\xbb\xbf{}",
+            b'{"a": "\x00"}',
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+        ),
+        *(
+            b'{"x": "\xff"}',
+            b'{"x": "\\ud800"}',
+            b'{"x": ' + b"[" * 100_000,
+            b'{"a": 1' + b"0" * 9999,
+        ),
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_what_is_no_row_is_malformed(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    monkeypatch.setattr(contracts, "schema", lambda: schema(a=dy.Float64(nullable=True)))
+    with pytest.raises(Malformed, match=r"^[^\n]+\.$"):
+        Reader(contracts.load(), ROWS).read(body)
+
+
+def test_no_bytes_lead_anywhere_else(contract: contracts.Contract) -> None:
+    reader = Reader(contract, 3)
+    draw = random.Random(6)
+    pieces = [
+        b'"',
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b"\xff",
+        b"\\ud800",
+        b"1e999",
+        b"-",
+        b"\x00",
+    ]
+    seen = dict.fromkeys(("rows", "Malformed", "TooMany", "Refusal"), 0)
+    for _ in range(MANY):
+        rows = [
+            line({c.name: draw.choice(VALUES) for c in contract.inputs if draw.random() < 0.8})
+            for _ in range(draw.choice([1, 1, 2, 3, 4]))
+        ]
+        body = bytearray((rows[0] if len(rows) == 1 else f"[{','.join(rows)}]").encode())
+        for _ in range(draw.choice([0, 0, 0, 1, 3])):
+            place = draw.randrange(len(body))
+            body[place : place + draw.randrange(3)] = draw.choice(pieces)
+        try:
+            reader.read(bytes(body))
+            seen["rows"] += 1
+        except (Malformed, TooMany) as refusal:
+            seen[type(refusal).__name__] += 1
+        except Refusal as refusal:
+            seen["Refusal"] += 1
+            msgspec.json.decode(msgspec.json.encode(refusal.violations))
+    assert min(seen["Malformed"], seen["TooMany"], seen["Refusal"]) > 20, seen
+
+
+def test_a_refusal_names_a_hundred_violations_of_a_thousand_rows() -> None:
+    row = schema(a=dy.Float64(min=0), b=dy.Float64())
+    reader = Reader(contracts.compile_schema(row), 1_000)
+    with pytest.raises(Refusal) as refusal:
+        reader.read(json.dumps([{"a": 1, "b": 1}, *[{"a": -1, "b": None}] * 999]).encode())
+    found = refusal.value.violations
+    assert len(found) == 100
+    assert found[0] == Violation(1, "a", "min", -1, "a must be 0 or more.")
+    assert found[1] == Violation(1, "b", "nullability", None, "b must not be missing.")
+    with pytest.raises(TooMany, match="1001 rows came; at most 1000 are taken"):
+        reader.read(json.dumps([{}] * 1_001).encode())
+
+
+def test_a_value_is_shown_as_it_came_but_not_at_length() -> None:
+    row = schema(a=dy.Int64(), b=dy.Int64(), c=dy.Int64(), d=dy.String(max_length=3))
+    reader = Reader(contracts.compile_schema(row), 1)
+    values = {"a": 10**30, "b": [{"x": 2**70}], "c": "y" * 999, "d": "z" * 10**6}
+    with pytest.raises(Refusal) as refusal:
+        reader.read(json.dumps(values).encode())
+    shown = msgspec.json.decode(msgspec.json.encode(refusal.value.violations))
+    assert [violation["value"] for violation in shown] == [
+        str(10**30),
+        [{"x": 2**70}],
+        "y" * 200 + "…",
+        "z" * 200 + "…",
+    ]
+
+
+def test_keys_may_come_twice_escaped_or_unknown() -> None:
+    reader = Reader(contracts.compile_schema(schema(a=dy.Int64(), b=dy.Int64(nullable=True))), 9)
+    body = rb' {"z": {"a": [1]}, "\u0061": "x", "a": 7, "b": null, "A": 1} '
+    assert reader.read(body) == (False, [(7, None)])
+    assert reader.read(b" [" + body + b',{"a": 1}]\n') == (True, [(7, None), (1, None)])
+
+
+def test_a_schema_describes_rows_that_pass(contract: contracts.Contract) -> None:
+    reader = Reader(contract, 1)
+    schema = reader.schema()
+    assert list(schema["properties"]) == [column.name for column in contract.inputs]
+    (example,) = schema["examples"]
+    assert len(reader.read(json.dumps(example).encode()).records) == 1
+
+
+BOUNDS: dict[str, Callable[[float, float], bool]] = {
+    "minimum": operator.ge,
+    "maximum": operator.le,
+    "exclusiveMinimum": operator.gt,
+    "exclusiveMaximum": operator.lt,
+}
+
+
+def test_no_value_is_good_that_its_schema_refuses(contract: contracts.Contract) -> None:
+    reader = Reader(contract, 1)
+    described = reader.schema()["properties"]
+    known = {"title", "description", "type", "examples", *BOUNDS}
+    for name, schema in described.items():
+        assert schema.keys() <= known
+        for text in VALUES:
+            if any(field == name for field, _ in refused(reader, {name: text})):
+                continue
+            value = json.loads(text)
+            kind = {str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
+            assert kind in schema["type"], (name, text)
+            for keyword in BOUNDS.keys() & schema.keys() if kind == "number" else ():
+                assert BOUNDS[keyword](value, schema[keyword]), (name, text)
+
+
+def test_a_rule_that_needs_polars_is_kept_with_the_reason_and_no_service_starts() -> None:
+    row = schema(a=dy.String(check={"odd": lambda c: c.map_elements(len, pl.Int64) % 2 == 1}))
+    contract = contracts.compile_schema(row)
+    rule = next(rule for rule in contract.rules if rule.name == "a|check__odd")
+    assert (rule.expression, rule.columns) == (None, ("a",))
+    assert rule.obstacle
+    assert contracts.Contract.from_dict(json.loads(json.dumps(contract.to_dict()))) == contract
+    with pytest.raises(UserError, match=r"^No service can hold a row to the rule a\|check__odd"):
+        Reader(contract, 1)
+
+
+def test_rules_that_compare_rows_hold_no_row_by_itself() -> None:
+    def spread(row: Any) -> pl.Expr:
+        return row.a.col < row.a.col.max().over("b")
+
+    row = schema(a=dy.Int64(unique=True), b=dy.Int64(primary_key=True), spread=dy.rule()(spread))
+    contract = contracts.compile_schema(row)
+    assert {rule.name for rule in contract.rules if rule.batch} == {
+        "a|unique",
+        "primary_key",
+        "spread",
+    }
+    assert Reader(contract, 2).read(b'[{"a": 1, "b": 1}, {"a": 1, "b": 1}]').many
+
+
+def test_a_bundle_from_before_there_were_rules_is_not_served() -> None:
+    old = contracts.compile_schema(schema(a=dy.Int64())).to_dict()
+    del old["rules"]
+    contract = contracts.Contract.from_dict(old)
+    with pytest.raises(UserError, match="older than this service; run `make train` again"):
+        Reader(contract, 1)
