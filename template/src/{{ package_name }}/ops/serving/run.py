@@ -34,10 +34,11 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = configure(options)
     settings.keys()
-    if "://" not in settings.bundle:
-        with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache:
+        watched = source.open(settings.bundle, Path(cache))
+        if "://" not in settings.bundle:
             try:
-                source.open(settings.bundle, Path(cache)).poll()
+                watched.poll()
             except source.Unavailable as error:
                 raise UserError(str(error)) from None
     listening = listen(settings.host, settings.port)
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         timeout_worker_healthcheck=GRACE_SECONDS,
     )
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
-    print(f"{settings.bundle} is served at {address}", flush=True)
+    print(f"{watched.shown} is served at {address}", flush=True)
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[listening])
         return

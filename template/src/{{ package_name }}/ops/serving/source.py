@@ -45,6 +45,7 @@ class Source:
 
     def __init__(self, place: Place, cache: Path) -> None:
         """Use `open` instead, which knows the places."""
+        self.shown = place.shown
         self._place = place
         self._cache = cache
         self._state: Hashable = None
@@ -53,6 +54,9 @@ class Source:
 
     def poll(self) -> Found | None:
         """The bundle that is there now, unless it is the one that was found last.
+
+        To see that nothing has changed takes microseconds for a folder and one small question for
+        a registry. A registry that is slow may take minutes: let nobody wait for the thread.
 
         Raises:
             Unavailable: if there is none, or a broken one.
