@@ -93,7 +93,7 @@ class Registry:
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             raise UserError(EXPECTED) from None
-        if not known or parts.query or parts.fragment or not where.isprintable():
+        if not known or parts.query or parts.fragment or not where.isprintable() or " " in where:
             raise UserError(EXPECTED)
         prefix, _, last = parts.path.rpartition("/")
         name, _, alias = last.rpartition("@")
@@ -151,6 +151,7 @@ class Registry:
         size = 0
         try:
             with self._opener.open(request, timeout=PATIENCE) as answer:
+                announced = answer.length or 0
                 while block := answer.read1(BLOCK):
                     size += len(block)
                     if size > most:
@@ -158,7 +159,7 @@ class Registry:
                     if time.monotonic() > deadline:
                         raise Unavailable(f"{self._base} needs more than {seconds:g} seconds.")
                     yield block
-                if answer.length:
+                if size < announced:
                     raise Unavailable(f"{self._base} broke off its answer.")
         except HTTPError as error:
             error.close()
