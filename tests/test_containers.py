@@ -1,0 +1,292 @@
+"""The image and the compose file, built and run as a person would."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from containers import (
+    HARDENED,
+    address,
+    ask,
+    container,
+    copy,
+    healthy,
+    image,
+    parts,
+    podman,
+    ready,
+    rows,
+    said,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from project import Project
+
+IMAGE = "localhost/of-a-test"
+ADDED_MEGABYTES = 150
+"""What the service may add to Python's own image, which has some 125; the two stay below 350."""
+
+INSIDE = r"""
+import importlib.metadata, json, os, pathlib, re, shutil
+print(json.dumps({
+    "user": [os.getuid(), os.getgid()],
+    "packages": {
+        re.sub(r"[-_.]+", "-", its.name).lower(): its.version
+        for its in importlib.metadata.distributions()
+    },
+    "tools": [name for name in ("gcc", "cc", "g++", "ld", "git", "uv") if shutil.which(name)],
+    "files": sorted(str(path) for path in pathlib.Path("/app").glob("*")),
+    "stale": [str(path) for path in pathlib.Path("/app/.venv/lib").rglob("my_model/**/*.py")
+              if not list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc"))],
+    "sbom": json.loads(pathlib.Path("/app/sbom.json").read_text()),
+}))
+"""
+NAME = "of-a-test"
+PORTS = ("PORT", "REGISTRY_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")
+LOGGED = """
+import pathlib
+for path in sorted(pathlib.Path("/predictions/predictions").glob("*.jsonl")):
+    print(path.read_text(), end="")
+"""
+EARS = """
+import http.server
+class Ears(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("0.0.0.0", 9000), Ears).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def shipped(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project, whose image is built."""
+    project = copy(sample, tmp_path_factory.mktemp("shipped") / "project", IMAGE=IMAGE)
+    project.run("make", "image")
+    return project
+
+
+@pytest.fixture(scope="module")
+def inside(shipped: Project) -> dict[str, Any]:
+    """What a process finds in the image."""
+    del shipped
+    found: dict[str, Any] = json.loads(
+        podman("run", "--rm", "--network=none", "--entrypoint=python", IMAGE, "-c", INSIDE)
+    )
+    return found
+
+
+def test_the_image_holds_what_the_lock_says_and_no_more(
+    shipped: Project, inside: dict[str, Any]
+) -> None:
+    locked = shipped.run("uv", "export", "--quiet", "--no-default-groups", "--no-hashes")
+    wanted = dict(re.findall(r"^([a-z][\w.-]*)==([^ ;\n]+)", locked, re.MULTILINE))
+    found = inside["packages"]
+    assert {name: found.get(name) for name in wanted} == wanted
+    assert found.keys() - wanted.keys() <= {"my-model", "pip", "setuptools", "wheel"}
+    assert not wanted.keys() & {"polars", "dataframely", "scikit-learn", "mlflow-skinny", "dvc"}
+    assert inside["tools"] == []
+    assert inside["files"] == ["/app/.venv", "/app/models", "/app/sbom.json"]
+    assert inside["stale"] == []
+
+
+def test_the_image_tells_what_it_is_made_of(shipped: Project, inside: dict[str, Any]) -> None:
+    bill = inside["sbom"]
+    listed = {part["name"]: part["version"] for part in bill["components"]}
+    assert bill["bomFormat"] == "CycloneDX"
+    assert listed.items() <= inside["packages"].items()
+    assert {"numpy", "onnxruntime", "fastapi"} <= listed.keys()
+    (about,) = json.loads(podman("image", "inspect", IMAGE))
+    assert about["Labels"] == {
+        **about["Labels"],
+        "org.opencontainers.image.title": "my_model",
+        "org.opencontainers.image.revision": shipped.run("git", "rev-parse", "HEAD").strip(),
+        "sbom": "/app/sbom.json",
+    }
+
+
+def test_the_image_is_small_and_runs_as_nobody(shipped: Project, inside: dict[str, Any]) -> None:
+    dockerfile = (shipped.root / "Dockerfile").read_text()
+    base = re.findall(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[0]
+    sizes = [json.loads(podman("image", "inspect", name))[0]["Size"] for name in (IMAGE, base)]
+    assert sizes[0] - sizes[1] < ADDED_MEGABYTES * 1e6
+    assert inside["user"] == [10001, 10001]
+
+
+def test_without_a_champion_there_is_no_image(sample: Project, tmp_path: Path) -> None:
+    project = copy(sample, tmp_path / "project")
+    shutil.rmtree(project.root / "models")
+    assert "run make train first" in project.refuse("make", "image", code=2)
+
+
+def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
+    """Read-only, without capabilities, as nobody; what it answered outlives it."""
+    asked = rows(shipped, 50)
+    log = ("--volume", "predictions-of-a-test:/predictions")
+    try:
+        with container(*HARDENED, *log, "--publish=127.0.0.1::8080", IMAGE) as name:
+            service = address(name)
+            until(lambda: ready(service))
+            assert healthy(name)
+            status, answers = ask(f"{service}/predict", asked)
+            assert status == 200
+            assert len(answers) == len(asked)
+            assert ask(f"{service}/predict", {**asked[0], "mean radius": -1})[0] == 422
+            podman("stop", "--time=20", name)
+            assert podman("inspect", name, "--format={{.State.ExitCode}}") == "0", said(name)
+        written = podman("run", "--rm", *log, "--entrypoint=python", IMAGE, "-c", LOGGED)
+    finally:
+        podman("volume", "rm", "--force", "predictions-of-a-test")
+    lines = [json.loads(line) for line in written.splitlines()]
+    told = {answer["prediction_id"]: answer["prediction"] for answer in answers}
+    assert {line["id"]: line["prediction"] for line in lines} == told
+    assert [line["inputs"] for line in lines] == asked
+
+
+def test_the_image_serves_what_is_mounted_where_a_host_says(shipped: Project) -> None:
+    """As SageMaker starts it (`serve`), and with Vertex AI's port."""
+    elsewhere = [
+        "--volume", f"{shipped.root}/models:/mounted:ro",
+        "--env=BUNDLE=/mounted/champion", "--env=AIP_HTTP_PORT=9999", "--publish=127.0.0.1::9999",
+    ]  # fmt: skip
+    with container(*HARDENED, *elsewhere, IMAGE, "serve") as name:
+        service = address(name, 9999)
+        until(lambda: ready(service))
+        assert ask(f"{service}/ping")[0] == 200
+        assert "/mounted/champion" in said(name)
+
+
+def at(project: Project, port: str) -> str:
+    """Where a part of compose.yaml is published."""
+    return f"http://127.0.0.1:{project.environment[port]}"
+
+
+def hurry(folder: Path) -> None:
+    """Let every interval be a second, and name a receiver as the runbook says."""
+    rules = folder / "alerts.yml"
+    rules.write_text(re.sub(r"for: \d+m", "for: 1s", rules.read_text()))
+    prometheus = folder / "prometheus.yml"
+    prometheus.write_text(prometheus.read_text().replace("_interval: 15s", "_interval: 1s"))
+    alertmanager = folder / "alertmanager.yml"
+    settings = re.sub(r"group_(wait|interval): \w+", r"group_\1: 1s", alertmanager.read_text())
+    receiver = "    webhook_configs:\n      - url: http://ears:9000\n"
+    alertmanager.write_text(settings + receiver)
+
+
+@pytest.fixture(scope="module")
+def up(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A copy of the project after `make up`, whose alerts do not wait."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+        free = [str(listening.getsockname()[1]) for listening in sockets]
+    root = tmp_path_factory.mktemp("up") / NAME
+    project = copy(sample, root, IMAGE=f"{IMAGE}-up", **dict(zip(PORTS, free, strict=True)))
+    hurry(root / "monitoring")
+    for part in parts():
+        image(part)
+    try:
+        project.run("make", "up")
+        yield project
+    finally:
+        project.run("make", "down")
+        volumes = podman("volume", "ls", "--quiet", f"--filter=name={NAME}_")
+        podman("volume", "rm", "--force", *volumes.split())
+
+
+def test_every_part_comes_up_by_itself(up: Project) -> None:
+    for part in parts():
+        until(partial(healthy, f"{NAME}_{part}_1"))
+    until(lambda: ready(at(up, "PORT")))
+
+
+def test_every_part_is_guarded(up: Project) -> None:
+    del up
+    for part in parts():
+        (about,) = json.loads(podman("inspect", f"{NAME}_{part}_1"))
+        assert about["HostConfig"]["ReadonlyRootfs"], part
+        assert not about["EffectiveCaps"], part
+        assert "no-new-privileges" in about["HostConfig"]["SecurityOpt"], part
+        assert about["Config"]["User"] not in ("", "root", "0"), part
+        published = (about["HostConfig"]["PortBindings"] or {}).values()
+        assert {place["HostIp"] for places in published for place in places} <= {"127.0.0.1"}, part
+
+
+def query(project: Project, expression: str) -> list[dict[str, Any]]:
+    """What the real Prometheus finds."""
+    prometheus = at(project, "PROMETHEUS_PORT")
+    status, answer = ask(f"{prometheus}/api/v1/query?query={quote(expression)}")
+    assert status == 200, f"{expression}: {answer}"
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found
+
+
+def test_every_picture_shows_something(up: Project) -> None:
+    service = at(up, "PORT")
+    until(lambda: ready(service))
+    asked = rows(up, 20)
+    board = json.loads((up.root / "monitoring/grafana/dashboards/service.json").read_text())
+
+    def shown(panel: dict[str, Any]) -> list[dict[str, Any]]:
+        assert ask(f"{service}/predict", asked)[0] == 200
+        assert ask(f"{service}/predict", {**asked[0], "mean radius": -1})[0] == 422
+        expressions = [target["expr"] for target in panel["targets"]]
+        return [
+            row
+            for expression in expressions
+            for row in query(up, expression.replace("$__rate_interval", "10s"))
+        ]
+
+    for panel in board["panels"]:
+        assert until(partial(shown, panel)), panel["title"]
+
+
+def test_alerts_reach_a_person(up: Project) -> None:
+    """Real ones: of a champion that is broken, then of a service that is gone."""
+    service = at(up, "PORT")
+    until(lambda: ready(service))
+    model = up.root / "models" / "champion" / "model.onnx"
+    whole = model.read_bytes()
+    network = ("--network", f"{NAME}_default", "--name=ears", "--network-alias=ears")
+    with container(*network, "--entrypoint=python", f"{IMAGE}-up", "-c", EARS):
+
+        def heard(alert: str) -> bool:
+            calls = [json.loads(line) for line in said("ears").splitlines()]
+            told = [one["labels"]["alertname"] for call in calls for one in call["alerts"]]
+            return alert in told
+
+        model.write_bytes(b"broken")
+        until(partial(heard, "ReloadFailing"))
+        assert ask(f"{service}/predict", rows(up, 1))[0] == 200
+        model.write_bytes(whole)
+        podman("stop", f"{NAME}_service_1")
+        until(partial(heard, "ServiceDown"))
+    podman("start", f"{NAME}_service_1")
+    until(lambda: ready(service))
+
+
+def test_the_registry_feeds_the_service(up: Project) -> None:
+    """A champion that the server of compose.yaml holds, by one setting."""
+    until(partial(healthy, f"{NAME}_registry_1"))
+    registry = at(up, "REGISTRY_PORT")
+    assert "Version 1 (champion)" in up.run(
+        "uv", "run", "ops", "register", MLFLOW_TRACKING_URI=registry
+    )
+    shutil.rmtree(up.root / "models")
+    (up.root / "models" / "champion").mkdir(parents=True)
+    up.run("make", "up", BUNDLE="http://registry:5000/my-model@champion")
+    service = at(up, "PORT")
+    until(lambda: ready(service))
+    assert ask(f"{service}/version")[1]["model_version"] == "1"
