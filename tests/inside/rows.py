@@ -1,5 +1,7 @@
 """The door of the service: it takes and refuses what ingest and validation take and refuse."""
 
+# ruff: noqa: ANN401, DTZ001, RUF001  any column, times without zone, letters of all languages
+
 from __future__ import annotations
 
 import datetime as dt
@@ -86,7 +88,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
         half=dy.Float64(nullable=True, check=[lambda c: c.is_between(-3, 3), lambda c: c != 0]),
         note=dy.String(nullable=True, check=lambda c: c.str.strip_chars() == c),
         flag=dy.Bool(nullable=True, check=lambda c: c | c.is_null()),
-    ),  # fmt: skip
+    ),
     "rules across columns": schema(
         low=dy.Float64(nullable=True),
         high=dy.Float32(nullable=True),
