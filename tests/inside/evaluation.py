@@ -26,6 +26,7 @@ from my_model.ops.evaluation import (
     report,
     slices,
 )
+from my_model.ops.evaluation.interval import interval
 from my_model.ops.evaluation.slices import Slice
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import evaluate
@@ -702,3 +703,19 @@ def test_mlflow_loads_the_bundle_and_answers_alike(trained: Project, tmp_path: P
         labels = [bundle.contract.classes[value] for value in expected.values]
         assert answers["prediction"].cast(pl.String).to_list() == labels
         np.testing.assert_allclose(answers[:, 1:], expected.probabilities, atol=1e-6)
+
+
+def test_an_interval_covers_the_share_that_it_promises() -> None:
+    draw = np.random.default_rng(7)
+    covered = []
+    for _ in range(200):
+        found = interval(draw.standard_t(3, 199), np.zeros(199))
+        assert found is not None
+        assert found["coverage"] == 0.9
+        covered.append((np.abs(draw.standard_t(3, 500)) <= found["half_width"]).mean())
+    assert 0.89 < np.mean(covered) < 0.92
+
+
+def test_too_few_rows_promise_no_interval() -> None:
+    assert interval(np.zeros(8), np.ones(8)) is None
+    assert interval(np.zeros(9), np.ones(9)) == {"coverage": 0.9, "half_width": 1.0}
