@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -166,6 +166,7 @@ def load() -> Contract:
     return compile_schema(schema())
 
 
+@lru_cache(maxsize=8)
 def compile_schema(schema: "type[dy.Schema]") -> Contract:
     """Compile a dataframely schema; see `load`."""
     declared = schema.columns()

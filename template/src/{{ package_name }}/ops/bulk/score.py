@@ -142,7 +142,11 @@ class Table:
         return buffer.getvalue()
 
     def write(self, pieces: list[Path], aside: Path) -> None:
-        """Put the pieces together, and what they make in place."""
+        """Put the pieces together, and what they make in place.
+
+        Raises:
+            OSError: if the disk is full, or something else is wrong with it.
+        """
         if self.path.suffix == ".csv":
             with aside.open("wb") as file:
                 pl.DataFrame(schema=self.columns).write_csv(file, separator=self.separator)
@@ -150,7 +154,10 @@ class Table:
                     with piece.open("rb") as lines:
                         copyfileobj(lines, file)
         else:
-            parquet.sink(pl.scan_ipc(pieces, glob=False), aside).collect(engine="streaming")
+            try:
+                parquet.sink(pl.scan_ipc(pieces, glob=False), aside).collect(engine="streaming")
+            except pl.exceptions.PolarsError as error:
+                raise OSError(str(error).partition("\n")[0].rpartition(": ")[2]) from error
         aside.replace(self.path)
 
 
@@ -350,5 +357,5 @@ def _writing(target: Path, parts: Parts) -> Iterator[None]:
         yield
     except OSError as error:
         hint = f"; the same command will go on after {parts.rows:,} rows" if parts.done else ""
-        reason = error.strerror or str(error).partition("\n")[0].rstrip(".")
+        reason = error.strerror or str(error)
         raise UserError(f"{target} cannot be written: {reason}{hint}.") from error

@@ -250,7 +250,8 @@ def _csv(source: Path, copied: Path, start: str, encoding: str, narrow: bool) ->
     if len(_records(start, separator, quoted)) == 1:
         raise UserError(f"{source} holds a header and no rows.")
     with readable(source, copied, layout):
-        bare = pl.scan_csv(copied, separator=separator, quote_char='"' if layout.quoted else None)
+        mark = '"' if layout.quoted else None
+        bare = pl.scan_csv(copied, separator=separator, quote_char=mark, glob=False)
         renamed = bare.collect_schema().names() != list(layout.unique_columns)
     return replace(layout, renamed=renamed)
 
