@@ -201,6 +201,18 @@ def test_text_of_any_encoding(rows: pl.DataFrame, encoding: str, kind: str) -> N
     assert not scored["prediction"].has_nulls()
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_is_answered_as_the_fitted_model_answers(
+    trained: Project, project: Project, kind: str
+) -> None:
+    held_out = pl.read_parquet(project.holdout).drop("diagnosis")
+    held_out.write_csv("rows.csv") if kind == "csv" else held_out.write_parquet("rows.parquet")
+    assert cli.main(["score", f"rows.{kind}", "out.parquet"]) == 0
+    got = pl.read_parquet("out.parquet").select(ADDED[1:]).to_numpy()
+    with np.load(trained.candidate / "answers.npz") as fitted:
+        np.testing.assert_allclose(got, fitted["model_probabilities"], rtol=0, atol=1e-6)
+
+
 def test_rows_of_any_type_come_back(rows: pl.DataFrame) -> None:
     odd = rows.with_columns(
         pl.lit(None).alias("nothing"),
