@@ -352,7 +352,7 @@ def test_threads_share_a_log(folder: Path) -> None:
     threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    while log.written < 20_000:
+    while log.written < 5_000:
         time.sleep(0.01)
     log.close()
     for thread in threads:

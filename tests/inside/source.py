@@ -99,7 +99,7 @@ def assert_whole(found: Found) -> None:
     }
 
 
-@pytest.mark.parametrize(("how", "most"), [(SWAPPING, 2000), (REWRITING, 500)])
+@pytest.mark.parametrize(("how", "most"), [(SWAPPING, 2000), (REWRITING, 300)])
 def test_whatever_happens_to_a_folder_what_is_found_is_whole(
     how: str, most: int, tmp_path: Path, cache: Path
 ) -> None:

@@ -5,6 +5,7 @@ for a disk. Every writer has files of its own; `polars.scan_ndjson(folder / "*.j
 of all writers as one dataset, while they write and after they were killed.
 """
 
+import logging
 import os
 import secrets
 import sys
@@ -15,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from io import SEEK_END, FileIO
 from pathlib import Path
 from typing import NamedTuple
+
+logger = logging.getLogger("service")
 
 PAGE = 4096
 """Bytes that a system shows, keeps and loses together: the smallest page of its memory."""
@@ -98,7 +101,10 @@ class PredictionLog:
         with self._writing:
             try:
                 self._write()
-            except OSError:
+            except OSError as error:
+                if not self.failing:
+                    said = "%s cannot be written: %s. Rows wait in memory, %d MiB of them at most."
+                    logger.warning(said, self._folder, error.strerror, self._most // MIB)
                 self.failing = True
 
     def close(self) -> None:
@@ -150,6 +156,8 @@ class PredictionLog:
             with self._appending:
                 self._bytes -= sum(len(chunk.lines) for chunk in batch)
             self.written += sum(chunk.rows for chunk in batch)
+            if self.failing:
+                logger.info("%s can be written again.", self._folder)
             self.failing = False
 
     def _batch(self, size: int) -> tuple[list[Chunk], bytes]:
