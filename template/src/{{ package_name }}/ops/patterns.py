@@ -9,8 +9,10 @@ of JSON values; a small automaton, built as far as texts need it, follows those.
 import re
 from bisect import bisect_right
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import polars as pl
@@ -152,42 +154,34 @@ def _spelt(flags: frozenset[str]) -> str:
 @lru_cache(maxsize=1_000)
 def characters(part: str, flags: str) -> str:
     """Which characters a part of a pattern stands for, as polars says."""
-    import polars as pl
-
     if not flags and re.fullmatch(r"[0-9A-Za-z_ @:/,;#%&=<>!'\"~`-]", part):
         return f"{ord(part):x}"
     if not flags and re.fullmatch(r"\[(?:[0-9A-Za-z_](?:-[0-9A-Za-z])?)+\]", part):
         spans = re.findall(r"(.)(?:-(.))?", part[1:-1])
-        return _written(
-            {code for low, high in spans for code in range(ord(low), ord(high or low) + 1)}
-        )
-    wanted = f"^(?{flags}:{part})$" if flags else f"^(?:{part})$"
-    everything = _everything()
-    return _written(
-        set(
-            everything.filter(everything.str.contains(wanted)).map_elements(
-                ord, return_dtype=pl.Int64
-            )
-        )
-    )
+        held = np.zeros(LAST + 1, bool)
+        for low, high in spans:
+            held[ord(low) : ord(high or low) + 1] = True
+        return _written(np.flatnonzero(held))
+    codes, letters = _everything()
+    found = letters.str.contains(f"^(?{flags}:{part})$" if flags else f"^(?:{part})$")
+    return _written(codes[found.to_numpy()])
 
 
 @lru_cache(maxsize=1)
-def _everything() -> "pl.Series":
+def _everything() -> tuple[NDArray[np.uint32], "pl.Series"]:
+    """All code points that stand for a character, and the characters."""
     import polars as pl
 
-    return pl.Series([chr(code) for code in range(LAST + 1) if not 0xD800 <= code < 0xE000])
+    codes = np.delete(np.arange(LAST + 1, dtype="<u4"), np.s_[0xD800:0xE000])
+    return codes, pl.Series(list(codes.tobytes().decode("utf-32-le")))
 
 
-def _written(codes: set[int]) -> str:
-    """Code points as ranges in hexadecimal."""
-    ordered = sorted(codes)
-    if not ordered:
-        return ""
-    breaks = [place for place, (one, other) in enumerate(pairwise(ordered), 1) if other - one > 1]
-    spans = pairwise([0, *breaks, len(ordered)])
-    ranges = ((ordered[start], ordered[end - 1]) for start, end in spans)
-    return " ".join(f"{low:x}" if low == high else f"{low:x}-{high:x}" for low, high in ranges)
+def _written(codes: NDArray[Any]) -> str:
+    """Ascending code points as ranges in hexadecimal."""
+    ranges = np.split(codes, np.flatnonzero(np.diff(codes) > 1) + 1) if len(codes) else []
+    return " ".join(
+        f"{span[0]:x}" if len(span) == 1 else f"{span[0]:x}-{span[-1]:x}" for span in ranges
+    )
 
 
 # ------------------------------------------------------------------------------------ matching

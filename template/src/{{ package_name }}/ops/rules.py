@@ -10,7 +10,7 @@ import math
 import operator
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -241,6 +241,10 @@ class _Plan:
             return self._translated(root)
         except (Untranslatable, ComparesRows) as reason:
             return reason
+        except RecursionError:
+            return Untranslatable("it is nested too deeply")
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            return Untranslatable(f"this release of polars describes it in a new way ({error})")
 
     def _type(self, node: int) -> str:
         return type_name(self._nodes.get_dtype(node))
@@ -298,16 +302,13 @@ class _Plan:
         if name in COMPARES:
             ordered = name not in ("Eq", "NotEq", "EqValidity", "NotEqValidity")
             if "Enum" in types and ordered:
-                categories = next(
-                    tuple(self._nodes.get_dtype(part).categories.to_list())
-                    for part, of in zip((node.left, node.right), types, strict=True)
-                    if of == "Enum"
-                )
-                order = ("value", "List(Enum)", categories)
-                left, right = ("place", left, order), ("place", right, order)
+                left, right = self._places(node, left, right)
             return (COMPARES[name], left, right)
         if name in LOGIC and types == ("Boolean", "Boolean"):
-            return (LOGIC[name], left, right)
+            logic = LOGIC[name]
+            # A chain is written flat: it may be longer than Python can nest calls.
+            chain = left[1:] if left[0] == logic != "xor" else (left,)
+            return (logic, *chain, right)
         if name == "Plus" and types == ("String", "String"):
             return ("concatenate", left, right)
         if name in ARITHMETIC and types[0] == types[1] and types[0] in INTEGERS | FLOATS:
@@ -320,6 +321,16 @@ class _Plan:
             if all(of == "Date" or _unit(of, dtype) == dtype for of in types):
                 return (ARITHMETIC[name], "Int64", *ticks)
         raise Untranslatable(f"{name} of {types[0]} and {types[1]} has no counterpart")
+
+    def _places(self, node: Any, *operands: Expression) -> Iterator[Expression]:
+        """Values of an Enum, or of text beside one, as their places in its order."""
+        dtypes = [self._nodes.get_dtype(part) for part in (node.left, node.right)]
+        enum = next(dtype for dtype in dtypes if type_name(dtype) == "Enum")
+        categories = tuple(enum.categories.to_list())
+        for dtype, operand in zip(dtypes, operands, strict=True):
+            if type_name(dtype) != "Enum" and operand[-1] not in categories:
+                raise Untranslatable(f"{operand[-1]} is none of {', '.join(categories)}")
+            yield ("place", operand, ("value", "List(Enum)", categories))
 
     def _function(self, node: Any, dtype: str) -> Expression:
         name, *settings = node.function_data
@@ -745,14 +756,26 @@ def _part(name: str, dtype: str, operand: Evaluate) -> Evaluate:
                     name
                 ]
             )
-        at = date.fromordinal(days + EPOCH.toordinal())
+        at, years = _calendar(days)
         if name == "weekday":
             return at.isoweekday()
         if name == "day_of_year":
             return at.timetuple().tm_yday
-        return (at.month + 2) // 3 if name == "quarter" else int(getattr(at, name))
+        if name == "quarter":
+            return (at.month + 2) // 3
+        return at.year + years if name == "year" else int(getattr(at, name))
 
     return evaluate
+
+
+CYCLE, CYCLE_YEARS = 146_097, 400
+"""After as many days, or years, the calendar repeats itself, days of the week included."""
+
+
+def _calendar(days: int) -> tuple[date, int]:
+    """The date of a day, and how many years later it is: Python's calendar ends with year 9999."""
+    cycles, rest = divmod(days + EPOCH.toordinal() - 1, CYCLE)
+    return date.fromordinal(rest + 1), cycles * CYCLE_YEARS
 
 
 def _truncate(months: int, ticks: int, dtype: str, operand: Evaluate) -> Evaluate:
@@ -762,9 +785,10 @@ def _truncate(months: int, ticks: int, dtype: str, operand: Evaluate) -> Evaluat
     day = 1 if dtype == "Date" else DAY * UNITS[dtype]
 
     def truncate(value: int) -> int:
-        at = date.fromordinal(value // day + EPOCH.toordinal())
-        whole = (at.year * 12 + at.month - 1) // months * months
-        return (date(whole // 12, whole % 12 + 1, 1).toordinal() - EPOCH.toordinal()) * day
+        days = value // day
+        at, _ = _calendar(days)
+        first = at.replace(month=(at.month - 1) // months * months + 1, day=1)
+        return (days - (at - first).days) * day
 
     return _lifted(truncate)(operand)
 

@@ -220,8 +220,10 @@ class Reader:
     def _violation(self, number: int, rule: Rule, shown: Mapping[str, Any]) -> Violation:
         if rule.column is None:
             value = {name: shown[name] for name in rule.columns if name in shown}
-            names = " and ".join(value)
-            return Violation(number, None, rule.name, value, f"{names} break {rule.name}.")
+            of = f" for {', '.join(value)}" if value else ""
+            return Violation(
+                number, None, rule.name, value, f"The rule {rule.name} does not hold{of}."
+            )
         name = rule.name[len(rule.column) + 1 :]
         sentence = self._sentences.get((rule.column, name), f"{rule.column} breaks {name}.")
         return Violation(number, rule.column, name, shown.get(rule.column), sentence)
