@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from prometheus_client import (
@@ -75,6 +76,7 @@ class Metrics:
         self._values: Any = None
         self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._told: dict[PredictionLog, tuple[int, int]] = {}
+        self._telling = Lock()
         self._serves: tuple[str, ...] = ()
 
     def _counter(self, name: str, purpose: str, *labels: str) -> Any:
@@ -132,13 +134,14 @@ class Metrics:
         self._loaded.set_to_current_time()
 
     def logged(self, logs: Iterable[PredictionLog]) -> None:
-        """Note how the logs fare."""
-        for log in logs:
-            written, dropped = log.written, log.dropped
-            before = self._told.get(log, (0, 0))
-            self._written.inc(written - before[0])
-            self._dropped.inc(dropped - before[1])
-            self._told[log] = written, dropped
+        """Note how the logs fare; from any thread."""
+        with self._telling:
+            for log in logs:
+                written, dropped = log.written, log.dropped
+                before = self._told.get(log, (0, 0))
+                self._written.inc(written - before[0])
+                self._dropped.inc(dropped - before[1])
+                self._told[log] = written, dropped
         self._log_failing.set(any(log.failing for log in logs))
 
     def show(self) -> bytes:

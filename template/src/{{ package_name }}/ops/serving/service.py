@@ -1,10 +1,10 @@
 """The service behind its routes: the model that answers, the logs, and the look for a new model."""
 
-import asyncio
 import contextlib
 import logging
 import os
 import tempfile
+import threading
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import isfinite
@@ -78,6 +78,7 @@ class Service:
         self.model: Model | None = None
         self._found: source.Found | None = None
         self._trouble = ""
+        self._stopped = threading.Event()
         self.encoder = msgspec.json.Encoder()
         folder = Path(settings.predictions)
         self.predictions = PredictionLog(folder / "predictions", settings.flush_seconds)
@@ -90,18 +91,18 @@ class Service:
         with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
             self._source = source.open(self.settings.bundle, Path(cache))
             self._look()
-            watch = asyncio.create_task(self._watch())
+            # A registry that says nothing may hold a look up for long; no end waits for that.
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
             try:
                 yield
             finally:
-                watch.cancel()
+                self._stopped.set()
                 for log in self.logs:
                     log.close()
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.poll_seconds)
-            await asyncio.to_thread(self._look)
+    def _watch(self) -> None:
+        while not self._stopped.wait(self.settings.poll_seconds):
+            self._look()
             self.metrics.logged(self.logs)
 
     def _look(self) -> None:
