@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
@@ -119,21 +119,42 @@ class Reply(NamedTuple):
     """What a service answered."""
 
     status: int
-    body: Any
-    """The JSON; text if it is none."""
     headers: Mapping[str, str]
     """Names in lower case."""
+    text: str
+
+    @property
+    def body(self) -> Any:  # noqa: ANN401  JSON may be anything
+        """What the text says as JSON."""
+        return json.loads(self.text)
+
+
+class Metrics(NamedTuple):
+    """What a service tells Prometheus."""
+
+    text: str
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of all series of a metric that have these labels; there is one at least."""
+        pairs = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [
+            float(line.rpartition(" ")[2])
+            for line in self.text.splitlines()
+            if re.match(rf"{name}[ {{]", line) and all(pair in line for pair in pairs)
+        ]
+        assert found, f"There is no {name} with {labels}:\n{self.text}"
+        return sum(found)
 
 
 class Service:
     """`ops serve`, as a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        """Wait until it says where it listens, and is ready to answer."""
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, path: str) -> None:
+        """Wait until it says where it listens, and answers well on this path."""
         self.process = process
         self.log = log
         self.address = self._until(self._named)
-        self._until(lambda: self.ask("/ready").status == 200)
+        self._until(lambda: self._answers(path))
 
     @property
     def port(self) -> int:
@@ -159,15 +180,9 @@ class Service:
             with error:
                 return _reply(error.code, error)
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of all series of a metric that have these labels."""
-        found = 0.0
-        for line in self.ask("/metrics").body.splitlines():
-            series, _, value = line.rpartition(" ")
-            wanted = [f'{label}="{text}"' for label, text in labels.items()]
-            if re.match(rf"{name}(\{{|$)", series) and all(pair in series for pair in wanted):
-                found += float(value)
-        return found
+    def metrics(self) -> Metrics:
+        """What it tells Prometheus."""
+        return Metrics(self.ask("/metrics").text)
 
     def workers(self) -> list[int]:
         """The processes that answer, where there are several."""
@@ -184,6 +199,12 @@ class Service:
         found = re.search(r" is served at (http://\S+)\n", self.said)
         return found[1] if found else ""
 
+    def _answers(self, path: str) -> bool:
+        try:
+            return self.ask(path).status == 200
+        except URLError:  # the port is taken, but nobody listens yet
+            return False
+
     def _until(self, condition: Callable[[], _Found]) -> _Found:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -196,22 +217,26 @@ class Service:
 
 def _reply(status: int, answer: HTTPResponse | HTTPError) -> Reply:
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    body = answer.read().decode()
-    is_json = headers.get("content-type") == "application/json"
-    return Reply(status, json.loads(body) if is_json else body, headers)
+    return Reply(status, headers, answer.read().decode())
 
 
 @contextmanager
 def service(
-    command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    path: str = "/ready",
 ) -> Iterator[Service]:
-    """A service on a free port that is ready; it ends with the block, if not before.
+    """A service on a free port; it ends with the block, if not before.
 
     Args:
         command: `ops serve` and its options.
         folder: the project.
         log: a new file for what it prints.
         environment: all variables that it sees.
+        path: what it must answer well before the block begins.
     """
     with log.open("xb") as file:
         process = subprocess.Popen(
@@ -224,7 +249,7 @@ def service(
             start_new_session=True,
         )
     try:
-        yield Service(process, log)
+        yield Service(process, log, path)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from my_model.ops import cli, tracking
 from my_model.ops.project import Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
+sys.path.append(str(Path(__file__).parents[1]))  # servers.py is for these tests too
 
 
 def pytest_configure(config: pytest.Config) -> None:

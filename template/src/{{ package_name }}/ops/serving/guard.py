@@ -75,24 +75,23 @@ async def read(receive: Receive, most_bytes: int, seconds: float) -> bytes:
         Turned: if it is too long or too slow.
         Gone: if the caller hangs up.
     """
-    body, more = _part(await receive_in(receive, seconds))
-    if more:
-        parts = [body]
-        size = len(body)
-        deadline = asyncio.get_running_loop().time() + seconds
-        while more and size <= most_bytes:
-            left = deadline - asyncio.get_running_loop().time()
-            part, more = _part(await receive_in(receive, left))
+    parts: list[bytes] = []
+    size, more = 0, True
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    while more:
+        part, more = _part(await receive_in(receive, deadline - clock()))
+        size += len(part)
+        # What is too much is taken in and let go: who is still sending would not hear the answer.
+        if size <= most_bytes:
             parts.append(part)
-            size += len(part)
-        body = b"".join(parts)
-    if len(body) > most_bytes:
+    if size > most_bytes:
         raise Turned(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body is larger than {most_bytes:,} bytes; send fewer rows at once.",
             (b"connection", b"close"),
         )
-    return body
+    return b"".join(parts)
 
 
 async def receive_in(receive: Receive, seconds: float) -> Message:
