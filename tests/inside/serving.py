@@ -29,7 +29,10 @@ from my_model.ops import bundle as bundles
 from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.files import read_json, replacing, write_json
 from my_model.ops.pipeline import parsing, validate
+from my_model.ops.serving import metrics as counters
 from my_model.ops.serving.guard import Keys, Turned
+from my_model.ops.serving.models import Model
+from my_model.ops.serving.source import Found
 from servers import Service, service
 
 if TYPE_CHECKING:
@@ -576,6 +579,29 @@ def test_a_broken_champion_leaves_the_old_one_in_service(
         assert served.ask("/predict", rows.good[0]).status == 200
         assert served.end() == 0
     assert "Traceback" not in served.said
+
+
+def test_a_model_that_was_replaced_may_finish_its_work(
+    pair: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    """A new champion may know other classes."""
+    folder = tmp_path / "other classes"
+    shutil.copytree(pair[1].folder, folder)
+    manifest = read_json(folder / "manifest.json")
+    (target,) = (it for it in manifest["contract"]["columns"] if it["name"] == "diagnosis")
+    target["choices"] = ["good", "bad"]
+    write_json(folder / "manifest.json", manifest)
+    old, new = (
+        Model.load(Found(it, "1", "none", "none", "none"), 10) for it in (pair[0].folder, folder)
+    )
+    metrics = counters.Metrics()
+    for model in (old, new):
+        metrics.serves(model)
+    metrics.answered(old, ["benign"])
+    metrics.answered(new, ["good"])
+    shown = metrics.show().decode()
+    for name in ("benign", "good"):
+        assert f'service_predictions_total{{class="{name}"}} 1.0' in shown
 
 
 class Registry(ThreadingHTTPServer):

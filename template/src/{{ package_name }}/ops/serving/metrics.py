@@ -72,7 +72,7 @@ class Metrics:
             "service_log_failing", "Whether the log cannot be written", "livemax"
         )
         self._classes: Any = None
-        self._by_class: Any = None
+        self._by_class: dict[Any, Any] = {}
         self._values: Any = None
         self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._told: dict[PredictionLog, tuple[int, int]] = {}
@@ -99,29 +99,24 @@ class Metrics:
         for violation in violations:
             self._refused.labels(violation.field or "", violation.rule).inc()
 
-    def answered(self, predictions: Sequence[Any]) -> None:
-        """Count what the model said of some rows."""
+    def answered(self, model: Model, predictions: Sequence[Any]) -> None:
+        """Count what a model said of some rows; it need not be the one that `serves` now."""
         self.rows.inc(len(predictions))
-        if self._by_class is None:
-            for value in predictions:
-                self._values.observe(value)
-        else:
+        if model.bundle.contract.classes:
             for value in predictions:
                 self._by_class[value].inc()
+        else:
+            for value in predictions:
+                self._values.observe(value)
 
     def serves(self, model: Model) -> None:
         """Note which model answers from now on."""
         contract = model.bundle.contract
-        self._by_class = None
         if contract.classes:
             if self._classes is None:
                 self._classes = self._counter("service_predictions", "Rows by class", "class")
-            self._by_class = {
-                choice: self._classes.labels(label)
-                for choice, label in zip(
-                    contract.target.choices or (), contract.classes, strict=True
-                )
-            }
+            for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
+                self._by_class[choice] = self._classes.labels(label)
         elif self._values is None:
             self._values = Histogram(
                 "service_prediction_value", "The numbers that the model gave",

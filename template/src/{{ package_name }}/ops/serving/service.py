@@ -116,8 +116,9 @@ class Service:
                 self.metrics.serves(model)
                 self.model, self._found = model, None
                 logger.info("Version %s answers.", model.version)
-        except (source.Unavailable, UserError, OSError) as error:
-            trouble = str(error)
+        except Exception as error:  # noqa: BLE001  the watch must never end
+            known = isinstance(error, source.Unavailable | UserError | OSError)
+            trouble = str(error) if known else repr(error)
             self.metrics.reload_failures.inc()
         if trouble and trouble != self._trouble:
             logger.warning("No new model: %s", trouble)
@@ -154,7 +155,7 @@ class Service:
             inputs = {name: record[place] for place, name in model.logged}
             lines.append(Record(number, now, model.version, inputs, prediction, probabilities))
         self.predictions.append(self.encoder.encode_lines(lines), len(lines))
-        self.metrics.answered(scores.predictions)
+        self.metrics.answered(model, scores.predictions)
         return many, answers
 
     def learn(self, model: Model, body: bytes) -> int:
