@@ -27,6 +27,7 @@ from containers import (
     said,
     until,
 )
+from render import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,14 @@ def test_the_image_is_small_and_runs_as_nobody(shipped: Project, inside: dict[st
     sizes = [json.loads(podman("image", "inspect", name))[0]["Size"] for name in (IMAGE, base)]
     assert sizes[0] - sizes[1] < ADDED_MEGABYTES * 1e6
     assert inside["user"] == [10001, 10001]
+
+
+def test_the_image_is_built_by_the_uv_that_is_tested(shipped: Project) -> None:
+    pinned = re.findall(
+        r"uv[:=]+([\d.]+)$", (shipped.root / "Dockerfile").read_text(), re.MULTILINE
+    )
+    tested = re.findall(r"^uv==([\d.]+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned == tested
 
 
 def test_without_a_champion_there_is_no_image(sample: Project, tmp_path: Path) -> None:

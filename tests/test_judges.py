@@ -35,6 +35,7 @@ SCHEMAS = {
     ".github/dependabot.yml": "vendor.dependabot",
     ".github/ISSUE_TEMPLATE/*.yml": "vendor.github-issue-forms",
     ".gitlab-ci.yml": "vendor.gitlab-ci",
+    "compose.yaml": "vendor.compose-spec",
 }
 PULL_REQUEST = {
     "always()": "true",
@@ -65,7 +66,7 @@ def test_the_template_itself_is_clean() -> None:
     run("ruff", "format", "--check", cwd=ROOT)
     run("ruff", "check", cwd=ROOT)
     run("mypy", cwd=ROOT)
-    run("shellcheck", ".ci/run", cwd=ROOT)
+    run("shellcheck", ".ci/run", "tests/stand-ins/postgres.sh", cwd=ROOT)
 
 
 @pytest.mark.parametrize("sample", choices("sample"))
@@ -134,6 +135,11 @@ def test_pipelines_run_nothing_that_a_person_could_not(project: Path) -> None:
     for job in scripts(project):
         for step in job.steps:
             assert re.match(r"(make [a-z]+|curl ) ?", step.script), step.script
+
+
+@pytest.mark.parametrize("version", choices("python_version"))
+def test_hadolint_finds_nothing(rendered: Callable[..., Path], version: str) -> None:
+    run("hadolint", "Dockerfile", cwd=rendered(python_version=version))
 
 
 def test_bandit_finds_nothing(project: Path) -> None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a database as the official image does, unless the volume holds one, and serves it.
 set -euo pipefail
-export PATH=$PATH:$(echo /usr/lib/postgresql/*/bin) PGDATA=/var/lib/postgresql/data
+binaries=$(echo /usr/lib/postgresql/*/bin)
+export PATH=$PATH:$binaries PGDATA=/var/lib/postgresql/data
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   initdb --username="$POSTGRES_USER" --pwfile=<(echo "$POSTGRES_PASSWORD") --auth-local=trust --auth-host=scram-sha-256
