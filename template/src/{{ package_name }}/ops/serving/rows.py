@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice, product
@@ -206,16 +207,20 @@ class Reader:
                 values.append(None)
                 unread.add(name)
         record = tuple(values)
+        broken = [
+            rule
+            for rule, evaluate in self._rules
+            if rule.column not in unread and evaluate(record) is False
+        ]
+        if not unread and not broken:
+            return record, []
         shown = {name: _shown(value) for name, value in zip(self._names, came, strict=True)}
         violations = [
             Violation(number, name, "dtype", shown[name], self._sentences[name, "dtype"])
             for name in self._names
             if name in unread
         ]
-        for rule, evaluate in self._rules:
-            if rule.column not in unread and evaluate(record) is False:
-                violations.append(self._violation(number, rule, shown))
-        return record, violations
+        return record, violations + [self._violation(number, rule, shown) for rule in broken]
 
     def _violation(self, number: int, rule: Rule, shown: Mapping[str, Any]) -> Violation:
         if rule.column is None:
@@ -369,14 +374,17 @@ def _candidates(column: Column) -> Iterator[Any]:
         for bound in bounds:
             if isinstance(bound, str):
                 moment = datetime.fromisoformat(bound)
-                days += [moment, moment + DAY, moment - DAY]
+                days.append(moment)
+                for step in (DAY, -DAY):
+                    with suppress(OverflowError):
+                        days.append(moment + step)
         whole = _dtype(column) == "Date"
         yield from (day.date().isoformat() if whole else day.isoformat() for day in days)
     elif column.dtype == "String":
         yield from ("text", "a", "A", "1", "abc", "ABC", "12345", "a@b.org", "text " * 10, "")
     else:
         low, high = (
-            next((float(b) for b in bounds if b is not None), None)
+            next((b for b in bounds if isinstance(b, int | float)), None)
             for bounds in (
                 (column.minimum, column.minimum_exclusive),
                 (column.maximum, column.maximum_exclusive),
@@ -384,13 +392,14 @@ def _candidates(column: Column) -> Iterator[Any]:
         )
         numbers: list[float] = [1, 10, 100, 0, 0.5, -1, 1000]
         if low is not None and high is not None:
-            numbers = [(low + high) / 2, low, high, *numbers]
+            numbers = [low / 2 + high / 2, low, high, *numbers]
         elif low is not None:
             numbers += [low + 1, low, 2 * low]
         elif high is not None:
             numbers += [high - 1, high, high / 2]
         whole = _dtype(column) in INTEGERS
-        yield from (math.floor(number) if whole else number for number in numbers)
+        finite = [number for number in numbers if math.isfinite(number)]
+        yield from (math.floor(number) if whole else number for number in finite)
     if column.nullable:
         yield None
 
