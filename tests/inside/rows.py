@@ -272,6 +272,20 @@ def test_rows_are_refused_for_the_rules_that_validation_names(
         np.testing.assert_array_equal(arrays[name], values)
 
 
+def test_bounds_at_the_end_of_the_world_do_no_harm() -> None:
+    row = schema(
+        a=dy.Datetime(min=dt.datetime(9999, 12, 31, 23, 59, 59)),
+        b=dy.Date(max=dt.date.min),
+        c=dy.Float64(min=1e308),
+        d=dy.UInt64(min=2**64 - 1),
+        e=dy.Float64(min=-1.7e308, max=-1e308),
+        f=dy.Float32(min=3.4e38),
+    )
+    reader = Reader(contracts.compile_schema(row), 1)
+    (example,) = reader.schema()["examples"]
+    assert reader.read(json.dumps(example, allow_nan=False).encode()).records
+
+
 @pytest.mark.parametrize(
     "body",
     [
