@@ -33,7 +33,7 @@ from ..scoring import BATCH_ROWS, answers, columns_of, unfit
 from .parts import Part, Parts, kept
 
 FORMATS = (".csv", ".parquet")
-CELLS = 1_000_000
+CELLS = 1_500_000
 """About how many values a batch of rows has: what is held in memory is a few times that."""
 
 WORKERS = 8

@@ -101,15 +101,13 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
         target = schema.columns()[contract.target.name]
         frame = frame.with_columns(pl.lit(None, target.dtype).alias(contract.target.name))
     about_many = [rule.name for rule in contract.rules if rule.batch and not labelled]
-    rules = {
-        name: rule.expr.fill_null(value=True)
-        for name, rule in schema._validation_rules(with_cast=False).items()
-        if name not in about_many
-    }
+    rules = {name: keeps for name, keeps in _rules(schema).items() if name not in about_many}
     marked = frame.with_columns(**rules)
     every = pl.repeat(True, pl.len())
     kept = marked.select(pl.all_horizontal(every, *rules)).to_series()
-    broken = _Broken(marked.filter(~kept).lazy(), schema, names)
+    bad = marked.filter(~kept)
+    breaking = [name for name in rules if not bad[name].all()]
+    broken = _Broken(bad.select(*frame.columns, *breaking).lazy(), schema, names)
     good = frame.select(names).filter(kept)
     return Checked(good, broken.quarantine().collect(), broken.counts, kept)
 
@@ -215,6 +213,13 @@ def _view(
     metaclass: Any = type(row)
     view: type[dy.Schema] = metaclass(row.__name__, (row,), members)
     return view
+
+
+@lru_cache(maxsize=8)
+def _rules(schema: type[dy.Schema]) -> dict[str, pl.Expr]:
+    """What is true of a row that keeps a rule, by the rule's name."""
+    rules = schema._validation_rules(with_cast=False)
+    return {name: rule.expr.fill_null(value=True) for name, rule in rules.items()}
 
 
 def rule_column(names: Collection[str]) -> str:
