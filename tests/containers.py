@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -26,8 +27,6 @@ PATIENCE = 120
 """Seconds that something in a container may take to start."""
 
 Found = TypeVar("Found")
-
-HARDENED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
 
 
 def podman(*arguments: str | Path) -> str:
@@ -67,6 +66,25 @@ def copy(project: Project, root: Path, **environment: str) -> Project:
     path = os.pathsep.join([project.environment["PATH"], str(ROOT / ".venv" / "bin")])
     shared = {"UV_PROJECT_ENVIRONMENT": str(project.root / ".venv"), "UV_NO_SYNC": "1"}
     return Project(root, {**project.environment, **tools, **shared, "PATH": path, **environment})
+
+
+def documented(volume: str, port: int = 8080) -> list[str]:
+    """How the documents run an image; here it stays to be looked at, on a free port of its own."""
+    page = (ROOT / "template" / "docs" / "ops" / "containers.md").read_text()
+    found = re.search(r"^docker run --rm ((?:.+\\\n)*.+) NAME$", page, re.MULTILINE)
+    assert found, "containers.md does not say how to run the image"
+    own = found[1].replace("\\\n", "").replace(":8080:8080", f"::{port}")
+    return own.replace("predictions:", f"{volume}:").split()
+
+
+@contextmanager
+def volume() -> Iterator[str]:
+    """A new volume; it is gone afterwards."""
+    name = podman("volume", "create")
+    try:
+        yield name
+    finally:
+        podman("volume", "rm", "--force", name)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import pytest
 from containers import (
-    HARDENED,
     address,
     ask,
     container,
     copy,
+    documented,
     healthy,
     image,
     parts,
@@ -26,6 +26,7 @@ from containers import (
     rows,
     said,
     until,
+    volume,
 )
 from render import ROOT
 
@@ -146,9 +147,8 @@ def test_without_a_champion_there_is_no_image(sample: Project, tmp_path: Path) -
 def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
     """Read-only, without capabilities, as nobody; what it answered outlives it."""
     asked = rows(shipped, 50)
-    log = ("--volume", "predictions-of-a-test:/predictions")
-    try:
-        with container(*HARDENED, *log, "--publish=127.0.0.1::8080", IMAGE) as name:
+    with volume() as log:
+        with container(*documented(log), IMAGE) as name:
             service = address(name)
             until(lambda: ready(service))
             assert healthy(name)
@@ -158,9 +158,8 @@ def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
             assert ask(f"{service}/predict", {**asked[0], "mean radius": -1})[0] == 422
             podman("stop", "--time=20", name)
             assert podman("inspect", name, "--format={{.State.ExitCode}}") == "0", said(name)
-        written = podman("run", "--rm", *log, "--entrypoint=python", IMAGE, "-c", LOGGED)
-    finally:
-        podman("volume", "rm", "--force", "predictions-of-a-test")
+        mounted = f"--volume={log}:/predictions"
+        written = podman("run", "--rm", mounted, "--entrypoint=python", IMAGE, "-c", LOGGED)
     lines = [json.loads(line) for line in written.splitlines()]
     told = {answer["prediction_id"]: answer["prediction"] for answer in answers}
     assert {line["id"]: line["prediction"] for line in lines} == told
@@ -168,15 +167,17 @@ def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
 
 
 def test_the_image_serves_what_is_mounted_where_a_host_says(shipped: Project) -> None:
-    """As SageMaker starts it (`serve`), and with Vertex AI's port."""
-    elsewhere = [
-        "--volume", f"{shipped.root}/models:/mounted:ro",
-        "--env=BUNDLE=/mounted/champion", "--env=AIP_HTTP_PORT=9999", "--publish=127.0.0.1::9999",
-    ]  # fmt: skip
-    with container(*HARDENED, *elsewhere, IMAGE, "serve") as name:
+    """As SageMaker starts it (`serve`), and on Vertex AI's port, with two workers."""
+    variables = ("BUNDLE=/mounted/champion", "AIP_HTTP_PORT=9999", "WORKERS=2")
+    options = [f"--volume={shipped.root}/models:/mounted:ro", *map("--env={}".format, variables)]
+    with (
+        volume() as log,
+        container(*documented(log, 9999), *options, IMAGE, "serve") as name,
+    ):
         service = address(name, 9999)
         until(lambda: ready(service))
         assert ask(f"{service}/ping")[0] == 200
+        assert ask(f"{service}/invocations", rows(shipped, 1))[0] == 200
         assert "/mounted/champion" in said(name)
 
 
