@@ -8,6 +8,7 @@ of JSON values; a small automaton, built as far as texts need it, follows those.
 
 import re
 from bisect import bisect_right
+from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -240,6 +241,21 @@ class Pattern:
         if state.ends is None:
             state.ends = FOUND in self._reached(state, EDGE)
         return state.ends
+
+    def shortest(self) -> str | None:
+        """A shortest text that is found; None if there is none that is not long."""
+        waiting, seen = deque([(self._first, "")]), {self._first.positions}
+        while waiting and len(seen) < MOST_STATES:
+            state, text = waiting.popleft()
+            if self.found_in(text):
+                return text
+            for kind, cut in enumerate(self._cuts[:-1], 1):
+                following = self._move(state, kind)
+                if following is None or following.positions in seen or 0xD800 <= cut < 0xE000:
+                    continue
+                seen.add(following.positions)
+                waiting.append((following, text + chr(cut)))
+        return None
 
     def _class(self, character: str) -> int:
         """Which of the classes that the pattern tells apart a character belongs to."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import islice, product
+from itertools import chain, islice, product
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..contract import Column, Contract
 from ..errors import UserError
+from ..patterns import Pattern
 from ..rules import BLANK, FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float32
 
 MOST_VIOLATIONS = 100
@@ -254,11 +255,19 @@ class Reader:
         missing = (None,) * len(self._names)
         for place, column in enumerate(self._contract.inputs):
             good = []
-            for value in _candidates(column):
+            matching = [
+                Pattern(rule.expression[1][2]).shortest()
+                for rule, _ in self._rules
+                if rule.column == column.name
+                and rule.expression
+                and rule.expression[0] == "matches"
+            ]
+            for value in chain(_candidates(column), matching):
                 row = (*missing[:place], value, *missing[place + 1 :])
                 broken = self._exactly(0, row)[1]
                 if all(violation.field != column.name for violation in broken):
                     good.append(value)
+            good.sort(key=lambda value: value is None)
             chosen.append(good[:EXAMPLE_CHOICES])
         first = [values[0] if values else None for values in chosen]
         tied = sorted(
