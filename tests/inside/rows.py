@@ -286,6 +286,12 @@ def test_bounds_at_the_end_of_the_world_do_no_harm() -> None:
     assert reader.read(json.dumps(example, allow_nan=False).encode()).records
 
 
+def test_an_example_keeps_patterns() -> None:
+    row = schema(a=dy.String(regex=r"^[A-Z]{2}-\d{4}$"), b=dy.String(regex=r"^\w{3,}\.$"))
+    (example,) = Reader(contracts.compile_schema(row), 1).schema()["examples"]
+    assert example == {"a": "AA-0000", "b": "000."}
+
+
 @pytest.mark.parametrize(
     "body",
     [
