@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
+from typing import TYPE_CHECKING
 
 from render import ROOT
 
-from . import idle, rendering, ten_million, training
-from .measuring import Section
+from . import idle, rendering, scoring, serving, ten_million, training
 
-BENCHMARKS = {
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from .measuring import Part
+
+BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "rendering": rendering.run,
     "training": training.run,
     "idle": idle.run,
     "ten-million": ten_million.run,
+    "serving": serving.run,
+    "scoring": scoring.run,
 }
 FOLDER = ROOT / "build" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -45,6 +52,12 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {system}, Python {python}"
 
 
+def measured() -> dict[str, str]:
+    """The parts of the page as it is, by title."""
+    _, *parts = PAGE.read_text().split("\n## ")
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
+
+
 def main() -> None:
     """Measure what was asked for; what was measured before keeps its place on the page."""
     options = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -57,15 +70,13 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "gitconfig").write_text(IDENTITY)
     os.environ["GIT_CONFIG_GLOBAL"] = str(FOLDER / "gitconfig")
+    parts = measured()
     for name in chosen.names or BENCHMARKS:
         print(name, flush=True)
-        section = BENCHMARKS[name](FOLDER, chosen.runs)
-        (FOLDER / f"{name}.json").write_text(json.dumps(section.to_dict()))
-
-    measured = [FOLDER / f"{name}.json" for name in BENCHMARKS]
-    sections = [Section.from_dict(json.loads(p.read_text())) for p in measured if p.exists()]
-    parts = [HEAD.format(machine=machine()), *(section.markdown() for section in sections)]
-    PAGE.write_text("\n".join(parts))
+        part = BENCHMARKS[name](FOLDER, chosen.runs)
+        parts[part.title] = part.markdown()
+        page = [HEAD.format(machine=machine()), *parts.values()]
+        PAGE.write_text("\n".join(page))
 
 
 main()

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from statistics import median
 from tempfile import TemporaryFile
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,25 +44,26 @@ class Row:
     cost: Cost
 
 
+class Part(Protocol):
+    """One benchmark's part of the page, under a title of its own."""
+
+    @property
+    def title(self) -> str:
+        """What no other part is called."""
+
+    def markdown(self) -> str:
+        """The part as it stands on the page."""
+
+
 @dataclass(frozen=True)
 class Section:
-    """One benchmark's part of the page."""
+    """A part that is one table of what work took."""
 
     title: str
     text: str
     runs: int
     rows: list[Row]
     memory: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Section:
-        """The inverse of `to_dict`."""
-        rows = [Row(**{**row, "cost": Cost(**row["cost"])}) for row in values["rows"]]
-        return cls(**{**values, "rows": rows})
 
     def markdown(self) -> str:
         """The section as it stands on the page."""
