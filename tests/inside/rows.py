@@ -453,5 +453,5 @@ def test_a_bundle_from_before_there_were_rules_is_not_served() -> None:
     old = contracts.compile_schema(schema(a=dy.Int64())).to_dict()
     del old["rules"]
     contract = contracts.Contract.from_dict(old)
-    with pytest.raises(UserError, match="older than this service; run `make train` again"):
+    with pytest.raises(UserError, match="made before services could check its contract"):
         Reader(contract, 1)

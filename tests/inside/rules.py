@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from my_model.ops import rules
-from my_model.ops.patterns import Pattern, parse
+from my_model.ops.rules import evaluation, frozen, translation
+from my_model.ops.rules.patterns import Pattern, parse
 
 INF, NAN = float("inf"), float("nan")
 DTYPES: dict[str, pl.DataType] = {
@@ -64,7 +64,7 @@ ENDS = [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999)]
 VALUES: dict[str, list[Any]] = {
     "f": FLOATS,
     "g": FLOATS,
-    "single": [None if v is None else rules.to_float32(v) for v in FLOATS],
+    "single": [None if v is None else evaluation.to_float32(v) for v in FLOATS],
     "i": INTS,
     "j": INTS,
     "tiny": [None, 0, 1, -1, 5, 100, 127, -128],
@@ -339,11 +339,11 @@ def _rows(expression: pl.Expr) -> pl.DataFrame:
 
 @pytest.mark.parametrize("expression", TRANSLATED, ids=lambda expression: str(expression)[:70])
 def test_an_expression_means_the_same_without_polars(expression: pl.Expr) -> None:
-    (made,) = rules._translations([expression], DTYPES)
+    (made,) = translation._translations([expression], DTYPES)
     assert isinstance(made, tuple), made
-    made = rules._frozen(json.loads(json.dumps(made, allow_nan=False)))
+    made = frozen(json.loads(json.dumps(made, allow_nan=False)))
     rows = _rows(expression)
-    evaluate = rules.evaluator(made, {name: place for place, name in enumerate(rows.columns)})
+    evaluate = evaluation.evaluator(made, {name: place for place, name in enumerate(rows.columns)})
     expected = rows.with_columns(expression.alias("expected"))["expected"].to_list()
     records = list(zip(*(rows[name].to_list() for name in rows.columns), strict=True))
     wrong = [
@@ -372,9 +372,9 @@ def test_an_expression_means_the_same_without_polars(expression: pl.Expr) -> Non
     ids=str,
 )
 def test_what_has_no_translation_is_kept_with_the_reason(expression: pl.Expr, reason: str) -> None:
-    fine, made = rules._translations([f > 0, expression], DTYPES)
+    fine, made = translation._translations([f > 0, expression], DTYPES)
     assert isinstance(fine, tuple)
-    assert isinstance(made, rules.Untranslatable)
+    assert isinstance(made, translation.Untranslatable)
     assert re.search(reason, str(made))
 
 
@@ -392,8 +392,8 @@ def test_what_has_no_translation_is_kept_with_the_reason(expression: pl.Expr, re
     ids=str,
 )
 def test_what_compares_rows_is_known(expression: pl.Expr) -> None:
-    (made,) = rules._translations([expression], DTYPES)
-    assert isinstance(made, rules.ComparesRows)
+    (made,) = translation._translations([expression], DTYPES)
+    assert isinstance(made, translation.ComparesRows)
 
 
 PATTERNS = [
@@ -417,7 +417,7 @@ LETTERS = "abcABCxX019 -_.@\n\tkKſsSßéüÀ٣\u212aα²\u0301\u200dfo\\*ı"
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_is_found_where_polars_finds_it(pattern: str) -> None:
-    tree = rules._frozen(json.loads(json.dumps(parse(pattern))))
+    tree = frozen(json.loads(json.dumps(parse(pattern))))
     found_in = Pattern(tree).found_in
     draw = random.Random(pattern)
     texts = ["", "\n", "a\n", "foo bar", "x\ny", "aab", "AB-1234", "AB-1234\n", "user@host.org"]

@@ -43,7 +43,7 @@ if limit != "none":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 sys.exit(cli.main(["score", came, went]))
 """
-"""Scores in the smallest batches; is killed when the part `last` is done; may write `limit` bytes."""
+"""Scores in the smallest batches, is killed when part `last` is done, may write `limit` bytes."""
 
 
 def start(
@@ -136,11 +136,11 @@ def test_a_row_is_judged_by_itself(rows: pl.DataFrame, monkeypatch: pytest.Monke
         number = dy.Int64(primary_key=True, metadata={"identifier": True})
 
         @dy.rule()
-        def not_far_from_the_others(cls) -> pl.Expr:
+        def not_far_from_the_others(cls) -> pl.Expr:  # noqa: N805
             return pl.col("mean area") < pl.col("mean area").mean()
 
         @dy.rule()
-        def of_this_century(cls) -> pl.Expr:
+        def of_this_century(cls) -> pl.Expr:  # noqa: N805
             return pl.col("number") < 2
 
     monkeypatch.setattr(contract, "schema", lambda: Keyed)

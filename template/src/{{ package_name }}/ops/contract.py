@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .rules import Rule, compile_rules
+from .rules import Rule
 
 if TYPE_CHECKING:
     import dataframely as dy
@@ -181,6 +181,8 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
             raise UserError(
                 'ml/schema.py: mark the column to predict with metadata={"target": True}.'
             )
+    from .rules.translation import compile_rules
+
     contract = Contract(columns, compile_rules(schema))
     if not contract.features:
         raise UserError("ml/schema.py: no column is left to learn from; declare a feature.")

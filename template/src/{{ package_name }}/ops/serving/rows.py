@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ..contract import Column, Contract
 from ..errors import UserError
-from ..patterns import Pattern
-from ..rules import BLANK, FLOATS, INTEGERS, Rule, evaluator, rounded_integer, to_float32
+from ..rules import BLANK, FLOATS, INTEGERS, Rule
+from ..rules.evaluation import evaluator, rounded_integer, to_float32
+from ..rules.patterns import Pattern
 
 MOST_VIOLATIONS = 100
 """As many violations are listed at most; all rows are looked at all the same."""
@@ -100,7 +101,10 @@ class Reader:
             UserError: if the contract has a rule that cannot be checked without polars.
         """
         if not contract.rules:
-            raise UserError("The model is older than this service; run `make train` again.")
+            raise UserError(
+                "The model was made before services could check its contract; "
+                "run `uv run dvc repro --force` and `make train`."
+            )
         if rule := next((rule for rule in contract.rules if rule.obstacle), None):
             raise UserError(
                 f"No service can hold a row to the rule {rule.name} in ml/schema.py: "
