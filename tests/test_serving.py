@@ -169,7 +169,7 @@ def test_a_person_gets_a_prediction_in_a_browser(
         assert pictures["light"] != pictures["dark"]
 
         number = next(key for key, it in schema["properties"].items() if it["x-kind"] == "number")
-        field = f"#fields [name={json.dumps(number)}]"
+        field = f"#fields [name={json.dumps(number, ensure_ascii=False)}]"
         page.write(field, "wide")
         page.click("button[type=submit]")
         wrong = page.until("document.querySelector('#result .wrong')?.innerText")

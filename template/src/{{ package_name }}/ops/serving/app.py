@@ -184,12 +184,11 @@ def build(service: Service, host: Host) -> FastAPI:
 
     @routes.get("/example", summary="A row that can be scored, to try things with",
                 tags=["model"], responses={503: {"model": openapi.Detail}})  # fmt: skip
-    async def example(response: Response) -> dict[str, Any]:
+    async def example(response: Response) -> dict[str, Any] | None:
         if service.model is None:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
             return {"detail": UNREADY}
-        row: dict[str, Any] = service.model.reader.schema()["examples"][0]
-        return row
+        return service.model.example
 
     @routes.get("/metrics", summary="Metrics, for Prometheus", tags=["operations"],
                 response_class=openapi.PlainText)  # fmt: skip

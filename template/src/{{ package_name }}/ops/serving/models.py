@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from ..bundle import Bundle
 from ..errors import UserError
+from .examples import example
 from .rows import Reader
 from .source import Found
 
@@ -35,6 +36,8 @@ class Model:
     reader: Reader
     logged: tuple[tuple[int, str], ...]
     """Which inputs the log may keep, by place and name: sensitive ones are left out."""
+    example: dict[str, Any] | None
+    """A row to try it with; None if none is known that keeps the contract."""
 
     @classmethod
     def load(cls, found: Found, max_rows: int) -> Self:
@@ -46,14 +49,16 @@ class Model:
         try:
             bundle = Bundle(found.folder)
             inputs = bundle.contract.inputs
+            reader = Reader(bundle.contract, max_rows)
             model = cls(
                 found.version,
                 found.digest,
                 found.commit,
                 found.data,
                 bundle,
-                Reader(bundle.contract, max_rows),
+                reader,
                 tuple((place, it.name) for place, it in enumerate(inputs) if not it.sensitive),
+                example(reader, inputs, bundle.manifest.get("profile", {})),
             )
             for rows in WARM_ROWS:
                 model.score([(None,) * len(inputs)] * rows)

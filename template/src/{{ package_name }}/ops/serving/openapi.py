@@ -76,6 +76,8 @@ def describe(routes: dict[str, Any], service: Service) -> dict[str, Any]:
     contract = service.model.bundle.contract
     page["info"]["version"] = service.model.version
     row = service.model.reader.schema()
+    if service.model.example is not None:
+        row["examples"] = [service.model.example]
     for column in contract.inputs:
         row["properties"][column.name]["x-kind"] = column.kind  # for the page's form
     schemas |= {
