@@ -69,12 +69,15 @@ def copy(project: Project, root: Path, **environment: str) -> Project:
 
 
 def documented(volume: str, port: int = 8080) -> list[str]:
-    """How the documents run an image; here it stays to be looked at, on a free port of its own."""
+    """How the documents run an image; here it stays to be looked at, on a free port of its own.
+
+    Podman makes more folders writable than the documents ask for; Docker does not.
+    """
     page = (ROOT / "template" / "docs" / "ops" / "containers.md").read_text()
     found = re.search(r"^docker run --rm ((?:.+\\\n)*.+) NAME$", page, re.MULTILINE)
     assert found, "containers.md does not say how to run the image"
     own = found[1].replace("\\\n", "").replace(":8080:8080", f"::{port}")
-    return own.replace("predictions:", f"{volume}:").split()
+    return ["--read-only-tmpfs=false", *own.replace("predictions:", f"{volume}:").split()]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -55,7 +56,8 @@ print(json.dumps({
     "sbom": json.loads(pathlib.Path("/app/sbom.json").read_text()),
 }))
 """
-NAME = "of-a-test"
+NAME = f"of-a-test-{os.getpid()}"
+"""Of the parts of compose.yaml: what a run that was killed has left is in nobody's way."""
 PORTS = ("PORT", "REGISTRY_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")
 LOGGED = """
 import pathlib
@@ -271,11 +273,11 @@ def test_alerts_reach_a_person(up: Project) -> None:
     until(lambda: ready(service))
     model = up.root / "models" / "champion" / "model.onnx"
     whole = model.read_bytes()
-    network = ("--network", f"{NAME}_default", "--name=ears", "--network-alias=ears")
-    with container(*network, "--entrypoint=python", f"{IMAGE}-up", "-c", EARS):
+    network = (f"--network={NAME}_default", "--network-alias=ears", "--entrypoint=python")
+    with container(*network, f"{IMAGE}-up", "-c", EARS) as ears:
 
         def heard(alert: str) -> bool:
-            return f'"alertname":"{alert}"' in said("ears")
+            return f'"alertname":"{alert}"' in said(ears)
 
         model.write_bytes(b"broken")
         until(partial(heard, "ReloadFailing"))
