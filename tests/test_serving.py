@@ -146,6 +146,13 @@ def test_a_person_gets_a_prediction_in_a_browser(
         page.until(f"document.querySelectorAll('#fields [name]').length == {len(row)}")
         names = page.value("[...document.querySelectorAll('#fields [name]')].map(it => it.name)")
         assert names == list(schema["properties"])
+        closed = [
+            key
+            for key, it in schema["properties"].items()
+            if it["x-choices"] or it["x-kind"] == "boolean"
+        ]
+        chosen = "[...document.querySelectorAll('#fields select')].map(it => it.name)"
+        assert page.value(chosen) == closed
         assert not page.value("document.querySelector('#key').getClientRects().length")
 
         page.click("button[type=submit]")
@@ -168,7 +175,11 @@ def test_a_person_gets_a_prediction_in_a_browser(
         }
         assert pictures["light"] != pictures["dark"]
 
-        number = next(key for key, it in schema["properties"].items() if it["x-kind"] == "number")
+        number = next(
+            key
+            for key, it in schema["properties"].items()
+            if it["x-kind"] == "number" and key not in closed
+        )
         field = f"#fields [name={json.dumps(number, ensure_ascii=False)}]"
         page.write(field, "wide")
         page.click("button[type=submit]")

@@ -78,8 +78,9 @@ def describe(routes: dict[str, Any], service: Service) -> dict[str, Any]:
     row = service.model.reader.schema()
     if service.model.example is not None:
         row["examples"] = [service.model.example]
-    for column in contract.inputs:
-        row["properties"][column.name]["x-kind"] = column.kind  # for the page's form
+    for column in contract.inputs:  # what the page's form is made of
+        form = {"x-kind": column.kind, "x-choices": list(column.choices or ())}
+        row["properties"][column.name] |= form
     schemas |= {
         "Row": row,
         "Answer": answer(contract),
