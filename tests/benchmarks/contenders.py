@@ -144,23 +144,30 @@ class Server:
 
     def stop(self) -> None:
         """End it, and whatever it started."""
+        started = self._processes()
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
-        for process in self._processes():
+        for process in {*started, *self._processes()}:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
 
     def _processes(self) -> list[int]:
-        """All of its session."""
-        found = []
+        """All that it started: those of its session, and the children of any of them."""
+        known: dict[int, tuple[int, int]] = {}
         for about in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                _, session = (int(it) for it in about.read_text().rpartition(")")[2].split()[2:4])
-                if session == self.process.pid:
-                    found.append(int(about.parent.name))
-        return found
+                parent, _, session = about.read_text().rpartition(")")[2].split()[1:4]
+                known[int(about.parent.name)] = int(parent), int(session)
+        found = {self.process.pid}
+        while more := {
+            process
+            for process, (parent, session) in known.items()
+            if process not in found and (parent in found or session in found)
+        }:
+            found |= more
+        return sorted(found & known.keys())
 
     def _post(self, body: bytes) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -260,7 +267,13 @@ class Environment:
             "PYTHONPATH": str(PROGRAMS),
             "OMP_NUM_THREADS": "1",
         }
-        wanted = [name, "pandas", *(f"{key}=={value}" for key, value in packages.items())]
+        wanted = [
+            name,
+            "pandas",
+            "uvloop",
+            "httptools",
+            *(f"{key}=={value}" for key, value in packages.items()),
+        ]
         stamp = self.folder / "packages"
         if not stamp.exists() or stamp.read_text() != f"{wanted}":
             shutil.rmtree(self.folder, ignore_errors=True)
