@@ -82,7 +82,7 @@ class Registry:
     def parse(cls, where: str) -> Self:
         """Understand `http://host:5000/NAME@ALIAS` or `http://host:5000/NAME/VERSION`.
 
-        Who asks is told by the address (`http://user:password@host`) or as MLflow has it:
+        Who asks is told by the address (user and password before the host) or as MLflow has it:
         MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 
         Raises:
