@@ -319,14 +319,17 @@ class Traffic:
         line.drop()
         return False
 
-    async def slow_head(self) -> None:
+    async def slow_head(self, letters: int, before: int = 0) -> None:
         """A head that never ends costs the service a while, and no more."""
         while not self.over:
             async with await Line.open(self.port) as line:
-                for letter in request(b"")[:30]:
+                for _ in range(before):
+                    assert (await line.post(b"7")).status == 400
+                    self.statuses["broken", 400] += 1
+                for letter in request(b"")[:letters]:
                     await line.send(bytes([letter]))
                 assert await line.silence() == b""
-            self.statuses["slow head", 0] += 1
+            self.statuses["slow head", letters] += 1
 
     async def slow_body(self, draw: random.Random) -> None:
         while not self.over:
@@ -375,7 +378,8 @@ def test_every_answer_is_right_and_logged_while_champions_change(
             group.create_task(swap(traffic))
             for number in range(CALLERS):
                 group.create_task(traffic.caller(number))
-            group.create_task(traffic.slow_head())
+            for slow in (traffic.slow_head(0), traffic.slow_head(30), traffic.slow_head(40, 2)):
+                group.create_task(slow)
             group.create_task(traffic.slow_body(random.Random(0)))
 
     with host.serve(HEAD_SECONDS=3) as served:
@@ -396,6 +400,8 @@ def test_every_answer_is_right_and_logged_while_champions_change(
         ("no JSON", 415),
         ("too many", 413),
         ("slow head", 0),
+        ("slow head", 30),
+        ("slow head", 40),
         ("slow body", 408),
     }
     assert traffic.statuses.total() > 2_000
