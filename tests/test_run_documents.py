@@ -101,5 +101,5 @@ def test_every_documented_call_of_the_service_is_answered(reader: Project) -> No
             here = SERVED_AT.sub(f"localhost:{served.port}", call)
             reader.run("bash", "-c", here.replace("curl", "curl --silent --fail-with-body"))
         reader.run("python3", "-c", SERVED_AT.sub(f"localhost:{served.port}", example))
-        assert served.metric("service_rows_total") == 2
-        assert served.metric("service_feedback_total") == 1
+        assert served.metrics().total("service_rows_total") == 2
+        assert served.metrics().total("service_feedback_total") == 1
