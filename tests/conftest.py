@@ -27,6 +27,11 @@ IDENTITY = """\
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: those that need a trained project come last, in the order that they had."""
+    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the person's own settings of git and Copier out of every test.

@@ -70,7 +70,7 @@ class Service:
     """One worker's state, from its first model to its last line in the log."""
 
     def __init__(self, settings: Settings) -> None:
-        """Prepare; `start` does what takes time."""
+        """Prepare; `running` does what takes time."""
         self.settings = settings
         self.keys = Keys(settings.keys())
         self.metrics = Metrics()
