@@ -243,7 +243,8 @@ class Bench:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         told: dict[str, float] = json.loads(printed.splitlines()[-1])
         if told["failed"] or not told["answered"]:
-            sys.exit(f"{self.contender.name}, {load}: {printed}")
+            ended = server.process.poll()
+            sys.exit(f"{self.contender.name} (exit code {ended}), {load}: {printed}")
         took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         self.share = max(self.share, took / told["seconds"])
         self.answered += int(told["answered"]) * load.rows
