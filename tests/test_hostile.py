@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from render import Template, questions, reserved_names, run, working_tree
+from render import Template, closed, questions, reserved_names, run, working_tree
 from test_render import parse, texts
 
-TEXT = [name for name, question in questions().items() if "choices" not in question]
+TEXT = [name for name in questions() if name not in closed()]
 HOSTILE = {
     "empty": "",
     "spaces": "   ",
