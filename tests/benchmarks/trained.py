@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+RENDERED = ("copier.yml", "reserved.yml", "template", "samples", "licenses", "hooks")
+"""What a project is made of."""
+
 
 class Trained(NamedTuple):
     """Where the project lies, and the environment that its commands run in."""
@@ -33,7 +36,7 @@ def trained(folder: Path) -> Trained:
     place = folder / "trained"
     digest = hashlib.sha256()
     for path in working_tree():
-        if path.parts[0] not in ("docs", "tests"):
+        if path.parts[0] in RENDERED:
             digest.update(f"{path}\0".encode() + (ROOT / path).read_bytes())
     stamp = place / "template"
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
