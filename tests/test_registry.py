@@ -87,5 +87,6 @@ def test_a_server_holds_versions_and_files(sample: Project, server: str, tmp_pat
     shutil.rmtree(root / "models")
     assert "Version 1 was already the champion" in ops("promote", "1")
     fetched = {path.name: path.read_bytes() for path in (root / "models/champion").iterdir()}
+    assert fetched.pop("version.json")
     assert fetched == bundle
     assert "the first champion" in ops("history")

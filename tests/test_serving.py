@@ -68,7 +68,7 @@ def test_sagemaker(sample: Project, tmp_path: Path) -> None:
     """It starts the image with the argument `serve`, and asks these routes on port 8080."""
     docker = (sample.root / "Dockerfile").read_text()
     assert 'ENTRYPOINT ["ops"]' in docker
-    assert "PORT=8080" in docker
+    assert "EXPOSE 8080" in docker
     with serving(sample, tmp_path, path="/ping") as served:
         row = served.ask("/example").body
         one = served.ask("/invocations", row)
