@@ -52,7 +52,7 @@ AIMED = LOADS[1]
 
 TEXT = """\
 All servers score with the very same fitted pipeline, that of the trained default project (a scaler
-and a logistic regression of 30 numbers), and with one worker. `ops serve` is as it is rendered: it
+and a logistic regression of 30 numbers), on Python {python}, and with one worker. `ops serve` is as it is rendered: it
 holds each row to the contract, writes each answered row to its log, and counts; its log is held to
 what was answered. MLflow serves the pipeline saved by `mlflow.sklearn.save_model`, as it does by
 default. BentoML and LitServe batch what waits, once with the pipeline on a pandas frame as their
@@ -144,6 +144,8 @@ def run(folder: Path, runs: int) -> Comparison:
     call(python, PROGRAMS / "fit.py", place, str(BATCH), cwd=project.root, env=project.variables)
     said = json.loads((place / "rows.json").read_text())
     rows, expected = said["rows"], said["probabilities"]
+    version = "import platform; print(platform.python_version())"
+    running = call(python, "-c", version, cwd=place).strip()
     servers = contenders(place, project, said["columns"])
     busy = os.getloadavg()[0]
     rounds: dict[str, list[Record]] = defaultdict(list)
@@ -157,7 +159,7 @@ def run(folder: Path, runs: int) -> Comparison:
             share = max(share, bench.share)
     records = {name: middle(each) for name, each in rounds.items()}
     times = "One run." if runs == 1 else f"Medians of {runs} interleaved runs."
-    text = TEXT.format(tolerance=TOLERANCE, seconds=SECONDS, share=share, busy=busy)
+    text = TEXT.format(tolerance=TOLERANCE, seconds=SECONDS, share=share, busy=busy, python=running)
     return Comparison("Serving", f"{text}\n{aims(records)} {times}", records)
 
 

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from project import environment
-from render import ROOT, working_tree
+from render import ROOT, questions, working_tree
 
 from .training import Contest
 
@@ -42,6 +42,7 @@ def trained(folder: Path) -> Trained:
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         shutil.rmtree(place, ignore_errors=True)
         contest = Contest(place / "contest")
+        contest.python = questions()["python_version"]["default"]
         contest.set_up()
         contest.train()
         stamp.write_text(digest.hexdigest())
