@@ -52,13 +52,14 @@ AIMED = LOADS[1]
 
 TEXT = """\
 All servers score with the very same fitted pipeline, that of the trained default project (a scaler
-and a logistic regression of 30 numbers), on Python {python}, and with one worker. `ops serve` is as it is rendered: it
-holds each row to the contract, writes each answered row to its log, and counts; its log is held to
-what was answered. MLflow serves the pipeline saved by `mlflow.sklearn.save_model`, as it does by
-default. BentoML and LitServe batch what waits, once with the pipeline on a pandas frame as their
-documents show, and once with the champion's ONNX file on numpy, which is this project's work and
-the fastest that they can have. None of the others holds rows to more than their types, or keeps
-them; MLflow alone writes an access log. All have uvloop and httptools.
+and a logistic regression of 30 numbers), on Python {python}, and with one worker. `ops serve` is as
+it is rendered: it holds each row to the contract, writes each answered row to its log, and counts;
+its log is held to what was answered. MLflow serves the pipeline saved by
+`mlflow.sklearn.save_model`, as it does by default. BentoML and LitServe batch what waits, once with
+the pipeline on a pandas frame as their documents show, and once with the champion's ONNX file on
+numpy, which is this project's work and the fastest that they can have. None of the others holds
+rows to more than their types, or keeps them; MLflow alone writes an access log. All have uvloop and
+httptools.
 
 Before it is timed, each server's probabilities are held to those of the pipeline, within
 {tolerance:g}. Each is loaded alone by wrk in one thread on the same machine, in a closed loop over
