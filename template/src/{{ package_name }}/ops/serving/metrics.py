@@ -1,5 +1,6 @@
 """What Prometheus may know of the service. The rules in monitoring/ are written in these names."""
 
+import collections
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,8 +104,8 @@ class Metrics:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
         self.rows.inc(len(predictions))
         if model.bundle.contract.classes:
-            for value in predictions:
-                self._by_class[value].inc()
+            for value, rows in collections.Counter(predictions).items():
+                self._by_class[value].inc(rows)
         else:
             for value in predictions:
                 self._values.observe(value)

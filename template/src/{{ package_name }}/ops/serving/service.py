@@ -26,8 +26,11 @@ from .settings import Settings
 
 logger = logging.getLogger("service")
 
+ID_BYTES = 12
+"""How long the id of a prediction is; it is written with twice as many digits."""
 
-class Answer(msgspec.Struct, omit_defaults=True):
+
+class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     """What a caller gets for a row."""
 
     prediction_id: str
@@ -47,7 +50,7 @@ class Told(msgspec.Struct):
 TOLD = msgspec.json.Decoder(Told | list[Told])
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """What the log keeps of a row."""
 
     id: str
@@ -142,9 +145,10 @@ class Service:
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = datetime.now(UTC).isoformat()
         classes = model.bundle.contract.classes
+        numbers = os.urandom(ID_BYTES * len(records)).hex()
         answers, lines = [], []
         for row, (record, prediction) in enumerate(zip(records, scores.predictions, strict=True)):
-            number = os.urandom(12).hex()
+            number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
             if scores.probabilities is None:
                 probabilities = None
                 interval = model.interval(prediction)
@@ -152,7 +156,7 @@ class Service:
                 probabilities = dict(zip(classes, scores.probabilities[row], strict=True))
                 interval = None
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
-            inputs = {name: record[place] for place, name in model.logged}
+            inputs = dict(zip(model.logged, model.keep(record), strict=True))
             lines.append(Record(number, now, model.version, inputs, prediction, probabilities))
         self.predictions.append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.answered(model, scores.predictions)
