@@ -25,10 +25,13 @@ SERVERS = {
 # What test_containers.py runs.
 CONTAINERS = {"make image", "make up", "make down"}
 SERVED_AT = re.compile(r"localhost:8080")
-# What a document writes in capitals, leaves to the sentence around it, or only its reader has.
-MEANT = {
+# A whole command, as a reader of this project would type it.
+COMMANDS = {
     "uv run dvc add": "uv run dvc add data/source.csv",
     "uv run ops promote": "uv run ops promote 1",  # here, the last training left no challenger
+}
+# What a document writes in capitals, leaves to the sentence around it, or only its reader has.
+WORDS = {
     "FILE": "orders.csv",
     "COLUMN": "Kündigung?",
     "IN": "orders.csv",
@@ -40,9 +43,9 @@ MEANT = {
 
 def meant(command: str) -> str:
     """The command as a reader of this project would type it."""
-    if command in MEANT:
-        return MEANT[command]
-    for name, value in MEANT.items():
+    if command in COMMANDS:
+        return COMMANDS[command]
+    for name, value in WORDS.items():
         command = re.sub(rf"(?<![\w/]){re.escape(name)}(?!\w)", f"'{value}'", command)
     return command
 
