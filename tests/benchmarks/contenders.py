@@ -274,13 +274,15 @@ class Environment:
             "httptools",
             *(f"{key}=={value}" for key, value in packages.items()),
         ]
+        running = call(project.bin / "python", "--version", cwd=place)
+        made = f"{running}{wanted}"
         stamp = self.folder / "packages"
-        if not stamp.exists() or stamp.read_text() != f"{wanted}":
+        if not stamp.exists() or stamp.read_text() != made:
             shutil.rmtree(self.folder, ignore_errors=True)
             uv = ("uv", "--quiet")
             self.run(*uv, "venv", "--python", project.bin / "python", self.folder, cwd=place)
             self.run(*uv, "pip", "install", "--compile-bytecode", "--python", python, *wanted)
-            stamp.write_text(f"{wanted}")
+            stamp.write_text(made)
         (self.version,) = versions(python, name)
 
     def run(self, *command: str | Path, cwd: Path | None = None) -> str:
