@@ -474,7 +474,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, inside=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_json_is_a_version_or_unavailable(
     value: object, *, inside: bool, fuzzed: tuple[Faulty, Source]
 ) -> None:
