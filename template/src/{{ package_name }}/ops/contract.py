@@ -29,6 +29,13 @@ Scalar = str | int | float | bool
 
 ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group")
 METADATA = (*ROLES, "category", "text", "sensitive")
+TRUE = ("true", "t", "yes", "y", "1", "1.0")
+FALSE = ("false", "f", "no", "n", "0", "0.0")
+"""How ingest and the service read truth values that came as text, in lower case."""
+
+EXACT = 2**53
+"""Up to here a float64 holds every whole number."""
+
 NO_DATA = (
     "This project has no data yet: run `uv run ops data use FILE --target COLUMN` "
     "with your CSV, Parquet or JSON lines file."

@@ -14,17 +14,14 @@ from typing import NamedTuple
 import polars as pl
 
 from .. import contract as contracts
+from ..contract import EXACT, FALSE, TRUE
 from ..errors import UserError
 
 TEXT = "|text"
 """How the name of a column ends that keeps what could not be read."""
 
-TRUE = ("true", "t", "yes", "y", "1", "1.0")
-FALSE = ("false", "f", "no", "n", "0", "0.0")
 TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
 ZONED = "%Y-%m-%d %H:%M:%S%.f%#z"
-EXACT = 2**53
-"""Up to here a float64 holds every whole number."""
 
 CALENDAR = datetime.min, datetime.max
 """A year of more than four digits, or none, is a slip of the pen."""

@@ -101,32 +101,23 @@ def _less(left: Any, right: Any) -> bool:
     return bool(left < right or (_is_nan(right) and not _is_nan(left)))
 
 
-def _and(*operands: Evaluate) -> Evaluate:
-    def evaluate(row: Sequence[Any]) -> bool | None:
-        known: bool | None = True
-        for operand in operands:
-            value = operand(row)
-            if value is False:
-                return False
-            if value is None:
-                known = None
-        return known
+def _decided_by(decisive: bool) -> Callable[..., Evaluate]:
+    """Kleene's `and`, which one False decides, or his `or`, which one True does."""
 
-    return evaluate
+    def build(*operands: Evaluate) -> Evaluate:
+        def evaluate(row: Sequence[Any]) -> bool | None:
+            known: bool | None = not decisive
+            for operand in operands:
+                value: bool | None = operand(row)
+                if value is decisive:
+                    return decisive
+                if value is None:
+                    known = None
+            return known
 
+        return evaluate
 
-def _or(*operands: Evaluate) -> Evaluate:
-    def evaluate(row: Sequence[Any]) -> bool | None:
-        known: bool | None = False
-        for operand in operands:
-            value = operand(row)
-            if value is True:
-                return True
-            if value is None:
-                known = None
-        return known
-
-    return evaluate
+    return build
 
 
 def _when(condition: Evaluate, then: Evaluate, otherwise: Evaluate) -> Evaluate:
@@ -401,8 +392,8 @@ OPERATIONS: dict[str, Callable[..., Evaluate]] = {
     "ge": _lifted(lambda left, right: not _less(left, right)),
     "same": _same,
     "other": _other,
-    "and": _and,
-    "or": _or,
+    "and": _decided_by(False),
+    "or": _decided_by(True),
     "xor": _lifted(operator.ne),
     "not": _lifted(operator.not_),
     "when": _when,

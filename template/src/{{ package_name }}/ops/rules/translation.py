@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from . import DAY, EPOCH, FLOATS, INTEGERS, MICROSECOND, UNITS, Expression, Rule
+from . import DAY, FLOATS, INTEGERS, UNITS, Expression, Rule
+from .evaluation import ticks_of
 from .patterns import Unsupported, parse
 
 if TYPE_CHECKING:
@@ -363,10 +364,8 @@ def _plain(value: Any, dtype: str) -> Any:
         return tuple(_plain(item, dtype[len("List(") : -1]) for item in value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, datetime):
-        return (value - EPOCH) // MICROSECOND * UNITS[dtype] // 1_000_000
     if isinstance(value, date):
-        return value.toordinal() - EPOCH.toordinal()
+        return ticks_of(value, dtype)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise Untranslatable(f"a literal of type {type(value).__name__} has no counterpart")

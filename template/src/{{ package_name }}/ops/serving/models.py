@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
 from ..bundle import Bundle
 from ..errors import UserError
 from .examples import example
-from .rows import Reader
+from .rows import Reader, picker
 from .source import Found
 
 WARM_ROWS = (1, 32)
@@ -37,7 +36,7 @@ class Model:
     reader: Reader
     logged: tuple[str, ...]
     """Which inputs the log may keep: sensitive ones are left out."""
-    keep: Callable[[tuple[Any, ...]], Sequence[Any]]
+    keep: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     """Picks their values out of a record."""
     example: dict[str, Any] | None
     """A row to try it with; None if none is known that keeps the contract."""
@@ -62,7 +61,7 @@ class Model:
                 bundle,
                 reader,
                 tuple(inputs[place].name for place in kept),
-                _picker(kept, len(inputs)),
+                picker(kept),
                 example(reader, inputs, bundle.manifest.get("profile", {})),
             )
             for rows in WARM_ROWS:
@@ -101,15 +100,6 @@ class Model:
             "data_hash": self.data,
             "contract": self.bundle.contract.fingerprint,
         }
-
-
-def _picker(places: Sequence[int], size: int) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
-    """What picks some values out of a record of this size, as fast as may be."""
-    if len(places) == size:
-        return lambda record: record
-    if len(places) < 2:  # for one, `itemgetter` gives no tuple
-        return lambda record: [record[place] for place in places]
-    return itemgetter(*places)
 
 
 def finite(scores: Scores) -> list[bool]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..contract import Contract
 from .guard import NO_SOURCES
-from .service import Service
+from .service import ID_PATTERN, Service
 
 TITLE = "Predictions"
 
@@ -125,7 +125,7 @@ def feedback(contract: Contract) -> dict[str, Any]:
     """The truth for a prediction."""
     return _object(
         {
-            "prediction_id": {"type": "string", "pattern": "^[0-9a-f]{24}$"},
+            "prediction_id": {"type": "string", "pattern": ID_PATTERN},
             "truth": _target(contract),
         }
     ) | {"additionalProperties": True}

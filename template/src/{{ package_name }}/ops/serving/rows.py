@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import chain, islice, product
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
@@ -22,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import Column, Contract
+from ..contract import EXACT, FALSE, TRUE, Column, Contract
 from ..errors import UserError
 from ..rules import BLANK, FLOATS, INTEGERS, Rule
 from ..rules.evaluation import evaluator, rounded_integer, to_float32
@@ -36,12 +37,6 @@ LONGEST_SHOWN = 200
 
 EXAMPLE_CHOICES, EXAMPLE_ATTEMPTS = 8, 2_000
 """How many values of a column, and how many rows of them, are tried for an example."""
-
-EXACT = 2**53
-"""Up to here a float64 holds every whole number."""
-
-TRUE = ("true", "t", "yes", "y", "1", "1.0")
-FALSE = ("false", "f", "no", "n", "0", "0.0")
 
 
 class Violation(msgspec.Struct):
@@ -250,9 +245,10 @@ class Reader:
             "properties": {column.name: described(column) for column in columns},
             "required": [column.name for column in columns if not column.nullable],
         }
-        example = self._example()
+        example = self._example
         return schema if example is None else {**schema, "examples": [example]}
 
+    @cached_property
     def _example(self) -> dict[str, Any] | None:
         """A row that keeps the contract, if one is found among a few values of each column."""
         chosen: list[list[Any]] = []
@@ -440,7 +436,7 @@ def _struct(fields: Sequence[tuple[Any, ...]]) -> type[msgspec.Struct]:
     )
 
 
-BOUNDS = {"ge": "ge", "gt": "gt", "le": "le", "lt": "lt"}
+BOUNDS = ("ge", "gt", "le", "lt")
 LONGEST = 2**63
 """The typed decoder takes bounds below this."""
 
@@ -521,7 +517,7 @@ class _Arrays:
         self._numbers = [column.name for _, column in numbers]
         places = [place for place, _ in numbers]
         self._all = len(places) == len(columns)
-        self._pick = _picker(places)
+        self._pick = picker(places)
         self._wide = [
             (row, place)
             for row, (place, column) in enumerate(numbers)
@@ -563,11 +559,11 @@ class _Arrays:
         return made
 
 
-def _picker(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Takes some of the values of a record."""
-    if len(places) == 1:
-        return lambda record: (record[places[0]],)
-    return itemgetter(*places) if places else tuple
+def picker(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """What takes some of the values of a record."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda record: tuple(record[place] for place in places)
 
 
 def _dtype(column: Column) -> str:

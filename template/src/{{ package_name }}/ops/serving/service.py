@@ -29,6 +29,8 @@ logger = logging.getLogger("service")
 ID_BYTES = 12
 """How long the id of a prediction is; it is written with twice as many digits."""
 
+ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
+
 
 class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     """What a caller gets for a row."""
@@ -43,7 +45,7 @@ class Answer(msgspec.Struct, omit_defaults=True, gc=False):
 class Told(msgspec.Struct):
     """What a caller tells of a prediction."""
 
-    prediction_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{24}$")]
+    prediction_id: Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
     truth: str | float | bool | None
 
 
