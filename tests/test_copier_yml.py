@@ -23,6 +23,7 @@ ASKED = [
     "sample",
     "ci",
     "serving",
+    "monitoring",
 ]
 NEEDS_TRUST = {"_tasks", "_jinja_extensions", "_migrations"}
 

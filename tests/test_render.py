@@ -39,6 +39,7 @@ TRACES: dict[str, dict[Any, str]] = {
     "serving": {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|msgspec|prometheus|docker|grafana"
     },
+    "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 
@@ -142,7 +143,8 @@ def test_the_license_is_the_chosen_one(project: Path, answers: dict[str, Any]) -
 
 def test_the_answers_are_recorded(project: Path, answers: dict[str, Any]) -> None:
     recorded = yaml.safe_load((project / ".copier-answers.yml").read_text())
-    assert recorded.keys() == {*questions(), "_src_path", "_commit"}
+    asked = questions().keys() - (set() if answers["serving"] else {"monitoring"})
+    assert recorded.keys() == {*asked, "_src_path", "_commit"}
     assert recorded.items() >= answers.items()
     assert recorded["_commit"] == "v9999.0.0"
 

@@ -1,0 +1,1 @@
+"""Training anew: labelled rows in, a challenger out."""
