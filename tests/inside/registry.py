@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
 from conftest import client, copied
-from my_model.ops import cli, registry, tracking
+from my_model.ops import cli, judging, registry, tracking
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
@@ -37,7 +37,7 @@ def die(*_, **__):
 
 owner, method = sys.argv[1].split(".")
 setattr({"MlflowClient": MlflowClient, "Store": tracking.Store}[owner], method, die)
-cli.main(["register"])
+cli.main(sys.argv[2:])
 """
 
 
@@ -254,7 +254,7 @@ def test_promotion_by_hand(project: Project, capsys: pytest.CaptureFixture[str])
     versions, promotions = said.split("\n\n")
     assert [line.split()[0] for line in versions.splitlines()[1:]] == ["1", "2"]
     assert "champion" in versions.splitlines()[1]
-    assert [line.split()[2:4] for line in promotions.splitlines()[1:]] == [
+    assert [line.split()[3:5] for line in promotions.splitlines()[1:]] == [
         ["1", "-"],
         ["2", "1"],
         ["1", "2"],
@@ -288,7 +288,7 @@ def test_a_kill_leaves_nothing_that_the_next_command_does_not_mend(
     with manifest(project) as values:
         values["libraries"]["numpy"] = "another"
     before, after = champion(project), Bundle(project.bundle).digest
-    killed = subprocess.run([sys.executable, "-c", KILLED, moment], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, moment, "register"], check=False)
     assert killed.returncode == -9
     assert champion(project) == before
     assert state(project)[0] in (["accepted"], ["accepted", "pending"])
@@ -301,6 +301,109 @@ def test_a_kill_leaves_nothing_that_the_next_command_does_not_mend(
         experiments = [item.experiment_id for item in client(project).search_experiments()]
         runs = client(project).search_runs(experiments)
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
+
+
+@pytest.mark.parametrize("moment", ["Store.fetch", "Store.tag", "Store.alias", "Store.record"])
+def test_a_killed_rollback_is_ended_by_the_next_one(project: Project, moment: str) -> None:
+    first = champion(project)
+    for name in ("second", "third"):
+        with manifest(project) as values:
+            values["libraries"]["numpy"] = name
+        assert cli.main(["register"]) == 0
+    third = champion(project)
+    assert cli.main(["rollback"]) == 0
+    second = champion(project)
+    killed = subprocess.run([sys.executable, "-c", KILLED, moment, "rollback"], check=False)
+    assert killed.returncode == -9
+    assert champion(project) == second != third
+    moved = state(project)[1]["champion"] == 1
+    assert moved == (moment == "Store.record")
+    # Where the alias has moved, there is nothing to go back to, and the folder follows it.
+    assert cli.main(["history" if moved else "rollback"]) == 0
+    assert cli.main(["rollback"]) == 2
+    assert registry.located(project, "champion") == project.champion
+    assert champion(project) == first
+    assert state(project)[1] == {"champion": 1}
+
+
+def test_the_log_says_what_spoke_for_a_version(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with manifest(project) as values:
+        values["libraries"]["numpy"] = "another"
+    assert cli.main(["register"]) == 0
+    assert cli.main(["rollback", "--reason", "complaints"]) == 0
+    capsys.readouterr()
+    assert cli.main(["history", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    _, promotion, rollback = told["promotions"]
+    assert promotion["kind"] == "promotion"
+    evidence = promotion["evidence"]
+    value = Bundle(project.bundle).manifest["metrics"]["roc_auc"]
+    assert evidence["score"] == "roc_auc"
+    assert evidence["value"] == value
+    assert evidence["champion"] == {"version": 1, "value": pytest.approx(value, abs=1e-5)}
+    assert evidence["holdout"] == told["versions"][1]["data"]["holdout"]
+    assert evidence["gates"]["champion regression"] == "passed"
+    assert (rollback["why"], rollback["version"], rollback["before"]) == ("complaints", 1, 2)
+    assert rollback["evidence"]["undoes"] == promotion["at"]
+    assert rollback["evidence"]["champion"] == {"version": 2, "value": value}
+    assert told["versions"][1]["metrics"]["roc_auc"] == pytest.approx(value)
+    assert cli.main(["history"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any("rollback" in line and "against" in line for line in lines)
+
+
+def test_a_log_of_an_earlier_release_reads(project: Project) -> None:
+    old = {"at": "2020-01-01T00:00:00.000000+00:00", "version": 1, "before": None}
+    entry = json.dumps(old | {"by": "Ada", "why": "the first champion"})
+    client(project).set_registered_model_tag(
+        project.name, "promotion 20200101T000000.000000Z", entry
+    )
+    with tracking.connected(project) as store:
+        first, _ = store.promotions()
+    assert (first.kind, first.by, first.evidence) == ("promotion", "Ada", {})
+
+
+def test_succession() -> None:
+    def entry(kind: Literal["promotion", "rollback", "found"], version: int) -> tracking.Promotion:
+        return tracking.Promotion("", version, None, "", "", kind)
+
+    log: list[tracking.Promotion] = []
+    steps = [
+        (("promotion", 1), [1]),
+        (("promotion", 2), [1, 2]),
+        (("promotion", 3), [1, 2, 3]),
+        (("rollback", 2), [1, 2]),
+        (("promotion", 4), [1, 2, 4]),
+        (("found", 1), [1]),
+        (("found", 5), [1, 5]),
+        (("promotion", 1), [1, 5, 1]),
+        (("rollback", 5), [1, 5]),
+        (("rollback", 1), [1]),
+    ]
+    for (kind, version), line in steps:
+        log.append(entry(kind, version))
+        assert tracking.succession(log) == line
+
+
+def test_a_champion_of_fewer_classes_is_measured_on_the_same_rows(
+    project: Project, trained: Project
+) -> None:
+    """To a champion that never heard of a class, it has probability 0."""
+    with manifest(project) as values:
+        *_, target = values["contract"]["columns"]
+        target["choices"] = ["benign", "unclear", "malignant"]
+    wider, known = Bundle(project.bundle).contract, Bundle(trained.bundle)
+    assert judging.incomparable(known, Bundle(project.bundle)) is None
+    assert judging.incomparable(Bundle(project.bundle), known)
+    rows = pl.read_parquet(project.holdout)
+    own = judging.answers(known, known.contract, rows)
+    padded = judging.answers(known, wider, rows)
+    assert padded.shape == (len(rows), 3)
+    assert np.array_equal(padded[:, [0, 2]], own)
+    assert not padded[:, 1].any()
 
 
 def test_an_alias_that_somebody_moved_is_followed(project: Project) -> None:

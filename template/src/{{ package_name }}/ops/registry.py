@@ -13,19 +13,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from . import git
 from .bundle import UNKNOWN, Bundle, Origin, sign
 from .errors import Refused, UserError
 from .evaluation import gates as rules
-from .evaluation import metrics
 from .evaluation.gates import Gate
 from .files import replacing
+from .judging import Judgement, judge
 from .project import Project
-from .scoring import predict, unfit
 from .settings import Settings
 from .tracking import (
     ACCEPTED,
@@ -35,24 +32,28 @@ from .tracking import (
     PENDING,
     PREVIOUS,
     REFUSED,
+    ROLLED_BACK,
     Promotion,
     Store,
     Version,
     connected,
+    succession,
 )
 
-SINGLE_ROWS = 100
-"""How many rows are scored one by one to measure the latency of a row."""
 
-
-def register(project: Project) -> None:
+def register(project: Project, *, propose: bool = False) -> None:
     """Register the bundle of the last training, and promote it if its gates and settings say so.
 
     The same bundle is registered once. One that was refused is judged again, for the champion,
     the limits or the machine may have changed since; its version keeps its number.
 
+    Args:
+        project: whose bundle it is.
+        propose: let an accepted version be challenger and no more, whatever the settings say.
+
     Raises:
-        Refused: if a gate says no; the version is registered as refused.
+        Refused: if a gate says no, and the version is registered as refused; or if this very
+            model was rolled back.
         UserError: if there is no bundle, or the registry cannot be reached.
     """
     bundle = Bundle(project.bundle)
@@ -60,18 +61,22 @@ def register(project: Project) -> None:
     with connected(project) as store:
         champion = current(project, store)
         version = store.find(bundle.digest)
+        if version and version.rolled_back:
+            raise Refused(
+                f"{_title(version, store)} is this very model, and was rolled back: "
+                f"only `uv run ops promote {version.number}` brings it back."
+            )
         if version and version.status == ACCEPTED:
             print(f"{_title(version, store)} is this very model: nothing to register.")
             return
         if version is None or version.status == REFUSED:
             found = judge(project, settings, bundle, champion)
-            for gate in found:
+            for gate in found.gates:
                 print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}")
-            verdict = [*(Gate(**gate) for gate in bundle.manifest["gates"]), *found]
-            version = _enter(project, store, settings, bundle, version, verdict)
+            version = _enter(project, store, settings, bundle, version, found)
         if version.status == REFUSED:
             raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
-        _place(project, store, settings, version)
+        _place(project, store, version, promotes=_promotes(store, settings, propose))
         champion_now = store.aliases().get(CHAMPION) == version.number
         hint = (
             "ops history` lists them all" if champion_now else "ops promote` makes it the champion"
@@ -79,8 +84,16 @@ def register(project: Project) -> None:
         print(f"{_title(version, store)} is registered; `uv run {hint}.")
 
 
-def promote(project: Project, number: str | None = None, reason: str = "") -> None:
+def promote(
+    project: Project, number: str | None = None, reason: str = "", *, trained: bool = False
+) -> None:
     """Make a version the champion: the challenger, unless one is named.
+
+    Args:
+        project: whose registry it is.
+        number: of the version.
+        reason: why, for the log.
+        trained: take the version that holds `models/bundle`, the last training's.
 
     Raises:
         Refused: if a gate refused that version.
@@ -88,41 +101,47 @@ def promote(project: Project, number: str | None = None, reason: str = "") -> No
     """
     with connected(project) as store:
         _witness(store)
-        version = _wanted(store, number)
+        version = _holder(project, store) if trained else _wanted(store, number)
         if version.status == REFUSED:
             raise Refused(
                 f"Version {version.number} was refused, and is never promoted.\n"
                 f"{version.tags.get('reasons', '')}"
             )
         before = store.aliases().get(CHAMPION)
-        _crown(project, store, version, reason or "promoted by hand")
+        _crown(project, store, version, "promotion", reason or "promoted by hand", _spoken(version))
         if version.status == PENDING:
             store.tag(version.number, {"status": ACCEPTED})
+        if version.rolled_back:
+            store.untag(version.number, ROLLED_BACK)
         since = "was already" if before == version.number else "is now"
         print(f"Version {version.number} {since} the champion; its bundle is in models/champion.")
 
 
-def history(project: Project) -> None:
-    """Print every version, and every promotion."""
+def rollback(project: Project, reason: str = "") -> None:
+    """Let the champion be what it was before the last promotion; again, and it was before that.
+
+    The version that goes is marked, and no training brings it back by itself.
+
+    Raises:
+        UserError: if there is no champion, or none before it.
+    """
     with connected(project) as store:
-        versions = store.versions()
-        if not versions:
-            print("Nothing is registered yet: run `make train`.")
-            return
-        aliases = store.aliases()
-        print(table(VERSIONS, [_row(version, aliases) for version in versions]))
-        events = [
-            (
-                event.at[:16].replace("T", " "),
-                str(event.version),
-                str(event.before or "-"),
-                event.by,
-                event.why,
+        champion = _witness(store)
+        if champion is None:
+            raise UserError("There is no champion yet: run `make train`.")
+        log = store.promotions()
+        version = _previous(store, log)
+        if version is None:
+            raise UserError(
+                f"There is no champion before version {champion.number}; "
+                "`uv run ops promote VERSION` takes any other version."
             )
-            for event in store.promotions()
-        ]
-        if events:
-            print(f"\n{table(PROMOTIONS, events)}")
+        evidence = _undone(log, champion, version)
+        _crown(project, store, version, "rollback", reason or "rolled back by hand", evidence)
+        print(
+            f"Version {version.number} is the champion again, and version {champion.number} is "
+            "rolled back; the bundle is in models/champion."
+        )
 
 
 def current(project: Project, store: Store) -> Version | None:
@@ -164,107 +183,19 @@ def located(project: Project, name: str) -> Path:
     return folder
 
 
-def judge(
-    project: Project, settings: Settings, bundle: Bundle, champion: Version | None
-) -> list[Gate]:
-    """Apply the gates that need a champion or a clock; `models/champion` holds the champion."""
-    import polars as pl
-
-    if not project.holdout.exists():
-        raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
-    contract = bundle.contract
-    frame = pl.read_parquet(project.holdout)
-    limits = settings.gates
-    columns = contract.arrays(frame)
-    taken = rules.latency(latency(bundle, columns), limits.latency_milliseconds)
-    if champion is None:
-        return [Gate.skip("champion regression", "There is no champion yet."), taken]
-    other = Bundle(project.champion)
-    if obstacle := incomparable(other, bundle):
-        reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
-        return [Gate.skip("champion regression", reason), taken]
-    group = contract.with_role("group")
-    regression = rules.regression(
-        metrics.find(bundle.manifest["score"]),
-        contract.labels(frame),
-        metrics.answers_of(predict(bundle, columns)),
-        metrics.answers_of(predict(other, other.contract.arrays(frame))),
-        limits.regression,
-        settings.seed,
-        None if group is None else frame[group.name].cast(pl.String).fill_null("").to_numpy(),
-    )
-    return [regression, taken]
-
-
-def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
-    """Why the champion cannot be measured on the challenger's holdout; None if it can."""
-    theirs, contract = champion.contract, challenger.contract
-    if theirs.target.name != contract.target.name:
-        return f"it predicts {theirs.target.name}"
-    if (theirs.task, theirs.classes) != (contract.task, contract.classes):
-        return f"it tells other values of {theirs.target.name} apart"
-    if champion.manifest["data"]["split"] != challenger.manifest["data"]["split"]:
-        return "rows were held out by another rule, so it has learnt from some that judge now"
-    return unfit(champion, contract)
-
-
-def latency(bundle: Bundle, columns: Mapping[str, Any]) -> float:
-    """The median time in milliseconds in which one row is scored, alone."""
-    rows = len(next(iter(columns.values())))
-
-    def once(position: int) -> float:
-        row = {name: values[position : position + 1] for name, values in columns.items()}
-        start = perf_counter()
-        bundle.predict(row)
-        return 1000 * (perf_counter() - start)
-
-    once(0)
-    return median(once(turn % rows) for turn in range(SINGLE_ROWS))
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align text in columns under their heads."""
-    lines = [heads, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-VERSIONS = (
-    "version", "created (UTC)", "status", "model", "score", "baseline", "commit", "data", "refused by"
-)  # fmt: skip
-PROMOTIONS = ("promoted (UTC)", "version", "from", "by", "why")
-
-
-def _row(version: Version, aliases: Mapping[str, int]) -> tuple[str, ...]:
-    names = [alias for alias, number in aliases.items() if number == version.number]
-    tags = version.tags
-    return (
-        str(version.number),
-        f"{version.created:%Y-%m-%d %H:%M}",
-        ", ".join(sorted(names)) or version.status or "-",
-        tags.get("model", "-"),
-        f"{tags.get('score', '')} {tags.get('value', '')}".strip() or "-",
-        tags.get("baseline", "-"),
-        tags.get("git.commit", "-")[:7] + ("+" if tags.get("git.dirty") == "true" else ""),
-        tags.get("dvc.train", "-")[:7],
-        ", ".join(g["name"] for g in json.loads(tags.get("gates", "[]")) if not g["passed"]) or "-",
-    )
-
-
 def _enter(
     project: Project,
     store: Store,
     settings: Settings,
     bundle: Bundle,
     known: Version | None,
-    verdict: Sequence[Gate],
+    found: Judgement,
 ) -> Version:
     """Write the run and the version, or the new verdict on a version that was refused before."""
+    verdict = [*(Gate(**gate) for gate in bundle.manifest["gates"]), *found.gates]
     failed = rules.refusals(verdict)
     judged = {
+        "evidence": json.dumps(found.evidence),
         "gates": json.dumps([gate.to_dict() for gate in verdict], ensure_ascii=False),
         "reasons": "\n".join(f"{gate.name}: {gate.reason}" for gate in failed),
         "status": REFUSED if failed else PENDING,
@@ -321,17 +252,32 @@ def lineage(project: Project, bundle: Bundle) -> dict[str, str]:
     }
 
 
-def _place(project: Project, store: Store, settings: Settings, version: Version) -> None:
+def _promotes(store: Store, settings: Settings, propose: bool) -> str:
+    """Why an accepted version becomes champion at once; empty if it waits for a person."""
+    if propose:
+        return ""
+    if store.aliases().get(CHAMPION) is None:
+        return "the first champion"
+    automatic = settings.registry.promote == "auto"
+    return "passed every gate (registry.promote is auto)" if automatic else ""
+
+
+def _place(project: Project, store: Store, version: Version, *, promotes: str) -> None:
     """Give an accepted version its aliases."""
-    first = store.aliases().get(CHAMPION) is None
     store.alias(CHALLENGER, version.number)
-    if first or settings.registry.promote == "auto":
-        why = "the first champion" if first else "passed every gate (registry.promote is auto)"
-        _crown(project, store, version, why)
+    if promotes:
+        _crown(project, store, version, "promotion", promotes, _spoken(version))
     store.tag(version.number, {"status": ACCEPTED})
 
 
-def _crown(project: Project, store: Store, version: Version, why: str) -> None:
+def _crown(
+    project: Project,
+    store: Store,
+    version: Version,
+    kind: Literal["promotion", "rollback"],
+    why: str,
+    evidence: Mapping[str, Any],
+) -> None:
     """Move the aliases and the log to a new champion, then put its bundle in place."""
     aliases = store.aliases()
     before = aliases.get(CHAMPION)
@@ -342,12 +288,59 @@ def _crown(project: Project, store: Store, version: Version, why: str) -> None:
             store.fetch(version, folder)
         sign(folder, _origin(version))
         if before != version.number:
-            if before is not None:
-                store.alias(PREVIOUS, before)
+            if kind == "rollback" and before is not None:
+                store.tag(before, {ROLLED_BACK: _now()})
             store.alias(CHAMPION, version.number)
-            store.record(_event(version.number, before, git.person(project.root), why))
+            who = git.person(project.root)
+            _note(store, Promotion(_now(), version.number, before, who, why, kind, evidence))
         if aliases.get(CHALLENGER) == version.number:
             store.drop(CHALLENGER)
+
+
+def _note(store: Store, event: Promotion) -> None:
+    """Let the alias `previous` name what a rollback returns to now, and append to the log."""
+    previous = _previous(store, [*store.promotions(), event])
+    if previous is not None:
+        store.alias(PREVIOUS, previous.number)
+    elif PREVIOUS in store.aliases():
+        store.drop(PREVIOUS)
+    store.record(event)
+
+
+def _previous(store: Store, log: Sequence[Promotion]) -> Version | None:
+    """What a rollback returns to: the last champion before this one that can serve again."""
+    *line, champion = succession(log)
+    for number in reversed(line):
+        version = store.version(number) if number != champion else None
+        if version and version.digest and not version.rolled_back and version.status != REFUSED:
+            return version
+    return None
+
+
+def _spoken(version: Version) -> dict[str, Any]:
+    """What spoke for a version when it was judged; an earlier release told less of it."""
+    tags = version.tags
+    gates = {
+        gate["name"]: "skipped" if gate.get("skipped") else "passed" if gate["passed"] else "failed"
+        for gate in json.loads(tags.get("gates", "[]"))
+    }
+    found = json.loads(tags.get("evidence", "{}"))
+    measured = found or {"score": tags.get("score"), "value": None, "champion": None}
+    return {**measured, "holdout": tags.get("dvc.holdout", UNKNOWN), "gates": gates}
+
+
+def _undone(log: Sequence[Promotion], gone: Version, version: Version) -> dict[str, Any]:
+    """What is known of two versions when one gives way to the other that it had replaced."""
+    told = _spoken(gone)
+    theirs = told["champion"] or {}
+    known = theirs.get("version") == version.number
+    return {
+        **told,
+        "value": theirs.get("value") if known else None,
+        "champion": {"version": gone.number, "value": told["value"] if known else None},
+        "returns_to": version.number,
+        "undoes": next((event.at for event in reversed(log) if event.version == gone.number), None),
+    }
 
 
 def _witness(store: Store) -> Version | None:
@@ -358,8 +351,20 @@ def _witness(store: Store) -> Version | None:
     last = next((event.version for event in reversed(store.promotions())), None)
     if last != number:
         why = "the alias was moved elsewhere, or a promotion was cut short"
-        store.record(_event(number, last, "unknown", why))
+        _note(store, Promotion(_now(), number, last, "unknown", why, "found"))
     return store.version(number)
+
+
+def _holder(project: Project, store: Store) -> Version:
+    """The version that holds the bundle of the last training.
+
+    Raises:
+        UserError: if there is no bundle, or it was not registered.
+    """
+    version = store.find(Bundle(project.bundle).digest)
+    if version is None:
+        raise UserError("The model in models/bundle is not registered: run `uv run ops register`.")
+    return version
 
 
 def _wanted(store: Store, name: str | None) -> Version:
@@ -416,8 +421,8 @@ def _number(name: str) -> int | None:
     return int(digits) if digits.isdecimal() else None
 
 
-def _event(number: int, before: int | None, by: str, why: str) -> Promotion:
-    return Promotion(datetime.now(UTC).isoformat(timespec="microseconds"), number, before, by, why)
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _title(version: Version, store: Store) -> str:

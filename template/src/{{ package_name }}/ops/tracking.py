@@ -14,15 +14,15 @@ import re
 import shutil
 import ssl
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import HTTPError
 
 from .errors import UserError
@@ -35,6 +35,9 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 ACCEPTED, REFUSED, PENDING = "accepted", "refused", "pending"
 """What became of a version; `pending` is accepted, with its aliases still to be set."""
+
+ROLLED_BACK = "rolled_back"
+"""The tag of a version that a rollback took out of service: when that was, in UTC."""
 
 FOLDER = "bundle"
 """Where a run keeps the bundle among its artifacts."""
@@ -73,6 +76,11 @@ class Version:
         """One of `ACCEPTED`, `REFUSED` and `PENDING`."""
         return self.tags.get("status", "")
 
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a rollback took it out of service, and nobody brought it back."""
+        return bool(self.tags.get(ROLLED_BACK))
+
 
 @dataclass(frozen=True)
 class Promotion:
@@ -84,6 +92,27 @@ class Promotion:
     before: int | None
     by: str
     why: str
+    kind: Literal["promotion", "rollback", "found"] = "promotion"
+    """`found`: the alias had been moved without a word in the log."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What spoke for it: the scores of both versions on one holdout, and the gates."""
+
+
+def succession(log: Iterable[Promotion]) -> list[int]:
+    """The champions that lie behind the one in office, which is the last.
+
+    A promotion lays a version on top. A rollback, or an alias that was found at a version from
+    further down, takes everything above that version away: so one rollback after the other goes
+    further back, and none goes forward again.
+    """
+    line: list[int] = []
+    for event in log:
+        if event.kind != "promotion" and event.version in line:
+            while line[-1] != event.version:
+                line.pop()
+        elif not line or line[-1] != event.version:
+            line.append(event.version)
+    return line
 
 
 def address(project: Project) -> str:
@@ -173,7 +202,7 @@ class Store:
         """The log, the oldest first."""
         model = self._model()
         tags = {} if model is None else model.tags
-        return [Promotion(**json.loads(tags[key])) for key in sorted(tags) if EVENT.match(key)]
+        return [_promotion(tags[key]) for key in sorted(tags) if EVENT.match(key)]
 
     def log(
         self,
@@ -226,6 +255,14 @@ class Store:
         """Set tags of a version."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(number), key, value)
+
+    def untag(self, number: int, key: str) -> None:
+        """Take a tag away from a version."""
+        self._client.delete_model_version_tag(self.name, str(number), key)
+
+    def metrics(self, version: Version) -> dict[str, float]:
+        """Everything that was measured of a version."""
+        return dict(self._client.get_run(version.run).data.metrics)
 
     def alias(self, alias: str, number: int) -> None:
         """Let an alias name a version."""
@@ -304,6 +341,12 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _promotion(text: str) -> Promotion:
+    """An entry of the log; what a later release writes besides is left out."""
+    known = {item.name for item in fields(Promotion)}
+    return Promotion(**{key: value for key, value in json.loads(text).items() if key in known})
 
 
 def _version(entity: Any) -> Version:
