@@ -121,7 +121,9 @@ class Template:
         run("git", "tag", tag, cwd=self.source)
         return self
 
-    def render(self, destination: Path, answers: Mapping[str, Any]) -> Path:
+    def render(
+        self, destination: Path, answers: Mapping[str, Any], version: str | None = None
+    ) -> Path:
         """Render without trust, and without a question left unanswered.
 
         Copier keeps an unknown answer without a word, so a misspelt one fails here.
@@ -132,6 +134,7 @@ class Template:
             str(self.source),
             destination,
             dict(answers),
+            vcs_ref=version,
             defaults=True,
             unsafe=False,
             quiet=True,
