@@ -60,6 +60,16 @@ PROFILES = {
             "monitoring": True,
         },
     ),
+    "mail": Profile(
+        {
+            "license": "MIT",
+            "python_version": "3.12",
+            "sample": "support-mail",
+            "ci": "github",
+            "serving": True,
+            "monitoring": True,
+        },
+    ),
     "own-data": Profile(
         {
             "license": "BSD-3-Clause",

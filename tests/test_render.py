@@ -35,7 +35,11 @@ LICENSES = {
 # Words that only a project with this answer may hold, whatever their case.
 TRACES: dict[str, dict[Any, str]] = {
     "ci": {"github": r"github|pull request", "gitlab": r"gitlab|merge request"},
-    "sample": {"breast-cancer": r"breast|benign|malignant", "diabetes": r"diabetes"},
+    "sample": {
+        "breast-cancer": r"breast|benign|malignant",
+        "diabetes": r"diabetes",
+        "support-mail": r"support-mail|\bbank\b",
+    },
     "serving": {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|msgspec|prometheus|docker|grafana"
     },
