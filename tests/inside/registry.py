@@ -459,6 +459,7 @@ def test_a_champion_says_where_it_comes_from(project: Project) -> None:
         "version": "1",
         "commit": version.tags["git.commit"],
         "data": version.tags["dvc.train"],
+        "created": version.created.isoformat(timespec="seconds"),
         "digest": version.digest,
     }
     assert len(told["data"]) == 32

@@ -364,6 +364,8 @@ def test_a_refusal_names_a_hundred_violations_of_a_thousand_rows() -> None:
         reader.read(json.dumps([{"a": 1, "b": 1}, *[{"a": -1, "b": None}] * 999]).encode())
     found = refusal.value.violations
     assert len(found) == 100
+    assert refusal.value.rows == 999
+    assert refusal.value.counts == {("a", "min"): 999, ("b", "nullability"): 999}
     assert found[0] == Violation(1, "a", "min", -1, "a must be 0 or more.")
     assert found[1] == Violation(1, "b", "nullability", None, "b must not be missing.")
     with pytest.raises(TooMany, match="1001 rows came; at most 1000 are taken"):

@@ -58,7 +58,8 @@ while True:
         (aside / "model.onnx").write_bytes(model)
         (aside / "manifest.json").write_bytes(manifest)
         digest = hashlib.sha256(model + manifest).hexdigest()
-        said = {"version": str(number), "commit": "none", "data": "none", "digest": digest}
+        origin = {"version": str(number), "commit": "none", "data": "none", "created": "none"}
+        said = {**origin, "digest": digest}
         (aside / "version.json").write_text(json.dumps(said))
     print(number, flush=True)
 """
@@ -95,6 +96,7 @@ def assert_whole(found: Found) -> None:
         "version": found.version,
         "commit": found.commit,
         "data": found.data,
+        "created": found.created,
         "digest": found.digest,
     }
 
@@ -447,13 +449,14 @@ def test_what_a_registry_says_leads_nowhere(tmp_path: Path, cache: Path) -> None
     with faulty() as server:
         server.version["source"] = f"file://{tmp_path}/../../etc"
         server.version["name"] = "../another"
+        server.version["creation_timestamp"] = "<b>now</b>"
         for tag in server.version["tags"][1:]:  # type: ignore[index]
             tag["value"] = f"<script>{tmp_path}\r\n</script>"  # type: ignore[index]
         found = source.open(f"{server.address}/model@champion", cache).poll()
         assert found
         assert_whole(found)
         assert found.folder.parent == cache
-        assert (found.version, found.commit, found.data) == ("7", "none", "none")
+        assert (found.version, found.commit, found.data, found.created) == ("7", *["none"] * 3)
         assert {path.name for path in found.folder.iterdir()} == {
             "model.onnx",
             "manifest.json",

@@ -6,6 +6,7 @@ takes numpy and ONNX Runtime, nothing else, and loads no pickle.
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +50,9 @@ class Origin(NamedTuple):
 
     data: str
     """DVC's hash of the rows that it learnt from."""
+
+    created: str = UNKNOWN
+    """When it was registered: ISO 8601, in UTC."""
 
 
 class Session:
@@ -121,7 +125,8 @@ class Bundle:
         try:
             told = read_json(self.folder / VERSION)
             if told["digest"] == self.digest:
-                return Origin(told["version"], told["commit"], told["data"])
+                created = told.get("created", UNKNOWN)  # earlier releases did not say
+                return Origin(told["version"], told["commit"], told["data"], created)
         except (OSError, ValueError, LookupError, TypeError):
             pass
         return Origin(self.digest[:12], UNKNOWN, UNKNOWN)
@@ -135,3 +140,13 @@ class Bundle:
 def sign(folder: Path, origin: Origin) -> None:
     """Write beside the bundle in `folder` where it comes from; its digest stays the same."""
     write_json(folder / VERSION, {**origin._asdict(), "digest": Bundle(folder).digest})
+
+
+def is_moment(told: Any) -> bool:
+    """Whether what is told of a bundle's `created` is a moment, or that it is not known."""
+    if told == UNKNOWN:
+        return True
+    try:
+        return datetime.fromisoformat(told).utcoffset() is not None
+    except (TypeError, ValueError):
+        return False

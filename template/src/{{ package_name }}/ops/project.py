@@ -1,5 +1,6 @@
 """Where everything in the project lies: each path is named here, and only here."""
 
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,11 @@ class Project:
     def holdout(self) -> Path:
         """The rows that the model is judged by."""
         return self.data / "holdout.parquet"
+
+    @property
+    def served(self) -> Path:
+        """What the service keeps: PREDICTIONS, if that is set, as the service reads it."""
+        return Path(os.environ.get("PREDICTIONS") or self.data / "served")
 
     @property
     def candidate(self) -> Path:

@@ -413,7 +413,8 @@ def _keep(store: Store, version: Version, folder: Path) -> None:
 def _origin(version: Version) -> Origin:
     tags = version.tags
     commit, data = (tags.get(key, UNKNOWN) for key in ("git.commit", "dvc.train"))
-    return Origin(str(version.number), commit, data)
+    created = version.created.isoformat(timespec="seconds")
+    return Origin(str(version.number), commit, data, created)
 
 
 def _number(name: str) -> int | None:

@@ -114,7 +114,7 @@ class Application:
         except TooMany as error:
             status, answer = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"detail": str(error)}
         except Refusal as error:
-            service.metrics.refused(error.violations)
+            service.metrics.refused(error)
             status = HTTPStatus.UNPROCESSABLE_ENTITY
             answer = {"detail": str(error), "violations": error.violations}
         except Gone:
@@ -192,7 +192,7 @@ def build(service: Service, host: Host) -> FastAPI:
 
     @routes.get("/metrics", summary="Metrics, for Prometheus", tags=["operations"],
                 response_class=openapi.PlainText)  # fmt: skip
-    async def metrics() -> openapi.PlainText:
+    def metrics() -> openapi.PlainText:  # in a thread: there may be much to tell
         service.metrics.logged(service.logs)
         return openapi.PlainText(service.metrics.show())
 

@@ -3,6 +3,8 @@
 import collections
 import os
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from math import nan
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,9 +20,11 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from ..bundle import UNKNOWN
 from .models import Model
 from .predictions import PredictionLog
-from .rows import Violation
+from .rows import Refusal
+from .textfile import Textfile
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several workers count together."""
@@ -34,10 +38,12 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class Metrics:
     """All counters of one worker."""
 
-    def __init__(self) -> None:
-        """Begin at zero."""
+    def __init__(self, monitored: Path) -> None:
+        """Begin at zero; the metrics in the file `monitored` are passed on."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._monitored = Textfile(monitored)
+        self.registry.register(self._monitored)
         self._requests = self._counter(
             "service_requests", "Requests by route and status", "route", "status"
         )
@@ -50,6 +56,9 @@ class Metrics:
             "service_refused_rows", "Rows that break the contract", "field", "rule"
         )
         self.feedback = self._counter("service_feedback", "Truths that were told")
+        self.feedback_unknown = self._counter(
+            "service_feedback_unknown", "Truths that are labels not known to the contract"
+        )
         self.overloaded = self._counter(
             "service_overloaded", "Requests that were turned away for lack of room"
         )
@@ -61,6 +70,10 @@ class Metrics:
         self._loaded = self._gauge(
             "service_model_loaded_timestamp_seconds", "When it was loaded", "mostrecent"
         )
+        self._created = self._gauge(
+            "service_model_created_timestamp_seconds", "When it was registered", "mostrecent"
+        )
+        self._created.set(nan)
         self.reload_failures = self._counter(
             "service_reload_failures", "Times that a new model could not be had"
         )
@@ -95,10 +108,10 @@ class Metrics:
         known[0].inc()
         known[1].observe(seconds)
 
-    def refused(self, violations: Iterable[Violation]) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """Count what rows were refused for."""
-        for violation in violations:
-            self._refused.labels(violation.field or "", violation.rule).inc()
+        for (field, rule), rows in refusal.counts.items():
+            self._refused.labels(field or "", rule).inc(rows)
 
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
@@ -128,6 +141,8 @@ class Metrics:
         self._serves = (model.version, model.digest, model.commit, contract.fingerprint)
         self._info.labels(*self._serves).set(1)
         self._loaded.set_to_current_time()
+        known = model.created != UNKNOWN
+        self._created.set(datetime.fromisoformat(model.created).timestamp() if known else nan)
 
     def logged(self, logs: Iterable[PredictionLog]) -> None:
         """Note how the logs fare; from any thread."""
@@ -142,12 +157,14 @@ class Metrics:
 
     def show(self) -> bytes:
         """All metrics of all workers, as Prometheus reads them."""
+        self._monitored.look()
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         forget_the_dead()
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         ProcessCollector(registry=together)
+        together.register(self._monitored)
         return generate_latest(together)
 
 

@@ -32,6 +32,7 @@ class Model:
     digest: str
     commit: str
     data: str
+    created: str
     bundle: Bundle
     reader: Reader
     logged: tuple[str, ...]
@@ -58,6 +59,7 @@ class Model:
                 found.digest,
                 found.commit,
                 found.data,
+                found.created,
                 bundle,
                 reader,
                 tuple(inputs[place].name for place in kept),
@@ -98,6 +100,7 @@ class Model:
             "digest": self.digest,
             "git_commit": self.commit,
             "data_hash": self.data,
+            "created": self.created,
             "contract": self.bundle.contract.fingerprint,
         }
 

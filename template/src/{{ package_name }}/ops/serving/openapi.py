@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ..contract import Contract
 from .guard import NO_SOURCES
 from .service import ID_PATTERN, Service
+from .truth import SHAPES, shape
 
 TITLE = "Predictions"
 
@@ -36,6 +37,7 @@ class Version(BaseModel):
     digest: str
     git_commit: str
     data_hash: str
+    created: str
     contract: str
 
 
@@ -126,7 +128,7 @@ def feedback(contract: Contract) -> dict[str, Any]:
     return _object(
         {
             "prediction_id": {"type": "string", "pattern": ID_PATTERN},
-            "truth": _target(contract),
+            "truth": {"title": contract.target.name, "type": SHAPES[shape(contract.target)][0]},
         }
     ) | {"additionalProperties": True}
 

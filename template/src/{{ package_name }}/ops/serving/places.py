@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..bundle import MANIFEST, MODEL, VERSION, Origin
+from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, is_moment
 from ..files import read_json
 
 ATTEMPTS, PAUSE = 10, 0.01
@@ -87,14 +87,14 @@ class Folder:
 
     def _look(self) -> Hashable:
         """The identity of each file; None for a `version.json` that is not there."""
-        files = [_identity(file) for file in self._files]
+        files = [identity(file) for file in self._files]
         try:
-            return (*files, _identity(self._signed))
+            return (*files, identity(self._signed))
         except FileNotFoundError:
             return (*files, None)
 
 
-def _identity(path: Path) -> tuple[int, ...]:
+def identity(path: Path) -> tuple[int, ...]:
     """What tells a file from the one that was there before."""
     status = path.stat()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -108,9 +108,11 @@ def _digest(signed: Path, shown: str) -> str:
     """
     try:
         values = read_json(signed)
-        words = [values[key] for key in (*Origin._fields, "digest")]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        words = []
-    if not words or not all(isinstance(word, str) and WORD.fullmatch(word) for word in words):
+        words = [values[key] for key in ("version", "commit", "data", "digest")]
+        told = is_moment(values.get("created", UNKNOWN))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        words, told = [], False
+    known = all(isinstance(word, str) and WORD.fullmatch(word) for word in words)
+    if not (words and known and told):
         raise Broken(f"{shown} holds a broken {signed.name}; promote a version to mend it.")
     return str(words[-1])

@@ -12,9 +12,10 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -115,6 +116,7 @@ class Registry:
             number = str(version["version"])
             tags = {str(tag["key"]): str(tag["value"]) for tag in version.get("tags", ())}
             store = str(version.get("source", "")).partition(":")[0]
+            created = _moment(version.get("creation_timestamp"))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Unavailable(
                 f"{self._base} does not answer as MLflow does; mend BUNDLE."
@@ -125,7 +127,7 @@ class Registry:
                 f"{self.shown} was not registered by `ops register`; it has no bundle."
             )
         commit, data = (_word(tags.get(key, "")) for key in ("git.commit", "dvc.train"))
-        return Registered(Origin(number, commit, data), digest, _word(store))
+        return Registered(Origin(number, commit, data, created), digest, _word(store))
 
     def copy(self, state: Registered, folder: Path) -> str:
         """Have the registry hand over the files, wherever it keeps them."""
@@ -223,6 +225,15 @@ def _proof(user: str, environment: Mapping[str, str]) -> str:
     if not (token.isascii() and token.isprintable()):
         raise UserError("MLFLOW_TRACKING_TOKEN is no token: it holds other than plain letters.")
     return f"Bearer {token}" if token else ""
+
+
+def _moment(milliseconds: Any) -> str:
+    """When something was, from milliseconds since 1970, if that is what it is."""
+    try:
+        moment = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return UNKNOWN
+    return moment.isoformat(timespec="seconds")
 
 
 def _word(text: str) -> str:

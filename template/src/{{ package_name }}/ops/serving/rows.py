@@ -10,6 +10,7 @@ import json
 import math
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -61,12 +62,21 @@ class TooMany(Exception):
 
 
 class Refusal(Exception):
-    """Rows break the contract."""
+    """Rows break the contract.
 
-    def __init__(self, violations: list[Violation]) -> None:
-        """Take what is wrong with the rows."""
+    Attributes:
+        violations: what the caller is told, at most `MOST_VIOLATIONS` of them.
+        rows: how many rows break it.
+        counts: how many of them break which rule of which column.
+    """
+
+    def __init__(self, violations: list[Violation], found: Sequence[Violation] = ()) -> None:
+        """Take what is wrong with the rows: what is told of it, and all where that is more."""
         super().__init__(f"{len(violations)} violations of the contract")
         self.violations = violations
+        found = found or violations
+        self.rows = len({violation.row for violation in found})
+        self.counts = Counter((violation.field, violation.rule) for violation in found)
 
 
 class Rows(NamedTuple):
@@ -186,13 +196,13 @@ class Reader:
                     came = msgspec.structs.astuple(self._loose.decode(one))
                     record, broken = self._exactly(number, came)
                     records.append(record)
-                    violations += broken[: MOST_VIOLATIONS - len(violations)]
+                    violations += broken
         except RecursionError:
             raise Malformed("The body is nested too deeply.") from None
         except msgspec.DecodeError as error:
             raise Malformed(f"The body is no row and no list of rows: {error}.") from None
         if violations:
-            raise Refusal(violations)
+            raise Refusal(violations[:MOST_VIOLATIONS], violations)
         return records
 
     def _exactly(

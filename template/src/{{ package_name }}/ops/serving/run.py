@@ -92,7 +92,7 @@ def configure(options: argparse.Namespace) -> Settings:
         return replace(settings, bundle=options.model)
     project = Project.find()
     if not environment.get("PREDICTIONS"):
-        settings = replace(settings, predictions=str(project.root / Settings.predictions))
+        settings = replace(settings, predictions=str(project.served))
     if options.model is None and (project.champion / MANIFEST).exists():
         return replace(settings, bundle=str(project.champion))
     # The registry's own libraries take a second and 100 MB, so they are not loaded before.

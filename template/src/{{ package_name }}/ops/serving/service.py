@@ -7,15 +7,13 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from http import HTTPStatus
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from ..contract import Column
 from ..errors import UserError
-from . import source
+from . import source, truth
 from .batching import Batcher
 from .guard import Keys, Turned
 from .metrics import Metrics
@@ -28,6 +26,9 @@ logger = logging.getLogger("service")
 
 ID_BYTES = 12
 """How long the id of a prediction is; it is written with twice as many digits."""
+
+MONITORED = Path("monitoring", "metrics.prom")
+"""Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
 
 ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
 
@@ -46,7 +47,7 @@ class Told(msgspec.Struct):
     """What a caller tells of a prediction."""
 
     prediction_id: Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
-    truth: str | float | bool | None
+    truth: str | int | float | bool | None
 
 
 TOLD = msgspec.json.Decoder(Told | list[Told])
@@ -71,6 +72,16 @@ class Truth(msgspec.Struct):
     truth: Any
 
 
+class Refused(msgspec.Struct):
+    """What rows of a request were refused for; of their values the log keeps nothing."""
+
+    time: str
+    version: str
+    rows: int
+    violations: list[tuple[str | None, str, int]]
+    """A column, or none where the rule is about several; the rule; and how many rows break it."""
+
+
 class Service:
     """One worker's state, from its first model to its last line in the log."""
 
@@ -78,7 +89,6 @@ class Service:
         """Prepare; `running` does what takes time."""
         self.settings = settings
         self.keys = Keys(settings.keys())
-        self.metrics = Metrics()
         self.batcher = Batcher()
         self.model: Model | None = None
         self._found: source.Found | None = None
@@ -86,9 +96,11 @@ class Service:
         self._stopped = threading.Event()
         self.encoder = msgspec.json.Encoder()
         folder = Path(settings.predictions)
+        self.metrics = Metrics(folder / MONITORED)
         self.predictions = PredictionLog(folder / "predictions", settings.flush_seconds)
         self.feedback = PredictionLog(folder / "feedback", settings.flush_seconds)
-        self.logs = self.predictions, self.feedback
+        self.refusals = PredictionLog(folder / "refusals", settings.flush_seconds)
+        self.logs = self.predictions, self.feedback, self.refusals
 
     @contextlib.asynccontextmanager
     async def running(self) -> Any:
@@ -137,15 +149,24 @@ class Service:
 
         Raises:
             Malformed, TooMany, Refusal: as `Reader.read` does; Refusal too if the model has no
-                finite answer for a row.
+                finite answer for a row. What rows were refused for is logged.
         """
+        try:
+            return await self._predict(model, body)
+        except Refusal as refusal:
+            violations = [(*broken, rows) for broken, rows in refusal.counts.items()]
+            line = Refused(moment(), model.version, refusal.rows, violations)
+            self.refusals.append(self.encoder.encode_lines([line]), refusal.rows)
+            raise
+
+    async def _predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
         many, records = model.reader.read(body)
         scores = await self.batcher.score(model, records)
         lost = [row for row, known in enumerate(finite(scores)) if not known]
         if lost:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
-        now = datetime.now(UTC).isoformat()
+        now = moment()
         classes = model.bundle.contract.classes
         numbers = os.urandom(ID_BYTES * len(records)).hex()
         answers, lines = [], []
@@ -168,8 +189,8 @@ class Service:
         """Log the truth for predictions; gives how many.
 
         Raises:
-            Turned: if the body is no JSON of the right shape.
-            Refusal: if a truth is no value of the target, or an id none of ours.
+            Turned: if the body is no JSON of the right shape, or an id none of ours.
+            Refusal: if a truth is not of the target's type.
         """
         try:
             told = TOLD.decode(body)
@@ -183,30 +204,23 @@ class Service:
         if len(told) > self.settings.max_rows:
             most = f"Send at most {self.settings.max_rows:,} truths at once."
             raise Turned(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, most)
-        now = datetime.now(UTC).isoformat()
+        now = moment()
         target = model.bundle.contract.target
+        lines = [Truth(one.prediction_id, now, truth.read(target, one.truth)) for one in told]
         violations = [
-            Violation(row, target.name, "truth", one.truth, possible(target))
-            for row, one in enumerate(told)
-            if not is_possible(target, one.truth)
+            Violation(row, target.name, "truth", one.truth, truth.SHAPES[truth.shape(target)][1])
+            for row, (line, one) in enumerate(zip(lines, told, strict=True))
+            if line.truth is None
         ]
         if violations:
             raise Refusal(violations)
-        lines = [Truth(one.prediction_id, now, one.truth) for one in told]
         self.feedback.append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.feedback.inc(len(lines))
+        unknown = sum(truth.is_unknown(target, line.truth) for line in lines)
+        self.metrics.feedback_unknown.inc(unknown)
         return len(lines)
 
 
-def is_possible(target: Column, truth: Any) -> bool:
-    """Whether a value can be the truth."""
-    if target.choices is not None:
-        return any(type(truth) is type(choice) and truth == choice for choice in target.choices)
-    return isinstance(truth, int | float) and not isinstance(truth, bool) and isfinite(truth)
-
-
-def possible(target: Column) -> str:
-    """What the truth can be, in a sentence."""
-    if target.choices is None:
-        return "The truth must be a number."
-    return f"The truth must be one of {', '.join(map(repr, target.choices))}."
+def moment() -> str:
+    """Now, as the logs write it: ISO 8601, in UTC."""
+    return datetime.now(UTC).isoformat()

@@ -20,7 +20,7 @@ class Settings:
     workers: int = 1
     """Processes that answer; each has one thread for its model."""
     predictions: str = "data/served"
-    """The folder that holds the logs: `predictions/` and `feedback/`."""
+    """The folder that holds the logs: `predictions/`, `feedback/` and `refusals/`."""
     flush_seconds: float = 1.0
     """How long an answered row may wait in memory before it is written."""
     poll_seconds: float = 1.0

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..bundle import Bundle
+from ..bundle import UNKNOWN, Bundle
 from ..errors import UserError
 from .places import ATTEMPTS, PAUSE, Broken, Changed, Folder, Place, Unavailable
 from .remote import Registry
@@ -38,6 +38,9 @@ class Found(NamedTuple):
 
     data: str
     """DVC's hash of the rows that it learnt from, or "none"."""
+
+    created: str = UNKNOWN
+    """When it was registered, in ISO 8601, or "none"."""
 
 
 class Source:
@@ -115,8 +118,8 @@ class Source:
                 f"The files in {shown} are not the ones that were registered; "
                 "promote another version."
             )
-        version, commit, data = bundle.origin
-        return Found(folder, version, bundle.digest, commit, data)
+        version, commit, data, created = bundle.origin
+        return Found(folder, version, bundle.digest, commit, data, created)
 
 
 def open(where: str, cache: Path) -> Source:
