@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from pathspec import GitIgnoreSpec
-from render import ROOT, all_pairs, choices, closed, configuration, questions, run
+from render import ROOT, all_pairs, choices, closed, questions, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 OPTIONS = {name: choices(name) for name in closed()}
 PAIRS = list(all_pairs(OPTIONS))
-YOURS = re.compile(
-    r"(README\.md|params\.yaml|(src/[^/]+|tests)/ml/.*|notebooks/.*|docs/(?!ops/).*)\Z"
-)
 LICENSES = {
     "MIT": "MIT License",
     "Apache-2.0": "Apache License",
@@ -158,23 +154,6 @@ def test_only_the_chosen_python_is_named(project: Path, answers: dict[str, Any])
     settings = tomllib.loads((project / "pyproject.toml").read_text())
     assert settings["project"]["requires-python"] == f">={version}"
     assert (project / ".python-version").read_text() == f"{version}\n"
-
-
-def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:
-    """An update excludes such files, so one that came or went with an option never would."""
-    trees = [
-        {name for name, _ in texts(rendered(**answers)) if YOURS.match(name)} for answers in PAIRS
-    ]
-    assert trees[0]
-    assert all(tree == trees[0] for tree in trees)
-
-
-def test_what_is_yours_is_what_an_update_leaves_out(project: Path) -> None:
-    """The two places that say whose a file is agree: here by name, there by `_exclude`."""
-    conditional = [line for line in configuration()["_exclude"] if "_copier_operation" in line]
-    excluded = GitIgnoreSpec.from_lines(re.findall(r"'(/[^']+)'", "\n".join(conditional)))
-    names = [name for name, _ in texts(project)]
-    assert set(excluded.match_files(names)) == {name for name in names if YOURS.match(name)}
 
 
 def lost(root: Path, documents: Iterable[Path]) -> list[str]:

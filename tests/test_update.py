@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from copier import Settings, run_update
+from ownership import owner
 from releases import releases
 from render import ROOT, Template, run, working_tree
-from test_render import YOURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def files(project: Path) -> dict[str, str]:
         name: path.read_text(encoding="utf-8")
         for path in sorted(project.rglob("*"))
         if path.is_file() and ".git" not in path.relative_to(project).parts
-        if not YOURS.match(name := path.relative_to(project).as_posix())
+        if owner(name := path.relative_to(project).as_posix()) != "yours"
     }
 
 
