@@ -440,7 +440,9 @@ def test_a_profile_tells_what_was_there() -> None:
         "other": 0,
     }
     assert seen["text"]["missing"] == 28
-    assert seen["text"]["tokens"] == {"word": 272}
+    assert (seen["text"]["rows"], seen["text"]["tokens"]) == (150, {"word": 136})
+    assert seen["text"]["unfamiliar"]["counts"] == [136]
+    assert seen["text"]["unfamiliar"]["mean"] == 0
     assert seen["time"]["minimum"] == pytest.approx(1704067200, rel=1e-5)
     assert sum(made["target"].values()) == sum(made["prediction"]["classes"].values()) == 300
     assert sum(made["prediction"]["probabilities"]["yes"]["counts"]) == 300

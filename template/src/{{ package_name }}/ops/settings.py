@@ -70,6 +70,20 @@ class Tune:
 
 
 @dataclass(frozen=True)
+class Monitoring:
+    """How the log is looked at, and how far the world may move."""
+
+    window: int | str = 1000
+    """As many rows, or the rows of a time such as `7d` or `12h`."""
+    last: int = 3
+    violated: int = 2
+    alpha: float = 0.01
+    psi: float = 0.2
+    share: float = 0.05
+    score: float = 0.03
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of `params.yaml`."""
 
@@ -81,6 +95,7 @@ class Settings:
     gates: Gates = Gates()
     registry: Registry = Registry()
     tune: Tune = Tune()
+    monitoring: Monitoring = Monitoring()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -101,12 +116,16 @@ class Settings:
             place = str(getattr(error, "problem_mark", "")).strip()
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
         settings: Self = _typed(cls, values, "")
+        watch = settings.monitoring
         for place, fine, asked in (
             ("seed", 0 <= settings.seed < 2**32, "between 0 and 4294967295"),
             ("validation.quarantine", 0 <= settings.validation.quarantine <= 1, "from 0 to 1"),
             ("split.holdout", 0 < settings.split.holdout < 1, "between 0 and 1"),
             ("split.folds", 2 <= settings.split.folds <= 100, "from 2 to 100"),
             ("tune.trials", settings.tune.trials >= 1, "1 or more"),
+            ("monitoring.last", watch.last >= 1, "1 or more"),
+            ("monitoring.violated", 1 <= watch.violated <= watch.last, "from 1 to monitoring.last"),
+            ("monitoring.alpha", 0 < watch.alpha < 1, "between 0 and 1"),
         ):
             if not fine:
                 raise UserError(f"params.yaml: {place} must be {asked}.")
@@ -137,7 +156,8 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
     if isinstance(kind, UnionType):
         if value is None and NoneType in get_args(kind):
             return None
-        kind = next(item for item in get_args(kind) if item is not NoneType)
+        plain = [item for item in get_args(kind) if item is not NoneType]
+        kind = next((item for item in plain if isinstance(value, item)), plain[0])
     if get_origin(kind) is not None:
         kind = Mapping
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):

@@ -5,18 +5,18 @@ about equal size with their edges and counts for PSI, KS and chi-square; counts 
 missing; and the distribution of the model's answers on rows that it had not learnt from.
 """
 
-import re
 from collections import Counter
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..contract import Column, Contract
     from .metrics import Array
-
-WORD = re.compile(r"\w+")
 
 BINS = 20
 """Bins of a number, of about equal size."""
@@ -24,8 +24,11 @@ BINS = 20
 MOST_VALUES = 50
 """Values of a category that are counted one by one; the rest are counted together."""
 
-MOST_TOKENS = 50
+MOST_TOKENS = 500
 """Words of a text that are counted: the number of rows that hold each."""
+
+LEAST_TEXTS = 3
+"""Words in fewer texts are not frequent, however few others there are."""
 
 LONGEST_VALUE = 200
 """Longer values are counted with the rest, and longer words left out, to bound the size."""
@@ -35,7 +38,11 @@ TEXT_ROWS = 50_000
 
 
 def profile(
-    contract: "Contract", arrays: dict[str, "Array"], labels: "Array", answers: "Array"
+    contract: "Contract",
+    arrays: Mapping[str, "Array"],
+    labels: "Array",
+    answers: "Array",
+    held_out: Mapping[str, "Array"] | None = None,
 ) -> dict[str, Any]:
     """Describe the training rows and the model's answers as JSON-able data.
 
@@ -44,12 +51,11 @@ def profile(
         arrays: the training rows' features, as `Contract.arrays` makes them.
         labels: the training rows' target, as `Contract.labels` makes it.
         answers: the model's answers on the holdout, see `metrics`.
+        held_out: the holdout's features, where it is not like the training rows: the newest ones.
     """
-    return {
+    made = {
         "rows": len(labels),
-        "columns": {
-            column.name: describe(column, arrays[column.name]) for column in contract.features
-        },
+        "columns": _columns(contract, arrays),
         "target": (
             _classes(contract.classes, labels)
             if contract.classes
@@ -67,6 +73,29 @@ def profile(
             if contract.classes
             else {"rows": len(answers), "values": numbers(answers)}
         ),
+    }
+    if held_out is not None:
+        made["newest"] = {"rows": len(answers), "columns": _columns(contract, held_out)}
+    return made
+
+
+def calibration(truth: "Array", answers: "Array") -> dict[str, float]:
+    """How far a classifier is right more often (above zero) or less often than it is confident.
+
+    Its confidence in an answer is the probability of the likeliest class.
+
+    Args:
+        truth: shape (rows,), positions of the classes.
+        answers: shape (rows, classes), probabilities.
+
+    Returns:
+        The mean `gap`, the standard `deviation` of one row's, and the `rows`.
+    """
+    gaps = (answers.argmax(axis=1) == truth) - answers.max(axis=1).astype(np.float64)
+    return {
+        "rows": len(gaps),
+        "gap": float(f"{gaps.mean():.6g}"),
+        "deviation": float(f"{gaps.std():.6g}"),
     }
 
 
@@ -131,23 +160,66 @@ def categories(values: "Array") -> dict[str, Any]:
 def texts(values: "Array", private: bool = False) -> dict[str, Any]:
     """How long texts are, in words, and how many hold each frequent word.
 
-    Words are left out of what is private.
+    Which words are frequent is found in every other text and counted in the rest, so that no
+    count is flattered by the choice. Words are left out of what is private.
     """
     some = values[:: max(1, -(-len(values) // TEXT_ROWS))]
-    split = [WORD.findall(text.lower()) for text in some]
-    length = np.array([len(words) or np.nan for words in split], dtype=np.float64)
+    split = words(some)
     made: dict[str, Any] = {
         "missing": int((values == "").sum()),
-        "words": numbers(length, private),
+        "words": numbers(lengths(split), private),
     }
     if not private:
-        counted = Counter(word for words in split for word in dict.fromkeys(words))
-        tokens = frequent(counted, MOST_TOKENS)
+        chosen, counted = split.gather_every(2), split.gather_every(2, 1)
+        frequency = Counter(
+            {
+                word: count
+                for word, count in rows_with(chosen).items()
+                if count >= LEAST_TEXTS and len(word) <= LONGEST_VALUE
+            }
+        )
+        found = rows_with(counted)
+        tokens = {word: found[word] for word, _ in frequent(frequency, MOST_TOKENS)}
         made |= {
-            "rows": len(some),
-            "tokens": {word: count for word, count in tokens if len(word) <= LONGEST_VALUE},
+            "rows": len(counted),
+            "tokens": tokens,
+            "unfamiliar": numbers(unfamiliar(counted, tokens)),
         }
     return made
+
+
+def words(values: "Array") -> "pl.Series":
+    """The words of each text, in lower case: letters, digits and `_`, a list for each row."""
+    import polars as pl
+
+    return pl.Series(values, dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
+
+
+def lengths(split: "pl.Series") -> NDArray[np.float64]:
+    """How many words each text has; NaN for none."""
+    counted = split.list.len().to_numpy().astype(np.float64)
+    return np.where(counted > 0, counted, np.nan)
+
+
+def rows_with(split: "pl.Series") -> Counter[str]:
+    """How many texts hold each word."""
+    import polars as pl
+
+    counted = split.list.unique().explode(empty_as_null=False).value_counts(name="rows")
+    return Counter(dict(counted.cast({"rows": pl.Int64}).iter_rows()))
+
+
+def unfamiliar(split: "pl.Series", known: Container[str]) -> NDArray[np.float64]:
+    """Which share of the different words of each text is not known; NaN where there is none."""
+    import polars as pl
+
+    different = split.list.unique()
+    new = different.list.eval(~pl.element().is_in(list(known))).list.mean()  # type: ignore[call-overload]
+    return new.to_numpy().astype(np.float64)
+
+
+def _columns(contract: "Contract", arrays: Mapping[str, "Array"]) -> dict[str, Any]:
+    return {column.name: describe(column, arrays[column.name]) for column in contract.features}
 
 
 def _classes(names: tuple[str, ...], positions: NDArray[np.int64]) -> dict[str, int]:

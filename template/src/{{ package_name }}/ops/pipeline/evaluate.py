@@ -24,7 +24,7 @@ from ..contract import Contract
 from ..evaluation import cards, findings, gates, metrics, plots, slices
 from ..evaluation.gates import Gate, rounded
 from ..evaluation.interval import interval
-from ..evaluation.profile import profile
+from ..evaluation.profile import calibration, profile
 from ..files import read_json, replacing, write_json, write_text
 from ..project import Project
 from ..scoring import BATCH_ROWS
@@ -72,13 +72,14 @@ def run(project: Project) -> None:
         kind = "probabilities" if contract.classes else "values"
         fitted, baseline = own[f"model_{kind}"], own[f"trivial_{kind}"]
 
+    truth = contract.labels(holdout)
     group = contract.with_role("group")
     found = judge(
         contract=contract,
         limits=settings.gates,
         training=training,
         arrays=arrays,
-        truth=contract.labels(holdout),
+        truth=truth,
         answer=answer,
         answers=answers,
         fitted=fitted,
@@ -101,9 +102,16 @@ def run(project: Project) -> None:
             name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
         },
         "baseline": numbers(found.baseline),
-        "interval": None if contract.classes else interval(contract.labels(holdout), answers),
+        "interval": None if contract.classes else interval(truth, answers),
+        "calibration": calibration(truth, answers) if contract.classes else None,
         "gates": [gate.to_dict() for gate in found.gates],
-        "profile": profile(contract, contract.arrays(train), contract.labels(train), answers),
+        "profile": profile(
+            contract,
+            contract.arrays(train),
+            contract.labels(train),
+            answers,
+            arrays if contract.with_role("event_time") else None,
+        ),
         "data": {
             "rows": rows,
             "split": split.rule(contract, settings.split),

@@ -1,0 +1,153 @@
+"""Reading the log of the service: many files, several writers, and only a part of one at a time.
+
+A file's name says when it was begun, and it ends with its day (UTC): so the newest are found
+without opening the rest. A line that is not what it should be is counted, and left out; a value
+that is not of its column's type, as another version of the model may have taken it, is missing.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..contract import Column, Contract
+
+MIB = 1024**2
+
+PART = 8 * MIB
+"""Bytes that are read at once; a longer line is read whole."""
+
+NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-")
+
+EVER = 2**62
+"""Later than every time of a row."""
+
+DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the log, and no row in it is later than `until` (microseconds since 1970)."""
+
+    path: Path
+    until: int
+
+
+def files(folder: Path) -> list[File]:
+    """The files of a log, the newest first."""
+    found = []
+    for path in folder.glob("*.jsonl"):
+        named = NAME.match(path.name)
+        until = EVER
+        if named:
+            begun = datetime.strptime(named[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+            until = micros(begun.replace(hour=0, minute=0, second=0, microsecond=0) + DAY)
+        found.append(File(path, until))
+    return sorted(found, key=lambda file: (file.until, file.path.name), reverse=True)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    """The inverse of `micros`."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+class Reader:
+    """Reads the files of one log, part by part, as frames of one schema.
+
+    Attributes:
+        unreadable: lines that were no objects with a time, so far.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        """Read these fields; all others are skipped, and what is absent is null."""
+        self._schema = {"time": pl.String, **schema}
+        self.unreadable = 0
+
+    def frames(self, file: File) -> Iterator[pl.DataFrame]:
+        """A file's rows; `time` is a whole number of microseconds since 1970, and never null."""
+        try:
+            with file.path.open("rb") as lines:
+                rest = b""
+                while part := lines.read(PART):
+                    whole, newline, rest = (rest + part).rpartition(b"\n")
+                    if newline:
+                        yield self._timed(self._parsed(whole))
+        except FileNotFoundError:  # somebody moved it: what is older is theirs
+            return
+
+    def _timed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        stamped = frame.with_columns(
+            pl.col("time")
+            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+            .dt.epoch("us")
+        )
+        timed = stamped.drop_nulls("time")
+        self.unreadable += len(frame) - len(timed)
+        return timed
+
+    def _parsed(self, lines: bytes) -> pl.DataFrame:
+        """Parse lines; where one cannot be parsed, halve by halve until it stands alone."""
+        try:
+            return pl.read_ndjson(BytesIO(lines), schema=self._schema, ignore_errors=True)
+        except pl.exceptions.PolarsError:
+            pass
+        many = lines.split(b"\n")
+        if len(many) == 1:
+            self.unreadable += bool(lines.strip())
+            return pl.DataFrame(schema=self._schema)
+        half = len(many) // 2
+        parts = (b"\n".join(many[:half]), b"\n".join(many[half:]))
+        return pl.concat([self._parsed(part) for part in parts])
+
+
+def predictions(contract: Contract, columns: tuple[Column, ...]) -> dict[str, Any]:
+    """The schema of a line of predictions, as far as it is looked at."""
+    schema: dict[str, Any] = {
+        "id": pl.String,
+        "version": pl.String,
+        "inputs": pl.Struct({column.name: _dtype(column) for column in columns}),
+        "prediction": pl.String if contract.classes else pl.Float64,
+    }
+    if contract.classes:
+        schema["probabilities"] = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
+    return schema
+
+
+def feedback(contract: Contract) -> dict[str, Any]:
+    """The schema of a line of feedback."""
+    return {"id": pl.String, "truth": pl.String if contract.classes else pl.Float64}
+
+
+def refusals(file: File) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
+    """The lines about refused requests: when, how many rows, and which rules they broke how often."""
+    reader = Reader({"rows": pl.Int64, "violations": pl.String})
+    for frame in reader.frames(file):
+        for time, rows, violations in frame.select("time", "rows", "violations").iter_rows():
+            broken = []
+            for field, rule, count in json.loads(violations or "[]"):
+                broken.append((f"{field}|{rule}" if field else rule, count))
+            yield time, rows or 0, broken
+
+
+def _dtype(column: Column) -> Any:
+    """The type to read a column's values by: as numbers, or as the text that they were."""
+    if column.kind == "number":
+        return pl.Float64
+    if column.kind == "boolean":
+        return pl.Boolean
+    if column.kind == "category" and "Int" in column.dtype:
+        return pl.Int64
+    return pl.String

@@ -1,0 +1,137 @@
+"""`ops monitor`: look at the log, decide, and say so to people, to dashboards and to `ops retrain`."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..bundle import Bundle
+from ..errors import UserError
+from ..files import read_json, write_json, write_text
+from ..project import Project
+from ..serving import source
+from ..settings import Monitoring, Settings
+from . import checks
+from .decision import Verdict, decide
+from .exposition import exposition
+from .page import markdown, page
+from .reference import Reference
+from .report import FORMAT, Report
+from .survey import survey
+from .window import Window
+from .windows import span
+
+FOLDER = "monitoring"
+"""Below what the service keeps."""
+
+EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}
+"""What `ops monitor --exit-code` ends with."""
+
+
+def run(project: Project, exit_code: bool = False, every: str | None = None) -> None:
+    """Look once, or again and again.
+
+    Args:
+        project: whose log is looked at.
+        exit_code: whether the decision is the exit code.
+        every: look again after this time, such as `1h`, for ever; what fails is tried again.
+
+    Raises:
+        UserError: if there is no champion, or a setting or the time will not do.
+        SystemExit: with the decision's exit code, if that was asked for.
+    """
+    if every is not None:
+        pause = span(every)
+        if pause is None:
+            raise UserError(f"--every is {every}; give it a time such as 30m or 1h.")
+        while True:
+            try:
+                _look(project)
+            except Exception as error:  # noqa: BLE001  the next look may fare better
+                print(f"ops monitor: {error}", file=sys.stderr, flush=True)
+            time.sleep(pause.total_seconds())
+    report = _look(project)
+    if exit_code:
+        sys.exit(EXIT_CODES[report.decision])
+
+
+def monitor(project: Project, settings: Settings) -> Report:
+    """Look at the log, write what was found to `monitoring/` beside it, and decide.
+
+    Raises:
+        UserError: if there is no champion, or `monitoring.window` will not do.
+    """
+    with _reference(project) as reference:
+        report = look(project.served, reference, settings)
+        folder = project.served / FOLDER
+        write_text(folder / "report.html", page(report))
+        write_text(folder / "summary.md", markdown(report))
+        write_text(folder / "metrics.prom", exposition(report))
+        write_json(folder / "monitoring.json", report.to_dict())
+    return report
+
+
+def look(
+    served: Path, reference: Reference, settings: Settings, now: datetime | None = None
+) -> Report:
+    """Look at the log in a folder, and write nothing.
+
+    Args:
+        served: what the service keeps.
+        reference: what the rows are compared with.
+        settings: which windows, and how far the world may move.
+        now: the time by which windows by time may have ended.
+    """
+    at, limits = now or datetime.now(UTC), settings.monitoring
+    known = _edges(served / FOLDER / "monitoring.json", limits)
+    found = survey(served, reference, limits.window, known, at)
+    verdicts = [judge(window, limits, settings.seed) for window in found.windows]
+    return Report(at, limits.window, reference, decide(verdicts, limits), verdicts, found)
+
+
+def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:
+    """Hold a window to every check."""
+    came = [*checks.incoming(window, limits), *checks.answered(window, limits)]
+    scores = checks.score(window, seed)
+    true = checks.true(window, scores, limits) if scores else None
+    return Verdict(window, came, true, scores)
+
+
+@contextmanager
+def _reference(project: Project) -> Iterator[Reference]:
+    """The champion, where the service itself finds it."""
+    where = os.environ.get("BUNDLE") or str(project.champion)
+    with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
+        try:
+            found = source.open(where, Path(cache)).poll()
+        except source.Unavailable as error:
+            raise UserError(f"There is no champion to compare with: {error}") from None
+        assert found is not None  # the first look finds what is there
+        yield Reference(Bundle(found.folder), found.version)
+
+
+def _edges(path: Path, limits: Monitoring) -> list[datetime]:
+    """Where the windows of the last run lie; none if it had others."""
+    try:
+        told = read_json(path)
+        if told["format"] != FORMAT or told["window"] != limits.window:
+            return []
+        return [datetime.fromisoformat(window["start"]) for window in told["windows"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _look(project: Project) -> Report:
+    report = monitor(project, Settings.load(project.params))
+    print(f"{report.decision}: {' '.join(report.reasons)}", flush=True)
+    print(f"The report is {_shown(project)}.", flush=True)
+    return report
+
+
+def _shown(project: Project) -> Path:
+    page = project.served / FOLDER / "report.html"
+    return page.relative_to(project.root) if page.is_relative_to(project.root) else page

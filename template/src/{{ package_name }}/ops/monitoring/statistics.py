@@ -1,0 +1,157 @@
+"""Whether two samples differ: by how much, and how easily by chance.
+
+Everything here works on counts, so that a window of any size costs the same. Both samples are
+taken for what they are, samples: a reference of a few hundred rows is uncertain too.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+LEAST_EXPECTED = 5.0
+"""Cells with fewer rows than these, were nothing different, are counted together."""
+
+
+def pooled(then: Counts, now: Counts) -> tuple[Counts, Counts]:
+    """Count rare cells together, for whatever is computed from few rows is mostly chance.
+
+    Args:
+        then: rows of the reference by cell, shape (cells,).
+        now: rows of a window by cell, shape (cells,).
+
+    Returns:
+        Both, with as many or fewer cells; with one cell there is nothing to compare.
+    """
+    both = then + now
+    smaller = min(then.sum(), now.sum())
+    rare = both * smaller < LEAST_EXPECTED * both.sum()
+    if rare.any():
+        kept = ~rare
+        together = int(both[rare].sum())
+        if together * smaller < LEAST_EXPECTED * both.sum() and kept.any():
+            # Even together they are few: they join the smallest of the others.
+            smallest = np.flatnonzero(kept)[both[kept].argmin()]
+            then, now = then.copy(), now.copy()
+            then[smallest] += then[rare].sum()
+            now[smallest] += now[rare].sum()
+            return then[kept], now[kept]
+        return (
+            np.append(then[kept], then[rare].sum()),
+            np.append(now[kept], now[rare].sum()),
+        )
+    return then, now
+
+
+def psi(then: Counts, now: Counts) -> float:
+    """The population stability index of pooled cells, less what chance alone gives.
+
+    The sum of (q - p) ln(q / p) over the cells, p and q being their shares, with half a row added
+    to each. Of two samples of n and m rows from one distribution it is about (cells - 1) (1 / n +
+    1 / m), which is taken off: so small samples, too, have about zero where nothing moved.
+    """
+    cells, before, after = len(then), int(then.sum()), int(now.sum())
+    if cells < 2 or not before or not after:
+        return 0.0
+    p = (then + 0.5) / (before + 0.5 * cells)
+    q = (now + 0.5) / (after + 0.5 * cells)
+    found = float(((q - p) * np.log(q / p)).sum())
+    return max(0.0, found - (cells - 1) * (1 / before + 1 / after))
+
+
+def chi_square(then: Counts, now: Counts) -> float:
+    """Pearson's test that pooled cells have the same shares: how likely chance goes as far."""
+    cells, before, after = len(then), int(then.sum()), int(now.sum())
+    if cells < 2 or not before or not after:
+        return 1.0
+    total = before + after
+    expected = (then + now) * (after / total)
+    distance = np.square(now - expected) * (total / before) / expected
+    return chi_square_tail(float(distance.sum()), cells - 1)
+
+
+def chi_square_tail(value: float, freedom: int) -> float:
+    """How likely a chi-square variable of whole degrees of freedom is at least `value`.
+
+    The finite sums of Abramowitz and Stegun, 26.4.4 and 26.4.5.
+    """
+    half = value / 2
+    if half <= 0:
+        return 1.0
+    odd = freedom % 2
+    tail = math.erfc(math.sqrt(half)) if odd else 0.0
+    for step in range(freedom // 2):
+        power = step + odd / 2
+        tail += math.exp(power * math.log(half) - half - math.lgamma(power + 1))
+    return min(tail, 1.0)
+
+
+def kolmogorov_smirnov(then: Counts, now: Counts) -> tuple[float, float]:
+    """The greatest distance of two cumulative distributions over ordered cells, and its chance.
+
+    Between the edges of the cells the distance of the raw values may be greater, so this one is a
+    lower bound, and the test errs towards silence. The chance is Kolmogorov's series.
+    """
+    before, after = int(then.sum()), int(now.sum())
+    if not before or not after:
+        return 0.0, 1.0
+    distance = float(np.abs(np.cumsum(then) / before - np.cumsum(now) / after).max())
+    reach = distance * math.sqrt(before * after / (before + after))
+    if reach < 0.3:
+        return distance, 1.0
+    terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * reach) ** 2) for k in range(1, 101))
+    return distance, min(max(sum(terms), 0.0), 1.0)
+
+
+def shares(
+    hits_then: NDArray[np.int64] | int,
+    rows_then: int,
+    hits_now: NDArray[np.int64] | int,
+    rows_now: int,
+) -> NDArray[np.float64]:
+    """Whether shares are the same in both samples: chi-square of two by two, Yates' correction.
+
+    Where fewer than five rows were to be expected in a cell, it says 1: nothing is known.
+
+    Args:
+        hits_then: rows of the reference that have a property, shape (properties,) or a number.
+        rows_then: all of its rows.
+        hits_now: likewise of the window.
+        rows_now: all of its rows.
+
+    Returns:
+        How likely chance goes as far, shape (properties,).
+    """
+    then, now = np.atleast_1d(hits_then).astype(float), np.atleast_1d(hits_now).astype(float)
+    total = rows_then + rows_now
+    both = then + now
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = np.abs(then * (rows_now - now) - now * (rows_then - then)) - total / 2
+        value = (
+            total * np.square(np.maximum(away, 0)) / (both * (total - both) * rows_then * rows_now)
+        )
+        least = np.minimum(both, total - both) * min(rows_then, rows_now) / total
+    known = least >= LEAST_EXPECTED
+    tails = [
+        chi_square_tail(one, 1) if fine else 1.0 for one, fine in zip(value, known, strict=True)
+    ]
+    return np.array(tails)
+
+
+def normal_tail(value: float) -> float:
+    """How likely a standard normal variable is at least `value`."""
+    return 0.5 * math.erfc(value / math.sqrt(2))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Correct for many tests (Holm, 1979): below alpha, none of them is false but with alpha."""
+    order = sorted(range(len(chances)), key=chances.__getitem__)
+    corrected = [1.0] * len(chances)
+    worst = 0.0
+    for place, test in enumerate(order):
+        worst = max(worst, min(1.0, chances[test] * (len(chances) - place)))
+        corrected[test] = worst
+    return corrected
