@@ -1,0 +1,187 @@
+"""`ops template-check`: whether the project is as its template would have it today.
+
+Copier runs in an environment of its own, by uv: the project does not depend on it.
+"""
+
+import difflib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from . import git
+from .errors import UserError
+from .project import Project
+
+COPIER = "copier>=9.19,<10"
+ANSWERS = ".copier-answers.yml"
+ANCHOR = re.compile(r"\s*# project-specific")
+"""Above the last such line, a file that is shared is the template's; below it, the project's."""
+
+YOURS = ("README.md", "params.yaml", "src/*/ml/*", "tests/ml/*", "notebooks/*")
+"""What the template rendered once, and never looks at again."""
+
+MARKER = "^(<<<<<<< before updating|>>>>>>> after updating)"
+"""What a conflict of `copier update` leaves in a file until somebody resolves it."""
+
+CURRENT, UNRESOLVED, BEHIND = 0, 3, 4
+"""Exit codes; hand-made changes are no failure, for the next update merges them."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a project stands to its template."""
+
+    version: str
+    newest: str
+    """The newest release; the version itself if there is none beyond it."""
+
+    conflicts: list[str]
+    """Files in which an update left something to resolve."""
+
+    drift: dict[str, str]
+    """What was changed by hand in files that are kept current: by path, as a diff."""
+
+    @property
+    def exit_code(self) -> int:
+        """One of `CURRENT`, `UNRESOLVED` and `BEHIND`, the more urgent one if both are true."""
+        if self.conflicts:
+            return UNRESOLVED
+        return CURRENT if self.newest == self.version else BEHIND
+
+
+def run(project: Project, *, as_json: bool = False) -> None:
+    """Print how the project stands to its template.
+
+    Raises:
+        UserError: if the project came from no template, or the template cannot be reached.
+        SystemExit: with the state's exit code.
+    """
+    state = check(project)
+    if as_json:
+        print(json.dumps(asdict(state), indent=2, ensure_ascii=False))
+    else:
+        tell(state)
+    sys.exit(state.exit_code)
+
+
+def tell(state: State) -> None:
+    """Print the differences, then what they come to."""
+    for path, text in state.drift.items():
+        print(text or f"{path} is deleted here.")
+    for path in state.conflicts:
+        print(f"{path}: an update left a conflict here; resolve it, then `git add` the file.")
+    changed = len(state.drift)
+    print(
+        f"{changed} of the files that are kept current are changed by hand"
+        + ("; an update merges that." if changed else ".")
+    )
+    if state.newest == state.version:
+        print(f"The project has the newest release of its template, {state.version}.")
+    else:
+        print(
+            f"The project has {state.version} of its template, and {state.newest} is out; take it "
+            f"with `uvx '{COPIER}' update --defaults`."
+        )
+
+
+def check(project: Project) -> State:
+    """Ask git for conflicts, and Copier for releases and for what it rendered; see `run`."""
+    if shutil.which("uv") is None:
+        raise UserError("uv is missing; install it: https://docs.astral.sh/uv")
+    answers = recorded(project.root)
+    told = json.loads(copier(project.root, "check-update", "--output-format", "json"))
+    with tempfile.TemporaryDirectory() as folder:
+        copier(
+            project.root, "copy", "--quiet", "--defaults", "--vcs-ref", answers["_commit"],
+            "--data-file", ANSWERS, answers["_src_path"], folder,
+        )  # fmt: skip
+        drift = dict(changes(Path(folder), project.root))
+    version = str(told["current_version"])
+    newest = str(told["latest_version"]) if told["update_available"] else version
+    return State(version, newest, conflicts(project.root), drift)
+
+
+def recorded(root: Path) -> Mapping[str, Any]:
+    """What Copier wrote down of the project.
+
+    Raises:
+        UserError: if that is not there, or is not what Copier writes.
+    """
+    import yaml
+
+    try:
+        answers = yaml.safe_load((root / ANSWERS).read_text(encoding="utf-8"))
+        known = {"_commit", "_src_path"} <= set(answers)
+    except (FileNotFoundError, TypeError, yaml.YAMLError):
+        known = False
+    if not known:
+        raise UserError(f"{ANSWERS} does not say which template this is; restore it from git.")
+    made: Mapping[str, Any] = answers
+    return made
+
+
+def conflicts(root: Path) -> list[str]:
+    """Files that git calls unmerged, or that hold the marks of a conflict, or a rejected part."""
+    unmerged = git.output(root, "diff", "--name-only", "--relative", "--diff-filter=U") or ""
+    marked = git.output(root, "grep", "--untracked", "-lE", MARKER) or ""
+    rejected = git.output(root, "ls-files", "--others", "--cached", "*.rej") or ""
+    return sorted({*unmerged.splitlines(), *marked.splitlines(), *rejected.splitlines()})
+
+
+def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Files that are kept current and differ from the render: path and diff."""
+    for path in sorted(render.rglob("*")):
+        name = path.relative_to(render).as_posix()
+        if not path.is_file() or name == ANSWERS or any(map(PurePosixPath(name).match, YOURS)):
+            continue
+        ours, theirs = lines(path), lines(root / name)
+        if theirs is None:
+            yield name, ""
+        elif ours is not None and (ours != theirs):
+            if any(map(ANCHOR.match, ours)):
+                theirs = without_additions(ours, theirs)
+            found = difflib.unified_diff(ours, theirs, f"template/{name}", f"project/{name}")
+            if text := "".join(found):
+                yield name, text
+
+
+def without_additions(ours: list[str], theirs: list[str]) -> list[str]:
+    """The project's lines, without those that it added below a line that parts a shared file."""
+    kept: list[str] = []
+    for tag, start, end, first, last in difflib.SequenceMatcher(
+        None, ours, theirs, autojunk=False
+    ).get_opcodes():
+        below = start > 0 and (ANCHOR.match(ours[start - 1]) or start == len(ours))
+        if not (tag == "insert" and below):
+            kept += theirs[first:last]
+        del end
+    return kept
+
+
+def lines(path: Path) -> list[str] | None:
+    """The lines of a text, whatever its line ends; None if there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def copier(root: Path, *arguments: str) -> str:
+    """What a command of Copier prints.
+
+    Raises:
+        UserError: if it fails, in its own last words.
+    """
+    command = ("uv", "tool", "run", "--quiet", "--from", COPIER, "copier", *arguments)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise UserError(f"Copier cannot `{arguments[0]}`: {said[-1]}")
+    return done.stdout
