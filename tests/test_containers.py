@@ -209,6 +209,7 @@ def up(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     root = tmp_path_factory.mktemp("up") / NAME
     project = copy(sample, root, IMAGE=f"{IMAGE}-up", **dict(zip(PORTS, free, strict=True)))
     hurry(root / "monitoring")
+    shutil.copytree(root / "models" / "champion", root / "models" / "challenger")
     for part in parts():
         image(part)
     try:

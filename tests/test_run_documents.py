@@ -21,6 +21,7 @@ SERVERS = {
     "make notebook": "JupyterLab",
     "make serve": "Predictions",
     "uv run ops serve --model NUMBER": "Predictions",
+    "uv run ops serve --shadow challenger": "Predictions",
 }
 # What test_containers.py runs.
 CONTAINERS = {"make image", "make up", "make down"}

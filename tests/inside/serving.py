@@ -414,6 +414,47 @@ def test_every_answer_is_right_and_logged_while_champions_change(
     assert not metrics.total("service_reload_failing")
 
 
+def test_a_shadow_has_all_that_is_answered_or_it_is_counted(
+    host: Host, pair: tuple[Bundle, Bundle], rows: Rows
+) -> None:
+    """Under a load that it cannot keep up with; no caller notices."""
+
+    async def all_of_them(traffic: Traffic) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(CALLERS):
+                group.create_task(traffic.caller(number))
+            await asyncio.sleep(4)
+            traffic.over = True
+
+    def counted(*names: str) -> float:
+        metrics = served.metrics()
+        found = (metrics.total(f"service_shadow_{name}_rows_total", version="2") for name in names)
+        return sum(found)
+
+    with host.serve(SHADOW=pair[1].folder) as served:
+        traffic = Traffic(served.port, rows)
+        asyncio.run(all_of_them(traffic))
+        answered = served.metrics().total("service_rows_total", version="1")
+        until(lambda: counted("dropped") + served.metrics().total(
+            "service_shadow_rows_total", version="2") == answered)  # fmt: skip
+        agreeing, dropped = counted("agreeing"), counted("dropped")
+        assert served.end() == 0
+    assert "Traceback" not in served.said
+    traffic.compare(host.log(), pair[:1])
+    shadow = pl.scan_ndjson(host.served / "shadow" / "*.jsonl").collect()
+    assert shadow["id"].is_unique().all()
+    assert len(shadow) == answered - dropped > 1000
+    assert set(shadow["version"]) == {"2"}
+    both = shadow.join(host.log(), on="id")
+    assert len(both) == len(shadow)
+    assert (both["prediction"] == both["prediction_right"]).sum() == agreeing
+    known = both.filter(pl.col("id").is_in(list(traffic.told)))
+    frame = rows.frame[[traffic.told[name][0] for name in known["id"]]]
+    _, probabilities = pair[1].predict(pair[1].contract.arrays(frame))
+    shares = known["probabilities"].struct.unnest().to_numpy()
+    np.testing.assert_allclose(shares, probabilities, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_whoever_got_an_answer_is_in_the_log_of_a_service_that_was_told_to_end(
     host: Host, pair: tuple[Bundle, Bundle], rows: Rows, workers: int

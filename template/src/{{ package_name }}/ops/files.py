@@ -47,6 +47,14 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def remove(path: Path) -> None:
+    """Let a file or folder be gone, at once for whoever looks."""
+    if path.exists():
+        retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+        path.rename(retired)
+        _remove(retired)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

@@ -102,6 +102,11 @@ class Project:
         return self.root / "models" / "champion"
 
     @property
+    def challenger(self) -> Path:
+        """The bundle that may become champion next, while there is one: what a shadow tries out."""
+        return self.root / "models" / "challenger"
+
+    @property
     def versions(self) -> Path:
         """The bundles of other versions, by number, as far as somebody asked for them."""
         return self.root / "models" / "versions"

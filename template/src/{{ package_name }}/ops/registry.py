@@ -19,8 +19,9 @@ from . import git
 from .bundle import UNKNOWN, Bundle, Origin, sign
 from .errors import Refused, UserError
 from .evaluation import gates as rules
+from .evaluation import shadow
 from .evaluation.gates import Gate
-from .files import replacing
+from .files import remove, replacing
 from .judging import Judgement, judge
 from .project import Project
 from .settings import Settings
@@ -66,7 +67,8 @@ def register(project: Project, *, propose: bool = False) -> None:
                 f"{_title(version, store)} is this very model, and was rolled back: "
                 f"only `uv run ops promote {version.number}` brings it back."
             )
-        if version and version.status == ACCEPTED:
+        tried = settings.registry.shadow_rows > 0 and store.aliases().get(CHALLENGER)
+        if version and version.status == ACCEPTED and tried != version.number:
             print(f"{_title(version, store)} is this very model: nothing to register.")
             return
         if version is None or version.status == REFUSED:
@@ -76,7 +78,12 @@ def register(project: Project, *, propose: bool = False) -> None:
             version = _enter(project, store, settings, bundle, version, found)
         if version.status == REFUSED:
             raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
-        _place(project, store, version, promotes=_promotes(store, settings, propose))
+        promotes = _promotes(store, settings, propose)
+        shown = _shown(project, store, settings, version) if promotes else None
+        if shown and not shown.passed:
+            print(f"waits    {shown.name}: {shown.reason}")
+            promotes = ""
+        _place(project, store, version, shown, promotes=promotes)
         champion_now = store.aliases().get(CHAMPION) == version.number
         hint = (
             "ops history` lists them all" if champion_now else "ops promote` makes it the champion"
@@ -96,7 +103,7 @@ def promote(
         trained: take the version that holds `models/bundle`, the last training's.
 
     Raises:
-        Refused: if a gate refused that version.
+        Refused: if a gate refused that version, or it has not shown in the shadow what is asked.
         UserError: if there is no such version.
     """
     with connected(project) as store:
@@ -107,8 +114,14 @@ def promote(
                 f"Version {version.number} was refused, and is never promoted.\n"
                 f"{version.tags.get('reasons', '')}"
             )
+        shown = _shown(project, store, Settings.load(project.params), version)
+        if shown and not shown.passed:
+            raise Refused(
+                f"Version {version.number} is not promoted.\n{shown.name}: {shown.reason}"
+            )
         before = store.aliases().get(CHAMPION)
-        _crown(project, store, version, "promotion", reason or "promoted by hand", _spoken(version))
+        evidence = _spoken(version, shown)
+        _crown(project, store, version, "promotion", reason or "promoted by hand", evidence)
         if version.status == PENDING:
             store.tag(version.number, {"status": ACCEPTED})
         if version.rolled_back:
@@ -262,12 +275,37 @@ def _promotes(store: Store, settings: Settings, propose: bool) -> str:
     return "passed every gate (registry.promote is auto)" if automatic else ""
 
 
-def _place(project: Project, store: Store, version: Version, *, promotes: str) -> None:
+def _shown(project: Project, store: Store, settings: Settings, version: Version) -> Gate | None:
+    """What a version has shown in the shadow; None if nobody asks, or it has been champion."""
+    champion = store.aliases().get(CHAMPION)
+    proven = any(event.version == version.number for event in store.promotions())
+    if champion is None or proven or not settings.registry.shadow_rows:
+        return None
+    folder = project.versions / str(version.number)
+    _keep(store, version, folder)
+    return shadow.gate(project, settings, Bundle(folder), version.number, champion)
+
+
+def _place(
+    project: Project, store: Store, version: Version, shown: Gate | None, *, promotes: str
+) -> None:
     """Give an accepted version its aliases."""
     store.alias(CHALLENGER, version.number)
     if promotes:
-        _crown(project, store, version, "promotion", promotes, _spoken(version))
+        _crown(project, store, version, "promotion", promotes, _spoken(version, shown))
+    else:
+        _challenge(project, store)
     store.tag(version.number, {"status": ACCEPTED})
+
+
+def _challenge(project: Project, store: Store) -> None:
+    """Let `models/challenger` hold what the alias names, or nothing: a shadow may follow it."""
+    number = store.aliases().get(CHALLENGER)
+    version = None if number is None else store.version(number)
+    if version is None:
+        remove(project.challenger)
+    else:
+        _keep(store, version, project.challenger)
 
 
 def _crown(
@@ -295,6 +333,7 @@ def _crown(
             _note(store, Promotion(_now(), version.number, before, who, why, kind, evidence))
         if aliases.get(CHALLENGER) == version.number:
             store.drop(CHALLENGER)
+    _challenge(project, store)
 
 
 def _note(store: Store, event: Promotion) -> None:
@@ -317,16 +356,22 @@ def _previous(store: Store, log: Sequence[Promotion]) -> Version | None:
     return None
 
 
-def _spoken(version: Version) -> dict[str, Any]:
-    """What spoke for a version when it was judged; an earlier release told less of it."""
+def _spoken(version: Version, shown: Gate | None = None) -> dict[str, Any]:
+    """What spoke for a version when it was judged; an earlier release told less of it.
+
+    `shown` is what it has shown in the shadow since, if that was asked.
+    """
     tags = version.tags
     gates = {
         gate["name"]: "skipped" if gate.get("skipped") else "passed" if gate["passed"] else "failed"
         for gate in json.loads(tags.get("gates", "[]"))
     }
+    if shown:
+        gates[shown.name] = "passed" if shown.passed else "failed"
     found = json.loads(tags.get("evidence", "{}"))
     measured = found or {"score": tags.get("score"), "value": None, "champion": None}
-    return {**measured, "holdout": tags.get("dvc.holdout", UNKNOWN), "gates": gates}
+    said = {"shadow": shown.reason} if shown else {}
+    return {**measured, "holdout": tags.get("dvc.holdout", UNKNOWN), "gates": gates, **said}
 
 
 def _undone(log: Sequence[Promotion], gone: Version, version: Version) -> dict[str, Any]:

@@ -56,9 +56,10 @@ class Gates:
 
 @dataclass(frozen=True)
 class Registry:
-    """Whether an accepted model becomes champion by itself."""
+    """Whether an accepted model becomes champion by itself, and what it must show before."""
 
     promote: Literal["auto", "manual"] = "auto"
+    shadow_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Settings:
             ("validation.quarantine", 0 <= settings.validation.quarantine <= 1, "from 0 to 1"),
             ("split.holdout", 0 < settings.split.holdout < 1, "between 0 and 1"),
             ("split.folds", 2 <= settings.split.folds <= 100, "from 2 to 100"),
+            ("registry.shadow_rows", settings.registry.shadow_rows >= 0, "0 or more"),
             ("tune.trials", settings.tune.trials >= 1, "1 or more"),
             ("monitoring.last", watch.last >= 1, "1 or more"),
             ("monitoring.violated", 1 <= watch.violated <= watch.last, "from 1 to monitoring.last"),

@@ -5,11 +5,12 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
@@ -27,6 +28,15 @@ from .settings import Settings
 PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
 CLOSED_CONNECTION = 499
+
+
+class Reply(NamedTuple):
+    """What one of the fast routes answers."""
+
+    status: HTTPStatus
+    body: Any
+    then: Callable[[], None] | None = None
+    """What is done when the caller has it."""
 
 
 class Application:
@@ -87,6 +97,7 @@ class Application:
         """Answer one of the fast routes."""
         service = self.service
         headers: tuple[tuple[bytes, bytes], ...] = ()
+        then: Callable[[], None] | None = None
         try:
             if scope["method"] != "POST":
                 raise Turned(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", (b"allow", b"POST"))
@@ -105,7 +116,7 @@ class Application:
             )
             if service.model is None:
                 raise Turned(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, (b"retry-after", b"1"))
-            status, answer = await self.endpoints[scope["path"]](service.model, body)
+            status, answer, then = await self.endpoints[scope["path"]](service.model, body)
         except Turned as error:
             status, headers = error.status, error.headers
             answer = {"detail": str(error)}
@@ -124,21 +135,26 @@ class Application:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             answer = {"detail": "The service has failed; its log says why."}
         await guard.respond(send, status, service.encoder.encode(answer), headers)
+        if then:
+            then()
         return int(status)
 
-    async def predict(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+    async def predict(self, model: Model, body: bytes) -> Reply:
         """One row or many: one answer or many."""
         many, answers = await self.service.predict(model, body)
-        return HTTPStatus.OK, answers if many else answers[0]
+        then = partial(self.service.sent, model, body, answers)
+        return Reply(HTTPStatus.OK, answers if many else answers[0], then)
 
-    async def instances(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+    async def instances(self, model: Model, body: bytes) -> Reply:
         """Rows and answers in the envelopes of Vertex AI."""
-        _, answers = await self.service.predict(model, hosts.rows(body))
-        return HTTPStatus.OK, {"predictions": answers}
+        rows = hosts.rows(body)
+        _, answers = await self.service.predict(model, rows)
+        then = partial(self.service.sent, model, rows, answers)
+        return Reply(HTTPStatus.OK, {"predictions": answers}, then)
 
-    async def feedback(self, model: Model, body: bytes) -> tuple[HTTPStatus, Any]:
+    async def feedback(self, model: Model, body: bytes) -> Reply:
         """The truth for one prediction or many."""
-        return HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)}
+        return Reply(HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)})
 
 
 def build(service: Service, host: Host) -> FastAPI:
@@ -180,7 +196,9 @@ def build(service: Service, host: Host) -> FastAPI:
         if service.model is None:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
             return openapi.Detail(detail=UNREADY)
-        return openapi.Version(**service.model.describe())
+        shadow = service.shadow and service.shadow.model
+        tried = shadow.version if shadow else None
+        return openapi.Version(**service.model.describe(), shadow_version=tried)
 
     @routes.get("/example", summary="A row that can be scored, to try things with",
                 tags=["model"], responses={503: {"model": openapi.Detail}})  # fmt: skip

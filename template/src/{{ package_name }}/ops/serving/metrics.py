@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import nan
 from pathlib import Path
@@ -51,7 +51,7 @@ class Metrics:
             "service_request_seconds", "Seconds until the answer was sent", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
-        self.rows = self._counter("service_rows", "Rows that were answered")
+        self._rows = self._counter("service_rows", "Rows that were answered", "version")
         self._refused = self._counter(
             "service_refused_rows", "Rows that break the contract", "field", "rule"
         )
@@ -85,6 +85,7 @@ class Metrics:
         self._log_failing = self._gauge(
             "service_log_failing", "Whether the log cannot be written", "livemax"
         )
+        self.shadow = ShadowMetrics(self._counter, self._gauge)
         self._classes: Any = None
         self._by_class: dict[Any, Any] = {}
         self._values: Any = None
@@ -115,7 +116,7 @@ class Metrics:
 
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
-        self.rows.inc(len(predictions))
+        self._rows.labels(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
             for value, rows in collections.Counter(predictions).items():
                 self._by_class[value].inc(rows)
@@ -136,6 +137,7 @@ class Metrics:
                 "service_prediction_value", "The numbers that the model gave",
                 buckets=edges(model), registry=self.registry,
             )  # fmt: skip
+        self._rows.labels(model.version)
         if self._serves:
             self._info.labels(*self._serves).set(0)
         self._serves = (model.version, model.digest, model.commit, contract.fingerprint)
@@ -166,6 +168,58 @@ class Metrics:
         ProcessCollector(registry=together)
         together.register(self._monitored)
         return generate_latest(together)
+
+
+class ShadowMetrics:
+    """How the model in the shadow fares, by version."""
+
+    def __init__(self, counter: Callable[..., Any], gauge: Callable[..., Any]) -> None:
+        """Begin at zero."""
+        self._rows = counter(
+            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
+        )
+        self._agreeing = counter(
+            "service_shadow_agreeing_rows",
+            "Rows of which it said what the champion had: the class, or a number in its interval",
+            "version",
+        )
+        self._failures = counter(
+            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
+            "version", "reason",
+        )  # fmt: skip
+        self._dropped = counter(
+            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
+        )
+        self._info = gauge(
+            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
+        )
+        self._serves: tuple[str, ...] = ()
+
+    def serves(self, model: Model | None) -> None:
+        """Note which model is in the shadow from now on."""
+        if self._serves:
+            self._info.labels(*self._serves).set(0)
+        self._serves = ()
+        if model is not None:
+            self._serves = model.version, model.digest
+            self._info.labels(*self._serves).set(1)
+            for counter in (self._rows, self._agreeing, self._dropped):
+                counter.labels(model.version)
+
+    def answered(self, model: Model, rows: int, agreeing: int) -> None:
+        """Count what it scored."""
+        self._rows.labels(model.version).inc(rows)
+        self._agreeing.labels(model.version).inc(agreeing)
+
+    def failed(self, model: Model, refused: int, undefined: int) -> None:
+        """Count rows that its contract refused, and rows that it had no finite answer for."""
+        for reason, rows in (("refused", refused), ("undefined", undefined)):
+            if rows:
+                self._failures.labels(model.version, reason).inc(rows)
+
+    def dropped(self, model: Model, rows: int) -> None:
+        """Count what it had no time for."""
+        self._dropped.labels(model.version).inc(rows)
 
 
 def edges(model: Model) -> list[float]:

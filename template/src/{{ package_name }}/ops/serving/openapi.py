@@ -39,6 +39,7 @@ class Version(BaseModel):
     data_hash: str
     created: str
     contract: str
+    shadow_version: str | None
 
 
 class Detail(BaseModel):

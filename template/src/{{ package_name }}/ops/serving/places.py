@@ -21,6 +21,10 @@ class Unavailable(Exception):
     """There is no bundle to be had: one sentence that says why."""
 
 
+class Absent(Unavailable):
+    """There is no bundle, and nobody says that there should be one."""
+
+
 class Broken(Unavailable):
     """There is a bundle, but it will not do, however often it is copied."""
 
@@ -39,7 +43,8 @@ class Place(Protocol):
         """What changes whenever the bundle does, and is quickly found out.
 
         Raises:
-            Unavailable: if there is no bundle.
+            Absent: if there is no bundle.
+            Unavailable: if that cannot be found out.
         """
 
     def copy(self, state: Any, folder: Path) -> str | None:
@@ -70,7 +75,7 @@ class Folder:
                 time.sleep(PAUSE)
             except OSError as error:
                 raise Unavailable(f"{self.shown} cannot be read: {error.strerror}.") from None
-        raise Unavailable(f"There is no model in {self.shown}; `make train` puts a champion there.")
+        raise Absent(f"There is no model in {self.shown}; `make train` puts a champion there.")
 
     def copy(self, state: Any, folder: Path) -> str | None:
         """Copy the files; they are one bundle if none was exchanged meanwhile."""

@@ -271,6 +271,11 @@ class Segment:
                 self.path.unlink()
 
 
+def moment() -> str:
+    """Now, as logs write it: ISO 8601, in UTC."""
+    return datetime.now(UTC).isoformat()
+
+
 def paged(lines: bytes, offset: int) -> bytes:
     """Lay lines out for a file from an offset on, so that readers never see half of one.
 

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Origin
 from ..errors import UserError
 from ..files import write_json
-from .places import WORD, Unavailable
+from .places import WORD, Absent, Unavailable
 
 MIB = 1024**2
 
@@ -44,7 +44,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 EXPECTED = (
-    "BUNDLE is neither a folder nor an address such as http://host:5000/NAME@champion "
+    "{} is neither a folder nor an address such as http://host:5000/NAME@champion "
     "or http://host:5000/NAME/3; mend it."
 )
 """It is not repeated, for there may be a password in it."""
@@ -62,11 +62,14 @@ class Registered(NamedTuple):
 class Registry:
     """A version of a model, by its number or by an alias that moves."""
 
-    def __init__(self, base: str, name: str, alias: str, number: str, proof: str) -> None:
+    def __init__(
+        self, base: str, name: str, alias: str, number: str, proof: str, setting: str
+    ) -> None:
         """Watch what an alias names, or a number where the alias is empty.
 
-        `proof` is the header that tells who asks; it may be empty.
+        `proof` is the header that tells who asks; it may be empty. `setting` is what to mend.
         """
+        self._setting = setting
         self.shown = f"{base}/{quote(name)}" + (f"@{alias}" if alias else f"/{number}")
         self._base = base
         self._name = name
@@ -80,7 +83,7 @@ class Registry:
         self._opener = _opener(base.startswith("https:"))
 
     @classmethod
-    def parse(cls, where: str) -> Self:
+    def parse(cls, where: str, setting: str = "BUNDLE") -> Self:
         """Understand `http://host:5000/NAME@ALIAS` or `http://host:5000/NAME/VERSION`.
 
         Who asks is told by the address (user and password before the host) or as MLflow has it:
@@ -93,9 +96,9 @@ class Registry:
             parts = urlsplit(where)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
-            raise UserError(EXPECTED) from None
+            raise UserError(EXPECTED.format(setting)) from None
         if not known or parts.query or parts.fragment or not where.isprintable() or " " in where:
-            raise UserError(EXPECTED)
+            raise UserError(EXPECTED.format(setting))
         prefix, _, last = parts.path.rpartition("/")
         name, _, alias = last.rpartition("@")
         number = ""
@@ -103,10 +106,10 @@ class Registry:
             prefix, _, name = prefix.rpartition("/")
             alias, number = "", last
         if not name or not (WORD.fullmatch(alias) or NUMBER.fullmatch(number)):
-            raise UserError(EXPECTED)
+            raise UserError(EXPECTED.format(setting))
         user, _, host = parts.netloc.rpartition("@")
         base = f"{parts.scheme}://{host}{prefix}"
-        return cls(base, unquote(name), alias, number, _proof(user, os.environ))
+        return cls(base, unquote(name), alias, number, _proof(user, os.environ), setting)
 
     def state(self) -> Registered:
         """Which version there is, by one small question."""
@@ -119,7 +122,7 @@ class Registry:
             created = _moment(version.get("creation_timestamp"))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Unavailable(
-                f"{self._base} does not answer as MLflow does; mend BUNDLE."
+                f"{self._base} does not answer as MLflow does; mend {self._setting}."
             ) from None
         digest = tags.get("bundle", "")
         if not (NUMBER.fullmatch(number) and DIGEST.fullmatch(digest)):
@@ -165,30 +168,36 @@ class Registry:
                     raise Unavailable(f"{self._base} broke off its answer.")
         except HTTPError as error:
             error.close()
-            raise Unavailable(self._refusal(error.code, wanted)) from None
+            raise self._refusal(error.code, wanted) from None
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             said = getattr(reason, "strerror", None) or type(reason).__name__
             raise Unavailable(f"{self._base} does not answer: {said}.") from None
 
-    def _refusal(self, status: int, wanted: Registered | None) -> str:
+    def _refusal(self, status: int, wanted: Registered | None) -> Unavailable:
         """What an answer that is a refusal means."""
         if status in (401, 403):
-            return (
+            return Unavailable(
                 f"{self._base} refuses to answer (HTTP {status}); set MLFLOW_TRACKING_USERNAME "
                 "and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or have the server "
                 "started with that name among its `--allowed-hosts`."
             )
         if 300 <= status < 400:
-            return f"{self._base} sends elsewhere (HTTP {status}); name that address in BUNDLE."
+            return Unavailable(
+                f"{self._base} sends elsewhere (HTTP {status}); "
+                f"name that address in {self._setting}."
+            )
         if wanted:
-            return (
+            return Unavailable(
                 f"{self._base} does not hand over version {wanted.origin.version} (HTTP {status}); "
                 f"let the server itself read the files that it keeps ({wanted.store})."
             )
         if status in (400, 404):
-            return f"There is no {self.shown} (HTTP {status}); promote a version, or mend BUNDLE."
-        return f"{self._base} fails (HTTP {status})."
+            return Absent(
+                f"There is no {self.shown} (HTTP {status}); "
+                f"promote a version, or mend {self._setting}."
+            )
+        return Unavailable(f"{self._base} fails (HTTP {status}).")
 
 
 def _opener(secure: bool) -> urllib.request.OpenerDirector:

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
                 watched.poll()
             except source.Unavailable as error:
                 raise UserError(str(error)) from None
+        if settings.shadow:
+            source.open(settings.shadow, Path(cache), "SHADOW")
     listening = listen(settings.host, settings.port)
     settings.write()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +88,8 @@ def configure(options: argparse.Namespace) -> Settings:
         if (value := getattr(options, name)) is not None:
             environment[name.upper()] = str(value)
     settings = Settings.read(environment)
+    if options.shadow is not None:
+        settings = replace(settings, shadow=shadow(options.shadow))
     if options.model is None and environment.get("BUNDLE"):
         return settings
     if options.model is not None and Path(options.model).is_dir():
@@ -99,6 +103,22 @@ def configure(options: argparse.Namespace) -> Settings:
     from ..registry import located
 
     return replace(settings, bundle=str(located(project, options.model or "champion")))
+
+
+def shadow(name: str) -> str:
+    """The folder of the model that is tried out: the challenger's is there when there is one.
+
+    Raises:
+        UserError: if it is another, and there is none of that name.
+    """
+    if Path(name).is_dir():
+        return name
+    project = Project.find()
+    if name == "challenger":
+        return str(project.challenger)
+    from ..registry import located
+
+    return str(located(project, name))
 
 
 def listen(host: str, port: int) -> socket.socket:

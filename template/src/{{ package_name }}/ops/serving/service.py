@@ -5,22 +5,23 @@ import logging
 import os
 import tempfile
 import threading
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from ..errors import UserError
 from . import source, truth
 from .batching import Batcher
+from .following import Follower
 from .guard import Keys, Turned
 from .metrics import Metrics
 from .models import Model, finite
-from .predictions import PredictionLog
+from .predictions import PredictionLog, moment
 from .rows import Refusal, Violation
 from .settings import Settings
+from .shadow import Answered, Shadow
 
 logger = logging.getLogger("service")
 
@@ -91,8 +92,7 @@ class Service:
         self.keys = Keys(settings.keys())
         self.batcher = Batcher()
         self.model: Model | None = None
-        self._found: source.Found | None = None
-        self._trouble = ""
+        self.shadow: Shadow | None = None
         self._stopped = threading.Event()
         self.encoder = msgspec.json.Encoder()
         folder = Path(settings.predictions)
@@ -100,49 +100,51 @@ class Service:
         self.predictions = PredictionLog(folder / "predictions", settings.flush_seconds)
         self.feedback = PredictionLog(folder / "feedback", settings.flush_seconds)
         self.refusals = PredictionLog(folder / "refusals", settings.flush_seconds)
-        self.logs = self.predictions, self.feedback, self.refusals
+        self.shadowed = PredictionLog(folder / "shadow", settings.flush_seconds)
+        self.logs = self.predictions, self.feedback, self.refusals, self.shadowed
 
     @contextlib.asynccontextmanager
     async def running(self) -> Any:
         """Load the model and look for new ones, until all is answered and logged."""
         with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
-            self._source = source.open(self.settings.bundle, Path(cache))
-            self._look()
+            settings = self.settings
+            watched = source.open(settings.bundle, Path(cache))
+            follower = Follower(watched, settings.max_rows, self._take)
+            self._look(follower)
             # A registry that says nothing may hold a look up for long; no end waits for that.
-            threading.Thread(target=self._watch, name="watch", daemon=True).start()
+            threading.Thread(
+                target=self._watch, args=(follower,), name="watch", daemon=True
+            ).start()
+            if settings.shadow:
+                watched = source.open(settings.shadow, Path(cache), "SHADOW")
+                metrics = self.metrics.shadow
+                self.shadow = Shadow(watched, settings.max_rows, self.shadowed, metrics)
+                self.shadow.start(settings.poll_seconds)
             try:
                 yield
             finally:
                 self._stopped.set()
+                if self.shadow:
+                    self.shadow.close()
                 for log in self.logs:
                     log.close()
 
-    def _watch(self) -> None:
+    def _watch(self, follower: Follower) -> None:
         while not self._stopped.wait(self.settings.poll_seconds):
-            self._look()
+            self._look(follower)
             self.metrics.logged(self.logs)
 
-    def _look(self) -> None:
-        """Take a new model, if there is one; whatever fails leaves the old one in service."""
-        trouble = ""
-        try:
-            # What could not be loaded is tried again: the disk may have been full.
-            self._found = self._source.poll() or self._found
-            if self._found is not None:
-                model = Model.load(self._found, self.settings.max_rows)
-                self.metrics.serves(model)
-                self.model, self._found = model, None
-                logger.info("Version %s answers.", model.version)
-        except Exception as error:  # noqa: BLE001  the watch must never end
-            known = isinstance(error, source.Unavailable | UserError | OSError)
-            trouble = str(error) if known else repr(error)
-            self.metrics.reload_failures.inc()
-        if trouble and trouble != self._trouble:
-            logger.warning("No new model: %s", trouble)
-        if self._trouble and not trouble:
-            logger.info("The bundle can be had again.")
-        self._trouble = trouble
-        self.metrics.reload_failing.set(bool(trouble))
+    def _look(self, follower: Follower) -> None:
+        follower.look()
+        self.metrics.reload_failures.inc(follower.failing)
+        self.metrics.reload_failing.set(follower.failing)
+
+    def _take(self, model: Model | None) -> None:
+        """Let a model answer from now on."""
+        if model is not None:
+            self.metrics.serves(model)
+            self.model = model
+            logger.info("Version %s answers.", model.version)
 
     async def predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
         """Score the rows of a request; says too whether they came as an array.
@@ -185,6 +187,13 @@ class Service:
         self.metrics.answered(model, scores.predictions)
         return many, answers
 
+    def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
+        """Let the shadow have what was answered, now that the caller has it."""
+        if self.shadow:
+            ids = [answer.prediction_id for answer in answers]
+            predictions = [answer.prediction for answer in answers]
+            self.shadow.offer(Answered(model, body, ids, predictions))
+
     def learn(self, model: Model, body: bytes) -> int:
         """Log the truth for predictions; gives how many.
 
@@ -219,8 +228,3 @@ class Service:
         unknown = sum(truth.is_unknown(target, line.truth) for line in lines)
         self.metrics.feedback_unknown.inc(unknown)
         return len(lines)
-
-
-def moment() -> str:
-    """Now, as the logs write it: ISO 8601, in UTC."""
-    return datetime.now(UTC).isoformat()

@@ -15,12 +15,14 @@ class Settings:
 
     bundle: str = "models/champion"
     """A folder, or a version in an MLflow registry: http://HOST:PORT/NAME@ALIAS."""
+    shadow: str = ""
+    """The same, for a model that is tried out beside; none by default."""
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
     """Processes that answer; each has one thread for its model."""
     predictions: str = "data/served"
-    """The folder that holds the logs: `predictions/`, `feedback/` and `refusals/`."""
+    """The folder that holds the logs: `predictions/`, `feedback/`, `refusals/` and `shadow/`."""
     flush_seconds: float = 1.0
     """How long an answered row may wait in memory before it is written."""
     poll_seconds: float = 1.0

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from ..bundle import UNKNOWN, Bundle
 from ..errors import UserError
-from .places import ATTEMPTS, PAUSE, Broken, Changed, Folder, Place, Unavailable
+from .places import ATTEMPTS, PAUSE, Absent, Broken, Changed, Folder, Place, Unavailable
 from .remote import Registry
 
-__all__ = ["Found", "Source", "Unavailable", "open"]
+__all__ = ["Absent", "Found", "Source", "Unavailable", "open"]
 
 FORGET_SECONDS = 60.0
 """Seconds until a bundle that was found to be broken is copied again."""
@@ -62,7 +62,7 @@ class Source:
         a registry. A registry that is slow may take minutes: let nobody wait for the thread.
 
         Raises:
-            Unavailable: if there is none, or a broken one.
+            Unavailable: if there is none, then as `Absent`, or a broken one.
         """
         for _ in range(ATTEMPTS):
             state = self._place.state()
@@ -122,18 +122,19 @@ class Source:
         return Found(folder, version, bundle.digest, commit, data, created)
 
 
-def open(where: str, cache: Path) -> Source:
+def open(where: str, cache: Path, setting: str = "BUNDLE") -> Source:
     """A source for a folder, or for `http://host:5000/NAME@ALIAS` or `.../NAME/VERSION`.
 
     Args:
         where: the folder or the address of a version in a registry; see `Registry.parse`.
         cache: an existing folder for the copies; whoever gives it removes it.
+        setting: what to mend if it is neither, or leads nowhere.
 
     Raises:
         UserError: if it is neither.
     """
     if "://" in where:
-        return Source(Registry.parse(where), cache)
+        return Source(Registry.parse(where, setting), cache)
     if not where.strip() or "\0" in where:
-        raise UserError("BUNDLE names no folder; give it one with a model, or a registry.")
+        raise UserError(f"{setting} names no folder; give it one with a model, or a registry.")
     return Source(Folder(Path(where).absolute()), cache)

@@ -1,0 +1,155 @@
+"""What a model has shown in the shadow of the champion, on rows that callers asked about.
+
+The service logs what both said of the same ids, and the truth when somebody tells it. Everything
+is read as text, so that lines of versions with other classes are no obstacle.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..project import Project
+from ..settings import Settings
+from . import gates as rules
+from . import metrics
+from .gates import Gate
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..contract import Contract
+    from .metrics import Array
+
+NAME = "shadow"
+
+LEAST_ROWS = 30
+"""With the truth about fewer rows, nothing is said of the score."""
+
+MOST_ROWS = 200_000
+"""Of more rows whose truth is known, the newest count."""
+
+
+def gate(
+    project: Project, settings: Settings, challenger: Bundle, version: int, champion: int
+) -> Gate:
+    """The challenger must have answered enough rows, failed at none, and lost to nobody on them.
+
+    Where the truth has come, the champion may not be better on the same ids by more than
+    `gates.regression`, beyond chance; see `gates.regression`.
+
+    Args:
+        project: whose log is read.
+        settings: say how many rows are asked for.
+        challenger: the bundle that is judged.
+        version: its number.
+        champion: the number of the version that it would replace.
+    """
+    asked = settings.registry.shadow_rows
+    answered, failed = counted(project.served / "shadow", version)
+    said = f"In the shadow, version {version} answered {answered:,} rows"
+    if failed:
+        return _judged(answered, asked, False, f"{said} and failed at {failed:,}; none is allowed.")
+    if answered < asked:
+        return _judged(answered, asked, False, f"{said}; {asked:,} are asked.")
+    frame = compared(project.served, challenger.contract, version, champion)
+    if len(frame) < LEAST_ROWS:
+        few = f"the truth has come for {len(frame)}, too few to compare it with the champion"
+        return _judged(answered, asked, True, f"{said}; {few}.")
+    contract = challenger.contract
+    truth, ours, theirs, groups = arrays(frame, contract)
+    score = metrics.find(challenger.manifest["score"])
+    limit, seed = settings.gates.regression, settings.seed
+    verdict = rules.regression(score, truth, ours, theirs, limit, seed, groups)
+    reason = f"{said}; where the truth has come ({len(frame):,} rows), {verdict.reason}"
+    return replace(verdict, name=NAME, reason=reason)
+
+
+def counted(folder: Path, version: int) -> tuple[int, int]:
+    """How many rows a version has answered in the shadow, and at how many it failed."""
+    import polars as pl
+
+    known = pl.col("prediction").is_not_null()
+    lines = _lines(folder, "version", "prediction").filter(pl.col("version") == str(version))
+    found = lines.select(known.sum(), (~known).sum().alias("failed")).collect(engine="streaming")
+    answered, failed = found.row(0)
+    return int(answered), int(failed)
+
+
+def compared(served: Path, contract: "Contract", version: int, champion: int) -> "pl.DataFrame":
+    """Rows that both have answered and whose newest truth is known to the contract.
+
+    Returns:
+        `truth`, `ours` and `theirs`, the last two as they are logged; `group` where the contract
+        has one that the log may keep. A classification's are structs of the contract's classes.
+    """
+    import polars as pl
+
+    truth = (
+        _lines(served / "feedback", "id", "time", "truth")
+        .group_by("id")
+        .agg(pl.col("truth").sort_by("time").last())
+    )
+    if contract.classes:
+        answer: Any = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
+        field = "probabilities"
+        truth = truth.filter(pl.col("truth").is_in(contract.classes))
+    else:
+        answer, field = pl.Float64, "prediction"
+        truth = truth.with_columns(pl.col("truth").cast(pl.Float64, strict=False)).drop_nulls()
+
+    def said(kind: str, number: int, name: str, **more: Any) -> "pl.LazyFrame":
+        lines = _lines(served / kind, "id", "time", "version", **{field: answer}, **more)
+        return lines.filter(pl.col("version") == str(number)).rename({field: name}).drop("version")
+
+    group = contract.with_role("group")
+    kept = group is not None and not group.sensitive
+    inputs = {"inputs": pl.Struct({group.name: pl.String})} if group and kept else {}
+    frame = (
+        said("shadow", version, "ours")
+        .drop("time")
+        .join(said("predictions", champion, "theirs", **inputs), on="id")
+        .join(truth, on="id")
+        .drop_nulls(["ours", "theirs"])
+        .collect(engine="streaming")
+        .sort("time", "id")
+        .tail(MOST_ROWS)
+    )
+    if group and kept:
+        frame = frame.with_columns(frame["inputs"].struct.field(group.name).alias("group"))
+    return frame
+
+
+def arrays(
+    frame: "pl.DataFrame", contract: "Contract"
+) -> tuple["Array", "Array", "Array", "Array | None"]:
+    """Truth, both answers and groups of `compared` rows, as `metrics` and `gates` take them.
+
+    A class that the champion does not know has probability 0 there.
+    """
+    import polars as pl
+
+    groups = frame["group"].fill_null("").to_numpy() if "group" in frame.columns else None
+    if not contract.classes:
+        truth, ours, theirs = (frame[name].to_numpy() for name in ("truth", "ours", "theirs"))
+        return truth, ours, theirs, groups
+    order = pl.Series(contract.classes, dtype=pl.String)
+    places = frame["truth"].replace_strict(order, range(len(order)), return_dtype=pl.Int64)
+    ours, theirs = (
+        np.column_stack([frame[name].struct.field(label).fill_null(0.0) for label in order])
+        for name in ("ours", "theirs")
+    )
+    return places.to_numpy(), ours, theirs, groups
+
+
+def _lines(folder: Path, *texts: str, **others: Any) -> "pl.LazyFrame":
+    """The lines of a log: these fields as text, and others as they are said to be."""
+    import polars as pl
+
+    return pl.scan_ndjson(folder / "*.jsonl", schema={**dict.fromkeys(texts, pl.String), **others})
+
+
+def _judged(answered: int, asked: int, passed: bool, reason: str) -> Gate:
+    return Gate(NAME, passed, float(answered), float(asked), reason)

@@ -1,0 +1,208 @@
+"""The shadow: a second model that is asked what the champion was asked, and answers nobody.
+
+Its rows are scored when the caller has got the champion's answer, by a thread of their own, a few
+at a time. What the thread does not keep up with is let go and counted. So a shadow that is slow,
+or fails, takes nothing from a caller but its share of the processor.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, NamedTuple
+
+import msgspec
+
+from . import source
+from .following import Follower
+from .metrics import ShadowMetrics
+from .models import Model, finite
+from .predictions import PredictionLog, moment
+from .rows import Refusal
+
+logger = logging.getLogger("service")
+
+MOST_ROWS = 10_000
+"""Rows that may wait, unless one request brought more."""
+
+MOST_BYTES = 32 * 2**20
+"""How long the requests that wait may be together."""
+
+PIECE = 32
+"""Rows that are scored at once: between two pieces the callers have their turn."""
+
+CLOSE_SECONDS = 5.0
+"""How long the end waits for what still waits."""
+
+Said = tuple[Any, dict[str, float] | None]
+"""A prediction and its probabilities; None for both where the shadow failed."""
+
+
+class Shadowed(msgspec.Struct, gc=False):
+    """What the log keeps of a row: the same id, and what the shadow says; nothing if it failed."""
+
+    id: str
+    time: str
+    version: str
+    prediction: Any
+    probabilities: dict[str, float] | None
+
+
+class Answered(NamedTuple):
+    """A request that was answered."""
+
+    model: Model
+    body: bytes
+    """Its rows, as they came."""
+    ids: Sequence[str]
+    predictions: Sequence[Any]
+
+
+class Shadow:
+    """A model that follows a place as the champion does, and need not be there.
+
+    Attributes:
+        model: what answers in the shadow; None if there is none.
+    """
+
+    def __init__(
+        self, watched: source.Source, max_rows: int, log: PredictionLog, metrics: ShadowMetrics
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            watched: where the model lies.
+            max_rows: how many rows a request may bring.
+            log: of what it says; whoever gives it closes it.
+            metrics: of how it fares.
+        """
+        self.model: Model | None = None
+        self._follower = Follower(watched, max_rows, self._take, what="shadow", lets_go=True)
+        self._log = log
+        self._metrics = metrics
+        self._encoder = msgspec.json.Encoder()
+        self._waiting: SimpleQueue[Answered | None] = SimpleQueue()
+        self._rows = self._bytes = 0
+        self._counting = Lock()
+        self._stopped = Event()
+        self._faulty = ""
+        self._thread = Thread(target=self._run, name="shadow", daemon=True)
+
+    def start(self, poll_seconds: float) -> None:
+        """Look for the model now and from time to time, and score what was answered."""
+        self._follower.look()
+        self._thread.start()
+        Thread(target=self._watch, args=(poll_seconds,), name="shadow's watch", daemon=True).start()
+
+    def close(self) -> None:
+        """End, when what waits is scored, or has had its time."""
+        self._stopped.set()
+        self._waiting.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def offer(self, answered: Answered) -> None:
+        """Have a request scored, unless too much waits; this takes no time."""
+        model = self.model
+        if model is None or model.digest == answered.model.digest:
+            return
+        rows, size = len(answered.ids), len(answered.body)
+        with self._counting:
+            full = self._rows + rows > MOST_ROWS or self._bytes + size > MOST_BYTES
+            if full and self._rows:
+                self._metrics.dropped(model, rows)
+                return
+            self._rows += rows
+            self._bytes += size
+        self._waiting.put(answered)
+
+    def _watch(self, poll_seconds: float) -> None:
+        while not self._stopped.wait(poll_seconds):
+            self._follower.look()
+
+    def _take(self, model: Model | None) -> None:
+        self._metrics.serves(model)
+        if model is not None:
+            logger.info("Version %s answers in the shadow.", model.version)
+        self.model = model
+
+    def _run(self) -> None:
+        while answered := self._waiting.get():
+            model = self.model
+            try:
+                if model is not None:
+                    self._score(model, answered)
+            except Exception:  # the thread must never end
+                logger.exception("The shadow failed.")
+            with self._counting:
+                self._rows -= len(answered.ids)
+                self._bytes -= len(answered.body)
+
+    def _score(self, model: Model, answered: Answered) -> None:
+        """Score the rows of a request that the model's own contract takes."""
+        records = read(model, answered.body)
+        for start in range(0, len(records), PIECE):
+            piece = slice(start, start + PIECE)
+            taken = [record for record in records[piece] if record is not None]
+            told = iter(self._ask(model, taken))
+            said = [(None, None) if it is None else next(told) for it in records[piece]]
+            now = moment()
+            lines = [
+                Shadowed(number, now, model.version, *its)
+                for number, its in zip(answered.ids[piece], said, strict=True)
+            ]
+            self._log.append(self._encoder.encode_lines(lines), len(lines))
+            refused = len(lines) - len(taken)
+            undefined = sum(line.prediction is None for line in lines) - refused
+            pairs = zip(answered.predictions[piece], said, strict=True)
+            agreeing = sum(agrees(answered.model, ours, theirs) for ours, (theirs, _) in pairs)
+            self._metrics.answered(model, len(taken) - undefined, agreeing)
+            self._metrics.failed(model, refused, undefined)
+            time.sleep(0)  # the callers' thread goes first
+
+    def _ask(self, model: Model, records: Sequence[Any]) -> list[Said]:
+        """What the model says of rows that its contract takes."""
+        if not records:
+            return []
+        try:
+            scores = model.score(records)
+        except Exception:  # whatever it is, it is the shadow's trouble, and said once
+            if self._faulty != model.digest:
+                logger.exception("Version %s fails in the shadow.", model.version)
+            self._faulty = model.digest
+            return [(None, None)] * len(records)
+        classes = model.bundle.contract.classes
+        said: list[Said] = [(prediction, None) for prediction in scores.predictions]
+        if scores.probabilities is not None:
+            shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
+            said = list(zip(scores.predictions, shares, strict=True))
+        known = finite(scores)
+        return [its if there else (None, None) for its, there in zip(said, known, strict=True)]
+
+
+def read(model: Model, body: bytes) -> list[tuple[Any, ...] | None]:
+    """The rows of a request as a model's own contract reads them; None for one that breaks it."""
+    try:
+        return list(model.reader.read(body).records)
+    except Refusal:
+        many = msgspec.json.decode(body, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+        if not isinstance(many, list):
+            return [None]
+    return [_one(model, bytes(row)) for row in many]
+
+
+def _one(model: Model, row: bytes) -> tuple[Any, ...] | None:
+    try:
+        return model.reader.read(row).records[0]
+    except Refusal:
+        return None
+
+
+def agrees(model: Model, ours: Any, theirs: Any) -> bool:
+    """Whether the shadow says what the champion did: its class, or a number in its interval."""
+    if model.bundle.contract.classes:
+        return bool(ours == theirs)
+    width = model.interval(ours)
+    if width is None or not isinstance(theirs, float):
+        return False
+    return width["low"] <= theirs <= width["high"]
