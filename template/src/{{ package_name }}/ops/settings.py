@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from .errors import UserError
 
@@ -38,6 +38,9 @@ class Train:
 
     model: Literal["auto", "linear", "boosting"] = "auto"
     score: str = "auto"
+    half_life: float | Literal["auto", "none"] = "auto"
+    """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
+
     linear: Mapping[str, Any] = field(default_factory=dict)
     boosting: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,11 +120,12 @@ class Settings:
             place = str(getattr(error, "problem_mark", "")).strip()
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
         settings: Self = _typed(cls, values, "")
-        watch = settings.monitoring
+        watch, fades = settings.monitoring, settings.train.half_life
         for place, fine, asked in (
             ("seed", 0 <= settings.seed < 2**32, "between 0 and 4294967295"),
             ("validation.quarantine", 0 <= settings.validation.quarantine <= 1, "from 0 to 1"),
             ("split.holdout", 0 < settings.split.holdout < 1, "between 0 and 1"),
+            ("train.half_life", isinstance(fades, str) or fades > 0, "above 0"),
             ("split.folds", 2 <= settings.split.folds <= 100, "from 2 to 100"),
             ("registry.shadow_rows", settings.registry.shadow_rows >= 0, "0 or more"),
             ("tune.trials", settings.tune.trials >= 1, "1 or more"),
@@ -155,10 +159,15 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
         if value in get_args(kind):
             return value
         raise UserError(f"params.yaml: {place} must be one of {', '.join(get_args(kind))}.")
-    if isinstance(kind, UnionType):
+    words: list[str] = []
+    if get_origin(kind) in (UnionType, Union):
         if value is None and NoneType in get_args(kind):
             return None
-        plain = [item for item in get_args(kind) if item is not NoneType]
+        options = [item for item in get_args(kind) if item is not NoneType]
+        words = [word for item in options for word in get_args(item)]
+        if value in words:
+            return value
+        plain = [item for item in options if not get_args(item)]
         kind = next((item for item in plain if isinstance(value, item)), plain[0])
     if get_origin(kind) is not None:
         kind = Mapping
@@ -166,7 +175,8 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         name = "section" if kind is Mapping else kind.__name__
-        raise UserError(f"params.yaml: {place} is {value!r}, and must be of type {name}.")
+        of = "".join(f"{word}, or " for word in words) + f"of type {name}"
+        raise UserError(f"params.yaml: {place} is {value!r}, and must be {of}.")
     return value
 
 

@@ -2,7 +2,8 @@
 
 - With an event time, the newest rows are held out, and the folds follow each other in time: a
   model may learn from the folds before the one that it is validated on. Rows of one moment stay
-  together; rows without a time count as the oldest.
+  together; rows without a time count as the oldest. So that a class that came late can be learnt,
+  fewer rows are held out, down to half as many, until half of each class's rows are not.
 - Else with a group, the hash of the group decides: its rows stay together.
 - Else the hash of the row's features decides: a row stays where it is however the data grow, and
   rows that are alike stay together. Where very many are alike, as in a survey of a few closed
@@ -86,7 +87,9 @@ def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
     """
     if time := contract.with_role("event_time"):
         moments = rows.select(pl.col(time.name).to_physical().cast(pl.Int64).fill_null(EVER))
-        folds = _by_time(moments.collect(engine="streaming").to_series().to_numpy(), settings)
+        times = moments.collect(engine="streaming").to_series().to_numpy()
+        labels = _labels(rows, contract) if contract.task == "classification" else None
+        folds = _by_time(times, settings, labels)
         kind = f"times in {time.name}"
     elif group := contract.with_role("group"):
         folds = _by_key(row_keys(rows, [group.name]), settings)
@@ -103,15 +106,29 @@ def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
     return folds
 
 
-def _by_time(times: NDArray[np.int64], settings: Split) -> Folds:
+def _by_time(
+    times: NDArray[np.int64], settings: Split, labels: NDArray[np.int64] | None = None
+) -> Folds:
     """Hold the newest rows out; the rest make folds of about equal size, the oldest first."""
     ordered = np.sort(times)
     starts = _cuts(ordered, [1 - settings.holdout])
+    if starts and labels is not None:
+        latest = _cuts(ordered, [1 - settings.holdout / 2])
+        starts = [max(starts[0], min(_half_come(times, labels), *latest))]
     learnt = ordered[ordered < starts[0]] if starts else ordered
     edges = _cuts(learnt, [fold / settings.folds for fold in range(1, settings.folds)])
     folds = np.searchsorted(edges, times, side="right").astype(np.int16)
     folds[times > learnt[-1]] = HELD_OUT
     return folds
+
+
+def _half_come(times: NDArray[np.int64], labels: NDArray[np.int64]) -> np.int64:
+    """The moment before which half of each class's rows have come."""
+    halves = []
+    for label in np.unique(labels):
+        own = np.sort(times[labels == label])
+        halves.append(own[len(own) // 2])
+    return np.int64(max(halves))
 
 
 def _cuts(ordered: NDArray[np.int64], shares: Iterable[float]) -> list[np.int64]:
@@ -156,9 +173,14 @@ def _bunched(keys: Keys) -> Keys:
     return spread
 
 
+def _labels(rows: pl.LazyFrame, contract: Contract) -> NDArray[Any]:
+    """The target of every row, see `Contract.labels`."""
+    return contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
+
+
 def _check_classes(rows: pl.LazyFrame, contract: Contract, held_out: NDArray[np.bool_]) -> None:
     """Raise a UserError where a class cannot be learnt, or where nothing can be judged."""
-    labels = contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
+    labels = _labels(rows, contract)
     learnt, judged = (
         np.bincount(labels[chosen], minlength=len(contract.classes)) > 0
         for chosen in (~held_out, held_out)

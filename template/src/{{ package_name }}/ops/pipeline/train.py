@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from ...ml import model as models
@@ -21,12 +22,18 @@ from ..files import replacing, write_json
 from ..project import Project
 from ..settings import Settings
 from ..settings import Train as TrainSettings
+from . import recency
 
 FOLD = "__fold"
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
 FEW_ROWS = 20_000
 """Up to here threads wait for each other longer than they work, most of all on a busy machine."""
+
+FEW_TIMES = 1_000
+"""So many rows show which features follow the event time."""
+SEASON = 0.9
+"""The share of its range that a feature must run through in every fold to count as recurring."""
 
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)
 """The shares of the training rows that the learning curve is drawn at."""
@@ -40,18 +47,23 @@ class Rows:
         self.contract = contract
         self.labels = contract.labels(frame)
         self.folds = frame[FOLD].to_numpy()
-        self.in_time = contract.with_role("event_time") is not None
+        time = contract.with_role("event_time")
+        self.in_time = time is not None
+        self.ages = recency.ages(frame[time.name]) if time else np.zeros(len(frame))
         self.splits = list(self._splits())
         if not self.splits:
             raise UserError(
                 f"No fold has different values of {contract.target.name} both to learn from and "
                 "to validate on; gather more rows, or change split in params.yaml."
             )
-        made = features(contract.arrays(frame), contract.text)
+        arrays = contract.arrays(frame)
+        made = features(arrays, contract.text)
+        self.passing = self._passing(arrays, made)
         self.kinds = {
             name: kind
             for name, kind in contracts.kinds(made, contract.text).items()
-            if all(_varies(made[name][learn]) for learn, _ in self.splits)
+            if name not in self.passing
+            and all(_varies(made[name][learn]) for learn, _ in self.splits)
         }
         if not self.kinds:
             raise UserError("No feature has two different values in the training rows.")
@@ -74,13 +86,45 @@ class Rows:
             if _varies(self.labels[learn]) and _varies(self.labels[held]):
                 yield learn, held
 
+    def _passing(
+        self, arrays: Mapping[str, NDArray[Any]], made: Mapping[str, NDArray[Any]]
+    ) -> list[str]:
+        """Features that follow the event time, and whose range not every fold has gone through.
+
+        A date never comes back, and a season that came once is none: a model would take it for
+        whatever else has changed meanwhile, and be wrong of all later rows.
+        """
+        time = self.contract.with_role("event_time")
+        if time is None:
+            return []
+        step = max(1, len(self.labels) // FEW_TIMES)
+        few = {name: values[::step] for name, values in arrays.items()}
+        turned = features(few | {time.name: few[time.name][::-1]}, self.contract.text)
+        folds = [self.folds == fold for fold in np.unique(self.folds)]
+        return [
+            name
+            for name, values in turned.items()
+            if values.dtype.kind == "f"
+            and not np.array_equal(values, made[name][::step], equal_nan=True)
+            and min(_range(made[name][fold]) for fold in folds) < SEASON * _range(made[name])
+        ]
+
     def fit(
-        self, model: str, parameters: Mapping[str, Any], seed: int, rows: NDArray[np.intp]
+        self,
+        model: str,
+        parameters: Mapping[str, Any],
+        seed: int,
+        rows: NDArray[np.intp],
+        half_life: float | None = None,
     ) -> Pipeline:
-        """Fit a fresh pipeline on some rows."""
+        """Fit a fresh pipeline on some rows, which weigh less the older they are."""
         try:
             pipeline = models.build(model, self.contract.task, self.kinds, parameters, seed)
-            return pipeline.fit(self.features[rows], self.labels[rows])
+            weighed = {}
+            if half_life is not None:
+                last = pipeline.steps[-1][0]
+                weighed[f"{last}__sample_weight"] = recency.weights(self.ages[rows], half_life)
+            return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
             raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
 
@@ -119,15 +163,19 @@ def _train(project: Project, settings: Settings, rows: Rows) -> None:
     seed = settings.seed
     score = metrics.resolve(settings.train.score, contract.task)
     wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
+    if rows.passing:
+        print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
     validation = {}
     for model in ("trivial", *wanted):
         validation[model] = rows.validate(model, parameters(settings.train, model), seed, score)
         print(f"{model}: {score} {np.mean(validation[model]):.4f} in cross-validation", flush=True)
     chosen = max(wanted, key=lambda model: float(np.mean(validation[model])))
-    print(f"{chosen} is fitted on all {len(rows.labels):,} training rows", flush=True)
+    half_life = forgetting(rows, chosen, settings, score)
+    fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
+    print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
 
     everything = np.arange(len(rows.labels))
-    pipeline = rows.fit(chosen, parameters(settings.train, chosen), seed, everything)
+    pipeline = rows.fit(chosen, parameters(settings.train, chosen), seed, everything, half_life)
     trivial = rows.fit("trivial", {}, seed, everything)
     inputs = [column.name for column in contract.features]
     holdout = pl.read_parquet(project.holdout, columns=inputs)
@@ -144,13 +192,16 @@ def _train(project: Project, settings: Settings, rows: Rows) -> None:
             folder / "training.json",
             {
                 "model": chosen,
-                "parameters": dict(parameters(settings.train, chosen)),
+                "parameters": {
+                    **parameters(settings.train, chosen),
+                    **({"half_life": half_life or "none"} if rows.in_time else {}),
+                },
                 "seed": seed,
                 "score": score,
                 "contract": contract.to_dict(),
                 "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
                 "validation": validation,
-                "learning_curve": learning_curve(rows, chosen, settings, score),
+                "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
             },
         )
 
@@ -161,8 +212,39 @@ def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
     return own
 
 
+def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float | None:
+    """The half-life of the rows' weights in days; None where they all weigh the same.
+
+    Raises:
+        UserError: if `params.yaml` asks for one, and rows have no age or the model takes no weights.
+    """
+    wanted = settings.train.half_life
+    if wanted == "none" or (wanted == "auto" and not rows.in_time):
+        return None
+    if not rows.in_time:
+        raise UserError(
+            f"params.yaml: train.half_life is {wanted}, and rows have no age; mark the column of "
+            'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
+        )
+    own, seed = parameters(settings.train, model), settings.seed
+    last = models.build(model, rows.contract.task, rows.kinds, own, seed).steps[-1][1]
+    if not has_fit_parameter(last, "sample_weight"):
+        print(f"{model} weighs all rows the same: its last step takes no sample_weight.")
+        return None
+    if wanted != "auto":
+        return wanted
+
+    def answers(
+        learn: NDArray[np.intp], held: NDArray[np.intp], half_life: float | None
+    ) -> Prediction:
+        pipeline = rows.fit(model, own, seed, learn, half_life)
+        return predict(pipeline, rows.contract, rows.features[held])
+
+    return recency.choose(rows.ages, rows.folds, rows.labels, score, answers)
+
+
 def learning_curve(
-    rows: Rows, model: str, settings: Settings, score: str
+    rows: Rows, model: str, settings: Settings, score: str, half_life: float | None
 ) -> list[dict[str, float]]:
     """How the score on the last fold grows with the rows learnt from."""
     learn, held = rows.splits[-1]
@@ -176,7 +258,8 @@ def learning_curve(
             np.unique(rows.labels[learn])
         ):
             continue
-        pipeline = rows.fit(model, parameters(settings.train, model), settings.seed, some)
+        own = parameters(settings.train, model)
+        pipeline = rows.fit(model, own, settings.seed, some, half_life)
         prediction = predict(pipeline, rows.contract, rows.features[held])
         curve.append({"rows": size, "score": metrics.score(score, rows.labels[held], prediction)})
     return curve
@@ -203,6 +286,12 @@ def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.D
             for name, kind in kinds.items()
         }
     )
+
+
+def _range(values: NDArray[Any]) -> float:
+    """How far the known values lie apart."""
+    known = values[~np.isnan(values)]
+    return float(np.ptp(known)) if len(known) else 0.0
 
 
 def _varies(values: NDArray[Any]) -> bool:

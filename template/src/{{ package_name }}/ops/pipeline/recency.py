@@ -1,0 +1,102 @@
+"""How fast to forget: the weight of a training row falls with its age.
+
+After a change of the world the old rows mislead; without one every row is worth as much. The newest
+training rows tell which it is, and are asked at every training: a model learns from all rows before
+them, once with equal weights, and with weights that halve in a quarter, a sixteenth and a
+sixty-fourth of the training period. To forget must make the newest rows less of a surprise, beyond
+chance; of the half-lives that do, the one with the best score is taken.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluation import metrics
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..bundle import Prediction
+
+Positions = NDArray[np.intp]
+Ages = NDArray[np.float64]
+"""In days before the newest row, shape (rows,)."""
+
+PARTS = (4, 16, 64)
+"""The half-lives that are compared, as parts of the training period."""
+LEAST = 1e-6
+"""However old a row is, it keeps this much of its weight, so that no class is lost."""
+DEVIATIONS = 2
+"""How many standard errors are beyond chance."""
+ENOUGH_ROWS = 20_000
+"""Of more rows than these, as many that lie evenly among them say enough."""
+
+
+def ages(times: "pl.Series") -> Ages:
+    """How old rows are; a row without a time is as old as the oldest."""
+    import polars as pl
+
+    days = times.cast(pl.Datetime("us")).to_physical() / 86_400_000_000
+    newest: Any = days.max() or 0.0
+    old = (newest - days).to_numpy()
+    return np.asarray(np.nan_to_num(old, nan=float(np.nanmax(old, initial=0))))
+
+
+def weights(ages: Ages, half_life: float) -> NDArray[np.float64]:
+    """What rows of these ages weigh, 1 on average; `half_life` is in days."""
+    fallen = np.maximum(np.exp2((ages.min() - ages) / half_life), LEAST)
+    return np.asarray(fallen / fallen.mean())
+
+
+def choose(
+    ages: Ages,
+    folds: NDArray[np.integer],
+    labels: NDArray[Any],
+    score: str,
+    answers: "Callable[[Positions, Positions, float | None], Prediction]",
+) -> float | None:
+    """The half-life in days that suits the newest rows best; None if it is best not to forget.
+
+    Args:
+        ages: of the training rows.
+        folds: of the training rows, numbered in the order of time.
+        labels: the truth of the training rows.
+        score: the name of the score that decides.
+        answers: learns from the rows at some positions, with weights of a half-life or with equal
+            ones, and answers those at other positions.
+    """
+    learn, held = _turn(ages, folds)
+    truth = labels[held]
+    if len(np.unique(labels[learn])) < 2:
+        return None
+
+    def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
+        said = answers(learn, held, half_life)
+        return metrics.score(score, truth, said), metrics.losses(truth, metrics.answers_of(said))
+
+    (most, surprise), best = judged(None), None
+    for part in PARTS:
+        half_life = float(f"{ages.max() / part:.3g}")
+        reached, losses = judged(half_life)
+        spared = surprise - losses
+        sure = spared.mean() > DEVIATIONS * spared.std() / np.sqrt(len(held))
+        if sure and reached > most:
+            most, best = reached, half_life
+    return best
+
+
+def _turn(ages: Ages, folds: NDArray[np.integer]) -> tuple[Positions, Positions]:
+    """Positions to learn from, and those that tell: the newer half of the newest fold.
+
+    Half of it, so that the older half may hold rows from after a change. Rows of one moment stay
+    together.
+    """
+    moment = np.median(ages[folds == folds.max()])
+    learn, held = np.flatnonzero(ages > moment), np.flatnonzero(ages <= moment)
+    return _thinned(learn), _thinned(held)
+
+
+def _thinned(rows: Positions) -> Positions:
+    return rows[:: max(1, -(-len(rows) // ENOUGH_ROWS))]
