@@ -42,6 +42,12 @@ class StandIn(ThreadingHTTPServer):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
+    def answer(self, method: str, path: str, body: str) -> object:
+        """What JSON it answers."""
+        del method
+        self.asked.append((path, body))
+        return {}
+
 
 class Answer(BaseHTTPRequestHandler):
     """One answer of a stand-in."""
@@ -49,23 +55,28 @@ class Answer(BaseHTTPRequestHandler):
     server: StandIn
 
     def do_POST(self) -> None:
-        """Remember path and body; answer with nothing."""
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.asked.append((self.path, body))
+        """Read the body, answer."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        answer = json.dumps(self.server.answer(self.command, self.path, body)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(answer)
+
+    do_GET = do_PATCH = do_PUT = do_POST  # noqa: N815  the names that the library looks for
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
 
 
+_StandIn = TypeVar("_StandIn", bound=StandIn)
+
+
 @contextmanager
-def stand_in() -> Iterator[StandIn]:
+def stand_in(server: _StandIn) -> Iterator[_StandIn]:
     """A stand-in that listens."""
-    with StandIn() as server:
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server

@@ -6,6 +6,7 @@ error, so that nothing is passed over in silence.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Node = dict[Any, Any]
@@ -24,14 +25,23 @@ ACTIONS = {
     "astral-sh/setup-uv": set(),
 }
 WORKFLOW = {"name", "on", "concurrency", "permissions", "env", "jobs"}
-GITHUB_JOB = {"name", "if", "runs-on", "timeout-minutes", "permissions", "steps"}
+PUSH = {"branches", "paths"}
+UNSET = re.compile(r"(inputs|secrets|vars)\.\w+")
+GITHUB_JOB = {
+    *("name", "if", "needs", "runs-on", "timeout-minutes", "permissions", "env", "steps"),
+}
 STEP = {"uses", "run", "with", "env", "if"}
 
-PIPELINE = ("workflow", "stages", "variables", "default")
+PIPELINE = ("workflow", "include", "stages", "variables", "default")
+INCLUDE = {"local", "rules"}
 DEFAULT = {"image", "interruptible", "timeout", "cache"}
-GITLAB_JOB = {"stage", "script", "needs", "timeout", "rules", "variables", "artifacts", "cache"}
+GITLAB_JOB = {
+    *("stage", "script", "needs", "timeout", "rules", "variables", "artifacts", "cache"),
+    *("id_tokens", "interruptible", "resource_group"),
+}
+NEED = {"job", "optional"}
 ARTIFACTS = {"when", "expose_as", "paths"}
-RULE = {"if", "when"}
+RULE = {"if", "when", "changes", "allow_failure"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,11 @@ def read(path: Path) -> Node:
     return tree
 
 
+def truthy(value: str) -> bool:
+    """Whether GitHub takes the value of an expression for true."""
+    return value not in {"", "false"}
+
+
 def known(node: Node, keys: set[str]) -> Node:
     """Refuse a key that the reader would pass over."""
     assert node.keys() <= keys, f"the reader does not know {node.keys() - keys}"
@@ -71,14 +86,44 @@ class GitHub:
 
     path: Path
     contexts: Mapping[str, str]
+    changed: Collection[str] = ()
+    """The files that a push changes."""
 
     def value(self, expression: str) -> str:
-        """What an expression comes to."""
-        expression = expression.strip()
-        if comparison := re.fullmatch(r"(.+?) == '([^']*)'", expression):
-            return "true" if self.value(comparison[1]) == comparison[2] else "false"
-        assert expression in self.contexts, f"the reader does not know {expression}"
-        return self.contexts[expression]
+        """What an expression comes to; its operators are like Python's under other names."""
+        text = expression.strip().replace("&&", " and ").replace("||", " or ")
+        return self._value(ast.parse(text, mode="eval").body)
+
+    def _value(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(str(text)):
+                return text
+            case ast.BoolOp(operator, parts):
+                *first, last = parts
+                ends = isinstance(operator, ast.Or)
+                return next(
+                    (value for value in map(self._value, first) if truthy(value) == ends),
+                    self._value(last),
+                )
+            case ast.Compare(left, [ast.Eq() | ast.NotEq() as operator], [right]):
+                same = self._value(left) == self._value(right)
+                return str(same == isinstance(operator, ast.Eq)).lower()
+        name = ast.unparse(node)
+        if UNSET.fullmatch(name):
+            return self.contexts.get(name, "")
+        assert name in self.contexts, f"the reader does not know {name}"
+        return self.contexts[name]
+
+    def begins(self, triggers: Node) -> bool:
+        """Whether the event is one that the workflow waits for."""
+        event = self.contexts["github.event_name"]
+        if event != "push" or event not in triggers:
+            return event in triggers
+        push = known(triggers["push"], PUSH)
+        paths = push.get("paths", self.changed)
+        return self.contexts["github.ref_name"] in push["branches"] and (
+            "paths" not in push or not set(paths).isdisjoint(self.changed)
+        )
 
     def filled(self, text: str) -> str:
         """The text with the values of its expressions."""
@@ -86,19 +131,22 @@ class GitHub:
 
     def runs(self, node: Node) -> bool:
         """Whether the condition of a job or a step holds."""
-        return self.value(node.get("if", "always()")) == "true"
+        return truthy(self.value(node.get("if", "'always'")))
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that run, in order."""
         workflow = known(read(self.path), WORKFLOW)
+        if not self.begins(workflow["on"]):
+            return
         for name, job in workflow["jobs"].items():
             if self.runs(known(job, GITHUB_JOB)):
                 steps = [step for step in job["steps"] if self.runs(known(step, STEP))]
-                shared = workflow.get("env", {})
+                shared = {**workflow.get("env", {}), **job.get("env", {})}
                 yield Job(
                     name,
                     tuple(self.script(step, shared) for step in steps if "run" in step),
                     tuple(self.artifacts(step for step in steps if "uses" in step)),
+                    checkout=any("actions/checkout" in step.get("uses", "") for step in steps),
                 )
 
     def script(self, step: Node, shared: Node) -> Step:
@@ -126,6 +174,10 @@ class GitLab:
 
     path: Path
     settings: Mapping[str, str]
+    changed: Collection[str] = ()
+    """The files that a push changes."""
+    failed: bool = False
+    """Whether a job has failed."""
 
     def filled(self, text: str) -> str:
         """The text with the values of its variables."""
@@ -144,22 +196,53 @@ class GitLab:
         return True
 
     def passes(self, rules: Sequence[Node]) -> bool:
-        """Whether the first rule that holds lets a job run; without rules it always runs."""
+        """Whether the first rule that holds lets a job run; without rules it always runs.
+
+        A job that waits for a person runs: that person is here.
+        """
         for rule in rules:
-            if self.holds(known(rule, RULE)["if"]):
-                return rule.get("when") != "never"
+            changes = known(rule, RULE).get("changes")
+            if self.holds(rule["if"]) and (
+                changes is None or not set(changes).isdisjoint(self.changed)
+            ):
+                when = rule.get("when", "on_success")
+                assert when in {"on_success", "on_failure", "manual", "always"}, when
+                return when != "on_failure" or self.failed
         return not rules
+
+    def included(self, entries: Sequence[Node]) -> Node:
+        """The jobs of the files that are drawn in where they are."""
+        jobs: Node = {}
+        for entry in entries:
+            pattern = known(entry, INCLUDE)["local"]
+            assert entry["rules"] == [{"exists": [pattern]}], "a file that is absent is an error"
+            for path in sorted(self.path.parent.glob(pattern)):
+                jobs |= read(path)
+        return jobs
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that run, stage by stage."""
         pipeline = read(self.path)
-        workflow, stages, shared, default = (pipeline.pop(key) for key in PIPELINE)
+        workflow, include, stages, shared, default = (pipeline.pop(key) for key in PIPELINE)
+        pipeline |= self.included(include)
         known(default, DEFAULT)
         assert self.passes(known(workflow, {"rules"})["rules"]), "the pipeline does not run"
-        for stage in stages:
-            for name, job in pipeline.items():
-                if job["stage"] == stage and self.passes(known(job, GITLAB_JOB).get("rules", [])):
-                    yield self.job(name, job, shared)
+        runs = {
+            name: job
+            for stage in stages
+            for name, job in pipeline.items()
+            if job["stage"] == stage and self.passes(known(job, GITLAB_JOB).get("rules", []))
+        }
+        for name, job in runs.items():
+            yield self.job(name, {**job, "needs": list(self.needs(job, runs))}, shared)
+
+    def needs(self, job: Node, runs: Collection[str]) -> Iterator[str]:
+        """The jobs that one waits for, without those that it can miss and that do not run."""
+        for need in job.get("needs", ()):
+            if isinstance(need, str):
+                yield need
+            elif known(need, NEED)["job"] in runs or need["optional"] != "true":
+                yield need["job"]
 
     def job(self, name: str, job: Node, shared: Node) -> Job:
         """A job that runs."""

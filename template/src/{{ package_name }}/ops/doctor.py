@@ -148,11 +148,7 @@ def storage(project: Project) -> Iterator[Finding]:
         )
         return
     yield Finding("dvc", "is set up")
-    # DVC quotes a section's name whenever it holds a space: ['remote "storage"'].
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
-    name = settings.get("core", "remote", fallback="")
-    url = settings.get(f"'remote \"{name}\"'", "url", fallback="")
+    url = remote(project)
     if not url:
         yield Finding("remote", "DVC has none", "run `uv run dvc remote add --default NAME URL`")
     elif "://" in url:
@@ -166,6 +162,16 @@ def storage(project: Project) -> Iterator[Finding]:
         yield Finding("data", f"data/{', data/'.join(absent)} is not here", "run `make pull`")
     else:
         yield Finding("data", "every file under DVC is here")
+
+
+def remote(project: Project) -> str:
+    """Where DVC pushes to: a URL, or a folder seen from `.dvc`; empty if nowhere."""
+    folder = project.root / ".dvc"
+    # DVC quotes a section's name whenever it holds a space: ['remote "storage"'].
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    name = settings.get("core", "remote", fallback="")
+    return settings.get(f"'remote \"{name}\"'", "url", fallback="")
 
 
 def contract(project: Project) -> Iterator[Finding]:

@@ -103,8 +103,10 @@ def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:
 
 @contextmanager
 def _reference(project: Project) -> Iterator[Reference]:
-    """The champion, where the service itself finds it."""
+    """The champion, where the service itself finds it; a fresh clone takes it from the registry."""
     where = os.environ.get("BUNDLE") or str(project.champion)
+    if where == str(project.champion) and not project.champion.exists():
+        _fetch(project)
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
             found = source.open(where, Path(cache)).poll()
@@ -112,6 +114,14 @@ def _reference(project: Project) -> Iterator[Reference]:
             raise UserError(f"There is no champion to compare with: {error}") from None
         assert found is not None  # the first look finds what is there
         yield Reference(Bundle(found.folder), found.version)
+
+
+def _fetch(project: Project) -> None:
+    """Put the champion of the registry that is shared, if one is, into `models/champion`."""
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        from .. import registry
+
+        registry.located(project, "champion")
 
 
 def _edges(path: Path, limits: Monitoring) -> list[datetime]:
