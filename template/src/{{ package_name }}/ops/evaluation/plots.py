@@ -75,27 +75,27 @@ def draw(findings: Findings, score: Score, value: float, chosen: str) -> dict[st
 
 def roc(records: Sequence[Record]) -> bytes:
     """The ROC curve, one line per class."""
-    figure, axes = _paper("ROC curve", "How many are found, at the price of which false alarms")
+    figure, axes = paper("ROC curve", "How many are found, at the price of which false alarms")
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 4)))
     for colour, (name, points) in zip(COLOURS, _by(records, "class"), strict=False):
         across = [point["false positive rate"] for point in points]
         up = [point["true positive rate"] for point in points]
-        label = f"{_plain(name, 20)} ({number(points[0]['area'])})"
+        label = f"{plain(name, 20)} ({number(points[0]['area'])})"
         axes.plot(across, up, color=colour, linewidth=2, label=label, clip_on=False, zorder=3)
     _unit_square(axes, "false positive rate", "true positive rate")
-    _legend(axes, "lower right", "area under the curve")
-    return _png(figure)
+    legend(axes, "lower right", "area under the curve")
+    return png(figure)
 
 
 def precision_recall(records: Sequence[Record]) -> bytes:
     """Precision against recall, one line per class."""
-    figure, axes = _paper(
+    figure, axes = paper(
         "Precision and recall", "How many of those named are right, by how many are found"
     )
     for colour, (name, points) in zip(COLOURS, _by(records, "class"), strict=False):
         recall = [point["recall"] for point in points]
         precision = [point["precision"] for point in points]
-        label = f"{_plain(name, 20)} ({number(points[0]['area'])})"
+        label = f"{plain(name, 20)} ({number(points[0]['area'])})"
         axes.step(
             [0, *recall],
             [precision[0], *precision],
@@ -109,8 +109,8 @@ def precision_recall(records: Sequence[Record]) -> bytes:
         share = precision[-1]
         axes.axhline(share, color=colour, linewidth=1, linestyle=(0, (4, 4)), alpha=0.6)
     _unit_square(axes, "recall", "precision")
-    _legend(axes, "lower left", "average precision\n(dashed: by chance)")
-    return _png(figure)
+    legend(axes, "lower left", "average precision\n(dashed: by chance)")
+    return png(figure)
 
 
 def confusion(records: Sequence[Record]) -> bytes:
@@ -122,7 +122,7 @@ def confusion(records: Sequence[Record]) -> bytes:
     table, names = table[np.ix_(shown, shown)], [names[position] for position in shown]
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     height = 2.2 + min(4.2, max(1.9, 0.42 * len(names)))
-    figure, axes = _paper(
+    figure, axes = paper(
         "Confusion matrix", "Rows of each class, by the class they were taken for", height
     )
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
@@ -133,7 +133,7 @@ def confusion(records: Sequence[Record]) -> bytes:
             text = f"{count}\n{shares[row, column]:.0%}" if len(names) <= 5 else count
             size = 12 if len(names) <= 5 else 9
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=size)
-    ticks, labels = range(len(names)), [_plain(name, 18) for name in names]
+    ticks, labels = range(len(names)), [plain(name, 18) for name in names]
     slant = 0 if sum(map(len, labels)) < 60 else 40
     side = "center" if not slant else "right"
     axes.set_xticks(
@@ -150,12 +150,12 @@ def confusion(records: Sequence[Record]) -> bytes:
     axes.set_yticks(np.arange(-0.5, len(names)), minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="both", length=0)
-    return _png(figure)
+    return png(figure)
 
 
 def calibration(records: Sequence[Record]) -> bytes:
     """Probabilities stated against shares observed."""
-    figure, axes = _paper("Calibration", "Does it happen as often as the model says it will?")
+    figure, axes = paper("Calibration", "Does it happen as often as the model says it will?")
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 4)), label="ideal")
     stated = [record["stated"] for record in records]
     observed = [record["observed"] for record in records]
@@ -178,13 +178,13 @@ def calibration(records: Sequence[Record]) -> bytes:
         label=f"about {records[0]['rows']:,} rows each, with 95% interval",
     )
     _unit_square(axes, "probability stated", "share observed")
-    _legend(axes, "upper left")
-    return _png(figure)
+    legend(axes, "upper left")
+    return png(figure)
 
 
 def predictions(records: Sequence[Record]) -> bytes:
     """Answers of a regression against the truth."""
-    figure, axes = _paper("Predicted and true", "On the dashed line a prediction is exact")
+    figure, axes = paper("Predicted and true", "On the dashed line a prediction is exact")
     true = [record["truth"] for record in records]
     answer = [record["answer"] for record in records]
     low, high = min(*true, *answer), max(*true, *answer)
@@ -192,12 +192,12 @@ def predictions(records: Sequence[Record]) -> bytes:
     _dots(axes, true, answer)
     axes.set_xlabel("true value", color=QUIET)
     axes.set_ylabel("predicted value", color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
 def residuals(records: Sequence[Record]) -> bytes:
     """How far a regression misses, by what it answered."""
-    figure, axes = _paper("Residuals", "A pattern here is something that the model has not learnt")
+    figure, axes = paper("Residuals", "A pattern here is something that the model has not learnt")
     answer = np.array([record["answer"] for record in records])
     missed = answer - np.array([record["truth"] for record in records])
     axes.axhline(0, color=QUIET, linewidth=1, linestyle=(0, (4, 4)))
@@ -216,13 +216,13 @@ def residuals(records: Sequence[Record]) -> bytes:
     )
     axes.set_xlabel("predicted value", color=QUIET)
     axes.set_ylabel("error (predicted minus true)", color=QUIET)
-    _legend(axes, "best")
-    return _png(figure)
+    legend(axes, "best")
+    return png(figure)
 
 
 def errors(records: Sequence[Record]) -> bytes:
     """The distribution of a regression's errors."""
-    figure, axes = _paper("Errors", "Predicted minus true; the rarest 0.5% are in the outer bars")
+    figure, axes = paper("Errors", "Predicted minus true; the rarest 0.5% are in the outer bars")
     left = np.array([record["from"] for record in records])
     width = np.array([record["to"] for record in records]) - left
     rows = [record["rows"] for record in records]
@@ -232,17 +232,17 @@ def errors(records: Sequence[Record]) -> bytes:
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("error (predicted minus true)", color=QUIET)
     axes.set_ylabel("rows", color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
 def importance(records: Sequence[Record], score: Score) -> bytes:
     """What each column is worth, the most important at the top."""
     shown = records[:MOST_BARS]
     more = f", {len(shown)} of {len(records)}" if len(records) > len(shown) else ""
-    figure, axes = _paper(
+    figure, axes = paper(
         f"Importance of columns{more}",
         f"How much {score.label} is lost when a column is shuffled",
-        _height(len(shown)),
+        height(len(shown)),
     )
     worth = [record["importance"] for record in shown]
     axes.barh(
@@ -255,34 +255,32 @@ def importance(records: Sequence[Record], score: Score) -> bytes:
         zorder=2,
     )
     axes.axvline(0, color=INK, linewidth=1, zorder=3)
-    _rows(axes, [record["column"] for record in shown])
+    label_rows(axes, [record["column"] for record in shown])
     axes.set_xlabel(f"{score.label} lost{_as_share(score)}", color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
 def slices(records: Sequence[Record], score: Score, value: float) -> bytes:
     """The score of the weakest slices beside the whole."""
     known = [record for record in records if record["score"] is not None]
     shown = known[:MOST_BARS]
-    figure, axes = _paper(
+    figure, axes = paper(
         "Scores by slice" + (f", the weakest {len(shown)}" if len(known) > len(shown) else ""),
         f"{score.label} of rows that have something in common; the line is that of all rows",
-        _height(len(shown)),
+        height(len(shown)),
     )
     values = [record["score"] for record in shown]
     axes.axvline(value, color=GREEN, linewidth=2, zorder=1)
     axes.hlines(range(len(shown)), values, value, color=LINE, linewidth=3, zorder=1)
     axes.scatter(values, range(len(shown)), color=BLUE, s=44, zorder=3, clip_on=False)
-    _rows(axes, [f"{record['slice']} ({record['rows']:,})" for record in shown], 44)
+    label_rows(axes, [f"{record['slice']} ({record['rows']:,})" for record in shown], 44)
     axes.set_xlabel(f"{score.label} (rows in brackets)", color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
 def learning_curve(records: Sequence[Record], score: Score) -> bytes:
     """How the score grows with the rows learnt from."""
-    figure, axes = _paper(
-        "Learning curve", "Where the line still climbs, more rows would help", 3.4
-    )
+    figure, axes = paper("Learning curve", "Where the line still climbs, more rows would help", 3.4)
     points = [record for record in records if record["score"] is not None]
     rows = [record["rows"] for record in points]
     values = [record["score"] for record in points]
@@ -292,13 +290,13 @@ def learning_curve(records: Sequence[Record], score: Score) -> bytes:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rows learnt from", color=QUIET)
     axes.set_ylabel(f"{score.label} in validation", color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
 def models(records: Sequence[Record], score: Score, chosen: str) -> bytes:
     """The models that were compared, fold by fold."""
     named = list(folds(records).items())
-    figure, axes = _paper(
+    figure, axes = paper(
         "Models compared",
         f"{score.label} in cross-validation: each fold, and the mean",
         1.6 + 0.55 * len(named),
@@ -318,14 +316,14 @@ def models(records: Sequence[Record], score: Score, chosen: str) -> bytes:
                 color=INK,
                 fontsize=9,
             )
-    _rows(axes, [f"{name} (chosen)" if name == chosen else name for name, _ in named])
+    label_rows(axes, [f"{name} (chosen)" if name == chosen else name for name, _ in named])
     axes.set_ylim(len(named) - 0.5, -0.75)
     axes.margins(x=0.08)
     axes.set_xlabel(score.label, color=QUIET)
-    return _png(figure)
+    return png(figure)
 
 
-def _paper(title: str, subtitle: str, height: float = 4.4) -> tuple[Figure, Axes]:
+def paper(title: str, subtitle: str, height: float = 4.4) -> tuple[Figure, Axes]:
     """An empty picture, `height` inches high, with its two lines of title."""
     figure = Figure((WIDTH, height), dpi=RESOLUTION, facecolor="white")
     FigureCanvasAgg(figure)
@@ -343,7 +341,8 @@ def _paper(title: str, subtitle: str, height: float = 4.4) -> tuple[Figure, Axes
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The picture as a file."""
     buffer = BytesIO()
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the reports spell it out.
@@ -352,7 +351,8 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _height(bars: int) -> float:
+def height(bars: int) -> float:
+    """Inches that so many horizontal bars take."""
     return 1.6 + 0.27 * max(bars, 3)
 
 
@@ -361,7 +361,7 @@ def _by(records: Sequence[Record], key: str) -> Iterator[tuple[str, list[Record]
         yield name, [record for record in records if record[key] == name]
 
 
-def _plain(text: str, longest: int = 30) -> str:
+def plain(text: str, longest: int = 30) -> str:
     """A name from the data, short; a legend would hide one that begins with `_`."""
     line = shortened(text, longest)
     return f" {line}" if line.startswith("_") else line
@@ -374,11 +374,12 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
     axes.set_ylabel(up, color=QUIET)
 
 
-def _legend(axes: Axes, place: str, title: str | None = None) -> None:
+def legend(axes: Axes, place: str, title: str | None = None) -> None:
+    """Say what the lines are, in the picture or, if they are many, beside it."""
     looks: dict[str, Any] = {"loc": place}
     if len(axes.get_legend_handles_labels()[1]) > MOST_IN_LEGEND:
         looks = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "frameon": False}
-    legend = axes.legend(
+    box = axes.legend(
         **looks,
         fontsize=9,
         title=title,
@@ -387,8 +388,8 @@ def _legend(axes: Axes, place: str, title: str | None = None) -> None:
         edgecolor=LINE,
         alignment="left",
     )
-    legend.get_title().set_color(QUIET)
-    for text in legend.get_texts():
+    box.get_title().set_color(QUIET)
+    for text in box.get_texts():
         text.set_parse_math(False)
 
 
@@ -405,10 +406,10 @@ def _dots(axes: Axes, across: Any, up: Any) -> None:
     )
 
 
-def _rows(axes: Axes, labels: Sequence[str], longest: int = 30) -> None:
+def label_rows(axes: Axes, labels: Sequence[str], longest: int = 30) -> None:
     """Name the rows of a horizontal picture, the first at the top."""
     axes.set_yticks(
-        range(len(labels)), [_plain(label, longest) for label in labels], parse_math=False
+        range(len(labels)), [plain(label, longest) for label in labels], parse_math=False
     )
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

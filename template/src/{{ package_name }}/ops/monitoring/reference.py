@@ -18,14 +18,18 @@ from ..evaluation import metrics
 from ..evaluation.metrics import Score
 from .statistics import Counts
 
+ROUNDED = 1e-5
+"""How far an extreme in a profile may be from the true one, as a share of it."""
+
 
 @dataclass(frozen=True)
 class Numbers:
-    """Bins of a number."""
+    """Bins of a number, the first one below and the last one above all that was ever seen."""
 
     edges: NDArray[np.float64]
-    """The upper bounds, inclusive, of every bin but the last."""
+    """The upper bounds, inclusive, of the bins between."""
     counts: Counts
+    """Shape (edges + 3,); the outer ones are zero."""
     missing: int
     mean: float
     lowest: float
@@ -35,13 +39,15 @@ class Numbers:
     @classmethod
     def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Numbers":
         """Read what `profile.numbers` wrote of the reference, and of the training rows."""
+        lowest = min(part.get("minimum", -np.inf) for part in (seen, learnt))
+        highest = max(part.get("maximum", np.inf) for part in (seen, learnt))
         return cls(
             edges=np.array(seen["edges"], dtype=np.float64),
-            counts=np.array(seen["counts"] or [0], dtype=np.int64),
+            counts=np.array([0, *(seen["counts"] or [0]), 0], dtype=np.int64),
             missing=seen["missing"],
             mean=seen.get("mean", np.nan),
-            lowest=min(part.get("minimum", -np.inf) for part in (seen, learnt)),
-            highest=max(part.get("maximum", np.inf) for part in (seen, learnt)),
+            lowest=lowest - abs(lowest) * ROUNDED,
+            highest=highest + abs(highest) * ROUNDED,
         )
 
 
@@ -92,7 +98,7 @@ class Texts:
             counts=np.array(list(tokens.values()), dtype=np.int64),
             rows=seen.get("rows", 0),
             words=Numbers.read(seen["words"], learnt["words"]),
-            unfamiliar=None if unfamiliar is None else Numbers.read(unfamiliar, {}),
+            unfamiliar=None if unfamiliar is None else _alone(unfamiliar),
             missing=seen["missing"],
         )
 
@@ -134,12 +140,10 @@ class Reference:
         }
         answers = profile["prediction"]
         self.answers: Seen = (
-            _classes(answers["classes"])
-            if self.contract.classes
-            else Numbers.read(answers["values"], {})
+            _classes(answers["classes"]) if self.contract.classes else _alone(answers["values"])
         )
         self.probabilities: dict[str, Numbers] = {
-            name: Numbers.read(answers["probabilities"][name], {})
+            name: _alone(answers["probabilities"][name])
             for name in self.contract.classes[1 if len(self.contract.classes) == 2 else 0 :]
         }
 
@@ -194,6 +198,11 @@ class Reference:
         """Of a prediction's interval; NaN if there is none."""
         interval = self._manifest.get("interval")
         return float(interval["half_width"]) if interval else np.nan
+
+
+def _alone(seen: Mapping[str, Any]) -> Numbers:
+    """Numbers that were seen in one place alone."""
+    return Numbers.read(seen, seen)
 
 
 def _seen(seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> Seen:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.gates import rounded
+from ..settings import Monitoring
 from .checks import measured
 from .decision import Decision, Outcome, Verdict, judgeable
 from .log import moment
@@ -23,8 +24,7 @@ class Report:
     """The decision with its reasons, and the windows that it follows from."""
 
     at: datetime
-    size: int | str
-    """Of a window, as `monitoring.window` has it."""
+    limits: Monitoring
     reference: Reference
     outcome: Outcome
     verdicts: list[Verdict] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Report:
             "format": FORMAT,
             "at": self.at.isoformat(),
             "version": self.reference.version,
-            "window": self.size,
+            "window": self.limits.window,
             "decision": self.decision,
             "reasons": self.reasons,
             "unknown_labels": dict(self.unknown_labels.most_common()),

@@ -90,7 +90,7 @@ def look(
     known = _edges(served / FOLDER / "monitoring.json", limits)
     found = survey(served, reference, limits.window, known, at)
     verdicts = [judge(window, limits, settings.seed) for window in found.windows]
-    return Report(at, limits.window, reference, decide(verdicts, limits), verdicts, found)
+    return Report(at, limits, reference, decide(verdicts, limits), verdicts, found)
 
 
 def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:

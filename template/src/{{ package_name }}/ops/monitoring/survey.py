@@ -116,9 +116,9 @@ def _first(files: Sequence[log.File]) -> int | None:
 
 
 def _truths(folder: Path, reference: Reference, since: int, found: Survey) -> pl.DataFrame:
-    """The newest truth of every row: `id`, `told` and `truth`."""
+    """The newest truth of every row: `id`, `truth`, and when it was `told`."""
     reader = Reader(log.feedback(reference.contract))
-    truths = pl.DataFrame(schema={"told": pl.Int64, **log.feedback(reference.contract)})
+    parts = [pl.DataFrame(schema={"told": pl.Int64, **log.feedback(reference.contract)})]
     for file in log.files(folder):
         if file.until <= since:
             break
@@ -127,16 +127,23 @@ def _truths(folder: Path, reference: Reference, since: int, found: Survey) -> pl
             latest = told["told"].max()
             if isinstance(latest, int):
                 found.newest_feedback = max(latest, found.newest_feedback or latest)
-            truths = pl.concat([truths, _sampled(told, found.sample)])
-            truths = truths.sort("told").unique("id", keep="last", maintain_order=True)
-            while len(truths) > MOST_TRUTHS:
-                found.sample /= 2
-                truths = _sampled(truths, found.sample)
+            parts.append(_sampled(told, found.sample))
+            if sum(map(len, parts)) > MOST_TRUTHS:
+                parts = [_newest(parts)]
+                while len(parts[0]) > MOST_TRUTHS // 2:
+                    found.sample /= 2
+                    parts = [_sampled(parts[0], found.sample)]
     found.unreadable += reader.unreadable
+    truths = _newest(parts)
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
     return truths
+
+
+def _newest(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """What was told last of each row."""
+    return pl.concat(parts).sort("told").unique("id", keep="last")
 
 
 def _sampled(truths: pl.DataFrame, share: float) -> pl.DataFrame:

@@ -20,22 +20,28 @@ class Numbered:
         """Begin at zero."""
         self.seen = seen
         self.counts: Counts = np.zeros(len(seen.counts), dtype=np.int64)
-        self.missing = self.beyond = 0
+        self.missing = 0
         self._sum = 0.0
 
     def add(self, values: Array) -> None:
         """Count values, shape (rows,), missing as NaN."""
         known = values[np.isfinite(values)].astype(np.float64)
-        cells = np.searchsorted(self.seen.edges, known, side="left")
+        cells = np.searchsorted(self.seen.edges, known, side="left") + 1
+        cells[known < self.seen.lowest] = 0
+        cells[known > self.seen.highest] = len(self.counts) - 1
         self.counts += np.bincount(cells, minlength=len(self.counts))
         self.missing += len(values) - len(known)
-        self.beyond += int(((known < self.seen.lowest) | (known > self.seen.highest)).sum())
         self._sum += float(known.sum())
 
     @property
     def rows(self) -> int:
         """Rows whose value is there."""
         return int(self.counts.sum())
+
+    @property
+    def beyond(self) -> int:
+        """Rows whose value lies beyond all that was ever seen."""
+        return int(self.counts[0] + self.counts[-1])
 
     @property
     def mean(self) -> float:
