@@ -113,16 +113,17 @@ def score(window: Window, seed: int) -> list[Scored]:
         return []
     truth = np.concatenate(window.truths.truth)
     answers = np.concatenate(window.truths.answers)
-    scored = []
-    for score in window.reference.scores:
-        # A label that the model never heard of is a miss; no other score has a place for it.
-        known = truth >= 0 if score.task == "classification" else np.isfinite(truth)
-        chosen = known | (score.name == "accuracy")
-        value = metrics.value(score, truth[chosen], answers[chosen])
-        if not np.isfinite(value):
-            continue
-        span = metrics.intervals([score], truth[chosen], answers[chosen], seed)[score.name]
-        scored.append(Scored(score, value, *span, window.reference.expected(score)))
+    known = truth >= 0 if answers.ndim == 2 else np.isfinite(truth)
+    scored: list[Scored] = []
+    # A label that the model never heard of is a miss; only accuracy has a place for it.
+    for misses in (False, True):
+        scores = [one for one in window.reference.scores if (one.name == "accuracy") == misses]
+        chosen = known | misses
+        spans = metrics.intervals(scores, truth[chosen], answers[chosen], seed) if scores else {}
+        for one in scores:
+            value = metrics.value(one, truth[chosen], answers[chosen])
+            if np.isfinite([value, *spans[one.name]]).all():
+                scored.append(Scored(one, value, *spans[one.name], window.reference.expected(one)))
     return scored
 
 

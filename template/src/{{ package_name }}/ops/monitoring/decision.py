@@ -29,6 +29,12 @@ class Verdict:
     scores: list[Scored] = field(default_factory=list)
 
     @property
+    def score(self) -> Scored | None:
+        """The score that the model was chosen by; None if too little is known."""
+        wanted = self.window.reference.score
+        return next((scored for scored in self.scores if scored.score == wanted), None)
+
+    @property
     def findings(self) -> list[Finding]:
         """All that is violated."""
         return [*(self.true or ()), *self.came]

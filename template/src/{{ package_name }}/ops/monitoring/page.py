@@ -90,7 +90,7 @@ def _windows(report: Report) -> Table:
     rows = []
     for verdict in reversed(report.verdicts):
         window = verdict.window
-        scored = verdict.scores[0] if verdict.scores else None
+        scored = verdict.score
         rows.append(
             (
                 _when(window.end) if window.whole else "not ended",

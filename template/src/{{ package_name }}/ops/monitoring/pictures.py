@@ -47,7 +47,7 @@ def draw(report: Report) -> dict[str, Picture]:
     """Draw what was found, by file name."""
     pictures: dict[str, Picture] = {}
     windows = [verdict for verdict in report.whole if verdict.window.rows]
-    if any(verdict.scores for verdict in windows):
+    if any(verdict.score for verdict in windows):
         label = report.reference.score.label
         pictures["score"] = f"The true {label} of each window", timeline(report, windows)
     if windows:
@@ -80,7 +80,7 @@ def timeline(report: Report, windows: Sequence[Verdict]) -> bytes:
         axes.axhspan(
             expected.value - reach, expected.value + reach, color=GREEN, alpha=0.12, linewidth=0
         )
-    known = [(place, v.scores[0], bool(v.true)) for place, v in enumerate(windows) if v.scores]
+    known = [(place, v.score, bool(v.true)) for place, v in enumerate(windows) if v.score]
     places = [place for place, _, _ in known]
     axes.plot(places, [scored.value for _, scored, _ in known], color=BLUE, linewidth=1.5)
     for violated, colour, label in ((False, BLUE, "a window"), (True, ORANGE, "violated")):

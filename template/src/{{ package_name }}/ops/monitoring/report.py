@@ -93,7 +93,7 @@ def _window(verdict: Verdict, sample: float) -> dict[str, Any]:
         "answered_by_champion": window.answered,
         "refused": window.refused,
         "labelled": round(window.truths.rows / sample),
-        "score": verdict.scores[0].to_dict() if verdict.scores else None,
+        "score": verdict.score.to_dict() if verdict.score else None,
         "scores": [scored.to_dict() for scored in verdict.scores],
         "delay_hours": None if delay is None else rounded(delay / 3600),
         "violated": verdict.violated,

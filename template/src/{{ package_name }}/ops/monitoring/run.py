@@ -3,11 +3,11 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 from ..bundle import Bundle
 from ..errors import UserError
@@ -53,7 +53,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
                 _look(project)
             except Exception as error:  # noqa: BLE001  the next look may fare better
                 print(f"ops monitor: {error}", file=sys.stderr, flush=True)
-            time.sleep(pause.total_seconds())
+            sleep(pause.total_seconds())
     report = _look(project)
     if exit_code:
         sys.exit(EXIT_CODES[report.decision])

@@ -107,14 +107,12 @@ def kolmogorov_smirnov(then: Counts, now: Counts) -> tuple[float, float]:
 
 
 def shares(
-    hits_then: NDArray[np.int64] | int,
-    rows_then: int,
-    hits_now: NDArray[np.int64] | int,
-    rows_now: int,
+    hits_then: Counts | int, rows_then: int, hits_now: Counts | int, rows_now: int
 ) -> NDArray[np.float64]:
-    """Whether shares are the same in both samples: chi-square of two by two, Yates' correction.
+    """Whether shares are the same in both samples.
 
-    Where fewer than five rows were to be expected in a cell, it says 1: nothing is known.
+    Pearson's test of two by two with Yates' correction; where fewer than five rows were to be
+    expected in a cell, Fisher's exact one.
 
     Args:
         hits_then: rows of the reference that have a property, shape (properties,) or a number.
@@ -125,20 +123,42 @@ def shares(
     Returns:
         How likely chance goes as far, shape (properties,).
     """
-    then, now = np.atleast_1d(hits_then).astype(float), np.atleast_1d(hits_now).astype(float)
+    then, now = np.atleast_1d(hits_then).astype(np.int64), np.atleast_1d(hits_now).astype(np.int64)
     total = rows_then + rows_now
-    both = then + now
+    if not rows_then or not rows_now:
+        return np.ones(len(then))
+    both = (then + now).astype(np.float64)
+    away = np.abs(then * float(rows_now) - now * float(rows_then)) - total / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        away = np.abs(then * (rows_now - now) - now * (rows_then - then)) - total / 2
-        value = (
-            total * np.square(np.maximum(away, 0)) / (both * (total - both) * rows_then * rows_now)
-        )
-        least = np.minimum(both, total - both) * min(rows_then, rows_now) / total
-    known = least >= LEAST_EXPECTED
-    tails = [
-        chi_square_tail(one, 1) if fine else 1.0 for one, fine in zip(value, known, strict=True)
-    ]
-    return np.array(tails)
+        value = total * np.square(np.maximum(away, 0))
+        value /= both * (total - both) * rows_then * rows_now
+    least = np.minimum(both, total - both) * min(rows_then, rows_now) / total
+    return np.array(
+        [
+            chi_square_tail(float(value[place]), 1)
+            if least[place] >= LEAST_EXPECTED
+            else fisher(int(then[place]), rows_then, int(now[place]), rows_now)
+            for place in range(len(then))
+        ]
+    )
+
+
+def fisher(hits_then: int, rows_then: int, hits_now: int, rows_now: int) -> float:
+    """Fisher's exact test of two shares: twice the smaller tail of the hypergeometric law."""
+    if 2 * (hits_then + hits_now) > rows_then + rows_now:
+        hits_then, hits_now = rows_then - hits_then, rows_now - hits_now
+    both = hits_then + hits_now
+    every = _log_choose(rows_then + rows_now, both)
+    upper = lower = 0.0
+    for hits in range(max(0, both - rows_then), min(both, rows_now) + 1):
+        log = _log_choose(rows_now, hits) + _log_choose(rows_then, both - hits) - every
+        upper += math.exp(log) if hits >= hits_now else 0.0
+        lower += math.exp(log) if hits <= hits_now else 0.0
+    return min(1.0, 2 * min(upper, lower))
+
+
+def _log_choose(many: int, few: int) -> float:
+    return math.lgamma(many + 1) - math.lgamma(few + 1) - math.lgamma(many - few + 1)
 
 
 def normal_tail(value: float) -> float:
