@@ -157,9 +157,11 @@ def storage(project: Project) -> Iterator[Finding]:
         yield Finding("remote", f"the folder {(folder / url).resolve()}")
     else:
         yield Finding("remote", f"{folder / url} cannot be written", "mend `url` in .dvc/config")
-    absent = [file.stem for file in project.data.glob("*.dvc") if not file.with_suffix("").exists()]
+    tracked = [file.with_suffix("") for file in sorted(project.data.rglob("*.dvc"))]
+    absent = [file.relative_to(project.root) for file in tracked if not file.exists()]
     if absent:
-        yield Finding("data", f"data/{', data/'.join(absent)} is not here", "run `make pull`")
+        named = ", ".join(file.as_posix() for file in absent)
+        yield Finding("data", f"{named} is not here", "run `make pull`")
     else:
         yield Finding("data", "every file under DVC is here")
 

@@ -52,6 +52,11 @@ class Project:
         return self.root / "params.yaml"
 
     @property
+    def schema(self) -> Path:
+        """The contract, as its people write it."""
+        return self.package / "ml" / "schema.py"
+
+    @property
     def data(self) -> Path:
         """What the pipeline makes of the rows."""
         return self.root / "data"
@@ -85,6 +90,11 @@ class Project:
     def served(self) -> Path:
         """What the service keeps: PREDICTIONS, if that is set, as the service reads it."""
         return Path(os.environ.get("PREDICTIONS") or self.data / "served")
+
+    @property
+    def labelled(self) -> Path:
+        """The rows that a service answered and that were labelled since, kept by DVC."""
+        return self.data / "labelled"
 
     @property
     def candidate(self) -> Path:

@@ -3,15 +3,13 @@
 import argparse
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from .. import git
+from .. import dvc, git
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
@@ -29,9 +27,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
     """
     wish = _wish(options)
     source = Path(options.file)
-    schema_file, source_file = (
-        project.package / "ml" / name for name in ("schema.py", "source.py")
-    )
+    schema_file, source_file = project.schema, project.schema.with_name("source.py")
     _check_kept(project, source, schema_file, source_file)
     project.data.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=project.data, prefix=".use-") as folder:
@@ -47,7 +43,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
         }
         with _restoring(project, list(texts), Path(folder)):
             copied.rename(tracked)
-            _dvc_add(project, path)
+            dvc.add(project.root, path)
             for file, text in texts.items():
                 write_text(file, text)
     names = [str(file.relative_to(project.root)) for file in texts]
@@ -112,21 +108,6 @@ def _sources(project: Project) -> list[Path]:
     """The file that is the project's data now, and the one that stands for it in git."""
     names = [f"source.{format}{end}" for format in get_args(reading.Format) for end in ("", ".dvc")]
     return [file for name in names if (file := project.data / name).exists()]
-
-
-def _dvc_add(project: Project, path: str) -> None:
-    """Have DVC keep the file at `path`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "add", path],
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        reason = done.stderr.partition("ERROR: ")[2] or done.stderr
-        reason = reason.strip().partition("\n")[0]
-        raise UserError(f"DVC cannot keep {path}: {reason}")
 
 
 def _report(source: Path, layout: str, path: str, finding: Finding) -> str:

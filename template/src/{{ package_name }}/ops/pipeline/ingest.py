@@ -1,4 +1,4 @@
-"""Read the rows that `ml/source.py` yields, in the types of the contract."""
+"""Read the rows that `ml/source.py` yields, and those of `data/labelled`, in the contract's types."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing
 from ..project import Project
-from . import parquet
+from . import labelled, parquet
 from .parsing import parse
 
 
@@ -20,6 +20,8 @@ def run(project: Project) -> None:
     contract = contracts.load()
     try:
         rows, dropped = parse(source.load(project.root))
+        if (later := labelled.rows(project, contract)) is not None:
+            rows = pl.concat([rows, parse(later, origin="data/labelled").rows], how="diagonal")
         with replacing(project.raw) as aside:
             parquet.write({aside: rows})
             count = parquet.count(aside)

@@ -1,0 +1,159 @@
+"""Declaring values in `ml/schema.py`: one more item in a list, and every other character as it was."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ...ml import schema
+from .. import contract as contracts
+from ..contract import Column, Contract, Scalar
+from ..data.writing import quote
+from ..errors import UserError
+from ..files import write_text
+from ..project import Project
+
+
+class Declaration(NamedTuple):
+    """A value that a column may take from now on."""
+
+    column: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Declaration":
+        """Read COLUMN=VALUE.
+
+        Raises:
+            UserError: if it is not that.
+        """
+        column, equals, value = text.partition("=")
+        if not column or not equals or not value:
+            raise UserError(f"--declare {text}: write COLUMN=VALUE, such as queue=wallet.")
+        return cls(column, value)
+
+
+def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
+    """Let `ml/schema.py` allow these values, and say in sentences what was changed.
+
+    A value that is allowed already changes nothing.
+
+    Raises:
+        UserError: if a column is unknown or open, or its values are no plain list; the file may
+            then hold some of the others.
+    """
+    said = []
+    for name, value in declarations:
+        column = _column(contracts.load(), name)
+        if _allows(column, value):
+            said.append(f"{name} allows {value} already.")
+            continue
+        text = project.schema.read_text(encoding="utf-8")
+        write_text(project.schema, _formatted(project.root, text, extended(text, column, value)))
+        if not _allows(_column(reloaded(), name), value):
+            raise _by_hand(name, value)
+        said.append(f"{name} allows {value} from now on: ml/schema.py has it.")
+    return said
+
+
+def reloaded() -> Contract:
+    """The contract as `ml/schema.py` says it now, whatever was read of it before.
+
+    Raises:
+        UserError: as `contract.load` does.
+    """
+    importlib.invalidate_caches()
+    importlib.reload(schema)
+    return contracts.load()
+
+
+def _column(contract: Contract, name: str) -> Column:
+    """The column, which must be one whose values are a closed set."""
+    column = next((column for column in contract.columns if column.name == name), None)
+    if column is None:
+        known = ", ".join(column.name for column in contract.columns)
+        raise UserError(f"ml/schema.py has no column {name}; it has {known}.")
+    if column.choices is None or column.dtype == "Bool":
+        raise UserError(f"{name} is no closed list of values, so there is nothing to declare.")
+    return column
+
+
+def _allows(column: Column, value: str) -> bool:
+    return value in map(str, column.choices or ())
+
+
+def extended(text: str, column: Column, value: str) -> str:
+    """The text of the schema with one value more for a column.
+
+    Raises:
+        UserError: if the column's values are no plain list, or the value is not of their type.
+    """
+    found = _list(ast.parse(text), column.name)
+    if found is None or not found.elts:
+        raise _by_hand(column.name, value)
+    *others, last = found.elts
+    # Python counts columns in bytes of UTF-8.
+    lines = [line.encode() for line in text.splitlines(keepends=True)]
+    row, end = (last.end_lineno or 1) - 1, last.end_col_offset or 0
+    own_line = bool(others) and others[-1].end_lineno != last.lineno
+    between = f",\n{' ' * last.col_offset}" if own_line else ", "
+    item = (between + _literal(column, value)).encode()
+    lines[row] = lines[row][:end] + item + lines[row][end:]
+    return b"".join(lines).decode()
+
+
+def _list(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
+    """The list of a column's values: written in its declaration, or named above it."""
+    named = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for attribute, call in named.items():
+        if not isinstance(call, ast.Call):
+            continue
+        options = {option.arg: option.value for option in call.keywords}
+        alias = options.get("alias")
+        called = alias.value if isinstance(alias, ast.Constant) else attribute
+        values = options.get("is_in") or options.get("categories") or next(iter(call.args), None)
+        if called == name:
+            if isinstance(values, ast.Name):
+                values = named.get(values.id)
+            return values if isinstance(values, ast.List | ast.Tuple) else None
+    return None
+
+
+def _literal(column: Column, value: str) -> str:
+    """The value as code, of the type that the others have."""
+    kind: type[Scalar] = type((column.choices or ("",))[0])
+    if kind is str:
+        return quote(value)
+    try:
+        return repr(kind(value))
+    except ValueError:
+        raise UserError(f"{column.name} is {column.dtype}, and {value} is not.") from None
+
+
+def _formatted(root: Path, before: str, after: str) -> str:
+    """Lay the text out as ruff does, if it was laid out so before."""
+
+    def laid_out(text: str) -> str:
+        command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "schema.py", "-"]
+        done = subprocess.run(
+            command, cwd=root, input=text, capture_output=True, text=True, check=False
+        )
+        return done.stdout if done.returncode == 0 else ""
+
+    return laid_out(after) or after if laid_out(before) == before else after
+
+
+def _by_hand(name: str, value: str) -> UserError:
+    return UserError(
+        f"The values of {name} are no plain list in ml/schema.py; add {value} there yourself, and "
+        "run this again."
+    )

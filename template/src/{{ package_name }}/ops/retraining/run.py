@@ -1,0 +1,91 @@
+"""`ops retrain`: take in what was labelled since, run the pipeline, register what comes out."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import dvc, registry
+from ..errors import Refused, UserError
+from ..project import Project
+from ..settings import Settings
+from . import declaration, journal, labels
+from .declaration import Declaration
+
+NAMED_TRUTHS = 5
+"""How many labels that the contract does not know are named."""
+
+
+def run(project: Project, options: argparse.Namespace) -> None:
+    """Retrain as `options` say; see `cli`.
+
+    Raises:
+        Refused: if a gate refuses the new model. What was taken in and declared stays, for it is
+            true; the champion stays too.
+        UserError: if anything else is in the way; then everything is as it was before.
+    """
+    declarations = [Declaration.parse(text) for text in options.declare]
+    with journal.alone(project) as lock:
+        if journal.recover(project):
+            print("retrain: an earlier one was cut short; everything is as it was before it.")
+        if options.if_needed and not _needed(project):
+            return
+        learnt = _learn(project, declarations, lock)
+        try:
+            registry.register(project, propose=options.propose)
+        except Refused as refusal:
+            stays = "\nThe champion stays, and so do the rows that were taken in."
+            raise Refused(f"{refusal}{stays if learnt else ''}") from None
+
+
+def _needed(project: Project) -> bool:
+    """Whether monitoring has decided for it."""
+    from ..monitoring.run import monitor
+
+    report = monitor(project, Settings.load(project.params))
+    if report.decision == "retrain":
+        print(f"retrain: needed. {' '.join(report.reasons)}")
+        return True
+    print(f"retrain: not needed, for `ops monitor` decides: {report.decision}.")
+    return False
+
+
+def _learn(project: Project, declarations: Sequence[Declaration], lock: int) -> bool:
+    """Take rows in and run the pipeline, or leave everything as it was; say if there were any."""
+    path = labels.destination(project)
+    with journal.reversible(project, made=[path, path.with_name(f"{path.name}.dvc")]):
+        for sentence in declaration.declare(project, declarations):
+            print(f"retrain: {sentence}")
+        taken = _take(project, path)
+        if not dvc.run(project.root, "repro", keep=[lock]):
+            raise UserError("The pipeline failed, as said above; everything is as it was before.")
+    return taken
+
+
+def _take(project: Project, path: Path) -> bool:
+    """Write the new labelled rows to a file that DVC keeps; say what there is, and what is not."""
+    contract = declaration.reloaded()
+    if unlogged := labels.unlogged(contract):
+        print(
+            f"retrain: the log has no {', '.join(unlogged)}: that is sensitive, and no row may "
+            "lack it. So labelled rows cannot be used, and the source alone is."
+        )
+        return False
+    found = labels.gather(project, contract)
+    target = contract.target.name
+    if found.undeclared:
+        first = list(found.undeclared.items())[:NAMED_TRUTHS]
+        print(
+            f"retrain: left out {sum(found.undeclared.values()):,} rows, as the contract does not "
+            f"know their {target}: {', '.join(f'{truth} ({count:,})' for truth, count in first)}; "
+            f"`--declare {target}={first[0][0]}` lets it in."
+        )
+    if found.unanswered:
+        print(f"retrain: left out {found.unanswered:,} truths of predictions that no log has.")
+    if found.rows.is_empty():
+        print("retrain: there is nothing new to learn from; what else has changed is run.")
+        return False
+    labels.write(found.rows, path)
+    name = path.relative_to(project.root).as_posix()
+    dvc.add(project.root, name)
+    print(f"retrain: took in {len(found.rows):,} labelled rows: {name}, kept by DVC.")
+    return True

@@ -1,0 +1,529 @@
+"""Retraining, with the real DVC, git and registry: whole, or not at all."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from my_model.ops import contract as contracts
+from my_model.ops import tracking
+from my_model.ops.contract import Column, Contract
+from my_model.ops.errors import UserError
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import labelled
+from my_model.ops.project import Project
+from my_model.ops.retraining import declaration, journal, labels
+from my_model.ops.retraining.declaration import Declaration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+DOOMED = """
+import importlib, os, signal, sys
+from my_model.ops import cli
+
+def die(*_, **__):
+    os.killpg(0, signal.SIGKILL)
+
+module, name = sys.argv[1].rsplit(".", 1)
+setattr(importlib.import_module(module), name, die)
+cli.main(sys.argv[2:])
+"""
+NEVER = ("retrain", "--declare", "nothing=1")
+"""A retraining that fails as soon as it has mended what an earlier one left."""
+
+BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def environment(project: Project) -> dict[str, str]:
+    """Let processes import the copy's own package."""
+    return {**os.environ, "PYTHONPATH": str(project.root / "src"), "PREDICTIONS": ""}
+
+
+def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in the project."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=project.root,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def ops(project: Project, *arguments: str, code: int = 0) -> str:
+    """Run a verb that must end with this exit code, and give what it said."""
+    done = run(project, "my_model.ops.cli", *arguments)
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def git(project: Project, *arguments: str) -> str:
+    command = ["git", "-C", str(project.root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def set_params(project: Project, section: str, **values: object) -> None:
+    params = yaml.safe_load(project.params.read_text())
+    params[section] |= values
+    project.params.write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture(scope="module")
+def base(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of everything but the environment, whose training costs little; it has a champion."""
+    root = tmp_path_factory.mktemp("retraining") / "a project"
+    ignored = shutil.ignore_patterns(".venv*", "mlflow.db*", "mlartifacts", "served", ".*_cache")
+    project = Project(shutil.copytree(trained.root, root, ignore=ignored, symlinks=True))
+    set_params(project, "train", model="linear")
+    set_params(project, "split", folds=2)
+    repro = run(project, "dvc", "repro")
+    assert repro.returncode == 0, repro.stdout
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--no-verify", "--message", "Train quickly")
+    ops(project, "register")
+    return project
+
+
+@pytest.fixture
+def project(base: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it, to do with as one likes; its service has told nothing yet."""
+    monkeypatch.setenv("PREDICTIONS", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Project(shutil.copytree(base.root, tmp_path / "a project", symlinks=True))
+
+
+def tell(project: Project, log: str, lines: list[dict[str, Any]]) -> None:
+    """Write lines of a log as a service would, with blanks before some of them."""
+    folder = project.served / log
+    folder.mkdir(parents=True, exist_ok=True)
+    number = len(list(folder.iterdir()))
+    text = "".join(f"{'  ' * (place % 2)}{json.dumps(line)}\n" for place, line in enumerate(lines))
+    name = f"{BEGUN + timedelta(days=number):%Y%m%dT%H%M%S.%fZ}-0badcafe.jsonl"
+    (folder / name).write_text(text)
+
+
+def answer(project: Project, rows: pl.DataFrame, seed: int = 7) -> list[str]:
+    """Log that these rows were answered, and give the ids of the predictions."""
+    draw = np.random.default_rng(seed)
+    ids = [draw.bytes(12).hex() for _ in range(len(rows))]
+    lines = [
+        {
+            "id": identifier,
+            "time": (BEGUN + timedelta(seconds=place)).isoformat(),
+            "version": "1",
+            "inputs": row,
+            "prediction": "benign",
+            "probabilities": {"benign": 0.5, "malignant": 0.5},
+        }
+        for place, (identifier, row) in enumerate(zip(ids, rows.iter_rows(named=True), strict=True))
+    ]
+    tell(project, "predictions", lines)
+    return ids
+
+
+def learn(project: Project, truths: Mapping[str, Any], day: int = 1) -> None:
+    """Log the truth of predictions, so many days later."""
+    time = (BEGUN + timedelta(days=day)).isoformat()
+    lines = [{"id": name, "time": time, "truth": truth} for name, truth in truths.items()]
+    tell(project, "feedback", lines)
+
+
+def new_rows(project: Project, number: int = 60) -> tuple[pl.DataFrame, list[str]]:
+    """Rows that are a little unlike those of the source, and their labels."""
+    rows = pl.read_parquet(project.valid).sample(number, seed=7)
+    moved = rows.drop("diagnosis").select(pl.all() * 1.001)
+    return moved, rows["diagnosis"].cast(pl.String).to_list()
+
+
+def feed(project: Project, number: int = 60) -> dict[str, str]:
+    """Answer new rows, and tell their truth."""
+    rows, truths = new_rows(project, number)
+    told = dict(zip(answer(project, rows), truths, strict=True))
+    learn(project, told)
+    return told
+
+
+def state(project: Project) -> dict[str, str]:
+    """Everything that a retraining may change, by name."""
+    roots = [project.data, project.root / "models", project.reports, project.schema.parent]
+    files = [path for root in roots for path in root.rglob("*") if path.is_file()]
+    kept = {
+        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in [*files, project.root / "dvc.lock"]
+        if "__pycache__" not in path.parts
+    }
+    with tracking.connected(project) as store:
+        registry = {"aliases": str(store.aliases()), "versions": str(store.versions())}
+    return {
+        **kept,
+        **registry,
+        "index": git(project, "ls-files", "--stage"),
+        "status": git(project, "status", "--porcelain"),
+    }
+
+
+def test_labelled_rows_are_learnt_from_once(project: Project, tmp_path: Path) -> None:
+    told = feed(project)
+    said = ops(project, "retrain")
+    assert f"took in {len(told)} labelled rows" in said
+    assert "Version 2 (champion) is registered" in said
+    (taken,) = project.labelled.glob("*.parquet")
+    assert len(pl.read_parquet(project.raw)) == 569 + len(told)
+    assert f"data/labelled/{taken.name}.dvc" in git(project, "diff", "--cached", "--name-only")
+    assert "up to date" in run(project, "dvc", "status").stdout
+
+    after = state(project)
+    said = ops(project, "retrain")
+    assert "nothing new to learn from" in said
+    assert "Running stage" not in said
+    assert state(project) == after
+
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--no-verify", "--message", "Retrain")
+    assert run(project, "dvc", "push").returncode == 0
+    clone = Project(tmp_path / "clone")
+    git(project, "clone", "--quiet", ".", str(clone.root))
+    storage = str(project.root / ".dvc" / "storage")
+    run(clone, "dvc", "remote", "modify", "--local", "storage", "url", storage)
+    assert run(clone, "dvc", "pull").returncode == 0
+    assert "up to date" in run(clone, "dvc", "status").stdout
+    assert "Running stage" not in run(clone, "dvc", "repro").stdout
+    assert (clone.labelled / taken.name).read_bytes() == taken.read_bytes()
+
+
+def test_a_new_label_waits_until_it_is_declared(project: Project) -> None:
+    told = feed(project)
+    names = list(told)[:20]
+    learn(project, dict.fromkeys(names, "unclear"), day=2)
+    said = ops(project, "retrain")
+    assert "left out 20 rows, as the contract does not know their diagnosis: unclear (20)" in said
+    assert "took in 40 labelled rows" in said
+    before = project.schema.read_text()
+    said = ops(project, "retrain", "--declare", "diagnosis=unclear")
+    assert "diagnosis allows unclear from now on" in said
+    assert "took in 20 labelled rows" in said
+    assert "champion regression: ROC AUC" in said
+    with_it = before.replace('["benign", "malignant"]', '["benign", "malignant", "unclear"]')
+    assert project.schema.read_text() == with_it
+    assert read_json(project.champion / "manifest.json")["classes"][-1] == "unclear"
+    assert "allows unclear already" in ops(project, "retrain", "--declare", "diagnosis=unclear")
+
+
+def test_a_pipeline_that_fails_leaves_everything_as_it_was(project: Project) -> None:
+    feed(project)
+    before = state(project)
+    said = ops(project, "retrain", "--declare", "diagnosis=never seen", code=2)
+    assert "No row of class never seen is among those to learn from" in said
+    assert "everything is as it was before" in said
+    assert "Traceback" not in said
+    assert state(project) == before
+
+
+def test_a_refused_model_leaves_the_champion_and_keeps_the_rows(project: Project) -> None:
+    feed(project)
+    set_params(project, "gates", minimum_score=1.0)
+    champion = read_json(project.champion / "version.json")
+    said = ops(project, "retrain", code=3)
+    assert "minimum score" in said
+    assert "The champion stays, and so do the rows that were taken in." in said
+    assert read_json(project.champion / "version.json") == champion
+    assert len(list(project.labelled.glob("*.parquet.dvc"))) == 1
+
+
+def test_a_proposal_is_not_promoted(project: Project) -> None:
+    feed(project)
+    assert "`uv run ops promote` makes it the champion" in ops(project, "retrain", "--propose")
+    with tracking.connected(project) as store:
+        assert store.aliases() == {"champion": 1, "challenger": 2}
+
+
+def test_if_it_is_not_needed_nothing_is_done(project: Project) -> None:
+    feed(project)
+    before = state(project)
+    said = ops(project, "retrain", "--if-needed")
+    assert "not needed, for `ops monitor` decides: none" in said
+    after = state(project)
+    watched = {name for name in after if "served/monitoring" in name}
+    assert {name: value for name, value in after.items() if name not in watched} == before
+
+
+def test_if_it_is_needed_it_is_done(project: Project) -> None:
+    """Three windows of rows that are nothing like those that were learnt from."""
+    rows, truths = new_rows(project, 300)
+    moved = rows.select(pl.all() * 3)
+    learn(project, dict(zip(answer(project, moved), truths, strict=True)))
+    params = yaml.safe_load(project.params.read_text())
+    params["monitoring"] = params.get("monitoring", {}) | {"window": 100}
+    project.params.write_text(yaml.safe_dump(params))
+    said = ops(project, "retrain", "--if-needed")
+    assert "retrain: needed. " in said
+    assert "took in 300 labelled rows" in said
+
+
+def test_one_retraining_at_a_time(project: Project) -> None:
+    before = state(project)
+    with journal.alone(project):
+        said = ops(project, "retrain", code=2)
+    assert f"Another `ops retrain` is at work, process {os.getpid()}" in said
+    assert state(project) == before
+
+
+def killed_at(place: str) -> Callable[[Project], None]:
+    """Kills a retraining and its whole pipeline when it comes to a function."""
+
+    def kill(project: Project) -> None:
+        command = [sys.executable, "-c", DOOMED, f"my_model.ops.{place}", "retrain"]
+        environ = environment(project)
+        doomed = subprocess.run(
+            command, cwd=project.root, env=environ, start_new_session=True, check=False
+        )
+        assert doomed.returncode == -signal.SIGKILL
+
+    return kill
+
+
+def killed_in_the_pipeline(project: Project) -> None:
+    """Kill a retraining after one of its stages, with everything that it has begun."""
+    before = (project.root / "dvc.lock").read_bytes()
+    doomed = subprocess.Popen(
+        [sys.executable, "-m", "my_model.ops.cli", "retrain"],
+        cwd=project.root,
+        env=environment(project),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while (project.root / "dvc.lock").read_bytes() == before:
+        assert doomed.poll() is None
+        time.sleep(0.01)
+    os.killpg(doomed.pid, signal.SIGKILL)
+    assert doomed.wait() == -signal.SIGKILL
+
+
+def killed_while_it_restores(project: Project) -> None:
+    """Kill the command that puts back what an earlier one has left."""
+    killed_in_the_pipeline(project)
+    killed_at("retraining.journal._unstage")(project)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to kill")
+@pytest.mark.parametrize(
+    "kill",
+    [
+        killed_at("retraining.journal.write_json"),
+        killed_at("retraining.labels.write"),
+        killed_at("dvc.add"),
+        killed_at("dvc.run"),
+        killed_in_the_pipeline,
+        killed_while_it_restores,
+        killed_at("retraining.journal._end"),
+    ],
+    ids=["journal", "rows", "dvc add", "dvc repro", "pipeline", "restore", "end"],
+)
+def test_a_kill_changes_nothing_in_the_end(
+    project: Project, kill: Callable[[Project], None], request: pytest.FixtureRequest
+) -> None:
+    told = feed(project)
+    before = state(project)
+    kill(project)
+    with tracking.connected(project) as store:
+        assert store.aliases() == {"champion": 1}
+    said = ops(project, *NEVER, code=2)
+    assert ("cut short" in said) == ("journal]" not in request.node.name)
+    assert state(project) == before
+    if kill is killed_in_the_pipeline:
+        assert f"took in {len(told)} labelled rows" in ops(project, "retrain")
+
+
+def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(project: Project) -> None:
+    feed(project)
+    killed_at("registry.register")(project)
+    said = ops(project, "retrain")
+    assert "cut short" not in said
+    assert "nothing new to learn from" in said
+    assert "Version 2 (champion) is registered" in said
+
+
+def test_a_pipeline_that_lost_its_parent_is_waited_for(project: Project) -> None:
+    """Whoever kills the command alone leaves a pipeline at work; it holds the lock."""
+    feed(project)
+    lock = (project.root / "dvc.lock").read_bytes()
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "my_model.ops.cli", "retrain"],
+        cwd=project.root,
+        env=environment(project),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while (project.root / "dvc.lock").read_bytes() == lock:
+        assert parent.poll() is None
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    assert f"is at work, process {parent.pid}" in ops(project, *NEVER, code=2)
+    os.killpg(parent.pid, signal.SIGKILL)
+
+
+# What is joined
+
+
+@pytest.fixture
+def logs(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project that has nothing but the log of a service, and the trained one's rows."""
+    monkeypatch.setenv("PREDICTIONS", str(tmp_path / "served"))
+    project = Project(tmp_path)
+    project.labelled.mkdir(parents=True)
+    shutil.copyfile(trained.valid, project.valid)
+    return project
+
+
+def take(project: Project) -> labels.Labelled:
+    """Take in whatever is new."""
+    found = labels.gather(project, contracts.load())
+    if len(found.rows):
+        labels.write(found.rows, labels.destination(project))
+    return found
+
+
+def known(project: Project) -> dict[str, str]:
+    """The truth of every prediction that was taken in."""
+    rows = labelled.scan(project)
+    assert rows is not None
+    return dict(rows.select(labelled.PREDICTION, "diagnosis").collect().iter_rows())
+
+
+def test_values_come_back_as_they_were_answered(logs: Project) -> None:
+    rows, truths = new_rows(logs)
+    learn(logs, dict(zip(answer(logs, rows), truths, strict=True)))
+    take(logs)
+    found = labelled.rows(logs, contracts.load())
+    assert found is not None
+    read = found.drop("diagnosis").collect().select(pl.all().cast(pl.Float64))
+    assert read.sort(rows.columns).equals(rows.select(read.columns).sort(rows.columns))
+
+
+def test_the_newest_truth_counts_and_is_taken_once(logs: Project) -> None:
+    rows, _ = new_rows(logs, 6)
+    one, two, three, *_ = ids = answer(logs, rows)
+    learn(logs, dict.fromkeys(ids, "benign"), day=5)
+    learn(logs, {one: "malignant"}, day=6)
+    learn(logs, {two: "malignant"}, day=4)  # told late, and older than what is known
+    learn(logs, {three: None}, day=7)
+    assert len(take(logs).rows) == 6
+    assert known(logs) == dict.fromkeys(ids, "benign") | {one: "malignant"}
+    assert len(take(logs).rows) == 0
+    learn(logs, {two: "malignant"}, day=8)
+    learn(logs, {three: "benign"}, day=8)  # nothing new
+    assert take(logs).rows[labelled.PREDICTION].to_list() == [two]
+    assert known(logs)[two] == "malignant"
+    assert len(known(logs)) == 6
+    assert len(take(logs).rows) == 0
+
+
+def test_truths_that_cannot_be_used_are_counted(logs: Project) -> None:
+    rows, _ = new_rows(logs, 4)
+    one, two, three, four = answer(logs, rows)
+    learn(logs, {one: "benign", two: "wallet", three: "wallet", four: 7, "f" * 24: "benign"})
+    found = take(logs)
+    assert found.rows[labelled.PREDICTION].to_list() == [one]
+    assert found.undeclared == {"wallet": 2, "7": 1}
+    assert found.unanswered == 1
+
+
+def test_columns_that_the_service_did_not_see_are_missing(logs: Project) -> None:
+    rows, _ = new_rows(logs, 3)
+    ids = answer(logs, rows.drop("mean radius").with_columns(old=pl.lit(1)))
+    learn(logs, dict.fromkeys(ids, "benign"))
+    take(logs)
+    found = labelled.rows(logs, contracts.load())
+    assert found is not None
+    frame = found.collect()
+    assert frame["mean radius"].null_count() == 3
+    assert "old" not in frame.columns
+
+
+def test_without_a_log_there_is_nothing(logs: Project) -> None:
+    assert len(take(logs).rows) == 0
+    assert labelled.rows(logs, contracts.load()) is None
+
+
+def test_sensitive_columns_that_no_row_may_lack_are_named() -> None:
+    contract = contracts.load()
+    assert labels.unlogged(contract) == []
+    first, *others = contract.columns
+    for nullable, named in ((False, [first.name]), (True, [])):
+        column = dataclasses.replace(first, sensitive=True, nullable=nullable)
+        assert labels.unlogged(Contract((column, *others))) == named
+
+
+# What is declared
+
+SCHEMA = """
+QUEUES = ["cards", "loans"]
+
+class Row(dy.Schema):
+    queue = dy.Enum(QUEUES, metadata={"target": True})
+    land = dy.Enum(("ä", 'ö'), alias="Länder")  # a comment
+    tier = dy.Int64(is_in=[
+        1,
+        2,  # the better one
+    ])
+    wide = dy.Enum([letter for letter in "abc"])
+    none = dy.String()
+"""
+
+
+def closed(name: str, *choices: str | int) -> Column:
+    """A column whose values are a closed set."""
+    return dataclasses.replace(contracts.load().target, name=name, choices=choices)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "before", "after"),
+    [
+        (closed("queue", "cards"), "wallet", '"loans"]', '"loans", "wallet"]'),
+        (closed("Länder", "ä"), "ß", "'ö')", "'ö', \"ß\")"),
+        (closed("tier", 1), "3", "        2,  #", "        2,\n        3,  #"),
+        (closed("queue", "cards"), 'a "b"', '"loans"]', '"loans", \'a "b"\']'),
+    ],
+)
+def test_a_value_is_added_and_nothing_else(
+    column: Column, value: str, before: str, after: str
+) -> None:
+    made = declaration.extended(SCHEMA, column, value)
+    assert made == SCHEMA.replace(before, after) != SCHEMA
+    ast.parse(made)
+
+
+def test_what_cannot_be_written_is_said() -> None:
+    with pytest.raises(UserError, match=r"no plain list in ml/schema\.py; add d there yourself"):
+        declaration.extended(SCHEMA, closed("wide", "a", "b", "c"), "d")
+    with pytest.raises(UserError, match="tier is Enum, and high is not"):
+        declaration.extended(SCHEMA, closed("tier", 1), "high")
+
+
+@pytest.mark.parametrize("text", ["queue", "=x", "queue=", ""])
+def test_a_declaration_is_a_column_and_a_value(text: str) -> None:
+    with pytest.raises(UserError, match="write COLUMN=VALUE"):
+        Declaration.parse(text)
+
+
+def test_a_value_may_hold_what_it_likes() -> None:
+    assert Declaration.parse("a=b=c") == ("a", "b=c")
