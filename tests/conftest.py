@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from history import past
 from project import PROFILES, begin, environment
 from render import Template, working_tree
 
@@ -63,6 +64,13 @@ def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Templa
     """The working tree as a release."""
     del isolated
     return Template.of(working_tree(), tmp_path_factory.mktemp("template")).release("v9999.0.0")
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
+    """A repository of the template with all its releases; tests leave it as it is."""
+    del isolated
+    return past(tmp_path_factory.mktemp("history"))
 
 
 @pytest.fixture(scope="session")

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from copier import Settings, run_update
+from history import RELEASES
 from ownership import owner
-from releases import releases
-from render import ROOT, Template, run, working_tree
+from render import ROOT, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RELEASES = releases(ROOT)
+    from render import Template
+
 # What people may have answered. An old release asked fewer questions; the new ones have defaults.
 ANSWERS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "own data": {"sample": "none", "license": "Proprietary", "python_version": "3.11"},
     "gitlab": {"ci": "gitlab", "sample": "diabetes", "project_name": "Wie groß? 🦊"},
 }
-
-
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """A repository of the template with all its releases, the working tree as the newest."""
-    source = tmp_path_factory.mktemp("history")
-    template = Template(source)
-    for version, commit in RELEASES.items():
-        clear(source)
-        archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", commit], check=True, capture_output=True
-        )
-        subprocess.run(["tar", "-x", "-C", str(source)], check=True, input=archive.stdout)
-        template.release(f"v{version}")
-    clear(source)
-    return Template.of(working_tree(), source).release("v9999.0.0")
-
-
-def clear(repository: Path) -> None:
-    """Take every file away but git's own."""
-    if (repository / ".git").exists():
-        run("git", "rm", "-r", "--quiet", "--force", ".", cwd=repository)
 
 
 def begin(project: Path) -> None:
