@@ -381,7 +381,9 @@ def test_a_log_without_drift_asks_for_nothing_and_one_with_drift_for_a_model(
     report = look(tmp_path, seen)
     assert report.decision == "retrain"
     assert [verdict.violated for verdict in report.whole] == [False] * 5 + [True] * 2
-    assert report.reasons[0].startswith("2 of the last 3 windows violated")
+    for what in ("windows", "windows whose truth is known"):
+        head = f"2 of the last 3 {what} are violated, the newest among them."
+        assert head in report.reasons
     assert report.unknown_labels["wallet"] == sum(changed["truth"] == "wallet")
     assert report.delay == 86_400
 
@@ -610,11 +612,24 @@ def test_the_psi_of_one_distribution_is_about_zero() -> None:
     assert statistics.psi(*moved) == pytest.approx(expected, rel=0.15)
 
 
-def test_rare_cells_are_counted_together() -> None:
+def test_rare_categories_are_counted_together() -> None:
     then, now = statistics.pooled(np.array([500, 480, 1, 2, 17]), np.array([510, 470, 20, 0, 0]))
-    assert (then.tolist(), now.tolist()) == ([500, 480, 1, 19], [510, 470, 20, 0])
+    assert (then.tolist(), now.tolist()) == ([500, 480, 17, 3], [510, 470, 0, 20])
     then, now = statistics.pooled(np.array([500, 480, 1]), np.array([510, 470, 0]))
     assert (then.tolist(), now.tolist()) == ([500, 481], [510, 470])
+    then, now = statistics.pooled(np.array([3, 2]), np.array([1, 4]))
+    assert (then.tolist(), now.tolist()) == ([5], [5])
+
+
+def test_neighbouring_bins_are_counted_together() -> None:
+    then, now = statistics.merged(np.array([0, *[4] * 7, 0]), np.array([0, *[9] * 7, 0]))
+    assert (then.tolist(), now.tolist()) == ([8, 8, 12], [18, 18, 27])
+    then, now = statistics.merged(np.array([0, 30, 30, 0]), np.array([1, 20, 20, 19]))
+    assert (then.tolist(), now.tolist()) == ([30, 30, 0], [21, 20, 19])
+    then, now = statistics.merged(np.array([0, 100, 0]), np.array([30, 70, 0]))
+    assert (then.tolist(), now.tolist()) == ([100, 0], [70, 30])
+    then, now = statistics.merged(np.array([0, 0, 0]), np.array([30, 70, 0]))
+    assert len(then) == 1
 
 
 def test_what_prometheus_reads_is_named_and_documented(
@@ -758,7 +773,7 @@ def test_what_fails_is_tried_again(
     assert cli.main(["monitor", "--every", "30m"]) == 130
     said = capsys.readouterr()
     assert "There is no champion" in said.err
-    assert said.out.startswith("none: No row came in yet.")
+    assert said.out.startswith("Decision: none\n- No row came in yet.")
     assert pauses == [1800, 1800]
     assert read_json(project.served / "monitoring" / "monitoring.json")["decision"] == "none"
 

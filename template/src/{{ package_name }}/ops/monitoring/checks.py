@@ -15,7 +15,7 @@ import numpy as np
 
 from ..evaluation import metrics
 from ..evaluation.gates import number, rounded, share
-from ..evaluation.metrics import Array, Score
+from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from . import statistics
 from .reference import Known, Reference
@@ -83,9 +83,14 @@ def answered(window: Window, limits: Monitoring) -> list[Finding]:
     """The findings on what the champion answered that are violated."""
     since = "on the holdout"
     found = [_moved("predictions", None, "The predictions", window.answers, limits, since)]
-    for name, counts in window.probabilities.items():
-        what = f"The probabilities of {name}"
-        found.append(_moved("probabilities", None, what, counts, limits, since))
+    by_class = [
+        _moved("probabilities", None, f"The probabilities of {name}", counts, limits, since)
+        for name, counts in window.probabilities.items()
+    ]
+    if by_class:
+        most = max(by_class, key=lambda finding: finding.value)
+        least = min(finding.p for finding in by_class)
+        found.append(replace(most, p=min(1.0, least * len(by_class))))
     return violated(found, limits)
 
 
@@ -149,7 +154,8 @@ class Difference:
 
 def difference(counts: Numbered | Categorised) -> Difference:
     """Compare a distribution with the reference's."""
-    then, now = statistics.pooled(counts.seen.counts, counts.counts)
+    pool = statistics.merged if isinstance(counts, Numbered) else statistics.pooled
+    then, now = pool(counts.seen.counts, counts.counts)
     chances = {"chi-square": statistics.chi_square(then, now)}
     if isinstance(counts, Numbered):
         chances["KS"] = statistics.kolmogorov_smirnov(counts.seen.counts, counts.counts)[1]
@@ -252,8 +258,8 @@ def _moved(
         then = counts.seen.counts / max(int(counts.seen.counts.sum()), 1)
         now = counts.counts / max(int(counts.counts.sum()), 1)
         place = int(np.abs(now - then).argmax())
-        value = [*counts.seen.names, "others"][place]
-        change = f"{value} is {share(now[place])}, and was {share(then[place])} {since}"
+        value = [*counts.seen.names, "all other values together"][place]
+        change = f"{value} make {share(now[place])}, and made {share(then[place])} {since}"
     sentence = f"{what} moved (PSI {found.psi:.2f}; {limits.psi:g} is allowed): {change}."
     return Finding(check, column, found.test, found.psi, limits.psi, found.p, sentence)
 
@@ -313,15 +319,27 @@ def _trust(window: Window, limits: Monitoring) -> Iterator[Finding]:
     if expected is None or not window.truths.truth:
         return
     truth, answers = (np.concatenate(p) for p in (window.truths.truth, window.truths.answers))
-    rows: Array
     if window.reference.contract.classes:
+        check = "calibration"
         rows = (answers.argmax(axis=1) == truth) - answers.max(axis=1).astype(np.float64)
-        check, form = "calibration", "The model is right {} more often than it is confident"
     else:
+        check = "coverage"
         rows = np.abs(truth - answers) <= window.reference.half_width
-        check, form = "coverage", "The truth lies within the interval in {} of the rows"
     value = float(rows.mean())
     deviation = float(np.hypot(expected.deviation, rows.std() / np.sqrt(len(rows))))
     p = min(1.0, 2 * statistics.normal_tail(abs(value - expected.value) / max(deviation, 1e-12)))
-    sentence = f"{form.format(share(value))}, and was {share(expected.value)} on the holdout."
+    if check == "coverage":
+        sentence = (
+            f"The truth lies within the interval in {share(value)} of the rows, and did in "
+            f"{share(expected.value)} on the holdout."
+        )
+    else:
+        sentence = (
+            f"The model is right {_points(value)} often than it is confident; on the holdout it "
+            f"was {_points(expected.value)} often."
+        )
     yield Finding(check, None, "z", abs(value - expected.value), limits.share, p, sentence)
+
+
+def _points(value: float) -> str:
+    return f"{100 * abs(value):.1f} points {'less' if value < 0 else 'more'}"

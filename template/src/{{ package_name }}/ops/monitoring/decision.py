@@ -73,8 +73,8 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
     came = [(verdict, verdict.came) for verdict in judged][-limits.last :]
     true = [(v, v.true) for v in judged if v.true is not None][-limits.last :]
     outcomes = [
-        _series(came, limits, "windows"),
         _series(true, limits, "windows whose truth is known"),
+        _series(came, limits, "windows"),
     ]
     worst = max(outcomes, key=lambda outcome: DECISIONS.index(outcome.decision))
     if worst.decision == "none":
@@ -125,7 +125,7 @@ def _series(
         return Outcome("none", [], sum(bool(findings) for _, findings in series))
     count = sum(bool(findings) for _, findings in series)
     newest = sorted(series[-1][1], key=lambda found: -found.value / (found.limit or 1.0))
-    head = f"{count} of the last {len(series)} {what} violated, the newest among them"
+    head = f"{count} of the last {len(series)} {what} are violated, the newest among them"
     sentences = [finding.sentence for finding in newest]
     if len(sentences) > MOST_REASONS:
         more = len(sentences) - MOST_REASONS

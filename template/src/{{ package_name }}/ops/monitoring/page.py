@@ -1,5 +1,7 @@
 """The report for people: a page that needs no other file, and its words alone as Markdown."""
 
+from shlex import quote
+
 from ..evaluation.document import Block, Bullets, Code, Pictures, Section, Table
 from ..evaluation.document import markdown as written
 from ..evaluation.document import page as drawn
@@ -8,6 +10,9 @@ from . import pictures
 from .decision import Verdict
 from .log import moment
 from .report import Report
+
+MOST_LABELS = 10
+"""Labels that the contract does not know are named, the most frequent first."""
 
 TITLES = {
     "none": "Nothing to do",
@@ -51,16 +56,17 @@ def _decision(report: Report) -> list[Block]:
         ),
         Bullets(report.reasons),
     ]
-    target = report.reference.contract.target.name
     if report.unknown_labels:
-        names = ", ".join(f"{name} ({n:,})" for name, n in report.unknown_labels.most_common(10))
-        first = next(iter(report.unknown_labels))
+        target = report.reference.contract.target.name
+        labels = report.unknown_labels.most_common(MOST_LABELS)
+        names = ", ".join(f"{label} ({rows:,})" for label, rows in labels)
+        declared = " ".join(f"--declare {quote(f'{target}={label}')}" for label, _ in labels)
         blocks += [
             (
                 f"The contract does not know these labels of {target}: {names}. Whoever knows "
-                "what they mean declares them:"
+                "what they mean declares them, or some of them:"
             ),
-            Code(f"uv run ops retrain --declare {target}={first}"),
+            Code(f"uv run ops retrain {declared}"),
         ]
     if report.survey.unreadable:
         blocks.append(f"{report.survey.unreadable:,} lines of the log could not be read.")

@@ -1,13 +1,13 @@
 """Pictures of the windows, in the style of the training's."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..evaluation.gates import number
+from ..evaluation.metrics import Array
 from ..evaluation.plots import (
     BLUE,
     GREEN,
@@ -24,6 +24,7 @@ from ..evaluation.plots import (
 from .checks import measured
 from .decision import Verdict
 from .log import moment
+from .reference import Categories, Numbers
 from .report import Report
 from .tally import Categorised, Numbered, Tally, Worded
 
@@ -139,15 +140,17 @@ def then_and_now(name: str, counts: Tally, since: str) -> bytes | None:
     """Shares of values or words in the reference and in a window; None if nothing is counted."""
     match counts:
         case Numbered():
-            labels = _bins(counts)
-            then, now = _shares(counts.seen.counts), _shares(counts.counts)
+            labels = [*_bins(counts), "missing"]
+            then, now = _shares(counts.seen), _shares(counts)
         case Categorised():
-            labels = [*counts.seen.names, "others"]
-            then, now = _shares(counts.seen.counts), _shares(counts.counts)
+            labels = [*counts.seen.names, "all others", "missing"]
+            then, now = _shares(counts.seen), _shares(counts)
             labels, then, now = _largest(labels, then, now, np.maximum(then, now))
         case Worded() if counts.rows and counts.seen.rows:
-            then, now = counts.seen.counts / counts.seen.rows, counts.counts / counts.rows
-            labels, then, now = _largest(list(counts.seen.tokens), then, now, np.abs(now - then))
+            labels = [*counts.seen.tokens, *counts.new]
+            then = np.append(counts.seen.counts, [0] * len(counts.new)) / counts.seen.rows
+            now = np.append(counts.counts, list(counts.new.values())) / counts.rows
+            labels, then, now = _largest(labels, then, now, np.abs(now - then))
         case _:
             return None
     if not labels:
@@ -164,7 +167,9 @@ def then_and_now(name: str, counts: Tally, since: str) -> bytes | None:
     return png(figure)
 
 
-def _largest(labels: list[str], then: Any, now: Any, size: Any) -> tuple[list[str], Any, Any]:
+def _largest(
+    labels: list[str], then: Array, now: Array, size: Array
+) -> tuple[list[str], Array, Array]:
     """The values that say most, in their order."""
     chosen = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
     chosen = chosen[size[chosen] > 0]
@@ -181,8 +186,10 @@ def _bins(counts: Numbered) -> list[str]:
     return [f"below {low}", *between, f"above {edges[-1]}", f"above {high}"]
 
 
-def _shares(counts: Any) -> Any:
-    return counts / max(int(counts.sum()), 1)
+def _shares(counted: Categorised | Numbered | Categories | Numbers) -> Array:
+    """The share of all rows in each cell, and of those without a value."""
+    rows = np.append(counted.counts, counted.missing)
+    return rows / max(int(rows.sum()), 1)
 
 
 def _name_windows(axes: Axes, windows: Sequence[Verdict]) -> None:

@@ -137,8 +137,8 @@ def _edges(path: Path, limits: Monitoring) -> list[datetime]:
 
 def _look(project: Project) -> Report:
     report = monitor(project, Settings.load(project.params))
-    print(f"{report.decision}: {' '.join(report.reasons)}", flush=True)
-    print(f"The report is {_shown(project)}.", flush=True)
+    reasons = "".join(f"\n- {reason}" for reason in report.reasons)
+    print(f"Decision: {report.decision}{reasons}\nThe report is {_shown(project)}.", flush=True)
     return report
 
 

@@ -17,7 +17,10 @@ LEAST_EXPECTED = 5.0
 
 
 def pooled(then: Counts, now: Counts) -> tuple[Counts, Counts]:
-    """Count rare cells together, for whatever is computed from few rows is mostly chance.
+    """Count rare categories together, for what is computed from few rows is mostly chance.
+
+    Which ones are rare follows from the reference alone: a choice by the window's rows would find
+    differences where it looks for them.
 
     Args:
         then: rows of the reference by cell, shape (cells,).
@@ -26,24 +29,56 @@ def pooled(then: Counts, now: Counts) -> tuple[Counts, Counts]:
     Returns:
         Both, with as many or fewer cells; with one cell there is nothing to compare.
     """
+    rare = then < _needed(then, now)
+    if not rare.any():
+        return then, now
+    cells = np.where(rare, -1, np.cumsum(~rare) - 1)
+    kept = int((~rare).sum())
+    if kept and not _expects(then, now, rare):
+        cells[rare] = cells[~rare][then[~rare].argmin()]
+    else:
+        cells[rare] = kept
+    return _together(cells, then, now)
+
+
+def merged(then: Counts, now: Counts) -> tuple[Counts, Counts]:
+    """Count neighbouring bins of a number together, as `pooled` does with categories.
+
+    The outer bins, which the reference never reached, stay where the window has enough of them.
+    """
+    needed, inner, rows = _needed(then, now), [0], 0
+    for count in then[1:-1].tolist():
+        full = rows >= needed
+        inner.append(inner[-1] + full)
+        rows = count if full else rows + count
+    if rows < needed:
+        inner = [min(cell, max(inner) - 1) for cell in inner]
+    cells = np.array([*inner, inner[-1]])
+    cells -= cells.min()
+    for outer in (0, len(cells) - 1):
+        if _expects(then, now, np.arange(len(cells)) == outer):
+            cells[outer] = cells.max() + 1
+    return _together(cells, then, now)
+
+
+def _needed(then: Counts, now: Counts) -> float:
+    """Rows of the reference in a cell of which the smaller sample should have enough."""
+    before = int(then.sum())
+    smaller = min(before, int(now.sum()))
+    return LEAST_EXPECTED * before / smaller if smaller else np.inf
+
+
+def _expects(then: Counts, now: Counts, cells: NDArray[np.bool_]) -> bool:
+    """Whether some cells together have enough rows in both samples, were nothing different."""
     both = then + now
-    smaller = min(then.sum(), now.sum())
-    rare = both * smaller < LEAST_EXPECTED * both.sum()
-    if rare.any():
-        kept = ~rare
-        together = int(both[rare].sum())
-        if together * smaller < LEAST_EXPECTED * both.sum() and kept.any():
-            # Even together they are few: they join the smallest of the others.
-            smallest = np.flatnonzero(kept)[both[kept].argmin()]
-            then, now = then.copy(), now.copy()
-            then[smallest] += then[rare].sum()
-            now[smallest] += now[rare].sum()
-            return then[kept], now[kept]
-        return (
-            np.append(then[kept], then[rare].sum()),
-            np.append(now[kept], now[rare].sum()),
-        )
-    return then, now
+    rows, smaller = int(both[cells].sum()), min(int(then.sum()), int(now.sum()))
+    return rows * smaller >= LEAST_EXPECTED * max(int(both.sum()), 1)
+
+
+def _together(cells: Counts, then: Counts, now: Counts) -> tuple[Counts, Counts]:
+    """Sum the counts of each cell, given by its number."""
+    sums = [np.bincount(cells, weights=counts).astype(np.int64) for counts in (then, now)]
+    return sums[0], sums[1]
 
 
 def psi(then: Counts, now: Counts) -> float:
