@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STAND_INS = ROOT / "tests" / "stand-ins"
-COMPOSE = ROOT / "template" / "compose.yaml"
+COMPOSE = [ROOT / "template" / name for name in ("compose.yaml", "compose.monitoring.yaml")]
 PATIENCE = 120
 """Seconds that something in a container may take to start."""
 
@@ -40,8 +40,10 @@ def podman(*arguments: str | Path) -> str:
 
 
 def parts() -> dict[str, dict[str, Any]]:
-    """The parts of compose.yaml, by name."""
-    services: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text())["services"]
+    """The parts of both compose files, by name."""
+    services: dict[str, dict[str, Any]] = {}
+    for path in COMPOSE:
+        services |= yaml.safe_load(path.read_text())["services"]
     return services
 
 

@@ -25,7 +25,7 @@ SCHEMAS = {
     ".github/ISSUE_TEMPLATE/*.yml": "vendor.github-issue-forms",
     ".gitlab-ci.yml": "vendor.gitlab-ci",
     ".gitlab/*.yml": "vendor.gitlab-ci",
-    "compose.yaml": "vendor.compose-spec",
+    "compose*.yaml": "vendor.compose-spec",
 }
 CHANGED = ["dvc.lock"]
 GITHUB = {
