@@ -227,6 +227,65 @@ def answer(
         assert served.end() == 0
 
 
+def test_what_drifts_is_learnt_proposed_merged_and_served(story: Story, rows: list[Row]) -> None:
+    promote = story.jobs("push")["promote"]
+    clone, _ = story.work(promote)
+    assert story.champion() == 1
+    answer(clone, story.folder, rows, lambda value: 1.5 * value)
+
+    retrain = story.jobs("schedule")["retrain"]
+    clone, _ = story.work(retrain)
+    main = story.git("rev-parse", "main")
+    changed = story.git("diff", "--name-only", "main", BRANCH).split()
+    assert story.git("rev-parse", f"{BRANCH}^") == main
+    assert story.git("log", "-1", "--format=%an", BRANCH) == "ada\n"
+    assert {"dvc.lock", "reports/metrics.json", "reports/gates.json"} < set(changed)
+    (data,) = set(changed) - {"dvc.lock", *(name for name in changed if name.startswith("reports"))}
+    assert re.fullmatch(r"data/labelled/.+\.parquet\.dvc", data)
+    assert story.champion() == 1
+    (proposal,) = story.world.proposals
+    text = proposal.get("body") or proposal["description"]
+    assert "Version 2 " in text
+    told = [
+        "| champion regression | passed |",
+        "Decision: retrain",
+        "| ROC AUC | ",
+        "| worst slice | passed |",
+        "```mermaid",
+        "<summary>Model card</summary>",
+        "## How to reproduce it",
+    ]
+    assert [part for part in told if part not in text] == []
+    assert "](" not in text
+
+    # the same again: the open one is written anew
+    Project(clone.root, {**clone.environment, **retrain.steps[-1].variables}).run("make", "propose")
+    assert story.world.methods == ["POST", "PATCH" if story.host == "github" else "PUT"]
+    assert story.world.proposals[1]["title"] == proposal["title"]
+
+    story.git("update-ref", "refs/heads/main", BRANCH)  # what a merge without more commits does
+    story.work(promote)
+    assert story.champion() == 2
+
+    # a merge that is reverted is undone
+    clone = story.clone()
+    clone.run("git", "fetch", "--quiet", "--depth=2", "origin", "main")
+    clone.run("git", "switch", "--quiet", "--create", "revert")
+    clone.run("git", "revert", "--no-edit", "HEAD")
+    clone.run("git", "push", "--quiet", "origin", "HEAD:main")
+    story.work(promote)
+    assert story.champion() == 1
+
+
+def test_what_does_not_drift_changes_nothing(story: Story, rows: list[Row]) -> None:
+    clone, _ = story.work(story.jobs("push")["promote"])
+    answer(clone, story.folder, rows, lambda value: value)
+    _, said = story.work(story.jobs("schedule")["retrain"])
+    assert "nothing to propose" in said
+    assert story.world.proposals == []
+    assert BRANCH not in story.git("branch", "--list")
+
+
 def test_a_failure_opens_one_issue(story: Story) -> None:
     """Without a log there is nothing to fetch."""
     with pytest.raises(AssertionError, match=r"make: \*\*\* .*: log\]"):

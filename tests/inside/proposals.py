@@ -152,7 +152,7 @@ def test_a_text_is_never_too_long_for_the_host(
     retrained(shared)
     assert cli.main(["propose"]) == 0
     text = world.requests[-1][2]["body"]
-    assert "Gates of the registry" in text
+    assert "champion regression" in text
     assert "<details>" not in text
     monkeypatch.setattr(proposal, "LONGEST", 100)
     assert cli.main(["propose"]) == 0

@@ -119,18 +119,19 @@ def _title(version: Version) -> str:
 
 
 def _text(project: Project, version: Version) -> str:
-    """Why it was trained, what it can do, which gates it passed, and its card."""
+    """How it stands beside the champion, why it was trained, what it can do, and its card."""
     asked = {gate["name"] for gate in Bundle(project.bundle).manifest["gates"]}
     added = [gate for gate in json.loads(version.tags["gates"]) if gate["name"] not in asked]
+    beside = (
+        f"Version {version.number} was trained on what has become known since, and waits as "
+        "challenger. Merging this makes it the champion; until then, the next retraining replaces "
+        "it. It was held to the champion on the same rows; the metrics further down compare with "
+        "what was measured on the rows of before."
+    )
     parts = [
-        (
-            f"Version {version.number} was trained on what has become known since, and waits as "
-            "challenger. Merging this makes it the champion; until then, the next retraining "
-            "replaces it.\n"
-        ),
+        markdown("", [Section("", [beside, cards.verdicts({"gates": added})])]),
         _read(project.served / "monitoring" / "summary.md"),
         report(project, git.output(project.root, "rev-parse", "--short", "HEAD") or "HEAD"),
-        markdown("", [Section("Gates of the registry", [cards.verdicts({"gates": added})])]),
     ]
     text = "\n".join(part for part in parts if part)
     card = PICTURE.sub("", _read(project.reports / "cards" / "model.md"))
