@@ -147,8 +147,7 @@ def _read(path: Path) -> str:
 def _commit(project: Project, message: str) -> str | None:
     """Commit what a retraining writes, on top of HEAD; None if that changes nothing."""
     root = project.root
-    schema = project.package / "ml" / "schema.py"
-    written = (root / "dvc.lock", project.data / "labelled", project.reports, schema)
+    written = (root / "dvc.lock", project.data / "labelled", project.reports, project.schema)
     paths = [str(path) for path in written if path.exists()]
     with TemporaryDirectory() as folder:
         aside = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
