@@ -645,7 +645,7 @@ def test_a_model_that_was_replaced_may_finish_its_work(
     old, new = (
         Model.load(Found(it, "1", "none", "none", "none"), 10) for it in (pair[0].folder, folder)
     )
-    metrics = counters.Metrics()
+    metrics = counters.Metrics(tmp_path / "metrics.prom")
     for model in (old, new):
         metrics.serves(model)
     metrics.answered(old, ["benign"])
