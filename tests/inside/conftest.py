@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import git, ops, run, set_params
 from mlflow import MlflowClient
 from my_model.ops import cli, tracking
 from my_model.ops.project import Project
@@ -77,3 +78,27 @@ def unregistered(registered: Project, tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copyfile(registered.root / "mlflow.db", project.root / "mlflow.db")
     client(project).delete_registered_model(project.name)
     return project
+
+
+@pytest.fixture(scope="session")
+def base(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of everything but the environment, whose training costs little; it has a champion."""
+    root = tmp_path_factory.mktemp("retraining") / "a project"
+    ignored = shutil.ignore_patterns(".venv*", "mlflow.db*", "mlartifacts", "served", ".*_cache")
+    project = Project(shutil.copytree(trained.root, root, ignore=ignored, symlinks=True))
+    set_params(project, "train", model="linear")
+    set_params(project, "split", folds=2)
+    repro = run(project, "dvc", "repro")
+    assert repro.returncode == 0, repro.stdout
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--no-verify", "--message", "Train quickly")
+    ops(project, "register")
+    return project
+
+
+@pytest.fixture
+def whole(base: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it, to do with as one likes; its service has told nothing yet."""
+    monkeypatch.setenv("PREDICTIONS", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Project(shutil.copytree(base.root, tmp_path / "a project", symlinks=True))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import hashlib
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 import pytest
 import yaml
+from copies import answer, environment, feed, git, learn, new_rows, ops, run, set_params, state
 from my_model.ops import contract as contracts
 from my_model.ops import tracking
 from my_model.ops.contract import Column, Contract
@@ -30,7 +27,7 @@ from my_model.ops.retraining import declaration, journal, labels
 from my_model.ops.retraining.declaration import Declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 DOOMED = """
@@ -47,161 +44,29 @@ cli.main(sys.argv[2:])
 NEVER = ("retrain", "--declare", "nothing=1")
 """A retraining that fails as soon as it has mended what an earlier one left."""
 
-BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
 
-
-def environment(project: Project) -> dict[str, str]:
-    """Let processes import the copy's own package."""
-    return {**os.environ, "PYTHONPATH": str(project.root / "src"), "PREDICTIONS": ""}
-
-
-def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of this environment in the project."""
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=project.root,
-        env=environment(project),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-def ops(project: Project, *arguments: str, code: int = 0) -> str:
-    """Run a verb that must end with this exit code, and give what it said."""
-    done = run(project, "my_model.ops.cli", *arguments)
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def git(project: Project, *arguments: str) -> str:
-    command = ["git", "-C", str(project.root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def set_params(project: Project, section: str, **values: object) -> None:
-    params = yaml.safe_load(project.params.read_text())
-    params[section] |= values
-    project.params.write_text(yaml.safe_dump(params))
-
-
-@pytest.fixture(scope="module")
-def base(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of everything but the environment, whose training costs little; it has a champion."""
-    root = tmp_path_factory.mktemp("retraining") / "a project"
-    ignored = shutil.ignore_patterns(".venv*", "mlflow.db*", "mlartifacts", "served", ".*_cache")
-    project = Project(shutil.copytree(trained.root, root, ignore=ignored, symlinks=True))
-    set_params(project, "train", model="linear")
-    set_params(project, "split", folds=2)
-    repro = run(project, "dvc", "repro")
-    assert repro.returncode == 0, repro.stdout
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--no-verify", "--message", "Train quickly")
-    ops(project, "register")
-    return project
-
-
-@pytest.fixture
-def project(base: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A copy of it, to do with as one likes; its service has told nothing yet."""
-    monkeypatch.setenv("PREDICTIONS", "")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Project(shutil.copytree(base.root, tmp_path / "a project", symlinks=True))
-
-
-def tell(project: Project, log: str, lines: list[dict[str, Any]]) -> None:
-    """Write lines of a log as a service would, with blanks before some of them."""
-    folder = project.served / log
-    folder.mkdir(parents=True, exist_ok=True)
-    number = len(list(folder.iterdir()))
-    text = "".join(f"{'  ' * (place % 2)}{json.dumps(line)}\n" for place, line in enumerate(lines))
-    name = f"{BEGUN + timedelta(days=number):%Y%m%dT%H%M%S.%fZ}-0badcafe.jsonl"
-    (folder / name).write_text(text)
-
-
-def answer(project: Project, rows: pl.DataFrame, seed: int = 7) -> list[str]:
-    """Log that these rows were answered, and give the ids of the predictions."""
-    draw = np.random.default_rng(seed)
-    ids = [draw.bytes(12).hex() for _ in range(len(rows))]
-    lines = [
-        {
-            "id": identifier,
-            "time": (BEGUN + timedelta(seconds=place)).isoformat(),
-            "version": "1",
-            "inputs": row,
-            "prediction": "benign",
-            "probabilities": {"benign": 0.5, "malignant": 0.5},
-        }
-        for place, (identifier, row) in enumerate(zip(ids, rows.iter_rows(named=True), strict=True))
-    ]
-    tell(project, "predictions", lines)
-    return ids
-
-
-def learn(project: Project, truths: Mapping[str, Any], day: int = 1) -> None:
-    """Log the truth of predictions, so many days later."""
-    time = (BEGUN + timedelta(days=day)).isoformat()
-    lines = [{"id": name, "time": time, "truth": truth} for name, truth in truths.items()]
-    tell(project, "feedback", lines)
-
-
-def new_rows(project: Project, number: int = 60) -> tuple[pl.DataFrame, list[str]]:
-    """Rows that are a little unlike those of the source, and their labels."""
-    rows = pl.read_parquet(project.valid).sample(number, seed=7)
-    moved = rows.drop("diagnosis").select(pl.all() * 1.001)
-    return moved, rows["diagnosis"].cast(pl.String).to_list()
-
-
-def feed(project: Project, number: int = 60) -> dict[str, str]:
-    """Answer new rows, and tell their truth."""
-    rows, truths = new_rows(project, number)
-    told = dict(zip(answer(project, rows), truths, strict=True))
-    learn(project, told)
-    return told
-
-
-def state(project: Project) -> dict[str, str]:
-    """Everything that a retraining may change, by name."""
-    roots = [project.data, project.root / "models", project.reports, project.schema.parent]
-    files = [path for root in roots for path in root.rglob("*") if path.is_file()]
-    kept = {
-        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in [*files, project.root / "dvc.lock"]
-        if "__pycache__" not in path.parts
-    }
-    with tracking.connected(project) as store:
-        registry = {"aliases": str(store.aliases()), "versions": str(store.versions())}
-    return {
-        **kept,
-        **registry,
-        "index": git(project, "ls-files", "--stage"),
-        "status": git(project, "status", "--porcelain"),
-    }
-
-
-def test_labelled_rows_are_learnt_from_once(project: Project, tmp_path: Path) -> None:
-    told = feed(project)
-    said = ops(project, "retrain")
+def test_labelled_rows_are_learnt_from_once(whole: Project, tmp_path: Path) -> None:
+    told = feed(whole)
+    said = ops(whole, "retrain")
     assert f"took in {len(told)} labelled rows" in said
     assert "Version 2 (champion) is registered" in said
-    (taken,) = project.labelled.glob("*.parquet")
-    assert len(pl.read_parquet(project.raw)) == 569 + len(told)
-    assert f"data/labelled/{taken.name}.dvc" in git(project, "diff", "--cached", "--name-only")
-    assert "up to date" in run(project, "dvc", "status").stdout
+    (taken,) = whole.labelled.glob("*.parquet")
+    assert len(pl.read_parquet(whole.raw)) == 569 + len(told)
+    assert f"data/labelled/{taken.name}.dvc" in git(whole, "diff", "--cached", "--name-only")
+    assert "up to date" in run(whole, "dvc", "status").stdout
 
-    after = state(project)
-    said = ops(project, "retrain")
+    after = state(whole)
+    said = ops(whole, "retrain")
     assert "nothing new to learn from" in said
     assert "Running stage" not in said
-    assert state(project) == after
+    assert state(whole) == after
 
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--no-verify", "--message", "Retrain")
-    assert run(project, "dvc", "push").returncode == 0
+    git(whole, "add", "--all")
+    git(whole, "commit", "--quiet", "--no-verify", "--message", "Retrain")
+    assert run(whole, "dvc", "push").returncode == 0
     clone = Project(tmp_path / "clone")
-    git(project, "clone", "--quiet", ".", str(clone.root))
-    storage = str(project.root / ".dvc" / "storage")
+    git(whole, "clone", "--quiet", ".", str(clone.root))
+    storage = str(whole.root / ".dvc" / "storage")
     run(clone, "dvc", "remote", "modify", "--local", "storage", "url", storage)
     assert run(clone, "dvc", "pull").returncode == 0
     assert "up to date" in run(clone, "dvc", "status").stdout
@@ -209,81 +74,81 @@ def test_labelled_rows_are_learnt_from_once(project: Project, tmp_path: Path) ->
     assert (clone.labelled / taken.name).read_bytes() == taken.read_bytes()
 
 
-def test_a_new_label_waits_until_it_is_declared(project: Project) -> None:
-    told = feed(project)
+def test_a_new_label_waits_until_it_is_declared(whole: Project) -> None:
+    told = feed(whole)
     names = list(told)[:20]
-    learn(project, dict.fromkeys(names, "unclear"), day=2)
-    said = ops(project, "retrain")
+    learn(whole, dict.fromkeys(names, "unclear"), day=2)
+    said = ops(whole, "retrain")
     assert "left out 20 rows, as the contract does not know their diagnosis: unclear (20)" in said
     assert "took in 40 labelled rows" in said
-    before = project.schema.read_text()
-    said = ops(project, "retrain", "--declare", "diagnosis=unclear")
+    before = whole.schema.read_text()
+    said = ops(whole, "retrain", "--declare", "diagnosis=unclear")
     assert "diagnosis allows unclear from now on" in said
     assert "took in 20 labelled rows" in said
     assert "champion regression: ROC AUC" in said
     with_it = before.replace('["benign", "malignant"]', '["benign", "malignant", "unclear"]')
-    assert project.schema.read_text() == with_it
-    assert read_json(project.champion / "manifest.json")["classes"][-1] == "unclear"
-    assert "allows unclear already" in ops(project, "retrain", "--declare", "diagnosis=unclear")
+    assert whole.schema.read_text() == with_it
+    assert read_json(whole.champion / "manifest.json")["classes"][-1] == "unclear"
+    assert "allows unclear already" in ops(whole, "retrain", "--declare", "diagnosis=unclear")
 
 
-def test_a_pipeline_that_fails_leaves_everything_as_it_was(project: Project) -> None:
-    feed(project)
-    before = state(project)
-    said = ops(project, "retrain", "--declare", "diagnosis=never seen", code=2)
+def test_a_pipeline_that_fails_leaves_everything_as_it_was(whole: Project) -> None:
+    feed(whole)
+    before = state(whole)
+    said = ops(whole, "retrain", "--declare", "diagnosis=never seen", code=2)
     assert "No row of class never seen is among those to learn from" in said
     assert "everything is as it was before" in said
     assert "Traceback" not in said
-    assert state(project) == before
+    assert state(whole) == before
 
 
-def test_a_refused_model_leaves_the_champion_and_keeps_the_rows(project: Project) -> None:
-    feed(project)
-    set_params(project, "gates", minimum_score=1.0)
-    champion = read_json(project.champion / "version.json")
-    said = ops(project, "retrain", code=3)
+def test_a_refused_model_leaves_the_champion_and_keeps_the_rows(whole: Project) -> None:
+    feed(whole)
+    set_params(whole, "gates", minimum_score=1.0)
+    champion = read_json(whole.champion / "version.json")
+    said = ops(whole, "retrain", code=3)
     assert "minimum score" in said
     assert "The champion stays, and so do the rows that were taken in." in said
-    assert read_json(project.champion / "version.json") == champion
-    assert len(list(project.labelled.glob("*.parquet.dvc"))) == 1
+    assert read_json(whole.champion / "version.json") == champion
+    assert len(list(whole.labelled.glob("*.parquet.dvc"))) == 1
 
 
-def test_a_proposal_is_not_promoted(project: Project) -> None:
-    feed(project)
-    assert "`uv run ops promote` makes it the champion" in ops(project, "retrain", "--propose")
-    with tracking.connected(project) as store:
+def test_a_proposal_is_not_promoted(whole: Project) -> None:
+    feed(whole)
+    assert "`uv run ops promote` makes it the champion" in ops(whole, "retrain", "--propose")
+    with tracking.connected(whole) as store:
         assert store.aliases() == {"champion": 1, "challenger": 2}
 
 
-def test_if_it_is_not_needed_nothing_is_done(project: Project) -> None:
-    feed(project)
-    before = state(project)
-    said = ops(project, "retrain", "--if-needed")
+def test_if_it_is_not_needed_nothing_is_done(whole: Project) -> None:
+    feed(whole)
+    before = state(whole)
+    said = ops(whole, "retrain", "--if-needed")
     assert "not needed, for `ops monitor` decides: none" in said
-    after = state(project)
+    after = state(whole)
     watched = {name for name in after if "served/monitoring" in name}
     assert {name: value for name, value in after.items() if name not in watched} == before
 
 
-def test_if_it_is_needed_it_is_done(project: Project) -> None:
+def test_if_it_is_needed_it_is_done(whole: Project) -> None:
     """Three windows of rows that are nothing like those that were learnt from."""
-    rows, truths = new_rows(project, 300)
+    rows, truths = new_rows(whole, 300)
     moved = rows.select(pl.all() * 3)
-    learn(project, dict(zip(answer(project, moved), truths, strict=True)))
-    params = yaml.safe_load(project.params.read_text())
+    learn(whole, dict(zip(answer(whole, moved), truths, strict=True)))
+    params = yaml.safe_load(whole.params.read_text())
     params["monitoring"] = params.get("monitoring", {}) | {"window": 100}
-    project.params.write_text(yaml.safe_dump(params))
-    said = ops(project, "retrain", "--if-needed")
+    whole.params.write_text(yaml.safe_dump(params))
+    said = ops(whole, "retrain", "--if-needed")
     assert "retrain: needed. " in said
     assert "took in 300 labelled rows" in said
 
 
-def test_one_retraining_at_a_time(project: Project) -> None:
-    before = state(project)
-    with journal.alone(project):
-        said = ops(project, "retrain", code=2)
+def test_one_retraining_at_a_time(whole: Project) -> None:
+    before = state(whole)
+    with journal.alone(whole):
+        said = ops(whole, "retrain", code=2)
     assert f"Another `ops retrain` is at work, process {os.getpid()}" in said
-    assert state(project) == before
+    assert state(whole) == before
 
 
 def killed_at(place: str) -> Callable[[Project], None]:
@@ -338,46 +203,46 @@ def killed_while_it_restores(project: Project) -> None:
     ids=["journal", "rows", "dvc add", "dvc repro", "pipeline", "restore", "end"],
 )
 def test_a_kill_changes_nothing_in_the_end(
-    project: Project, kill: Callable[[Project], None], request: pytest.FixtureRequest
+    whole: Project, kill: Callable[[Project], None], request: pytest.FixtureRequest
 ) -> None:
-    told = feed(project)
-    before = state(project)
-    kill(project)
-    with tracking.connected(project) as store:
+    told = feed(whole)
+    before = state(whole)
+    kill(whole)
+    with tracking.connected(whole) as store:
         assert store.aliases() == {"champion": 1}
-    said = ops(project, *NEVER, code=2)
+    said = ops(whole, *NEVER, code=2)
     assert ("cut short" in said) == ("journal]" not in request.node.name)
-    assert state(project) == before
+    assert state(whole) == before
     if kill is killed_in_the_pipeline:
-        assert f"took in {len(told)} labelled rows" in ops(project, "retrain")
+        assert f"took in {len(told)} labelled rows" in ops(whole, "retrain")
 
 
-def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(project: Project) -> None:
-    feed(project)
-    killed_at("registry.register")(project)
-    said = ops(project, "retrain")
+def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(whole: Project) -> None:
+    feed(whole)
+    killed_at("registry.register")(whole)
+    said = ops(whole, "retrain")
     assert "cut short" not in said
     assert "nothing new to learn from" in said
     assert "Version 2 (champion) is registered" in said
 
 
-def test_a_pipeline_that_lost_its_parent_is_waited_for(project: Project) -> None:
+def test_a_pipeline_that_lost_its_parent_is_waited_for(whole: Project) -> None:
     """Whoever kills the command alone leaves a pipeline at work; it holds the lock."""
-    feed(project)
-    lock = (project.root / "dvc.lock").read_bytes()
+    feed(whole)
+    lock = (whole.root / "dvc.lock").read_bytes()
     parent = subprocess.Popen(
         [sys.executable, "-m", "my_model.ops.cli", "retrain"],
-        cwd=project.root,
-        env=environment(project),
+        cwd=whole.root,
+        env=environment(whole),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while (project.root / "dvc.lock").read_bytes() == lock:
+    while (whole.root / "dvc.lock").read_bytes() == lock:
         assert parent.poll() is None
         time.sleep(0.01)
     parent.kill()
     parent.wait()
-    assert f"is at work, process {parent.pid}" in ops(project, *NEVER, code=2)
+    assert f"is at work, process {parent.pid}" in ops(whole, *NEVER, code=2)
     os.killpg(parent.pid, signal.SIGKILL)
 
 

@@ -6,6 +6,7 @@ and the folder follows, so a crash in between leaves the former champion in serv
 next command that opens the registry makes folder and log agree with the alias.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from . import git
@@ -29,7 +31,9 @@ from .tracking import (
     ACCEPTED,
     CHALLENGER,
     CHAMPION,
+    CHANGES,
     FOLDER,
+    PATCH,
     PENDING,
     PREVIOUS,
     REFUSED,
@@ -185,15 +189,25 @@ def located(project: Project, name: str) -> Path:
             if current(project, store) is None:
                 raise UserError("There is no champion yet: run `make train`.")
             return project.champion
-        versions, aliases = _registered(store), store.aliases()
-        version = versions.get(aliases.get(name) or _number(name))
-        if version is None:
-            known = ", ".join([*sorted(aliases), *map(str, versions)])
-            raise UserError(f"There is no folder, alias or version {name}; there are {known}.")
-        _check_bundle(version)
+        version = named(store, name)
         folder = project.versions / str(version.number)
         _keep(store, version, folder)
     return folder
+
+
+def named(store: Store, name: str) -> Version:
+    """The version that an alias or a number names, and that holds a bundle.
+
+    Raises:
+        UserError: if there is none.
+    """
+    versions, aliases = _registered(store), store.aliases()
+    version = versions.get(aliases.get(name) or _number(name))
+    if version is None:
+        known = ", ".join([*sorted(aliases), *map(str, versions)])
+        raise UserError(f"There is no folder, alias or version {name}; there are {known}.")
+    _check_bundle(version)
+    return version
 
 
 def _enter(
@@ -229,14 +243,20 @@ def _enter(
     mlflow_own = {"mlflow.user": git.person(project.root)}
     if commit != "none":
         mlflow_own["mlflow.source.git.commit"] = commit
-    run = store.log(
-        bundle.digest,
-        tags["model"],
-        tags=tags | mlflow_own,
-        params=dict(_flat(asdict(settings))),
-        metrics=_numbers(manifest, verdict),
-        folders={FOLDER: bundle.folder, "reports": project.reports},
-    )
+    with TemporaryDirectory() as aside:
+        folders = {FOLDER: bundle.folder, "reports": project.reports}
+        if changes := git.changes(project.root):
+            Path(aside, PATCH).write_bytes(changes)
+            folders[CHANGES] = Path(aside)
+            tags["git.changes"] = hashlib.sha256(changes).hexdigest()
+        run = store.log(
+            bundle.digest,
+            tags["model"],
+            tags=tags | mlflow_own,
+            params=dict(_flat(asdict(settings))),
+            metrics=_numbers(manifest, verdict),
+            folders=folders,
+        )
     description = f"{tags['model']}: {score} {tags['value']} (trivial baseline {tags['baseline']})"
     return store.create(run, description, {"bundle": bundle.digest, **tags, **judged})
 

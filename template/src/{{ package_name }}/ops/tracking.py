@@ -39,8 +39,8 @@ ACCEPTED, REFUSED, PENDING = "accepted", "refused", "pending"
 ROLLED_BACK = "rolled_back"
 """The tag of a version that a rollback took out of service: when that was, in UTC."""
 
-FOLDER = "bundle"
-"""Where a run keeps the bundle among its artifacts."""
+FOLDER, CHANGES, PATCH = "bundle", "changes", "sources.patch"
+"""Where a run keeps the bundle among its artifacts, and what no commit had of the sources."""
 
 PATIENCE = 5.0
 """Seconds that a server has to answer for the first time."""
@@ -286,10 +286,7 @@ class Store:
             UserError: if its files are gone, or are not the ones that were registered.
         """
         with TemporaryDirectory() as aside:
-            # Found by run, not by the address in the store: the project may have been moved.
-            source = self._artifacts / version.run / "artifacts" / FOLDER
-            if not self._own and not source.is_dir():
-                source = Path(self._client.download_artifacts(version.run, FOLDER, aside))
+            source = self._files(version, FOLDER, aside)
             if not source.is_dir():
                 raise UserError(
                     f"The files of version {version.number} are gone from {source}; "
@@ -303,6 +300,31 @@ class Store:
                 f"The files of version {version.number} are not the ones that were registered; "
                 "promote another version."
             )
+
+    def changes(self, version: Version) -> bytes | None:
+        """What no commit had when a version was trained, see `git.changes`; None if all had it.
+
+        Raises:
+            UserError: if it is gone.
+        """
+        if not version.tags.get("git.changes"):
+            return None
+        with TemporaryDirectory() as aside:
+            try:
+                return (self._files(version, CHANGES, aside) / PATCH).read_bytes()
+            except FileNotFoundError as error:
+                raise UserError(
+                    f"The changes of version {version.number} are gone from {error.filename}; "
+                    "reproduce another version."
+                ) from None
+
+    def _files(self, version: Version, name: str, aside: str) -> Path:
+        """Where a folder of a version's artifacts lies: in place, or fetched to `aside`."""
+        # Found by run, not by the address in the store: the project may have been moved.
+        source = self._artifacts / version.run / "artifacts" / name
+        if not self._own and not source.is_dir():
+            source = Path(self._client.download_artifacts(version.run, name, aside))
+        return source
 
     @cached_property
     def _experiment(self) -> str:

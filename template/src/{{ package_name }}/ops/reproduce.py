@@ -1,0 +1,188 @@
+"""`ops reproduce`: train a version once more, from its commit and its data, and compare.
+
+All of it happens in a clone in a temporary folder, which shares git's objects with the project and
+has a cache of DVC's own: nothing of the project is written to.
+"""
+
+import configparser
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from . import dvc, git, registry
+from .bundle import MODEL, UNKNOWN, Bundle
+from .errors import Refused, UserError
+from .project import Project
+from .tracking import Version, connected
+
+COMPARED = {
+    "dvc.train": "the rows to learn from",
+    "dvc.holdout": "the rows held out",
+    "dvc.bundle": "the bundle",
+    "contract": "the contract",
+}
+"""Hashes among a version's tags, and what they are of."""
+
+FIRST = ("libraries", "data", "model", "metrics")
+"""The sections of a manifest that say most of why two bundles differ."""
+
+MOST = 20
+"""How many differences are named."""
+
+LOCK = "uv.lock"
+
+
+def run(project: Project, name: str) -> None:
+    """Train a version again and say whether the same comes out.
+
+    Raises:
+        Refused: if anything differs; the message says what.
+        UserError: if the version has no commit or its files cannot be had, or if its pipeline fails.
+    """
+    with TemporaryDirectory(prefix="reproduce-") as folder:
+        registered = Path(folder, "registered")
+        with connected(project) as store:
+            version = registry.named(store, name)
+            changes = store.changes(version)
+            store.fetch(version, registered)
+        copy = _checkout(project, version, changes, Path(folder, "checkout"))
+        _fetch(project, copy)
+        if not _train(project, copy, Path(folder, "environment")):
+            raise UserError(f"The pipeline of version {version.number} fails, as said above.")
+        bundle = Bundle(copy.bundle)
+        found = [
+            *_hashes(version.tags, registry.lineage(copy, bundle)),
+            *differences(Bundle(registered), bundle),
+        ]
+    if found:
+        more = [f"and {len(found) - MOST} more differences"] if len(found) > MOST else []
+        listed = "\n".join(f"- {sentence}" for sentence in [*found[:MOST], *more])
+        raise Refused(f"Version {version.number} is not what comes out:\n{listed}")
+    same = ", ".join(f"{what} ({version.tags[key][:7]})" for key, what in COMPARED.items())
+    print(f"Version {version.number} is reproduced. The same are {same}, and every metric.")
+
+
+def differences(registered: Bundle, made: Bundle) -> Iterator[str]:
+    """What tells two bundles apart: the model, and every value of their manifests."""
+    if (registered.folder / MODEL).read_bytes() != (made.folder / MODEL).read_bytes():
+        yield f"{MODEL} has other bytes"
+    before, after = (dict(_leaves(bundle.manifest)) for bundle in (registered, made))
+
+    def rank(place: str) -> tuple[int, str]:
+        section = place.partition(".")[0]
+        return FIRST.index(section) if section in FIRST else len(FIRST), place
+
+    for place in sorted(before | after, key=rank):
+        was, now = (str(values.get(place, "absent")) for values in (before, after))
+        if was != now:
+            yield f"{place} is {now}, and was {was}"
+
+
+def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[str]:
+    for key, what in COMPARED.items():
+        was, now = registered.get(key, UNKNOWN), made[key]
+        if was != now:
+            yield f"{what}: {now[:7]}, and was {was[:7]}"
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested data under dotted names."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        inner = f"{place}.{key}" if place else str(key)
+        if isinstance(item, dict | list) and item:
+            yield from _leaves(item, inner)
+        else:
+            yield inner, item
+
+
+def _checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
+    """The project as it was when the version was trained.
+
+    Raises:
+        UserError: if git does not know the commit, or there was none.
+    """
+    commit = version.tags.get("git.commit", UNKNOWN)
+    if commit == UNKNOWN:
+        raise UserError(
+            f"Version {version.number} was trained where there was no commit yet, so there is "
+            "nothing to go back to."
+        )
+    top = git.output(project.root, "rev-parse", "--show-toplevel")
+    if top is None or git.output(project.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        raise UserError(f"git does not know the commit {commit[:12]}: run `git fetch --all`.")
+    inside = git.output(project.root, "rev-parse", "--show-prefix") or ""
+    copy = Project(folder / inside)
+    _git(folder.parent, "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
+    _git(folder, "checkout", "--quiet", "--detach", commit)
+    print(f"reproduce: version {version.number} is of commit {commit[:7]}", end="")
+    if changes is not None:
+        _git(copy.root, "apply", "--whitespace=nowarn", "-", given=changes)
+        print(", and of changes that were kept with it, for no commit had them.", flush=True)
+    elif version.tags.get("git.dirty") == "true":
+        print(", and of changes that nobody has kept: it is tried without them.", flush=True)
+    else:
+        print(".", flush=True)
+    return copy
+
+
+def _git(folder: Path, *arguments: str, given: bytes | None = None) -> None:
+    """Run a command of git that must succeed."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, input=given, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"git cannot go back there: {said[-1] if said else 'it says nothing'}")
+
+
+def _fetch(project: Project, copy: Project) -> None:
+    """Bring the data under DVC: from the project's cache, and what that lacks from the remote.
+
+    Raises:
+        UserError: if a file is in neither.
+    """
+    names = [path.relative_to(copy.root).as_posix() for path in copy.data.rglob("*.dvc")]
+    if not names:
+        return
+    local = project.root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copyfile(local, copy.root / ".dvc" / local.name)
+    for remote, url in _near(project):
+        dvc.ask(copy.root, "remote", "modify", "--local", remote, "url", url)
+    cache = dvc.ask(project.root, "cache", "dir")
+    dvc.ask(copy.root, "remote", "add", "--local", "cache-of-the-project", cache)
+    try:
+        dvc.ask(copy.root, "fetch", "--remote", "cache-of-the-project", *names)
+        dvc.ask(copy.root, "checkout", *names)
+    except UserError:
+        dvc.ask(copy.root, "pull", *names)
+
+
+def _near(project: Project) -> Iterator[tuple[str, str]]:
+    """Remotes that are folders named from the project's own, and where they are."""
+    settings = configparser.ConfigParser(interpolation=None)
+    folder = project.root / ".dvc"
+    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    for section in settings.sections():
+        url = settings.get(section, "url", fallback="")
+        if url and "://" not in url:
+            yield section.split('"')[1], str((folder / url).resolve())
+
+
+def _train(project: Project, copy: Project, environment: Path) -> bool:
+    """Run the whole pipeline of the copy, with the packages that it was locked with."""
+    own, theirs = (root / LOCK for root in (project.root, copy.root))
+    arguments = ("repro", "--force")
+    if own.exists() and theirs.exists() and own.read_bytes() == theirs.read_bytes():
+        source = str(copy.root / "src")
+        paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        return dvc.run(copy.root, *arguments, variables={"PYTHONPATH": paths})
+    print("reproduce: its packages were others; they are installed beside it.", flush=True)
+    variables = {"UV_PROJECT_ENVIRONMENT": str(environment), "VIRTUAL_ENV": ""}
+    command = ("uv", "run", "--locked", "dvc")
+    return dvc.run(copy.root, *arguments, variables=variables, command=command)
