@@ -648,7 +648,7 @@ def test_a_real_registry_has_no_such_version(
 ) -> None:
     address, _ = server
     for version in (f"{served.name}@{name}".replace(" ", "_"), f"{name}/1", f"{served.name}/99"):
-        with pytest.raises(Unavailable, match=r"^There is no http://127"):
+        with pytest.raises(source.Absent, match=r"^There is no http://127"):
             source.open(f"{address}/{version}".replace(" ", "%20"), cache).poll()
 
 
