@@ -120,10 +120,8 @@ class GitHub:
         if event != "push" or event not in triggers:
             return event in triggers
         push = known(triggers["push"], PUSH)
-        paths = push.get("paths", self.changed)
-        return self.contexts["github.ref_name"] in push["branches"] and (
-            "paths" not in push or not set(paths).isdisjoint(self.changed)
-        )
+        touched = "paths" not in push or not set(push["paths"]).isdisjoint(self.changed)
+        return touched and self.contexts["github.ref_name"] in push["branches"]
 
     def filled(self, text: str) -> str:
         """The text with the values of its expressions."""
