@@ -20,6 +20,7 @@ from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, train
+from my_model.ops.serving import source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -324,6 +325,23 @@ def test_a_killed_rollback_is_ended_by_the_next_one(project: Project, moment: st
     assert registry.located(project, "champion") == project.champion
     assert champion(project) == first
     assert state(project)[1] == {"champion": 1}
+
+
+def test_a_service_takes_what_was_rolled_back_to(project: Project, tmp_path: Path) -> None:
+    """It watches the folder, which is exchanged as a whole."""
+    with manifest(project) as values:
+        values["libraries"]["numpy"] = "another"
+    assert cli.main(["register"]) == 0
+    (tmp_path / "cache").mkdir()
+    watched = source.open(str(project.champion), tmp_path / "cache")
+    found = watched.poll()
+    assert found is not None
+    assert found.version == "2"
+    assert cli.main(["rollback"]) == 0
+    found = watched.poll()
+    assert found is not None
+    assert found.version == "1"
+    assert Bundle(found.folder).digest == champion(project)
 
 
 def test_the_log_says_what_spoke_for_a_version(
