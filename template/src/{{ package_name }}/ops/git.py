@@ -40,8 +40,8 @@ def changes(root: Path) -> bytes | None:
 
     New files count. Git's own index and objects stay as they are.
     """
-    top = output(root, "rev-parse", "--absolute-git-dir")
-    if top is None or commit(root) is None:
+    objects = output(root, "rev-parse", "--git-path", "objects")
+    if objects is None or commit(root) is None:
         return None
     present = [name for name in SOURCES if (root / name).exists()]
     with TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def changes(root: Path) -> bytes | None:
             **os.environ,
             "GIT_INDEX_FILE": str(Path(folder, "index")),
             "GIT_OBJECT_DIRECTORY": folder,
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(top, "objects")),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((root / objects).resolve()),
         }
         patch = b""
         for arguments in (
