@@ -98,7 +98,7 @@ def true(window: Window, scores: Sequence[Scored], limits: Monitoring) -> list[F
     """The findings on what turned out to be true that are violated."""
     truths, rows = window.truths, window.truths.rows
     unknown = truths.unknown.total()
-    found = [_fallen(scored, limits) for scored in scores if scored.expected]
+    found = [_fallen(scored, scored.expected, limits) for scored in scores if scored.expected]
     if window.reference.contract.classes:
         p = statistics.shares(0, window.reference.held_out, unknown, rows)[0]
         sentence = (
@@ -247,10 +247,14 @@ def _column(
 
 
 def _moved(
-    check: str, column: str | None, what: str, counts: Tally, limits: Monitoring, since: str
+    check: str,
+    column: str | None,
+    what: str,
+    counts: Numbered | Categorised,
+    limits: Monitoring,
+    since: str,
 ) -> Finding:
     """How far a distribution moved, and where to."""
-    assert isinstance(counts, Numbered | Categorised)
     found = difference(counts)
     if isinstance(counts, Numbered):
         change = f"{number(counts.mean)} on average, and {number(counts.seen.mean)} {since}"
@@ -298,12 +302,13 @@ def _refused(window: Window, limits: Monitoring) -> Finding:
     return Finding("contract", None, "chi-square", refused, limits.share, p, sentence)
 
 
-def _fallen(scored: Scored, limits: Monitoring) -> Finding:
+def _fallen(scored: Scored, expected: Known, limits: Monitoring) -> Finding:
     """How much worse a score is than on the holdout."""
-    expected, score = scored.expected, scored.score
-    assert expected is not None
+    score = scored.score
     gap = (expected.value - scored.value) * (-1 if score.loss else 1)
-    deviation = float(np.hypot(expected.deviation, (scored.high - scored.low) / (2 * 1.96)))
+    # Intervals lean: what counts is how far both reach towards each other.
+    reach = scored.value - scored.low if score.loss else scored.high - scored.value
+    deviation = float(np.hypot(expected.deviation, reach / 1.96))
     p = statistics.normal_tail(gap / max(deviation, 1e-12))
     sentence = (
         f"{score.label} is {number(scored.value)} (95% interval {number(scored.low)} to "

@@ -9,7 +9,6 @@ from .checks import difference, measured
 from .decision import DECISIONS
 from .log import MICROSECOND
 from .report import Report
-from .tally import Categorised, Numbered
 
 Sample = tuple[str, dict[str, str], float | None]
 """A name, its labels and its value; None if that is not known."""
@@ -107,8 +106,7 @@ def _newest(report: Report) -> Iterator[Sample]:
     for column, counts in window.columns.items():
         for kind, value in measured(counts).items():
             yield COLUMNS[kind], {"column": column}, value
-    if isinstance(window.answers, Categorised | Numbered):
-        yield "prediction_psi", {}, difference(window.answers).psi
+    yield "prediction_psi", {}, difference(window.answers).psi
 
 
 def _seconds(micros: int | None) -> float | None:

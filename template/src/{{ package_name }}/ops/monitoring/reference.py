@@ -139,7 +139,7 @@ class Reference:
             for column in self.watched
         }
         answers = profile["prediction"]
-        self.answers: Seen = (
+        self.answers: Categories | Numbers = (
             _classes(answers["classes"]) if self.contract.classes else _alone(answers["values"])
         )
         self.probabilities: dict[str, Numbers] = {
@@ -170,12 +170,12 @@ class Reference:
         return self.score, metrics.find("accuracy")
 
     def expected(self, score: Score) -> Known | None:
-        """A score on the holdout; None if it was undefined there."""
+        """A score on the holdout, which may be too good by chance; None if it was undefined."""
         value = self._manifest["metrics"].get(score.name)
         low, high = self._manifest["intervals"].get(score.name, (None, None))
         if value is None or low is None or high is None:
             return None
-        return Known(value, (high - low) / (2 * 1.96))
+        return Known(value, (high - value if score.loss else value - low) / 1.96)
 
     @cached_property
     def trust(self) -> Known | None:

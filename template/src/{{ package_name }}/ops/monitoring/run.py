@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
+from typing import cast
 
 from ..bundle import Bundle
 from ..errors import UserError
@@ -109,10 +110,10 @@ def _reference(project: Project) -> Iterator[Reference]:
         _fetch(project)
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
-            found = source.open(where, Path(cache)).poll()
+            # The first look never finds that nothing has changed.
+            found = cast(source.Found, source.open(where, Path(cache)).poll())
         except source.Unavailable as error:
             raise UserError(f"There is no champion to compare with: {error}") from None
-        assert found is not None  # the first look finds what is there
         yield Reference(Bundle(found.folder), found.version)
 
 

@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..evaluation.metrics import Array
-from .reference import Reference
-from .tally import Numbered, Tally, most, tally
+from .reference import Categories, Reference
+from .tally import Categorised, Numbered, Tally, most, tally
 
 MICROSECONDS = 1_000_000
 
@@ -53,7 +53,11 @@ class Window:
         self.columns: dict[str, Tally] = {
             name: tally(seen) for name, seen in reference.columns.items()
         }
-        self.answers: Tally = tally(reference.answers)
+        self.answers = (
+            Categorised(reference.answers)
+            if isinstance(reference.answers, Categories)
+            else Numbered(reference.answers)
+        )
         self.probabilities = {name: Numbered(s) for name, s in reference.probabilities.items()}
         self.truths = Truths()
 
