@@ -89,8 +89,7 @@ def answered(window: Window, limits: Monitoring) -> list[Finding]:
     ]
     if by_class:
         most = max(by_class, key=lambda finding: finding.value)
-        least = min(finding.p for finding in by_class)
-        found.append(replace(most, p=min(1.0, least * len(by_class))))
+        found.append(replace(most, p=min(1.0, most.p * len(by_class))))
     return violated(found, limits)
 
 
@@ -112,10 +111,13 @@ def true(window: Window, scores: Sequence[Scored], limits: Monitoring) -> list[F
     return violated(found, limits)
 
 
+def told(window: Window) -> bool:
+    """Whether the truth of enough rows is known to be judged."""
+    return sum(map(len, window.truths.truth)) >= LEAST_TRUTHS
+
+
 def score(window: Window, seed: int) -> list[Scored]:
-    """The true scores of a window with enough truths; empty for others."""
-    if sum(map(len, window.truths.truth)) < LEAST_TRUTHS:
-        return []
+    """The true scores of a window with enough truths, as far as they are defined."""
     truth = np.concatenate(window.truths.truth)
     answers = np.concatenate(window.truths.answers)
     known = truth >= 0 if answers.ndim == 2 else np.isfinite(truth)
@@ -238,12 +240,10 @@ def _column(
                 found = _moved("vocabulary", name, what, counts.unfamiliar, limits, since)
                 new = f" New are {named(counts.new)}." if counts.new else ""
                 yield replace(found, sentence=found.sentence + new)
-            psi, p, sentence = _words(counts, limits.alpha)
-            yield Finding(
-                "vocabulary", name, "chi-square", psi, limits.psi, p,
-                f"{name} is written in other words (PSI {psi:.2f}; {limits.psi:g} is allowed): "
-                f"{sentence} ({since}).",
-            )  # fmt: skip
+            psi, p, moved = _words(counts, limits.alpha)
+            sentence = f"{name} has other words (PSI {psi:.2f}; {limits.psi:g} is allowed)"
+            sentence += f": {moved} ({since})." if moved else "."
+            yield Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
 
 
 def _moved(
@@ -263,7 +263,7 @@ def _moved(
         now = counts.counts / max(int(counts.counts.sum()), 1)
         place = int(np.abs(now - then).argmax())
         value = [*counts.seen.names, "all other values together"][place]
-        change = f"{value} make {share(now[place])}, and made {share(then[place])} {since}"
+        change = f"{value} {share(now[place])}, and {share(then[place])} {since}"
     sentence = f"{what} moved (PSI {found.psi:.2f}; {limits.psi:g} is allowed): {change}."
     return Finding(check, column, found.test, found.psi, limits.psi, found.p, sentence)
 

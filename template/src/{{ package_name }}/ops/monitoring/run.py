@@ -97,9 +97,10 @@ def look(
 def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:
     """Hold a window to every check."""
     came = [*checks.incoming(window, limits), *checks.answered(window, limits)]
+    if not checks.told(window):
+        return Verdict(window, came)
     scores = checks.score(window, seed)
-    true = checks.true(window, scores, limits) if scores else None
-    return Verdict(window, came, true, scores)
+    return Verdict(window, came, checks.true(window, scores, limits), scores)
 
 
 @contextmanager
