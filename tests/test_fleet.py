@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import json
 import re
 import shutil
 import sys
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import fleet
 import pytest
+from addresses import RAW, served
 from documents import commands
 from render import ROOT, Template, run, working_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     Ask = Callable[..., tuple[int, str]]
 
 PAGE = ROOT / "docs" / "fleet.md"
-RAW = re.compile(r"https://raw\.githubusercontent\.com/copier-mlops/copier-mlops/main/hooks")
 ANSWERED = ".copier-answers.yml"
 FEW = {"serving": False, "ci": "gitlab"}  # what renders fastest
 MIGRATION = '\n_migrations:\n  - version: 2.0.0\n    command: "touch migrated"\n'
@@ -332,23 +329,6 @@ def test_no_credentials_are_shown(ask: Ask) -> None:
     code, said = ask("status", "http://ada:s3cr3t@127.0.0.1:9/repository.git", "--json")
     assert (code, "s3cr3t" in said) == (1, False)
     assert named(said)["repository.git"]["repository"] == "http://127.0.0.1:9/repository.git"
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """A folder over HTTP: its address."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a word."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
 
 
 def test_every_documented_command_runs(copied: Path, tmp_path: Path) -> None:

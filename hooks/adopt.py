@@ -1,0 +1,560 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["copier>=9.19,<10", "pyyaml"]
+# ///
+"""Bring a git repository that was never rendered under the template, with its files and history.
+
+Without `--apply` it only tells: what the repository is, which answers follow from it, where each of
+its files belongs, what collides. With it, a branch gets a render in one commit beside what is
+there; from then on `copier update` brings releases.
+
+Exit codes: 0 done; 2 a mistake of yours, in one sentence; 3 the branch waits for you to resolve the
+conflicts that were told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+TEMPLATE = "gh:copier-mlops/copier-mlops"
+BRANCH = "adopt-template"
+ANSWERS = ".copier-answers.yml"
+IGNORED = ".gitignore"
+# Prose and terms: what the people wrote is right, and no command reads it.
+KEPT = re.compile(r"README\.md|LICENSE|notebooks/.*")
+
+LICENSES = {
+    "Apache-2.0": "apache license",
+    "MIT": "permission is hereby granted, free of charge",
+    "BSD-3-Clause": "neither the name of",
+}
+PYTHONS = ("3.11", "3.12", "3.13")
+NO_PACKAGE = {"tests", "test", "docs", "scripts", "notebooks", "src"}
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
+HOLDER = re.compile(
+    r"copyright\s+(?:\(c\)\s*)?[\d, -]*(?:by\s+)?([^\d\s<>][^<>\n]*)", re.IGNORECASE
+)
+DATA = re.compile(r"\.(csv|parquet|jsonl)\Z", re.IGNORECASE)
+SHOWN = 5  # paths of a kind that are named one by one
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one sentence that says what is wrong and what to do."""
+
+
+# ==================================================================================================
+# The repository
+# ==================================================================================================
+@dataclass(frozen=True)
+class Repository:
+    """A repository with a clean work tree, and the paths that git tracks in it."""
+
+    root: Path
+    paths: tuple[str, ...]
+
+    @classmethod
+    def at(cls, root: Path) -> Repository:
+        """Look at a repository.
+
+        Raises:
+            UserError: if it is none, was rendered before, or holds what is not committed.
+        """
+        root = root.resolve()
+        try:
+            top = Path(git(root, "rev-parse", "--show-toplevel").strip())
+        except (OSError, UserError):
+            raise UserError(f"{root} is no git repository: run `git init` and commit.") from None
+        if top.resolve() != root:
+            raise UserError(f"{root} lies inside a repository: name its root, {top}.")
+        if (root / ANSWERS).exists():
+            raise UserError(f"{root} was rendered already: run `copier update` there.")
+        if git(root, "status", "--porcelain"):
+            raise UserError(f"{root} holds changes that are not committed: commit or stash them.")
+        paths = tuple(git(root, "ls-files", "-z").split("\0")[:-1])
+        if not paths:
+            raise UserError(f"{root} holds no committed file: render a new project instead.")
+        if git(root, "branch", "--list", BRANCH):
+            raise UserError(f"{root} has a branch {BRANCH} already: merge or delete it.")
+        return cls(root, paths)
+
+    def has(self, pattern: str) -> list[str]:
+        """The tracked paths that a regular expression matches from their beginning."""
+        return [path for path in self.paths if re.match(pattern, path)]
+
+    def text(self, *names: str) -> str:
+        """What the first of some files holds; nothing where there is none."""
+        for name in names:
+            if (self.root / name).is_file():
+                return (self.root / name).read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    def kinds(self) -> list[str]:
+        """What the repository is, as far as its shape tells."""
+        shapes = {
+            "cookiecutter-data-science": self.has(r"data/(raw|interim|processed|external)/")
+            and self.has(r"(models|reports|references|notebooks)/"),
+            "a DVC pipeline": self.has(r"dvc\.yaml\Z"),
+            "MLflow": self.has("mlruns/") or self.mlflow(),
+            "notebooks": self.has(r".*\.ipynb\Z"),
+            "scripts": self.has(r"[^/]+\.py\Z"),
+        }
+        return [name for name, found in shapes.items() if found]
+
+    def mlflow(self) -> list[str]:
+        """The files that import MLflow."""
+        with suppress(UserError):  # git grep fails where it finds nothing
+            return git(
+                self.root, "grep", "-lE", r"(import|from) mlflow", "--", "*.py", "*.ipynb"
+            ).splitlines()
+        return []
+
+    def data(self) -> list[str]:
+        """Files that the contract could be written from: raw ones first, then the largest."""
+        tracked = {*self.paths, *(path.removesuffix(".dvc") for path in self.paths)}
+        folder = self.root / "data"
+        tracked |= {it.relative_to(self.root).as_posix() for it in folder.rglob("*")}
+        found = [path for path in tracked if DATA.search(path)]
+        return sorted(found, key=lambda path: ("raw" not in path, -self.size(path), path))
+
+    def size(self, path: str) -> int:
+        """How many bytes a file has; none where only DVC knows it."""
+        return (self.root / path).stat().st_size if (self.root / path).is_file() else 0
+
+
+def git(root: Path, *arguments: str | Path) -> str:
+    """What a git command prints.
+
+    Raises:
+        UserError: with the last line of its complaint, if it fails.
+    """
+    return run("git", "-C", root, *arguments)
+
+
+def run(*command: str | Path) -> str:
+    """What a command prints.
+
+    Raises:
+        UserError: with the last line of its complaint, if it fails.
+    """
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()
+        raise UserError(f"{command[0]} failed: {said[-1]}")
+    return done.stdout
+
+
+# ==================================================================================================
+# What follows from it
+# ==================================================================================================
+def derived(repository: Repository) -> dict[str, tuple[str, str]]:
+    """Answers that follow from a repository, each with where it is seen."""
+    about = project_table(repository)
+    found = {
+        "project_name": _project_name(repository, about),
+        "package_name": _package(repository),
+        "user_name": _holder(repository),
+        "user_email": _address(repository),
+        "license": _license(repository),
+        "python_version": _python(repository, about),
+        "ci": _ci(repository),
+        "sample": ("none", "the data is yours"),
+    }
+    return {name: its for name, its in found.items() if its}
+
+
+def project_table(repository: Repository) -> Mapping[str, object]:
+    """What pyproject.toml says of the project."""
+    try:
+        table = tomllib.loads(repository.text("pyproject.toml")).get("project")
+    except tomllib.TOMLDecodeError:
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _project_name(repository: Repository, about: Mapping[str, object]) -> tuple[str, str]:
+    if name := about.get("name"):
+        return str(name), "pyproject.toml"
+    return re.sub(r"[-_]+", " ", repository.root.name).strip().capitalize(), "the folder"
+
+
+def _package(repository: Repository) -> tuple[str, str] | None:
+    """The package with the most files, in src/ or at the root."""
+    packages = [
+        str(PurePosixPath(it).parent) for it in repository.has(r"(src/)?\w+/__init__\.py\Z")
+    ]
+    own = [it for it in packages if it.rpartition("/")[2] not in NO_PACKAGE]
+    fitting = [it for it in own if NAME.fullmatch(it.rpartition("/")[2])]
+    if not fitting:
+        return None
+    most = max(fitting, key=lambda it: len(repository.has(re.escape(f"{it}/"))))
+    return most.rpartition("/")[2], f"the package {most}/"
+
+
+def _holder(repository: Repository) -> tuple[str, str] | None:
+    if found := HOLDER.search(repository.text("LICENSE", "LICENSE.txt", "LICENSE.md")):
+        return found[1].strip().rstrip("."), "the licence"
+    author = git(repository.root, "log", "-1", "--format=%an").strip()
+    return (author, "the last commit") if author else None
+
+
+def _address(repository: Repository) -> tuple[str, str] | None:
+    address = git(repository.root, "log", "-1", "--format=%ae").strip()
+    return (address, "the last commit") if ADDRESS.fullmatch(address) else None
+
+
+def _license(repository: Repository) -> tuple[str, str]:
+    text = repository.text("LICENSE", "LICENSE.txt", "LICENSE.md").lower()
+    for name, words in LICENSES.items():
+        if words in " ".join(text.split()):
+            return name, "the licence"
+    return "Proprietary", "no licence that the template knows" if text else "there is no licence"
+
+
+def _python(repository: Repository, about: Mapping[str, object]) -> tuple[str, str] | None:
+    places = {
+        ".python-version": repository.text(".python-version"),
+        "pyproject.toml": str(about.get("requires-python", "")),
+        "environment.yml": "".join(
+            re.findall(r"python\s*[=>~]+\s*[\d.]+", repository.text("environment.yml"))
+        ),
+        "runtime.txt": repository.text("runtime.txt"),
+    }
+    for place, text in places.items():
+        if stated := re.search(r"3\.(\d+)", text):
+            fitting = [it for it in PYTHONS if int(it[2:]) >= int(stated[1])]
+            return (fitting or PYTHONS[-1:])[0], f"{place} says {stated[0]}"
+    return None
+
+
+def _ci(repository: Repository) -> tuple[str, str]:
+    if repository.has(r"\.gitlab-ci\.yml\Z"):
+        return "gitlab", ".gitlab-ci.yml"
+    if repository.has(r"\.github/"):
+        return "github", ".github/"
+    remotes = git(repository.root, "remote", "--verbose")
+    return ("gitlab" if "gitlab" in remotes else "github"), "the remote" if remotes else "no remote"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A kind of file that people keep somewhere, and where it belongs here.
+
+    Attributes:
+        pattern: what its paths look like.
+        belongs: the sentence, with {ml} for the folder that holds the four files of yours.
+    """
+
+    pattern: str
+    belongs: str
+
+
+# The first that matches counts. What none matches stays where it is.
+PLACES = (
+    Place(
+        r"data/(interim|processed)/", "stays; `make train` makes its own steps from the raw data"
+    ),
+    Place(r"data/external/", "stays; read it in {ml}/source.py if rows come from it"),
+    Place(
+        r".*\.(csv|parquet|jsonl)(\.dvc)?\Z", "`ops data use` reads it and writes {ml}/schema.py"
+    ),
+    Place(r"data/", "stays"),
+    Place(r"notebooks/", "stays: notebooks/ is yours"),
+    Place(r".*\.ipynb\Z", "notebooks/, which is yours"),
+    Place(r"models/", "stays; `make train` writes beside it, and git ignores what is new there"),
+    Place(
+        r"mlruns/|mlflow\.db", "stays; new runs go to mlflow.db, or where MLFLOW_TRACKING_URI says"
+    ),
+    Place(r"reports/|references/|docs/", "stays"),
+    Place(
+        r"tests?/", "tests/, which pytest collects: the functions in {ml} are tested in tests/ml/"
+    ),
+    Place(
+        r"(requirements[\w-]*\.(txt|in)|environment\.ya?ml|setup\.(py|cfg)|Pipfile(\.lock)?)\Z",
+        "pyproject.toml, by `uv add`: the lock is made from there",
+    ),
+    Place(r".*(feature|transform|preprocess)\w*\.py\Z", "{ml}/features.py: what the model sees"),
+    Place(
+        r".*(predict|inference|score|serve|app|api)\w*\.py\Z", "`ops score` and `ops serve` do it"
+    ),
+    Place(r".*(train|model)\w*\.py\Z", "{ml}/model.py: the models, as one scikit-learn pipeline"),
+    Place(r".*(dataset|load|source|ingest|data)\w*\.py\Z", "{ml}/source.py: where rows come from"),
+    Place(r".*(evaluat|metric|plot|visuali[sz])\w*\.py\Z", "stays; reports/ gets scores and plots"),
+    Place(r"[^/]+\.py\Z", "stays; what others import of it belongs in the package beside {ml}"),
+)
+# What to do with a file that both sides have.
+COLLISIONS = {
+    "Makefile": "both menus in one: your targets below the line `# project-specific`",
+    "pyproject.toml": "your dependencies and settings below the lines `# project-specific`",
+    "dvc.yaml": "your stages beside the template's; two stages must not write the same file",
+    "params.yaml": "your keys beside the template's, which `dvc.yaml` reads",
+    ".dvc/config": "your remote, with the template's settings",
+}
+
+
+# ==================================================================================================
+# The merge
+# ==================================================================================================
+@dataclass(frozen=True)
+class Render:
+    """A fresh render, which knows nothing of the repository."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, source: str, reference: str | None, answers: Mapping[str, str], at: Path) -> Render:
+        """Render the template.
+
+        Raises:
+            UserError: with Copier's sentence, if it refuses an answer or finds no template.
+        """
+        given = [part for name, value in answers.items() for part in ("-d", f"{name}={value}")]
+        at_release = ["--vcs-ref", reference] if reference else []
+        command = (sys.executable, "-W", "ignore", "-m", "copier", "copy", "--defaults", "--quiet")
+        run(*command, *at_release, *given, source, at)
+        return cls(at)
+
+    def paths(self) -> list[str]:
+        """Every file of it."""
+        files = (path for path in self.root.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def commit(self) -> None:
+        """Make it a repository of one commit, by nobody in particular."""
+        git(self.root, "init", "--quiet")
+        git(self.root, "add", "--all", "--force")
+        nobody = ("-c", "user.name=template", "-c", "user.email=template@localhost")
+        plain = ("-c", "commit.gpgSign=false", "-c", "core.hooksPath=/dev/null")
+        git(self.root, *nobody, *plain, "commit", "--quiet", "--message", "Render")
+
+
+def collisions(repository: Repository, render: Render) -> list[str]:
+    """The paths that both have, with different content.
+
+    Raises:
+        UserError: if a file stands where the other side has a folder, or where git does not see it.
+    """
+    tracked = set(repository.paths)
+    found = []
+    for name in render.paths():
+        now = repository.root / name
+        above = [str(it) for it in PurePosixPath(name).parents if (repository.root / it).is_file()]
+        if above or now.is_dir():
+            odd = above[0] if above else name
+            raise UserError(f"{odd} is a file on one side and a folder on the other: move yours.")
+        if now.is_file() and name not in tracked:
+            raise UserError(f"{name} is yours, but git ignores it: move it, or commit it.")
+        if now.is_file() and now.read_bytes() != (render.root / name).read_bytes():
+            found.append(name)
+    return found
+
+
+def merge(repository: Repository, render: Render, version: str) -> list[str]:
+    """Squash the render into a branch of the repository, and give what conflicts.
+
+    What collides is merged by git; of prose and terms the people's own is kept, and lines to ignore
+    are joined. Without conflicts it is committed. If anything fails, the repository is as it was.
+
+    Raises:
+        UserError: if git fails.
+    """
+    root = repository.root
+    branch = git(root, "branch", "--show-current").strip()
+    start = (branch,) if branch else ("--detach", git(root, "rev-parse", "HEAD").strip())
+    render.commit()
+    git(root, "fetch", "--quiet", "--no-tags", render.root, "HEAD")
+    git(root, "switch", "--quiet", "--create", BRANCH)
+    try:
+        return _squash(repository, render, f"Adopt the template, release {version}")
+    except BaseException:
+        git(root, "reset", "--quiet", "--hard")
+        git(root, "switch", "--quiet", *start)
+        git(root, "branch", "--quiet", "-D", BRANCH)
+        raise
+
+
+def _squash(repository: Repository, render: Render, message: str) -> list[str]:
+    root = repository.root
+    squash = ("merge", "--squash", "--quiet", "--allow-unrelated-histories", "FETCH_HEAD")
+    try:
+        git(root, "-c", "merge.conflictStyle=merge", *squash)
+    except UserError:  # that is how it tells of conflicts, too
+        if not (root / ANSWERS).exists():
+            raise
+    for name in unmerged(root):
+        if KEPT.fullmatch(name):
+            git(root, "checkout", "--quiet", "--ours", "--", name)
+            git(root, "add", "--", name)
+        elif name == IGNORED:
+            (root / name).write_text(joined(repository, render), encoding="utf-8")
+            git(root, "add", "--", name)
+    if left := unmerged(root):
+        # What `git commit` offers: git itself would list the commits and conflicts of the merge.
+        for name, text in (("SQUASH_MSG", f"{message}\n"), ("MERGE_MSG", "")):
+            place = root / git(root, "rev-parse", "--git-path", name).strip()
+            place.write_text(text, encoding="utf-8")
+    else:
+        git(root, "commit", "--quiet", "--no-verify", "--message", message)
+    return left
+
+
+def unmerged(root: Path) -> list[str]:
+    """The paths that git could not merge."""
+    entries = git(root, "ls-files", "-z", "--unmerged").split("\0")[:-1]
+    return sorted({entry.partition("\t")[2] for entry in entries})
+
+
+def joined(repository: Repository, render: Render) -> str:
+    """The template's lines to ignore, and below its anchor the people's own that it lacks."""
+    ours = (render.root / IGNORED).read_text(encoding="utf-8")
+    theirs = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines()
+    new = [line for line in theirs if line not in ours.splitlines()]
+    return "\n".join([ours.rstrip("\n"), *new, ""])
+
+
+# ==================================================================================================
+# What a person types and sees
+# ==================================================================================================
+def main() -> None:
+    """Tell, and with `--apply` do."""
+    options = parser().parse_args()
+    try:
+        sys.exit(adopt(options))
+    except UserError as error:
+        print(f"adopt: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(prog="adopt.py", description=__doc__.partition("\n")[0])
+    options.add_argument("repository", type=Path, help="the root of its work tree")
+    options.add_argument("--template", default=TEMPLATE, help="where Copier finds the template")
+    options.add_argument("--vcs-ref", metavar="VERSION", help="the release, if not the newest")
+    options.add_argument("-d", "--data", metavar="NAME=VALUE", action="append", default=[])
+    options.add_argument("--apply", action="store_true", help=f"make the branch {BRANCH}")
+    return options
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Adopt a repository; give the exit code.
+
+    Raises:
+        UserError: if it cannot be adopted as it is.
+    """
+    repository = Repository.at(options.repository)
+    answers = derived(repository)
+    for word in options.data:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"{word} is no answer: write NAME=VALUE.")
+        answers[name] = (value, "you")
+    # Copier records the source, and every update looks there again.
+    local = Path(options.template).expanduser()
+    source = str(local.resolve()) if local.exists() else options.template
+    given = {name: value for name, (value, _) in answers.items()}
+    with TemporaryDirectory(prefix="adopt-", ignore_cleanup_errors=True) as folder:
+        render = Render.of(source, options.vcs_ref, given, Path(folder, "render"))
+        recorded = yaml.safe_load((render.root / ANSWERS).read_text(encoding="utf-8"))
+        colliding = collisions(repository, render)
+        package = str(recorded["package_name"])
+        answers.setdefault("package_name", (package, "the project's name"))
+        print("\n".join(told(repository, answers, colliding, package)))
+        if not options.apply:
+            print(f"\nNothing was changed. `--apply` makes the branch {BRANCH}.")
+            return 0
+        left = merge(repository, render, str(recorded["_commit"]))
+    print("\n".join(["", *done(left, repository.data())]))
+    return 3 if left else 0
+
+
+def told(
+    repository: Repository,
+    answers: Mapping[str, tuple[str, str]],
+    colliding: Iterable[str],
+    package: str,
+) -> Iterator[str]:
+    """The report: what the repository is, what follows, where its files belong."""
+    yield f"{repository.root.name}: {', '.join(repository.kinds()) or 'no shape that is known'}"
+    yield ""
+    yield "Answers, each of which `-d NAME=VALUE` changes:"
+    width = max(len(value) for value, _ in answers.values())
+    for name, (value, where) in answers.items():
+        yield f"  {name:15} {value:{width}}  {where}"
+    yield ""
+    yield "Where your files belong; adopting moves none of them:"
+    yield from grouped(repository, set(colliding), f"src/{package}/ml", package)
+    if colliding:
+        yield ""
+        yield "What both sides have:"
+        for name in colliding:
+            yield f"  {name}: {collision(name)}"
+
+
+def grouped(repository: Repository, colliding: set[str], ml: str, package: str) -> Iterator[str]:
+    """Every path that stands alone, under the sentence that says where it belongs."""
+    kinds: dict[str, list[str]] = {}
+    for path in repository.paths:
+        if path not in colliding:
+            kinds.setdefault(belongs(path, package).format(ml=ml), []).append(path)
+    for sentence, paths in kinds.items():
+        shown = paths[:SHOWN]
+        rest = len(paths) - len(shown)
+        more = f" and {rest} more" if rest else ""
+        yield f"  {', '.join(shown)}{more}"
+        yield f"    {sentence}"
+
+
+def belongs(path: str, package: str) -> str:
+    """Where a file belongs, in words."""
+    if path.startswith(f"{package}/"):
+        return f"src/{package}/: two packages of one name would hide each other"
+    return next((it.belongs for it in PLACES if re.match(it.pattern, path)), "stays")
+
+
+def collision(name: str) -> str:
+    """What becomes of a file that both sides have."""
+    if KEPT.fullmatch(name):
+        return "yours is kept"
+    if name == IGNORED:
+        return "the template's lines, and yours below them"
+    return f"conflicts; {COLLISIONS.get(name, 'take what you need of both')}"
+
+
+def done(left: list[str], data: list[str]) -> Iterator[str]:
+    """What was made, and what to do next."""
+    if left:
+        yield f"The branch {BRANCH} waits: resolve these, `git add` them, then `git commit`:"
+        yield from (f"  {name}" for name in left)
+        yield f"To take it back: git reset --hard && git switch - && git branch -D {BRANCH}"
+    else:
+        yield f"The branch {BRANCH} holds the render and all that is yours."
+    yield "Next:"
+    yield "  make setup"
+    yield f"  uv run ops data use {data[0] if data else 'FILE'} --target COLUMN"
+    yield "  make train"
+
+
+if __name__ == "__main__":
+    main()
