@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from render import ROOT
 
-from . import idle, rendering, scoring, serving, ten_million, training
+from . import fleet, idle, rendering, scoring, serving, ten_million, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "rendering": rendering.run,
+    "fleet": fleet.run,
     "training": training.run,
     "idle": idle.run,
     "ten-million": ten_million.run,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOOLS = Path(sys.executable).parent
 OLD, NEW = "v1.0.0", "v1.1.0"
-CHANGED = "Makefile"
+CHANGED = ".editorconfig"  # plain in both
 LINE = b"a line of a plain file, which nothing has to be filled into\n"
 
 QUESTION = "_subdirectory: template\nname: {type: str, default: plain}\n"
