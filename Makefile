@@ -1,7 +1,7 @@
 # The template's own menu: `make help`. A rendered project has another one.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo story test check format bench lock clean
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -13,6 +13,9 @@ help: ## this menu
 
 demo: .venv/ready ## render the default project to build/demo, train it, show what came of it
 	@python hooks/demo.py
+
+story: .venv/ready ## let the world change around a served model, and draw what happens
+	@python hooks/story.py
 
 test: .venv/ready build/node/ready ## the whole suite; ARGS="-k name" for a part of it
 	python -m pytest $(ARGS)

@@ -3,7 +3,7 @@
 - With an event time, the newest rows are held out, and the folds follow each other in time: a
   model may learn from the folds before the one that it is validated on. Rows of one moment stay
   together; rows without a time count as the oldest. So that a class that came late can be learnt,
-  fewer rows are held out, down to half as many, until half of each class's rows are not.
+  fewer rows are held out, down to a quarter, until half of each class's rows are learnt from.
 - Else with a group, the hash of the group decides: its rows stay together.
 - Else the hash of the row's features decides: a row stays where it is however the data grow, and
   rows that are alike stay together. Where very many are alike, as in a survey of a few closed
@@ -113,7 +113,7 @@ def _by_time(
     ordered = np.sort(times)
     starts = _cuts(ordered, [1 - settings.holdout])
     if starts and labels is not None:
-        latest = _cuts(ordered, [1 - settings.holdout / 2])
+        latest = _cuts(ordered, [1 - settings.holdout / 4])
         starts = [max(starts[0], min(_half_come(times, labels), *latest))]
     learnt = ordered[ordered < starts[0]] if starts else ordered
     edges = _cuts(learnt, [fold / settings.folds for fold in range(1, settings.folds)])

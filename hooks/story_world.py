@@ -1,0 +1,118 @@
+"""What `story.py` needs of the project's own simulator and models; it runs in the project.
+
+python story_world.py mails FOLDER   writes the mails of the story to FOLDER
+python story_world.py limit FOLDER   prints the accuracy of a model that learnt without limit
+python story_world.py accuracy FOLDER VERSION   prints that of a version, from what it scored
+python story_world.py shuffle        shuffles the target of the rows to learn from
+"""
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from my_model.ml import source
+from my_model.ml.features import features
+from my_model.ml.source import AFTER, BEFORE, World
+from my_model.ops import contract as contracts
+from my_model.ops.bundle import Bundle
+from my_model.ops.pipeline import parquet, train
+from my_model.ops.pipeline.split import FOLD
+from my_model.ops.project import Project
+from my_model.ops.settings import Settings
+
+BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001  the contract's times have no zone
+DAYS = 15
+"""Simulated days in a window."""
+
+JUDGED = 20_000
+UNLIMITED = 40_000
+"""Mails of the changed world that a model needs to learn all that there is to learn."""
+
+
+def mails(folder: Path, plan: dict[str, int]) -> None:
+    """Write the windows of the story and of the control run, and the mails that judge."""
+    changed = AFTER._replace(begins=BEGIN + timedelta(days=DAYS * plan["before"]))
+    for name, worlds in (("story", (BEFORE, changed)), ("control", (BEFORE,))):
+        for window in range(plan["windows"]):
+            rows = drawn(plan["rows"] + plan["spare"], window, worlds, len(name))
+            write(folder / name / f"{window}.jsonl", rows.sample(fraction=1, shuffle=True, seed=1))
+    rows = source.simulate(JUDGED, changed.begins, days=365, seed=999, worlds=(changed,))
+    rows.select(pl.exclude("queue")).write_parquet(folder / "judged.parquet")
+    rows.select("queue").write_parquet(folder / "truth.parquet")
+
+
+def drawn(rows: int, window: int, worlds: tuple[World, ...], seed: int) -> pl.DataFrame:
+    """The mails of one window."""
+    start = BEGIN + timedelta(days=DAYS * window)
+    return source.simulate(rows, start, DAYS, seed=1000 * seed + window, worlds=worlds)
+
+
+def write(path: Path, rows: pl.DataFrame) -> None:
+    """One line for each mail, as the service takes it, and its queue at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = pl.col("arrived_at").dt.to_string("iso:strict")
+    rows.with_columns(times).write_ndjson(path)
+
+
+def limit(folder: Path) -> None:
+    """Learn from very many mails of the changed world, as the champion learnt, and be judged."""
+    project = Project.find()
+    settings, contract = Settings.load(project.params), contracts.load()
+    champion = Bundle(project.champion).manifest["model"]["kind"]
+    frame = source.simulate(UNLIMITED, AFTER.begins, days=365, seed=998, worlds=(AFTER,))
+    folds = np.arange(len(frame)) * settings.split.folds // len(frame)
+    rows = train.Rows(contract, typed(frame).with_columns(pl.Series(FOLD, folds)))
+    own = train.parameters(settings.train, champion)
+    with train.threads(rows):
+        pipeline = rows.fit(champion, own, settings.seed, np.arange(len(frame)))
+    judged = pl.concat(
+        [pl.read_parquet(folder / f"{name}.parquet") for name in ("judged", "truth")],
+        how="horizontal",
+    )
+    made = features(contract.arrays(judged), contract.text)
+    said = train.predict(pipeline, contract, train.frame_of(made, rows.kinds))
+    print(
+        json.dumps(
+            {
+                "kind": champion,
+                "limit": float(np.mean(said.values == contract.labels(typed(judged)))),
+                "best": [source.best_accuracy(world) for world in (BEFORE, AFTER)],
+            }
+        )
+    )
+
+
+def accuracy(folder: Path, version: str) -> None:
+    """Print how many of the mails that judge a version sent to the right queue."""
+    said = pl.read_parquet(folder / f"scored-{version}.parquet")["prediction"]
+    truth = pl.read_parquet(folder / "truth.parquet")["queue"]
+    print((said.cast(pl.String) == truth.cast(pl.String)).mean())
+
+
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The queue in the contract's type."""
+    return frame.with_columns(pl.col("queue").cast(contracts.schema().columns()["queue"].dtype))
+
+
+def shuffle() -> None:
+    """Give the rows to learn from the queues of others."""
+    path = Project.find().train
+    rows = pl.read_parquet(path)
+    path.unlink()
+    rows = rows.with_columns(pl.col("queue").shuffle(seed=13))
+    parquet.write({path: rows.lazy()})
+
+
+if __name__ == "__main__":
+    verb, *arguments = sys.argv[1:]
+    known: dict[str, Any] = {
+        "mails": mails,
+        "limit": limit,
+        "accuracy": accuracy,
+        "shuffle": shuffle,
+    }
+    known[verb](*map(Path, arguments[:1]), *map(json.loads, arguments[1:]))
