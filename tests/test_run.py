@@ -94,7 +94,7 @@ def stages(project: Project) -> list[str]:
     return list(yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"])
 
 
-@pytest.mark.parametrize("name", ["own-data", "inside"])
+@pytest.mark.parametrize("name", ["own-data", "inside", "mail"])
 def test_a_project_with_its_own_data_keeps_every_rule(
     trained: Callable[[str], Project], name: str
 ) -> None:
