@@ -689,7 +689,7 @@ def test_a_file_becomes_the_projects_data(bare: Path, capsys: pytest.CaptureFixt
     assert state(bare) == before
     second.write_text("".join(json.dumps({"x": x, "y": row % 2}) + "\n" for row, x in enumerate(X)))
     assert cli.main(["data", "use", str(second), "--target", "y"]) == 0
-    assert sorted(path.name for path in (bare / "data").iterdir()) == [
+    assert sorted(path.name for path in (bare / "data").glob("source*")) == [
         "source.jsonl",
         "source.jsonl.dvc",
     ]
@@ -713,7 +713,7 @@ def test_data_that_dvc_has_not_got_are_not_replaced(
     bare: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, own = bare.parent / "file.csv", bare / "data" / "source.csv"
-    own.parent.mkdir()
+    own.parent.mkdir(exist_ok=True)
     file.write_text(GOOD)
     own.write_text("mine")
     assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
@@ -726,7 +726,7 @@ def test_a_failure_at_the_end_changes_nothing(
 ) -> None:
     file = bare.parent / "file.csv"
     file.write_text(GOOD)
-    (bare / "data").mkdir()
+    (bare / "data").mkdir(exist_ok=True)
     (bare / "data/source.csv").write_text("older")
     (bare / "data/source.csv.dvc").write_text("outs:\n- path: source.csv\n")
     shutil.rmtree(bare / ".dvc")
