@@ -117,7 +117,8 @@ class Template:
         """
         run("git", "init", "--quiet", cwd=self.source)
         run("git", "add", "--all", "--force", cwd=self.source)
-        run("git", "commit", "--quiet", "--message", f"Release {tag}", cwd=self.source)
+        message = ("--allow-empty", "--message", f"Release {tag}")
+        run("git", "commit", "--quiet", *message, cwd=self.source)
         run("git", "tag", tag, cwd=self.source)
         return self
 

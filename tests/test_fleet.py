@@ -243,7 +243,7 @@ def test_conflicts_are_kept_on_a_branch_that_says_so(copied: Path, ask: Ask) -> 
     markers = "<<<<<<< before updating"
     assert markers in shown(copied / "edited", "template/1.1.0-conflicts", ".editorconfig")
     clean = run(
-        "git", "grep", "-c", "<<<<<<<", "template/1.1.0-conflicts-mails", cwd=copied / "many"
+        "git", "grep", "-c", "^<<<<<<<", "template/1.1.0-conflicts-mails", cwd=copied / "many"
     )
     assert clean == "template/1.1.0-conflicts-mails:mails/.editorconfig:1\n"
 
