@@ -43,7 +43,7 @@ COMMIT, DATA = "c" * 40, "d" * 32
 FOREIGN = {"format": 1, "contract": {"columns": []}}
 
 SWAPPING = """
-import hashlib, json, shutil, sys
+import hashlib, json, shutil, sys, time
 from pathlib import Path
 from my_model.ops.files import replacing
 
@@ -67,7 +67,8 @@ while True:
 
 REWRITING = SWAPPING.replace("with replacing(folder) as aside:", "aside = folder\n    if True:")
 REWRITING = REWRITING.replace("aside.mkdir()", "aside.mkdir(exist_ok=True)")
-"""The same by somebody who copies file by file over the ones in use."""
+REWRITING += "    time.sleep(0.002)\n"
+"""The same by somebody who copies file by file over the ones in use, and rests in between."""
 
 
 @pytest.fixture
