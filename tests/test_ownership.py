@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ def test_what_is_yours_is_what_an_update_leaves_out() -> None:
     excluded = re.findall(r"'(/[^']+)'", "\n".join(lines))
     docs = ["/docs/*", "!/docs/ops"]  # the template has nothing there: it is the people's own
     assert [*excluded, *docs] == patterns()["yours"]
+
+
+def test_the_project_knows_what_is_its_peoples_own() -> None:
+    """`ops template-check` leaves it alone."""
+    (module,) = ROOT.glob("template/src/*/ops/template.py")
+    found = re.search(r"^YOURS = (\(.*\))$", module.read_text(), re.MULTILINE)
+    assert found
+    rendered = [it.removeprefix("/") for it in patterns()["yours"] if "/docs" not in it]
+    assert list(ast.literal_eval(found[1])) == rendered
 
 
 def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:

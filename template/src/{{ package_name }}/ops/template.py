@@ -144,7 +144,7 @@ def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:
         ours, theirs = lines(path), lines(root / name)
         if theirs is None:
             yield name, ""
-        elif ours is not None and (ours != theirs):
+        elif ours is not None and ours != theirs:
             if any(map(ANCHOR.match, ours)):
                 theirs = without_additions(ours, theirs)
             found = difflib.unified_diff(ours, theirs, f"template/{name}", f"project/{name}")
@@ -155,13 +155,11 @@ def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:
 def without_additions(ours: list[str], theirs: list[str]) -> list[str]:
     """The project's lines, without those that it added below a line that parts a shared file."""
     kept: list[str] = []
-    for tag, start, end, first, last in difflib.SequenceMatcher(
-        None, ours, theirs, autojunk=False
-    ).get_opcodes():
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
+    for tag, start, _, first, last in matcher.get_opcodes():
         below = start > 0 and (ANCHOR.match(ours[start - 1]) or start == len(ours))
         if not (tag == "insert" and below):
             kept += theirs[first:last]
-        del end
     return kept
 
 
