@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from copier import VcsRef
 from project import Project
 from render import Template, run
-from test_update import commit, update
+from test_update import begin, commit, update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +38,14 @@ class Follower:
         """What the verb says of files that were changed by hand."""
         said: dict[str, Any] = json.loads(self.project.run(self.ops, "template-check", "--json"))
         found: dict[str, str] = said["drift"]
+        return found
+
+    def lost(self, code: int = UNRESOLVED) -> dict[str, str]:
+        """What the verb says of changes that an update dropped; it must end with this code."""
+        said: dict[str, Any] = json.loads(
+            self.project.refuse(self.ops, "template-check", "--json", code=code)
+        )
+        found: dict[str, str] = said["lost"]
         return found
 
     def release(self, tag: str, name: str, old: str, new: str) -> None:
@@ -64,6 +74,15 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+
+
+def migrate(source: Path, version: str, command: str) -> None:
+    """Let a version of the template run a command in every project that it comes to."""
+    migration = {"version": version, "when": "{{ _stage == 'before' }}", "command": command}
+    settings = (source / "copier.yml").read_text()
+    (source / "copier.yml").write_text(
+        f"{yaml.safe_dump({'_migrations': [migration]})}---\n{settings}"
+    )
 
 
 def test_an_untouched_project_is_current(follower: Follower) -> None:
@@ -108,6 +127,117 @@ def test_a_conflict_is_found_until_it_is_resolved(follower: Follower) -> None:
     run("git", "checkout", "--quiet", "HEAD~1", "--", MANAGED, cwd=root)
     commit(root, "Keep our words")
     assert "newest release" in follower.check(CURRENT)
+
+
+@pytest.fixture
+def dropping(follower: Follower) -> Follower:
+    """A project with changes of its own in every file that the next release lets down."""
+    root, source = follower.project.root, follower.template.source / "template"
+    (source / "logo.png").write_bytes(b"\0a logo")
+    follower.template.release("v9999.1.0")
+    update(root)
+    commit(root, "Update")
+    (root / "logo.png").write_bytes(b"\0our logo")
+    (root / "seal.png").write_bytes(b"\0our seal")
+    (root / "guide.md").write_text("Ours, where the template has something soon.\n")
+    for name, text in EDITED.items():
+        with (root / name).open("a") as file:
+            file.write(text)
+    commit(root, "Our changes")
+    (source / "logo.png").write_bytes(b"\0another logo")
+    (source / "seal.png").write_bytes(b"\0a seal")
+    (source / "guide.md").write_text("The template's.\n")
+    (source / ".editorconfig").unlink()
+    (source / ".dvcignore").unlink()
+    shutil.move(source / ".devcontainer", source / ".container")
+    edit(source / "CODEOWNERS.jinja", "Who is asked", "Who must be asked")
+    edit(source / ".gitattributes", "dvc.lock", "models.lock")
+    follower.template.release("v9999.2.0")
+    update(root)
+    return follower
+
+
+EDITED = {
+    ".editorconfig": "# ours\n",
+    ".devcontainer/devcontainer.json": "// ours\n",
+    "CODEOWNERS": "/ours @us\n",
+    "Makefile": "ours:\n\techo ours\n",
+}
+DROPPED = {
+    ".editorconfig": "has it no more",
+    ".devcontainer/devcontainer.json": "has it no more",
+    "logo.png": "only text can be merged",
+    "seal.png": "only text can be merged",
+}
+
+
+def test_what_an_update_drops_is_named_until_it_is_decided(dropping: Follower) -> None:
+    """A release that deletes, renames and replaces what was changed; the rest is merged."""
+    root = dropping.project.root
+    found = dropping.lost()
+    assert found.keys() == DROPPED.keys()
+    assert all(DROPPED[name] in reason for name, reason in found.items())
+    edit(root / "dvc.yaml", "Read the rows", "Read all rows")  # which is nobody's loss
+    (root / "LICENSE").unlink()
+    assert dropping.lost().keys() == DROPPED.keys()
+    said = dropping.check(UNRESOLVED)
+    assert "guide.md: an update left a conflict here" in said
+    for command in set(re.findall(r"`(git checkout HEAD .*?)`", said)):
+        dropping.project.run("bash", "-c", command)
+    assert (root / "logo.png").read_bytes() == b"\0our logo"
+    assert dropping.lost() == {}, "everything is back"
+    run("git", "checkout", "HEAD", "--", "guide.md", "LICENSE", cwd=root)
+    assert dropping.lost(CURRENT) == {}
+    commit(root, "Update")
+    assert dropping.lost(CURRENT) == {}
+
+
+def test_what_is_decided_is_no_loss(dropping: Follower) -> None:
+    """Texts are the template's by hand, and what it dropped is back."""
+    root = dropping.project.root
+    run("git", "checkout", "HEAD", "--", *DROPPED, cwd=root)
+    (root / "guide.md").write_text("The template's.\n")
+    edit(root / "CODEOWNERS", "/ours @us\n", "")
+    run("git", "add", "guide.md", cwd=root)
+    assert dropping.lost(CURRENT) == {}
+
+
+def test_an_answer_that_takes_changed_files_away_says_so(follower: Follower) -> None:
+    root = follower.project.root
+    with (root / "Dockerfile").open("a") as file:
+        file.write("USER ours\n")
+    commit(root, "Our image")
+    update(root, vcs_ref=VcsRef.CURRENT, data={"serving": False})
+    assert follower.lost().keys() == {"Dockerfile"}
+
+
+def test_a_migration_that_moves_a_file_loses_nothing(follower: Follower) -> None:
+    root, source = follower.project.root, follower.template.source
+    with (root / ".dvcignore").open("a") as file:
+        file.write("ours/\n")
+    commit(root, "Our line")
+    shutil.move(source / "template" / ".dvcignore", source / "template" / ".ignored")
+    migrate(source, "v9999.1.0", "git mv -k .dvcignore .ignored")
+    follower.template.release("v9999.1.0")
+    update(root, unsafe=True)
+    assert "ours/" in (root / ".ignored").read_text()
+    assert follower.lost() == {}, "what it leaves is a conflict, and no loss"
+
+
+def test_a_project_in_a_larger_repository_is_told_of_its_own_paths(
+    follower: Follower, tmp_path: Path
+) -> None:
+    root = tmp_path / "larger" / "project"
+    root.parent.mkdir()
+    shutil.move(follower.project.root, root)
+    shutil.rmtree(root / ".git")
+    (root / ".editorconfig").write_text("# ours\n")
+    begin(root.parent)
+    (follower.template.source / "template" / ".editorconfig").unlink()
+    follower.template.release("v9999.1.0")
+    update(root)
+    inside = replace(follower, project=replace(follower.project, root=root))
+    assert inside.lost().keys() == {".editorconfig"}
 
 
 def test_what_cannot_be_asked_is_a_sentence(follower: Follower) -> None:

@@ -37,11 +37,10 @@ def commit(project: Path, message: str) -> None:
     run("git", "commit", "--quiet", "--message", message, cwd=project)
 
 
-def update(project: Path) -> None:
-    """Take the newest release, as `copier update --defaults` does, without trust."""
-    run_update(
-        project, defaults=True, overwrite=True, unsafe=False, quiet=True, settings=Settings()
-    )
+def update(project: Path, **options: Any) -> None:  # noqa: ANN401  whatever Copier takes
+    """Take the newest release, as `copier update --defaults` does, without trust by default."""
+    settings = {"defaults": True, "overwrite": True, "quiet": True, "settings": Settings()}
+    run_update(project, **{**settings, **options})
 
 
 def files(project: Path) -> dict[str, str]:

@@ -24,6 +24,16 @@ def output(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def content(root: Path, name: str, revision: str = "HEAD") -> bytes | None:
+    """What a file of `root` holds in a revision; None if it is not there."""
+    command = ["git", "-C", str(root), "show", f"{revision}:./{name}"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
 def commit(root: Path) -> str | None:
     """The hash of the last commit; None if there is none."""
     return output(root, "rev-parse", "--verify", "--quiet", "HEAD")

@@ -6,13 +6,15 @@ Copier runs in an environment of its own, by uv: the project does not depend on 
 import difflib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import git
@@ -30,6 +32,9 @@ YOURS = ("README.md", "params.yaml", "src/*/ml/*", "tests/ml/*", "notebooks/*")
 MARKER = "^(<<<<<<< before updating|>>>>>>> after updating)"
 """What a conflict of `copier update` leaves in a file until somebody resolves it."""
 
+TAKEN = "it held changes of yours, and the template has it no more"
+REPLACED = "it held changes of yours, and the template's replaced it, as only text can be merged"
+
 CURRENT, UNRESOLVED, BEHIND = 0, 3, 4
 """Exit codes; hand-made changes are no failure, for the next update merges them."""
 
@@ -45,13 +50,16 @@ class State:
     conflicts: list[str]
     """Files in which an update left something to resolve."""
 
+    lost: dict[str, str]
+    """Files of which an update that is not committed yet dropped changes: by path, with why."""
+
     drift: dict[str, str]
     """What was changed by hand in files that are kept current: by path, as a diff."""
 
     @property
     def exit_code(self) -> int:
         """One of `CURRENT`, `UNRESOLVED` and `BEHIND`, the more urgent one if both are true."""
-        if self.conflicts:
+        if self.conflicts or self.lost:
             return UNRESOLVED
         return CURRENT if self.newest == self.version else BEHIND
 
@@ -77,6 +85,11 @@ def tell(state: State) -> None:
         print(text or f"{path} is deleted here.")
     for path in state.conflicts:
         print(f"{path}: an update left a conflict here; resolve it, then `git add` the file.")
+    for path, reason in state.lost.items():
+        print(
+            f"{path}: {reason}; bring yours back with `git checkout HEAD -- {shlex.quote(path)}`, "
+            "or commit without it."
+        )
     changed = len(state.drift)
     print(
         f"{changed} of the files that are kept current are changed by hand"
@@ -97,15 +110,11 @@ def check(project: Project) -> State:
         raise UserError("uv is missing; install it: https://docs.astral.sh/uv")
     answers = recorded(project.root)
     told = json.loads(copier(project.root, "check-update", "--output-format", "json"))
-    with tempfile.TemporaryDirectory() as folder:
-        copier(
-            project.root, "copy", "--quiet", "--defaults", "--vcs-ref", answers["_commit"],
-            "--data-file", ANSWERS, answers["_src_path"], folder,
-        )  # fmt: skip
-        drift = dict(changes(Path(folder), project.root))
+    with TemporaryDirectory() as folder:
+        drift = dict(changes(render(project.root, answers, Path(folder)), project.root))
     version = str(told["current_version"])
     newest = str(told["latest_version"]) if told["update_available"] else version
-    return State(version, newest, conflicts(project.root), drift)
+    return State(version, newest, conflicts(project.root), lost(project.root), drift)
 
 
 def recorded(root: Path) -> Mapping[str, Any]:
@@ -114,17 +123,109 @@ def recorded(root: Path) -> Mapping[str, Any]:
     Raises:
         UserError: if that is not there, or is not what Copier writes.
     """
+    path = root / ANSWERS
+    return said(path.read_bytes() if path.is_file() else b"")
+
+
+def said(text: bytes) -> Mapping[str, Any]:
+    """What the text of an answers file says.
+
+    Raises:
+        UserError: if that is not what Copier writes.
+    """
     import yaml
 
     try:
-        answers = yaml.safe_load((root / ANSWERS).read_text(encoding="utf-8"))
+        answers: Mapping[str, Any] = yaml.safe_load(text)
         known = {"_commit", "_src_path"} <= set(answers)
-    except (FileNotFoundError, TypeError, yaml.YAMLError):
+    except (TypeError, UnicodeDecodeError, yaml.YAMLError):
         known = False
     if not known:
         raise UserError(f"{ANSWERS} does not say which template this is; restore it from git.")
-    made: Mapping[str, Any] = answers
-    return made
+    return answers
+
+
+def render(root: Path, answers: Mapping[str, Any], folder: Path) -> Path:
+    """What the release that these answers name renders with them, in a folder.
+
+    Raises:
+        UserError: if it cannot be rendered any more.
+    """
+    import yaml
+
+    given = {name: answer for name, answer in answers.items() if not name.startswith("_")}
+    with TemporaryDirectory() as place:
+        data = Path(place, "answers.yml")
+        data.write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
+        copier(
+            root, "copy", "--quiet", "--defaults", "--vcs-ref", str(answers["_commit"]),
+            "--data-file", str(data), str(answers["_src_path"]), str(folder),
+        )  # fmt: skip
+    return folder
+
+
+def lost(root: Path) -> dict[str, str]:
+    """Files of which an update that is not committed yet dropped changes: by path, with why.
+
+    Copier merges texts, and says where that conflicts. But it says nothing where the template
+    deleted or renamed a file, or leaves it out for another answer, nor of a file that is no text.
+    Where no update is uncommitted, Copier is not asked.
+
+    Raises:
+        UserError: if what the project was, or is, cannot be rendered any more.
+    """
+    committed = git.content(root, ANSWERS)
+    if committed is None or (before := said(committed)) == (after := recorded(root)):
+        return {}
+    with TemporaryDirectory() as folder:
+        old = render(root, before, Path(folder, "old"))
+        new = render(root, after, Path(folder, "new"))
+        return dict(dropped(root, old, new))
+
+
+def dropped(root: Path, old: Path, new: Path) -> Iterator[tuple[str, str]]:
+    """Files that were changed in the last commit, and are as the template would have them now.
+
+    Args:
+        root: the project.
+        old: what the template rendered before the update.
+        new: what it renders now.
+    """
+    changed = git.output(root, "diff", "--numstat", "--no-renames", "--relative", "-z", "HEAD")
+    found = [line.split("\t", 2) for line in (changed or "").split("\0") if line]
+    come = [name for *_, name in found if git.content(root, name) is None]
+    come += (git.output(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+    elsewhere: Counter[bytes] = Counter()  # a migration moves a file with its changes
+    for name in come:
+        if (new / name).is_file():
+            elsewhere += parts(content(root / name))
+    for count, _, name in found:
+        committed = git.content(root, name)
+        now = content(root / name)
+        if committed is None or now != content(new / name) or is_yours(name):
+            continue  # it is new, or is not what the template alone would make of it
+        if count != "-" if now is not None else not (old / name).is_file():
+            continue  # a text was merged; and what the template never had, it does not take away
+        changes = parts(committed) - parts(content(old / name))
+        if changes - parts(now) - elsewhere:
+            yield name, TAKEN if now is None else REPLACED
+
+
+def content(path: Path) -> bytes | None:
+    """What a file holds; None if there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def parts(file: bytes | None) -> Counter[bytes]:
+    """What a file is made of: a text of its lines, but for blank ones; any other of itself."""
+    if file is None or b"\0" in file:
+        return Counter([file] if file else [])
+    return Counter(line for line in file.splitlines() if line.strip())
+
+
+def is_yours(name: str) -> bool:
+    """Whether the template rendered a file once, and never looks at it again."""
+    return any(map(PurePosixPath(name).match, YOURS))
 
 
 def conflicts(root: Path) -> list[str]:
@@ -139,7 +240,7 @@ def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Files that are kept current and differ from the render: path and diff."""
     for path in sorted(render.rglob("*")):
         name = path.relative_to(render).as_posix()
-        if not path.is_file() or name == ANSWERS or any(map(PurePosixPath(name).match, YOURS)):
+        if not path.is_file() or name == ANSWERS or is_yours(name):
             continue
         ours, theirs = lines(path), lines(root / name)
         if theirs is None:
