@@ -180,8 +180,9 @@ def environment(folder: Path) -> dict[str, str]:
     tools.mkdir(parents=True, exist_ok=True)
     uv = shutil.which("uv")
     assert uv, "uv comes with requirements.txt: run the tests by `make test`"
-    if not (tools / "uv").exists():
-        (tools / "uv").symlink_to(uv)
+    for name in ("uv", "uvx"):
+        if not (tools / name).exists():
+            (tools / name).symlink_to(Path(uv).with_name(name))
     own = Path(uv).parent
     kept = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own]
     pythons = [str(path.parent) for path in interpreters().values() if path.parent != own]
