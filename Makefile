@@ -31,7 +31,7 @@ format: .venv/ready ## put the code into shape
 	ruff check --fix
 
 bench: .venv/ready ## time and memory beside others, to docs/benchmarks.md; ARGS="idle" for one
-	PYTHONPATH=tests python -m benchmarks $(ARGS)
+	PYTHONPATH=tests:hooks python -m benchmarks $(ARGS)
 
 lock: .venv/ready ## compile requirements.txt anew, with the newest versions
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 \

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from render import ROOT
 
-from . import fleet, idle, rendering, scoring, serving, ten_million, training
+from . import (
+    fleet,
+    idle,
+    rendering,
+    scoring,
+    serving,
+    suite,
+    ten_million,
+    training,
+    updating,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,12 +29,14 @@ if TYPE_CHECKING:
 
 BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "rendering": rendering.run,
+    "updating": updating.run,
     "fleet": fleet.run,
     "training": training.run,
     "idle": idle.run,
     "ten-million": ten_million.run,
     "serving": serving.run,
     "scoring": scoring.run,
+    "suite": suite.run,
 }
 FOLDER = ROOT / "build" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"

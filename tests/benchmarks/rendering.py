@@ -44,13 +44,7 @@ def run(folder: Path, runs: int) -> Section:
     paths = [path for path in rendered.rglob("*") if path.is_file()]
     sizes = {path.relative_to(rendered): path.stat().st_size for path in paths}
 
-    plain = Template(place / "copier")
-    plant(sizes, plain.source / "template")
-    (plain.source / "copier.yml").write_text(QUESTION)
-    (plain.source / "template" / ".copier-answers.yml").unlink()
-    (plain.source / "template" / ANSWERS).write_text("{{ _copier_answers | to_nice_yaml }}")
-    plain.release(OLD)
-
+    plain = plain_template(sizes, place / "copier")
     baked = place / "cookiecutter"
     plant(sizes, baked / "{{cookiecutter.name}}")
     (baked / "cookiecutter.json").write_text(json.dumps({"name": "plain"}))
@@ -81,6 +75,15 @@ def run(folder: Path, runs: int) -> Section:
     text = TEXT.format(files=len(sizes), kilobytes=round(sum(sizes.values()) / 1000))
     table = [*rows(renders), *rows(updates)]
     return Section("Rendering and updating", text, runs, table)
+
+
+def plain_template(sizes: Mapping[Path, int], source: Path) -> Template:
+    """A template that renders files of these sizes, and the answers file."""
+    plant(sizes, source / "template")
+    (source / "copier.yml").write_text(QUESTION)
+    (source / "template" / ".copier-answers.yml").unlink(missing_ok=True)
+    (source / "template" / ANSWERS).write_text("{{ _copier_answers | to_nice_yaml }}")
+    return Template(source).release(OLD)
 
 
 def plant(sizes: Mapping[Path, int], root: Path) -> None:
