@@ -1,23 +1,30 @@
-"""The first hour, walked as its reader does."""
+"""The first hour, and the way to production: each page walked as its reader does."""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from containers import copy
+from containers import ask, copy, image, parts, podman, until
 from project import Project
 from render import ROOT, run
 from servers import service, visit
+from test_containers import PORTS
 from walks import Walker, steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FIRST_HOUR = ROOT / "docs" / "first-hour.md"
+PRODUCTION = ROOT / "docs" / "production.md"
 HOST = "git@git.example.org:ml/"
+NAME = f"of-a-walk-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +97,61 @@ def test_the_first_hour_is_walked_as_written(host: Path, sample: Project, tmp_pa
     installed = {"UV_PROJECT_ENVIRONMENT": str(walker.place / ".venv"), "UV_NO_SYNC": "1"}
     pull = ("uv", "run", "dvc", "pull", "evaluate")
     run(*pull, cwd=tmp_path / "review", env={**walker.environment, **installed})
+
+
+@pytest.fixture
+def engineer(host: Path, sample: Project, tmp_path: Path) -> Iterator[Walker]:
+    """Somebody with a clone of a trained project, and ports of their own; all is taken down."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+        free = [str(listening.getsockname()[1]) for listening in sockets]
+    ports = dict(zip(PORTS, free, strict=True))
+    project = copy(sample, tmp_path / NAME, IMAGE="localhost/of-a-walk", **ports)
+    project.run("git", "remote", "add", "origin", str(host / "my-project.git"))
+    project.run("git", "push", "--quiet", "--set-upstream", "origin", "HEAD:production")
+    project.run("git", "config", "push.default", "upstream")
+    for part in parts():
+        image(part)
+    meant = {
+        "localhost:8080": f"localhost:{ports['PORT']}",
+        "localhost:5000": f"localhost:{ports['REGISTRY_PORT']}",
+        # There is no bucket here.
+        "s3://bucket/folder": str(tmp_path / "shared"),
+        # podman-compose cannot copy.
+        "docker compose cp service:": f"podman cp {NAME}_service_1:",
+    }
+    try:
+        yield Walker(project.root, dict(project.environment), meant)
+    finally:
+        project.run("make", "down")
+        volumes = podman("volume", "ls", "--quiet", f"--filter=name={NAME}_")
+        podman("volume", "rm", "--force", *volumes.split())
+
+
+def test_the_way_to_production_is_walked_as_written(engineer: Walker, tmp_path: Path) -> None:
+    service, alertmanager = (
+        f"http://127.0.0.1:{engineer.environment[port]}" for port in ("PORT", "ALERTMANAGER_PORT")
+    )
+
+    def answering(name: str, version: str) -> bool:
+        status, said = ask(f"{service}/version")
+        return status == 200 and said[name] == version
+
+    said: dict[str, str] = {}
+    for step in steps(PRODUCTION):
+        said[step.text] = engineer.take(step)
+        match step.text:
+            case "curl localhost:8080/version":
+                until(partial(answering, "shadow_version", "2"))
+            case 'uv run ops promote --reason "as good in the shadow"':
+                until(partial(answering, "model_version", "2"))
+            case 'uv run ops rollback --reason "trying it before we need it"':
+                until(partial(answering, "model_version", "1"))
+            case "make monitor":
+                assert "https://example.org/alerts" in str(ask(f"{alertmanager}/api/v2/status")[1])
+    assert engineer.used == engineer.meant.keys()
+    assert '"model_version":"1"' in said["curl --json @row.json localhost:8080/predict"]
+    assert "trying it before we need it" in said["uv run ops history"]
+    assert "Decision: none" in said["make monitor"]
+    assert len(list((tmp_path / NAME / "data" / "served").rglob("*.jsonl"))) >= 2
+    assert any((tmp_path / "shared").rglob("*"))
