@@ -1,7 +1,7 @@
 # The template's own menu: `make help`. A rendered project has another one.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test check format bench lock clean
+.PHONY: help demo story test check format bench release lock clean
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -32,6 +32,9 @@ format: .venv/ready ## put the code into shape
 
 bench: .venv/ready ## time and memory beside others, to docs/benchmarks.md; ARGS="idle" for one
 	PYTHONPATH=tests:hooks python -m benchmarks $(ARGS)
+
+release: .venv/ready ## check and write VERSION=0.4.0; ARGS=--dry-run shows it only
+	@python hooks/release.py $(VERSION) $(ARGS)
 
 lock: .venv/ready ## compile requirements.txt anew, with the newest versions
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 \

@@ -718,15 +718,19 @@ def needing_people(project: Project, template: Template) -> list[Conflict]:
     found = [Conflict(name, marked(clone / name)) for name in sorted(unmerged)]
     git(clone, "add", "--all")
     changes = git(clone, "diff", "--cached", "--name-status", "--no-renames", "-z", "HEAD")
-    parts = iter(changes.split("\0")[:-1])
+    parts = changes.split("\0")[:-1]
+    changed = [*zip(parts[1::2], parts[::2], strict=True)]
+    new = [counted(text_of(clone / name)) for name, kind in changed if kind == "A"]
     with TemporaryDirectory(dir=clone.parent) as folder:
         render = template.render(project.answers, Path(folder))
-        for kind, name in zip(parts, parts, strict=True):
+        for name, kind in changed:
             if kind == "A" or name in unmerged or Path(name).name == ANSWERS:
                 continue
             rendered = render / Path(name).relative_to(project.folder)
             theirs = counted(git(clone, "show", f"HEAD:{name}")) - counted(text_of(rendered))
-            if theirs - counted(text_of(clone / name)):
+            # A migration carries what people wrote in a file over to its new place.
+            now = new if kind == "D" else [counted(text_of(clone / name))]
+            if theirs and not any(theirs <= lines for lines in now):
                 found.append(Conflict(name, TAKEN if kind == "D" else LOST))
     return found
 

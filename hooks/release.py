@@ -1,0 +1,423 @@
+"""Make a release: `make release VERSION=0.4.0`.
+
+Holds the tree to the last release by rendering both, with every choice of every question, and to
+what projects of all releases have of their own. Then it writes what follows from that into
+CHANGELOG.md, and moves the date that the projects' versions are resolved at.
+
+Exit codes: 0 done; 2 there are reasons against it, each in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from compatibility import against_code, against_params, against_pipeline
+from migrations import Migration
+from releases import CHANGELOG, number
+from versions import History, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from versions import Files, Version
+
+ROOT = Path(__file__).resolve().parent.parent
+MIGRATE = "hooks/migrate.py"
+DATED = Path("template", "pyproject.toml.jinja")
+DATE = re.compile(r'^exclude-newer = "(\d{4}-\d\d-\d\d)T00:00:00Z"$', re.MULTILINE)
+# By then, mirrors have what was uploaded, and a bad upload has been found and taken back.
+AGE = timedelta(days=7)
+UNRELEASED = re.compile(r"^## Unreleased\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+BY_HAND = re.compile(r"^### By hand$", re.MULTILINE)
+ANCHOR = "# project-specific"
+FEW = 2  # files of a folder that are named one by one
+WIDTH = 120
+
+
+# ==================================================================================================
+# What changed
+# ==================================================================================================
+@dataclass(frozen=True)
+class Changes:
+    """What is new since the last release, for projects that update.
+
+    Attributes:
+        questions: the new ones.
+        choices: the new ones of older questions.
+        added: managed and shared files that are new.
+        changed: managed and shared files that say something else.
+        seeds: files of the people's own, which only new projects get as they are now.
+        lines: of shared files, the lines of the last release that changed.
+    """
+
+    questions: list[str]
+    choices: dict[str, list[Any]]
+    added: set[str]
+    changed: set[str]
+    seeds: set[str]
+    lines: dict[str, list[str]]
+
+
+def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates) -> Changes:
+    """Compare renders of the last release with those of the tree, at its new date."""
+    last, tree = history.last, history.tree
+    before = set().union(*(old for old, _ in pairs))
+    both: defaultdict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
+    for old, new in pairs:
+        for name in old.keys() & new.keys():
+            both[name].append((old[name], dates.moved(new[name])))
+    changed = {name for name, its in both.items() if any(old != new for old, new in its)}
+    added = set().union(*(new for _, new in pairs)) - before
+    yours = {name for name in added | changed if tree.owner(name) == "yours"}
+    offered = {name: last.choices(name) for name in tree.questions if name in last.questions}
+    return Changes(
+        [name for name in tree.questions if name not in last.questions],
+        {
+            name: new
+            for name, old in offered.items()
+            if (new := [it for it in tree.choices(name) if it not in old])
+        },
+        added - yours,
+        changed - yours,
+        yours,
+        {
+            name: touched(*next(it for it in both[name] if it[0] != it[1]))
+            for name in sorted(changed)
+            if tree.owner(name) == "shared"
+        },
+    )
+
+
+def touched(old: bytes, new: bytes) -> list[str]:
+    """The lines of a text that another one replaces, deletes or adds to, as ranges from 1."""
+    before, after = (text.decode().splitlines() for text in (old, new))
+    found = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    ranges = [(first + 1, max(first + 1, end)) for tag, first, end, _, _ in found if tag != "equal"]
+    return [str(first) if first == end else f"{first}–{end}" for first, end in ranges]  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The day that projects' versions are resolved at.
+
+    Attributes:
+        old: as the tree says it.
+        new: as the release will.
+    """
+
+    old: date
+    new: date
+
+    @classmethod
+    def of(cls, tree: Version, today: date) -> Dates:
+        """The day a week ago, unless that is before what the tree says."""
+        found = DATE.search((tree.tree / DATED).read_text(encoding="utf-8"))
+        if not found:
+            raise UserError(f"{DATED} holds no `exclude-newer`: restore it.")
+        old = date.fromisoformat(found[1])
+        return cls(old, max(old, today - AGE))
+
+    def moved(self, content: bytes) -> bytes:
+        """A text with the new date."""
+        line = 'exclude-newer = "{}T'
+        return content.replace(line.format(self.old).encode(), line.format(self.new).encode())
+
+
+# ==================================================================================================
+# What speaks against it
+# ==================================================================================================
+def against_words(root: Path) -> Iterator[str]:
+    """Nobody has said what is new."""
+    found = UNRELEASED.search((root / CHANGELOG).read_text(encoding="utf-8"))
+    if not found or not BY_HAND.split(found[1])[0].strip():
+        yield f"{CHANGELOG} has no `## Unreleased` that says what is new: write it, and commit"
+
+
+def against_version(history: History, version: str, changed: Changes) -> Iterator[str]:
+    """The version does not follow the last one, or promises less than there is."""
+    major, minor, patch = number(history.last.name)
+    steps = [(major, minor, patch + 1), (major, minor + 1, 0), (major + 1, 0, 0)]
+    names = [".".join(map(str, step)) for step in steps]
+    if version not in names:
+        yield f"{version} does not follow {history.last.name}: make it {', '.join(names)}"
+        return
+    breaking = version in history.tree.migrations
+    adds = bool(changed.questions or changed.choices or changed.added)
+    needed = (2 if major else 1) if breaking else int(adds)
+    if names.index(version) < needed:
+        what = "a migration" if breaking else "questions, choices or files that are new"
+        yield f"{version} is too small a step for {what}: make it {names[needed]}"
+
+
+def against_questions(history: History) -> Iterator[str]:
+    """An update would have to ask, or would lose answers."""
+    last, tree = history.last, history.tree
+    for name, question in tree.configuration.items():
+        for key in ("type", "default"):
+            if not name.startswith("_") and key not in question:
+                yield f"`{name}` has no {key}, and an update would have to ask: give it one"
+    defaults = " ".join(str(its.get("default")) for its in tree.questions.values())
+    for name, question in last.questions.items():
+        now = tree.questions.get(name, {})
+        if not now and not re.search(rf"\b{name}\b", defaults):
+            yield (
+                f"`{name}` is asked no more, and its answers would be lost: keep it, or let the "
+                "default of the question in its place read it"
+            )
+        elif now.get("type", question["type"]) != question["type"]:
+            yield f"`{name}` has another type than its answers: keep it {question['type']}"
+
+
+def against_choices(history: History, version: str) -> Iterator[str]:
+    """An update would reset answers whose choice is gone."""
+    last, tree = history.last, history.tree
+    migration = tree.migrations.get(version, Migration())
+    for name in last.questions.keys() & tree.questions.keys():
+        heirs, offered = migration.answers.get(name, {}), tree.choices(name)
+        for choice in last.choices(name):
+            if offered and choice not in offered and heirs.get(choice) not in offered:
+                yield (
+                    f"`{name}` offers {choice} no more: keep it, or name the choice in its place "
+                    f"in a migration of {version}"
+                )
+        for choice in heirs.keys() & {*offered}:
+            yield f"The migration replaces {choice}, which `{name}` still offers: take that out"
+
+
+def against_migrations(history: History, version: str) -> Iterator[str]:
+    """What the table says, copier.yml does not run, or the other way round."""
+    tree = history.tree
+    blocks = tree.configuration.get("_migrations") or []
+    named = [str(it.get("version")) for it in blocks if it.get("version")]
+    if len(named) < len(blocks):
+        yield "A migration in copier.yml has no version, so every update crosses it: give it one"
+    for it in blocks:
+        if "when" not in it or not any(MIGRATE in str(word) for word in it.get("command", ())):
+            yield f"A migration in copier.yml must run {MIGRATE} at both stages: write its block"
+    for one in sorted({*named, *tree.migrations}, key=number):
+        if one not in tree.migrations or named.count(one) != 1:
+            yield f"hooks/migrations.py and copier.yml must both name {one}, once: correct them"
+        if number(one) > number(history.last.name) and one != version:
+            yield f"The migration of {one} belongs to no release: make it one of {version}"
+
+
+def against_moves(
+    history: History, version: str, pairs: Sequence[tuple[Files, Files]]
+) -> Iterator[str]:
+    """The migration names files that there are not."""
+    migration = history.tree.migrations.get(version, Migration())
+    before, after = (set().union(*its) for its in zip(*pairs, strict=True))
+    for old in (*migration.moved, *migration.removed):
+        if old not in before or old in after:
+            yield f"The migration takes {old} away, and the tree does not: correct it"
+    for new in migration.moved.values():
+        if new not in after:
+            yield f"The migration names {new}, which the tree does not render: correct it"
+
+
+def against_files(
+    history: History, version: str, pairs: Sequence[tuple[Files, Files]]
+) -> Iterator[str]:
+    """An update would take away what people may have edited."""
+    migration = history.tree.migrations.get(version, Migration())
+    named = {*migration.moved, *migration.removed}
+    missing = {name for old, new in pairs if new for name in old.keys() - new.keys()}
+    for name in sorted(missing - named):
+        if history.tree.owner(name) != "yours":
+            yield (
+                f"{name} is rendered no more, and what people wrote in it would be lost: keep its "
+                f"name, or name it in a migration of {version}"
+            )
+
+
+# ==================================================================================================
+# What is written
+# ==================================================================================================
+def entry(history: History, version: str, words: str, found: Changes, dates: Dates) -> str:
+    """The section of CHANGELOG.md for a version: what people wrote, and what follows from it."""
+    tree, points = history.tree, []
+    for name in found.questions:
+        question = tree.questions[name]
+        default = {True: "yes", False: "no"}.get(question["default"], question["default"])
+        points.append(f"A new question, `{name}` ({default} by default): {question['help']}")
+    for name, new in found.choices.items():
+        points.append(f"A new choice for `{name}`: {listed(map(str, new))}.")
+    files = {"Added": found.added, "Changed": found.changed, "In new projects only": found.seeds}
+    points += [f"{what}: {listed(grouped(names))}." for what, names in files.items() if names]
+    points.append(conflicts(found))
+    if migration := tree.migrations.get(version):
+        points.append(trust(version, migration))
+    if not BY_HAND.search(words) and version not in tree.migrations:
+        points.append("By hand: nothing but what every update asks for, `uv lock --upgrade`.")
+    if dates.new > dates.old:
+        points.append(f"`exclude-newer` is {dates.new}; it was {dates.old}.")
+    made = "\n".join(map(wrapped, points))
+    return f"## {version}\n\n{words.strip()}\n\n### What an update brings\n\n{made}\n\n"
+
+
+def conflicts(found: Changes) -> str:
+    """Where a project's own edits would meet the release's."""
+    if not found.changed:
+        return "Conflicts: none, for no file changed that a project has."
+    shared = [
+        f"`{name}` {'line' if len(its) == 1 and its[0].isdigit() else 'lines'} {', '.join(its)}"
+        for name, its in found.lines.items()
+    ]
+    where = (
+        f" In those that are shared, these lines changed: {'; '.join(shared)}." if shared else ""
+    )
+    return (
+        "Conflicts: only in the files that changed, where a project has edited the same lines or "
+        f"the lines beside them; untouched ones have none.{where}"
+    )
+
+
+def trust(version: str, migration: Migration) -> str:
+    """What a release with a migration asks for."""
+    steps = [f"`{old}` is now `{new}`" for old, new in migration.moved.items()]
+    steps += [f"`{name}` goes" for name in migration.removed]
+    steps += [
+        f"`{name}` {old} is now {new}"
+        for name, choices in migration.answers.items()
+        for old, new in choices.items()
+    ]
+    return (
+        f"**This release has a migration and needs trust**: {'; '.join(steps)}. Read "
+        f"`hooks/migrations.py` and `{MIGRATE}`, then type `uvx copier update --trust`; for a fleet, "
+        f"`hooks/fleet.py update --trust {version}`. Without it, an update refuses and changes "
+        "nothing."
+    )
+
+
+def grouped(names: Iterable[str]) -> Iterator[str]:
+    """Paths, and how many there are of folders with more than a few."""
+    folders = defaultdict(list)
+    for name in sorted(names):
+        folders[PurePosixPath(name).parent].append(name)
+    for folder, its in sorted(folders.items()):
+        if len(its) > FEW and folder != PurePosixPath():
+            yield f"`{folder}/` ({len(its)})"
+        else:
+            yield from (f"`{name}`" for name in its)
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words in a row."""
+    return ", ".join(words)
+
+
+def wrapped(point: str) -> str:
+    """A bullet, in lines of a readable length."""
+    lines = [""]
+    for word in f"- {point}".split(" "):
+        if len(lines[-1]) + 1 + len(word) > WIDTH:
+            lines.append(f"  {word}")
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return "\n".join(lines)
+
+
+def release(
+    root: Path,
+    version: str,
+    history: History,
+    today: date,
+    answers: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[Path, str]:
+    """What a release of a tree writes: by path, the new text.
+
+    Args:
+        root: the tree.
+        version: what it shall be called.
+        history: the tree and the releases before it.
+        today: the day.
+        answers: what to compare renders with, if not each choice of each question.
+
+    Raises:
+        UserError: with every reason against it, one on a line.
+    """
+    reasons = [
+        *against_words(root),
+        *against_questions(history),
+        *against_choices(history, version),
+        *against_migrations(history, version),
+    ]
+    if answers is None:
+        answers = [*history.tree.answers()]
+        answers += [
+            it for it in history.last.answers() if it not in answers and history.tree.offers(it)
+        ]
+    try:
+        pairs = [*history.pairs(answers)]
+    except UserError as error:
+        raise UserError(told([*reasons, str(error)])) from None
+    renders = [new for _, new in pairs]
+    dates = Dates.of(history.tree, today)
+    found = changes(history, pairs, dates)
+    reasons += [
+        *against_version(history, version, found),
+        *against_moves(history, version, pairs),
+        *against_files(history, version, pairs),
+        *against_params(history),
+        *against_pipeline(history, renders),
+        *against_code(history, renders),
+    ]
+    if reasons:
+        raise UserError(told(reasons))
+    changelog = (root / CHANGELOG).read_text(encoding="utf-8")
+    words = UNRELEASED.search(changelog)
+    assert words  # noqa: S101  against_words has seen it
+    made = entry(history, version, words[1], found, dates)
+    dated = (root / DATED).read_bytes()
+    return {
+        root / CHANGELOG: changelog[: words.start()] + made + changelog[words.end() :],
+        root / DATED: dates.moved(dated).decode(),
+    }
+
+
+def told(reasons: Iterable[str]) -> str:
+    """Reasons, each on a line, with its full stop."""
+    return "\n".join(f"{reason.rstrip('.')}." for reason in reasons)
+
+
+def main() -> None:
+    """Check and write, or only show; `--help` tells."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("version", metavar="VERSION", help="as in 0.4.0, without a v")
+    parser.add_argument("--dry-run", action="store_true", help="show, and write nothing")
+    options = parser.parse_args()
+    try:
+        with TemporaryDirectory() as work:
+            history = History.of(ROOT, Path(work))
+            today = datetime.now(tz=UTC).date()
+            written = release(ROOT, options.version, history, today)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"release: {line}", file=sys.stderr)
+        sys.exit(2)
+    if options.dry_run:
+        for path, text in written.items():
+            name = path.relative_to(ROOT).as_posix()
+            old = path.read_text(encoding="utf-8").splitlines()
+            diff = difflib.unified_diff(old, text.splitlines(), name, name, lineterm="")
+            print("\n".join(diff))
+        return
+    for path, text in written.items():
+        path.write_text(text, encoding="utf-8")
+    print(f"{options.version} is written. Read it, then:\n")
+    print("  make check test")
+    print(f'  git commit --all --message "{options.version}: WHAT IT IS"')
+    print(f"  git tag v{options.version}")
+
+
+if __name__ == "__main__":
+    main()

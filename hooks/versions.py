@@ -1,0 +1,234 @@
+"""The template at each release and as it is committed now, rendered."""
+
+from __future__ import annotations
+
+import io
+import re
+import runpy
+import subprocess
+import tarfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from copier import Settings, run_copy
+from copier.errors import CopierError
+from pathspec import GitIgnoreSpec
+from releases import CHANGELOG, git, releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from migrations import Migration
+
+ANSWERS = ".copier-answers.yml"
+SEED = "sample"  # the one question that files of the people's own depend on
+
+Files = dict[str, bytes]  # what a render holds, by path with * for the folder of the package
+
+
+class UserError(Exception):
+    """Reasons against a release: each in one sentence that says what is wrong and what to do."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads copier.yml, whose own tags say nothing here."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: {})
+
+
+@dataclass
+class Version:
+    """The template at a commit.
+
+    Attributes:
+        name: what people call it.
+        tree: its files.
+        work: an empty folder for renders.
+    """
+
+    name: str
+    tree: Path
+    work: Path
+    _rendered: dict[str, Files] = field(default_factory=dict)
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """What copier.yml says."""
+        merged: dict[str, Any] = {}
+        text = (self.tree / "copier.yml").read_text(encoding="utf-8")
+        for document in yaml.load_all(text, Loader=_Loader):
+            merged |= document or {}
+        return merged
+
+    @cached_property
+    def questions(self) -> dict[str, dict[str, Any]]:
+        """The questions that a person is asked, by name."""
+        return {
+            name: question
+            for name, question in self.configuration.items()
+            if not name.startswith("_") and question.get("when") is not False
+        }
+
+    def choices(self, name: str) -> list[Any]:
+        """Every answer that a question offers; none if it takes any."""
+        question = self.questions.get(name, {})
+        if question.get("type") == "bool":
+            return [True, False]
+        offered = question.get("choices", [])
+        return list(offered.values() if isinstance(offered, dict) else offered)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Answers with which everything is rendered: the defaults, and each choice beside them."""
+        beside = [
+            {name: choice}
+            for name, question in self.questions.items()
+            for choice in self.choices(name)
+            if choice != question.get("default")
+        ]
+        return [{}, *beside]
+
+    def offers(self, answers: Mapping[str, Any]) -> bool:
+        """Whether its questions take these answers."""
+        return all(choice in self.choices(name) for name, choice in answers.items())
+
+    @cached_property
+    def migrations(self) -> dict[str, Migration]:
+        """Its table of migrations, by version."""
+        path = self.tree / "hooks" / "migrations.py"
+        found: dict[str, Migration] = runpy.run_path(str(path))["MIGRATIONS"]
+        return found
+
+    @cached_property
+    def owners(self) -> dict[str, GitIgnoreSpec]:
+        """Whose files are."""
+        said = yaml.safe_load((self.tree / "ownership.yml").read_text(encoding="utf-8"))
+        return {name: GitIgnoreSpec.from_lines(its) for name, its in said.items()}
+
+    def owner(self, path: str) -> str:
+        """The class of a path: yours, shared or managed."""
+        matching = (name for name, its in self.owners.items() if its.match_file(path))
+        return next(matching, "managed")
+
+    def folder(self, answers: Mapping[str, Any]) -> Path:
+        """A render with answers.
+
+        Raises:
+            UserError: if it fails.
+        """
+        said = ", ".join(f"{name}={value}" for name, value in answers.items()) or "the defaults"
+        place = self.work / re.sub(r"\W+", "-", said)
+        if not place.exists():
+            try:
+                run_copy(
+                    str(self.tree),
+                    place,
+                    dict(answers),
+                    defaults=True,
+                    quiet=True,
+                    settings=Settings(),
+                )
+            except (CopierError, TypeError, ValueError) as error:
+                message = " ".join(str(error).split())
+                raise UserError(f"{self.name} cannot be rendered with {said}: {message}.") from None
+        return place
+
+    def render(self, answers: Mapping[str, Any]) -> Files:
+        """What a render with answers holds.
+
+        Raises:
+            UserError: if it fails.
+        """
+        key = repr(answers)
+        if key not in self._rendered:
+            folder = self.folder(answers)
+            package = self.package(answers)
+            found = {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in sorted(folder.rglob("*"))
+                if path.is_file() and path.name != ANSWERS
+            }
+            self._rendered[key] = {
+                re.sub(rf"^src/{package}/", "src/*/", name): content
+                for name, content in found.items()
+            }
+        return self._rendered[key]
+
+    def package(self, answers: Mapping[str, Any]) -> str:
+        """The name of the package in a render with answers."""
+        text = (self.folder(answers) / ANSWERS).read_text(encoding="utf-8")
+        return str(yaml.safe_load(text)["package_name"])
+
+
+@dataclass(frozen=True)
+class History:
+    """The template's releases, and the tree that shall be the next one, as committed.
+
+    Attributes:
+        earlier: every release, the oldest first.
+        tree: the tree.
+    """
+
+    earlier: list[Version]
+    tree: Version
+
+    @property
+    def last(self) -> Version:
+        """The last release."""
+        return self.earlier[-1]
+
+    @classmethod
+    def of(cls, root: Path, work: Path, known: Mapping[str, Version] | None = None) -> History:
+        """Take every release and HEAD out of a clone.
+
+        Args:
+            root: the clone.
+            work: an empty folder.
+            known: releases that were taken out before, by version.
+
+        Raises:
+            UserError: if something is not committed, or there is no release.
+        """
+        if git(root, "status", "--porcelain"):
+            raise UserError("The work tree holds what is not committed: commit or stash it.")
+        found = releases(root)
+        if not found:
+            raise UserError(f"{CHANGELOG} names no release: fetch the history.")
+        earlier = [
+            (known or {}).get(name) or _extracted(root, commit, name, work / name)
+            for name, commit in found.items()
+        ]
+        return cls(earlier, _extracted(root, "HEAD", "The tree", work / "tree"))
+
+    def pairs(self, answers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Files, Files]]:
+        """Renders of the last release, empty if it did not offer an answer, and of the tree."""
+        for its in answers:
+            yield self.last.render(its) if self.last.offers(its) else {}, self.tree.render(its)
+
+    def people(self) -> list[tuple[str, Files]]:
+        """What projects may have of their own: each release that gave it, and the files."""
+        found: list[tuple[str, Files]] = []
+        for version in self.earlier:
+            default = version.questions[SEED]["default"]
+            for choice in version.choices(SEED):
+                files = version.render({} if choice == default else {SEED: choice})
+                own = {name: its for name, its in files.items() if self.tree.owner(name) == "yours"}
+                if all(own != known for _, known in found):
+                    found.append((version.name, own))
+        return found
+
+    def yours(self, renders: Iterable[Files]) -> set[str]:
+        """The paths of some renders that are the people's own."""
+        return {name for files in renders for name in files if self.tree.owner(name) == "yours"}
+
+
+def _extracted(root: Path, commit: str, name: str, work: Path) -> Version:
+    archive = subprocess.run(
+        ["git", "-C", str(root), "archive", commit], check=True, capture_output=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(work / "template", filter="data")
+    return Version(name, work / "template", work)
