@@ -41,20 +41,19 @@ except Exception as error:
 # ==================================================================================================
 def against_params(history: History) -> Iterator[str]:
     """The settings do not take the params.yaml of an earlier release."""
-    folder, package = history.tree.folder({}), history.tree.package({})
-    told = set()
+    source, package = history.tree.folder({}) / "src", history.tree.package({})
+    texts = {files[PARAMS]: release for release, files in reversed(history.people())}
+    found: dict[str, str] = {}
     with TemporaryDirectory() as place:
-        for release, files in history.people():
-            path = Path(place, PARAMS)
-            path.write_bytes(files[PARAMS])
-            command = [sys.executable, "-c", LOAD, package, str(path)]
-            done = subprocess.run(
-                command, cwd=folder / "src", check=True, capture_output=True, text=True
-            )
-            if done.stdout and done.stdout not in told:
-                told.add(done.stdout)
-                said = done.stdout.strip().rstrip(".")
-                yield f"ops/settings.py does not take the {PARAMS} of {release}: {said}"
+        path = Path(place, PARAMS)
+        for text, release in texts.items():
+            path.write_bytes(text)
+            command = [sys.executable, "-B", "-c", LOAD, package, str(path)]
+            done = subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
+            if said := done.stdout.strip().rstrip("."):
+                found[said] = release  # the oldest one comes last
+    for said, release in found.items():
+        yield f"ops/settings.py does not take the {PARAMS} of {release}: {said}"
 
 
 def against_pipeline(history: History, renders: Sequence[Files]) -> Iterator[str]:

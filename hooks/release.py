@@ -82,9 +82,9 @@ def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates
     return Changes(
         [name for name in tree.questions if name not in last.questions],
         {
-            name: new
-            for name, old in offered.items()
-            if (new := [it for it in tree.choices(name) if it not in old])
+            name: fresh
+            for name, its in offered.items()
+            if (fresh := [it for it in tree.choices(name) if it not in its])
         },
         added - yours,
         changed - yours,
@@ -150,7 +150,7 @@ def against_version(history: History, version: str, changed: Changes) -> Iterato
     if version not in names:
         yield f"{version} does not follow {history.last.name}: make it {', '.join(names)}"
         return
-    breaking = version in history.tree.migrations
+    breaking = any(number(it) > number(history.last.name) for it in history.tree.migrations)
     adds = bool(changed.questions or changed.choices or changed.added)
     needed = (2 if major else 1) if breaking else int(adds)
     if names.index(version) < needed:
@@ -292,9 +292,9 @@ def trust(version: str, migration: Migration) -> str:
     ]
     return (
         f"**This release has a migration and needs trust**: {'; '.join(steps)}. Read "
-        f"`hooks/migrations.py` and `{MIGRATE}`, then type `uvx copier update --trust`; for a fleet, "
-        f"`hooks/fleet.py update --trust {version}`. Without it, an update refuses and changes "
-        "nothing."
+        f"`hooks/migrations.py` and `{MIGRATE}`, then type `uvx copier update --trust`; for a "
+        f"fleet, `hooks/fleet.py update --trust {version}`. Without it, an update refuses and "
+        "changes nothing."
     )
 
 
@@ -389,6 +389,14 @@ def told(reasons: Iterable[str]) -> str:
     return "\n".join(f"{reason.rstrip('.')}." for reason in reasons)
 
 
+def shown(root: Path, written: Mapping[Path, str]) -> Iterator[str]:
+    """The lines of a diff from what a tree holds to what would be written."""
+    for path, text in written.items():
+        name = path.relative_to(root).as_posix()
+        old, new = path.read_text(encoding="utf-8").splitlines(), text.splitlines()
+        yield from difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")
+
+
 def main() -> None:
     """Check and write, or only show; `--help` tells."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -398,18 +406,13 @@ def main() -> None:
     try:
         with TemporaryDirectory() as work:
             history = History.of(ROOT, Path(work))
-            today = datetime.now(tz=UTC).date()
-            written = release(ROOT, options.version, history, today)
+            written = release(ROOT, options.version, history, datetime.now(tz=UTC).date())
     except UserError as error:
         for line in str(error).splitlines():
             print(f"release: {line}", file=sys.stderr)
         sys.exit(2)
     if options.dry_run:
-        for path, text in written.items():
-            name = path.relative_to(ROOT).as_posix()
-            old = path.read_text(encoding="utf-8").splitlines()
-            diff = difflib.unified_diff(old, text.splitlines(), name, name, lineterm="")
-            print("\n".join(diff))
+        print("\n".join(shown(ROOT, written)))
         return
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")

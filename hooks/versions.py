@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from copier import Settings, run_copy
-from copier.errors import CopierError
 from pathspec import GitIgnoreSpec
 from releases import CHANGELOG, git, releases
 
@@ -131,7 +130,7 @@ class Version:
                     quiet=True,
                     settings=Settings(),
                 )
-            except (CopierError, TypeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001  of Copier, Jinja, YAML
                 message = " ".join(str(error).split())
                 raise UserError(f"{self.name} cannot be rendered with {said}: {message}.") from None
         return place
