@@ -39,9 +39,9 @@ def steps(page: Path) -> Iterator[Step]:
     """Everything in the fences of a page, in order."""
     section = ""
     markdown = page.read_text()
-    found = sorted(
-        [*FENCE.finditer(markdown), *HEADING.finditer(markdown)], key=lambda its: its.start()
-    )
+    fences = list(FENCE.finditer(markdown))
+    assert markdown.count("```") == 2 * len(fences), f"{page} has a fence that nobody reads"
+    found = sorted([*fences, *HEADING.finditer(markdown)], key=lambda its: its.start())
     for its in found:
         if its.re is HEADING:
             section = its[1]
