@@ -266,18 +266,17 @@ def entry(history: History, version: str, words: str, found: Changes, dates: Dat
 
 def conflicts(found: Changes) -> str:
     """Where a project's own edits would meet the release's."""
-    if not found.changed:
+    if not found.changed | found.added:
         return "Conflicts: none, for no file changed that a project has."
     shared = [
         f"`{name}` {'line' if len(its) == 1 and its[0].isdigit() else 'lines'} {', '.join(its)}"
         for name, its in found.lines.items()
     ]
-    where = (
-        f" In those that are shared, these lines changed: {'; '.join(shared)}." if shared else ""
-    )
+    where = f" In shared ones, these lines changed: {'; '.join(shared)}." if shared else ""
     return (
-        "Conflicts: only in the files that changed, where a project has edited the same lines or "
-        f"the lines beside them; untouched ones have none.{where}"
+        "Conflicts: only in files that changed, where a project has edited the same lines or the "
+        "lines beside them, and where it has a file of its own under the name of one that was "
+        f"added.{where}"
     )
 
 
@@ -292,9 +291,11 @@ def trust(version: str, migration: Migration) -> str:
     ]
     return (
         f"**This release has a migration and needs trust**: {'; '.join(steps)}. Read "
-        f"`hooks/migrations.py` and `{MIGRATE}`, then type `uvx copier update --trust`; for a "
-        f"fleet, `hooks/fleet.py update --trust {version}`. Without it, an update refuses and "
-        "changes nothing."
+        f"`hooks/migrations.py` and `{MIGRATE}`, then type `make template-update TRUST={version}`, "
+        "or where a project has no such target yet `uvx copier update --defaults --trust`. For a "
+        f"scheduled update, add {version} to `TRUSTED_TEMPLATE_VERSIONS`; for a fleet, give "
+        f"`hooks/fleet.py update` the option `--trust {version}`. Without it, an update refuses "
+        "and changes nothing."
     )
 
 

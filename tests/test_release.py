@@ -169,7 +169,7 @@ def test_a_release_is_written(tree: Path, base: History) -> None:
         f"- Changed: `.editorconfig`, `.gitignore`, `.gitlab-ci.yml`{pyproject}, `src/*/ops/` (3).",
         "- In new projects only: `params.yaml`.",
     ]
-    assert lines[16].startswith("- Conflicts: only in the files that changed")
+    assert lines[16].startswith("- Conflicts: only in files that changed, where")
     assert f"`.gitignore` line {ignored}" in lines[16]
     assert lines[17:] == ([f"- `exclude-newer` is {day}; it was {old[1]}.", ""] if moved else [""])
     assert max(map(len, made.splitlines())) <= 120
@@ -408,9 +408,11 @@ def test_a_migration_is_announced_with_what_to_type(
     assert (
         "- **This release has a migration and needs trust**: `docs/ops/data.md` is now "
         "`docs/ops/rows.md`; `.dvcignore` goes; `python_version` 3.11 is now 3.12. Read "
-        "`hooks/migrations.py` and `hooks/migrate.py`, then type `uvx copier update --trust`; for "
-        f"a fleet, `hooks/fleet.py update --trust {minor}`. Without it, an update refuses and "
-        "changes nothing."
+        "`hooks/migrations.py` and `hooks/migrate.py`, then type "
+        f"`make template-update TRUST={minor}`, or where a project has no such target yet "
+        f"`uvx copier update --defaults --trust`. For a scheduled update, add {minor} to "
+        "`TRUSTED_TEMPLATE_VERSIONS`; for a fleet, give `hooks/fleet.py update` the option "
+        f"`--trust {minor}`. Without it, an update refuses and changes nothing."
     ) in written
     (reason,) = [it for it in refused(asked, tree, patch) if "too small" in it]
     assert reason == f"{patch} is too small a step for a migration: make it {minor}."
