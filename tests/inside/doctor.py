@@ -56,7 +56,13 @@ def sound(trained: Project, project: Project) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("cache", "tmp"))
         else:
             shutil.copyfile(source, target)
+    git(project, "restore", ".")
     return project
+
+
+def git(project: Project, *arguments: str) -> None:
+    """Let git do something in a project."""
+    subprocess.run(["git", *arguments], cwd=project.root, check=True, capture_output=True)
 
 
 def missing(check: Callable[[Project], Iterator[doctor.Finding]], project: Project) -> list[str]:
@@ -70,7 +76,7 @@ def test_a_trained_project_lacks_nothing(
     monkeypatch.chdir(trained.root / "src")
     assert cli.main(["doctor"]) == 0, capsys.readouterr().out
     said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "Nothing is missing."
+    assert said[-1] == "All is well."
     assert all(line.startswith("ok ") for line in said[:-1])
     assert len(said) > len(doctor.CHECKS)
 
@@ -96,6 +102,23 @@ def replace(name: str, old: str, new: str, project: Project) -> None:
 @pytest.mark.parametrize(
     ("check", "subject", "spoil"),
     [
+        (doctor.layout, "layout", partial(remove, "params.yaml")),
+        (doctor.layout, "layout", partial(remove, "src/my_model/ml/features.py")),
+        (doctor.layout, "layout", partial(remove, "src/my_model/ops/evaluation/gates.py")),
+        (doctor.layout, "layout", partial(remove, "src/my_model/ops/serving")),
+        (doctor.layout, "layout", partial(remove, ".copier-answers.yml")),
+        (doctor.layout, "layout", partial(write, ".python-version", "3.9\n")),
+        (
+            doctor.layout,
+            "layout",
+            partial(replace, ".copier-answers.yml", "name: my_model", "name: theirs"),
+        ),
+        (
+            doctor.ownership,
+            "ownership",
+            partial(write, "dvc.yaml", "<<<<<<< before updating\n=======\n"),
+        ),
+        (doctor.ownership, "ownership", partial(replace, "Makefile", "\n# project-specific", "")),
         (doctor.python, "python", partial(write, ".python-version", "3.9\n")),
         (doctor.repository, "repository", partial(remove, ".git")),
         (doctor.repository, "hooks", partial(remove, ".git/hooks/pre-commit")),
@@ -120,6 +143,32 @@ def test_one_broken_thing_is_found(
     assert missing(check, sound) == []
     spoil(sound)
     assert subject in missing(check, sound)
+
+
+def said(check: Callable[[Project], Iterator[doctor.Finding]], project: Project) -> str:
+    """What one check prints of a project."""
+    return "\n".join(f"{finding.state}; {finding.remedy}" for finding in check(project))
+
+
+def test_what_is_not_here_is_brought_back_as_it_is_told(sound: Project) -> None:
+    name = "src/my_model/ops/settings.py"
+    remove(name, sound)
+    assert f"`git restore {name}`" in said(doctor.layout, sound)
+    git(sound, "commit", "--quiet", "--no-verify", "--all", "--message", "Away with it")
+    told = said(doctor.layout, sound)
+    assert f"{name} is not here, and src/my_model/ops/" in told
+    assert f"`git log --diff-filter=D -- {name}` names the commit that took it" in told
+
+
+def test_a_change_to_what_is_kept_current_is_told_and_is_no_fault(sound: Project) -> None:
+    assert "as the last update left it" in said(doctor.ownership, sound)
+    write("src/my_model/ops/ours.py", "OURS = 1\n", sound)
+    replace("dvc.yaml", "Read the rows", "Read all rows", sound)
+    git(sound, "add", "--all")
+    git(sound, "commit", "--quiet", "--no-verify", "--message", "Ours")
+    told = said(doctor.ownership, sound)
+    assert "changed since the last update: dvc.yaml, src/my_model/ops/ours.py" in told
+    assert missing(doctor.ownership, sound) == []
 
 
 def test_a_lock_that_does_not_fit(sound: Project) -> None:

@@ -1,22 +1,25 @@
-"""`ops doctor`: what is missing on this machine and in this project, and what to do about it.
+"""`ops doctor`: what is amiss on this machine and in this project, and what to do about it.
 
 It must work where nothing else does, so it imports only the standard library; what needs more is
 asked last, and says so if it cannot be loaded.
 """
 
+import ast
 import configparser
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import git
+from . import git, template
 from .errors import UserError
 from .project import Project
+from .template import ANSWERS
 
 PATIENCE = 60
 """Seconds that a tool may take to answer."""
@@ -24,13 +27,30 @@ PATIENCE = 60
 ENOUGH_DISK = 3 * 2**30
 """Bytes that an environment and a first training take, with room to spare."""
 
+ANSWER = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
+"""A line of the answers, which Copier writes flat."""
+
+ANCHOR = "^[[:space:]]*# project-specific"
+"""The line that parts a shared file, as git looks for it."""
+
+RELIED = {
+    "params.yaml": "and every stage reads it",
+    "Makefile": "and the pipelines call it",
+    ".gitignore": "and without it git takes data in",
+    "README.md": "and pyproject.toml names it",
+    "LICENSE": "and pyproject.toml names it",
+}
+"""Files besides modules without which something fails: path and reason."""
+
+RESOLVE = "resolve it, then `git add`"
+
 INSTALL_GIT = "install it: https://git-scm.com/downloads"
 INSTALL_UV = "install it: https://docs.astral.sh/uv/getting-started/installation"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; a remedy makes it something that is missing."""
+    """One line of the report; a remedy makes it something to mend."""
 
     subject: str
     state: str
@@ -41,20 +61,135 @@ def run() -> None:
     """Print what was found.
 
     Raises:
-        UserError: if this is no project, or something is missing.
+        UserError: if this is no project, or something is to be mended.
     """
     project = Project.find()
     findings = []
     for check in CHECKS:
         for finding in check(project):
             findings.append(finding)
-            mark = "missing" if finding.remedy else "ok"
+            mark = "mend" if finding.remedy else "ok"
             remedy = f"; {finding.remedy}" if finding.remedy else ""
             print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
-    missing = [finding.subject for finding in findings if finding.remedy]
-    if missing:
-        raise UserError(f"missing: {', '.join(missing)}; each line above says what to do.")
-    print("Nothing is missing.")
+    amiss = dict.fromkeys(finding.subject for finding in findings if finding.remedy)
+    if amiss:
+        raise UserError(f"mend {', '.join(amiss)}; each line above says how.")
+    print("All is well.")
+
+
+def layout(project: Project) -> Iterator[Finding]:
+    """The files that the code of `ops` relies on, and the answers that they follow from."""
+    answers = _answers(project.root)
+    found = [*_contradictions(project, answers)]
+    for path, reason in {**RELIED, **_imported(project)}.items():
+        if not (project.root / path).exists():
+            kept = git.content(project.root, path) is not None
+            where = f"`git restore {path}`" if kept else f"`git log --diff-filter=D -- {path}`"
+            remedy = f"bring it back: {where}{'' if kept else ' names the commit that took it'}"
+            found.append(Finding("layout", f"{path} is not here, {reason}", remedy))
+    yield from found or [Finding("layout", f"whole, as {ANSWERS} has it")]
+
+
+def _answers(root: Path) -> dict[str, str]:
+    """What was answered when the project was rendered, as text; empty if that is nowhere."""
+    path = root / ANSWERS
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return {name: value.strip("'\"") for name, value in ANSWER.findall(text)}
+
+
+def _contradictions(project: Project, answers: Mapping[str, str]) -> Iterator[Finding]:
+    """Answers that the files belie."""
+    if not answers:
+        yield Finding("layout", f"{ANSWERS} is not here", f"run `git restore {ANSWERS}`")
+    for name, answer in answers.items():
+        folder = project.package / "ops" / name
+        if answer in ("true", "false") and folder.is_dir() != (answer == "true"):
+            state = "is there" if folder.is_dir() else "is not there"
+            path = folder.relative_to(project.root).as_posix()
+            yield Finding(
+                "layout",
+                f"{ANSWERS} says {name}: {answer}, and {path} {state}",
+                "restore what git has of both, then let Copier change the answer",
+            )
+    held = {
+        "package_name": project.package.name,
+        "python_version": _text(project.root / ".python-version"),
+    }
+    for name, value in held.items():
+        if name in answers and answers[name] != value:
+            yield Finding(
+                "layout",
+                f"{ANSWERS} says {name}: {answers[name]}, and the project has {value or 'none'}",
+                "restore what git has of both, then let Copier change the answer",
+            )
+
+
+def _imported(project: Project) -> dict[str, str]:
+    """Every module of the project that `ops` imports: its path, and which module needs it."""
+    found: dict[str, str] = {}
+    for path in sorted((project.package / "ops").rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue  # `make check` tells of that
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                module = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                for needed in _files(module, [alias.name for alias in node.names]):
+                    name = needed.relative_to(project.root).as_posix()
+                    found.setdefault(name, f"and {path.relative_to(project.root)} imports it")
+    return found
+
+
+def _files(module: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The files that `from module import names` reads, as far as their places are certain."""
+    if not module.is_dir():
+        yield module.with_name(f"{module.name}.py")
+        return
+    own = _text(module / "__init__.py")
+    for name in names:
+        if name not in own and not (module / name).is_dir():
+            yield module / f"{name}.py"
+
+
+def ownership(project: Project) -> Iterator[Finding]:
+    """What was done to the files that an update merges, as far as git tells without the template.
+
+    The commit that brought the last update, or the render, is the one that wrote the answers.
+    """
+    root = project.root
+    found = [
+        Finding("ownership", f"{path} has a conflict that an update left", f"{RESOLVE} `{path}`")
+        for path in template.conflicts(root)
+    ]
+    commit = git.output(root, "log", "-1", "--format=%H", "--", ANSWERS) or ""
+    now = _anchors(root)
+    for path, count in _anchors(root, commit).items() if commit else ():
+        if (root / path).is_file() and now.get(path, 0) < count:
+            found.append(
+                Finding(
+                    "ownership",
+                    f"{path} lacks a line `# project-specific`, below which yours never conflicts",
+                    f"put it where `git show {commit[:7]}:./{path}` has it",
+                )
+            )
+    yield from found
+    kept = (f"src/{project.package.name}/ops", "tests/ops", "docs/ops", "dvc.yaml")
+    changes = git.output(root, "diff", "--name-only", "--relative", commit, "--", *kept)
+    if commit and changes:
+        named = ", ".join(changes.splitlines())
+        yield Finding(
+            "ownership", f"changed since the last update: {named} (`make template-check`)"
+        )
+    elif not found:
+        yield Finding("ownership", "what is kept current is as the last update left it")
+
+
+def _anchors(root: Path, *commit: str) -> dict[str, int]:
+    """How many lines part each shared file, in a commit or here."""
+    counts = git.output(root, "grep", "--count", "-E", ANCHOR, *commit, "--", ".") or ""
+    parted = (line.rsplit(":", 2) for line in counts.splitlines())
+    return {path: int(count) for *_, path, count in parted}
 
 
 def tools(project: Project) -> Iterator[Finding]:
@@ -221,6 +356,8 @@ def disk(project: Project) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     tools,
+    layout,
+    ownership,
     python,
     disk,
     environment,
@@ -245,6 +382,11 @@ def _ask(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer in {PATIENCE} seconds")
+
+
+def _text(path: Path) -> str:
+    """What a file says, without the space around it; empty if there is none."""
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
