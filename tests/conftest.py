@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from following import Follower, follow
 from history import past
 from project import PROFILES, begin, environment
 from render import Template, working_tree
@@ -108,3 +109,9 @@ def project(request: pytest.FixtureRequest, trained: Callable[[str], Project]) -
 def sample(trained: Callable[[str], Project]) -> Project:
     """The project that most people see first: what needs to be asked of one only."""
     return trained("sample")
+
+
+@pytest.fixture
+def follower(sample: Project, tmp_path: Path) -> Follower:
+    """A clone of the project that most people see first, and a template that is its alone."""
+    return follow(sample, tmp_path)

@@ -41,6 +41,7 @@ GITHUB = {
     "github.run_id": "1",
     "vars.LOG_URL": "s3://bucket/served",
     "vars.MLFLOW_TRACKING_URI": "https://mlflow.example.org",
+    "vars.UPDATE_TEMPLATE": "weekly",
 }
 GITLAB = {
     "CI_COMMIT_BRANCH": "main",
@@ -50,6 +51,7 @@ GITLAB = {
     "MLFLOW_TRACKING_URI": "https://mlflow.example.org",
     "REPORT_TOKEN": "secret",
     "RETRAIN_TOKEN": "secret",
+    "UPDATE_TEMPLATE": "weekly",
 }
 
 
@@ -100,6 +102,11 @@ def test_files_keep_their_schema(rendered: Callable[..., Path], pattern: str, sc
     run("check-jsonschema", "--builtin-schema", schema, *transform, *files, cwd=ROOT)
 
 
+def test_the_preset_for_renovate_keeps_its_schema() -> None:
+    preset = ROOT / "hooks" / "renovate.json"
+    run("check-jsonschema", "--builtin-schema", "vendor.renovate", preset, cwd=ROOT)
+
+
 def test_zizmor_finds_nothing(rendered: Callable[..., Path]) -> None:
     command = ("zizmor", "--offline", "--quiet", "--pedantic", "--no-progress")
     run(*command, rendered(ci="github") / ".github", ROOT / ".github", cwd=ROOT)
@@ -132,7 +139,7 @@ def scripts(project: Path) -> list[Job]:
 
 def test_shellcheck_finds_nothing(project: Path, tmp_path: Path) -> None:
     jobs = scripts(project)
-    every = {"check", "test", "train", "audit", "retrain", "promote", "notify"}
+    every = {"check", "test", "train", "audit", "retrain", "promote", "notify", "template"}
     assert every <= {job.name for job in jobs}
     for job in jobs:
         for number, step in enumerate(job.steps):

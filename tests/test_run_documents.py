@@ -25,8 +25,8 @@ SERVERS = {
 }
 # What test_containers.py runs.
 CONTAINERS = {"make image", "make up", "make down"}
-# What test_run_retraining.py runs.
-PIPELINE = {"make log", "make challenge", "make propose", "make promote"}
+# What test_run_retraining.py and test_template_update.py run.
+PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
 SERVED_AT = re.compile(r"localhost:8080")
 # A whole command, as a reader of this project would type it.
 COMMANDS = {

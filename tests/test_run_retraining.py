@@ -11,21 +11,19 @@ import json
 import random
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hosted import Hosted, World, runner
 from project import Project
-from render import run
-from servers import StandIn, service, stand_in
-from workflows import GitHub, GitLab
+from servers import service, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from render import Template
-    from workflows import Job
 
 Row = dict[str, Any]
 
@@ -41,127 +39,24 @@ TARGET = "diagnosis"
 COARSE = 24.0
 """The texture beyond which a tumour is unclear, once somebody says so."""
 BRANCH = "ops/retrain"
-PROPOSALS = re.compile(r"/(repos/ada/model/pulls|projects/7/merge_requests)(/1)?\Z")
-ISSUES = re.compile(r"/(repos/ada/model|projects/7)/issues\Z")
-
-
-class World(StandIn):
-    """The interface of a host, as far as proposals and issues go; both hosts in one."""
-
-    def __init__(self) -> None:
-        self.proposals: list[Row] = []
-        self.issues: list[str] = []
-        self.methods: list[str] = []
-        super().__init__()
-
-    def answer(self, method: str, path: str, body: str) -> object:
-        """Keep what is opened, list what is open."""
-        place = path.partition("?")[0]
-        if PROPOSALS.match(place):
-            if method == "GET":
-                return [{"number": 1, "iid": 1}] if self.proposals else []
-            self.methods.append(method)
-            self.proposals.append(json.loads(body))
-            page = f"{self.address}/proposals/1"
-            return {"number": 1, "html_url": page, "web_url": page}
-        assert ISSUES.match(place), path
-        if method == "GET":
-            return [{"number": 1, "iid": 1}] if self.issues else []
-        self.issues.append(body)
-        return {}
 
 
 @dataclass(frozen=True)
-class Story:
-    """A team's project on a host, and what its jobs find around them."""
-
-    host: str
-    folder: Path
-    variables: dict[str, str]
-    world: World
-    clones: list[Path] = field(default_factory=list)
-
-    @property
-    def repository(self) -> Path:
-        """The bare one that everybody clones."""
-        return self.folder / "remotes" / "ada" / "model.git"
-
-    def git(self, *command: str) -> str:
-        """What git says of the bare repository."""
-        return run("git", *command, cwd=self.repository)
-
-    def clone(self) -> Project:
-        """What a runner checks out: the last commit of main, and nothing that git ignores."""
-        root = self.folder / f"clone {len(self.clones)}"
-        self.clones.append(root)
-        remote = f"file://{self.repository}"
-        run(
-            *("git", "clone", "--quiet", "--depth=1", "--branch=main", remote, root),
-            cwd=self.folder,
-        )
-        if self.host == "gitlab":
-            run("git", "checkout", "--quiet", "--detach", cwd=root)
-        return Project(root, self.variables)
-
-    def jobs(self, event: str, *, failed: bool = False) -> dict[str, Job]:
-        """The jobs of the pipeline that an event brings, by name."""
-        root = self.clone().root
-        settings = {"LOG_URL": str(self.folder / "served"), "MLFLOW_TRACKING_URI": self.registry}
-        if self.host == "github":
-            contexts = {
-                "always()": "true",
-                "failure()": str(failed).lower(),
-                "github.event_name": event,
-                "github.ref_name": "main",
-                "github.actor": "ada",
-                "github.token": "a secret",
-                "github.repository": "ada/model",
-                "github.api_url": self.world.address,
-                "github.server_url": "https://example.org",
-                "github.run_id": "1",
-                **{f"vars.{name}": value for name, value in settings.items()},
-            }
-            path = root / ".github" / "workflows" / "retrain.yml"
-            return {job.name: job for job in GitHub(path, contexts, ["dvc.lock"]).jobs()}
-        settings |= {
-            "CI_PIPELINE_SOURCE": {"workflow_dispatch": "web"}.get(event, event),
-            "CI_COMMIT_BRANCH": "main",
-            "CI_COMMIT_REF_NAME": "main",
-            "CI_DEFAULT_BRANCH": "main",
-            "CI_API_V4_URL": self.world.address,
-            "CI_PROJECT_ID": "7",
-            "CI_PROJECT_URL": f"file://{self.repository}".removesuffix(".git"),
-            "CI_PIPELINE_URL": "https://example.org/pipelines/1",
-            "GITLAB_USER_NAME": "ada",
-            "GITLAB_USER_EMAIL": "ada@example.org",
-            "RETRAIN_TOKEN": "a secret",
-            "UV_CACHE_DIR": self.variables["UV_CACHE_DIR"],
-            "UV_LINK_MODE": "hardlink",
-        }
-        pipeline = GitLab(root / ".gitlab-ci.yml", settings, ["dvc.lock"], failed=failed)
-        return {job.name: job for job in pipeline.jobs()}
-
-    @property
-    def registry(self) -> str:
-        """Where the team's models are registered."""
-        return f"sqlite:///{self.folder}/mlflow.db"
-
-    def work(self, job: Job, **variables: str) -> tuple[Project, str]:
-        """Run the scripts of a job in a clone of its own; gives it, and what they printed."""
-        project = self.clone()
-        said = ""
-        for step in job.steps:
-            shell = Project(project.root, {**project.environment, **step.variables, **variables})
-            said += shell.run("bash", "-eo", "pipefail", "-c", step.script)
-        return project, said
+class Story(Hosted):
+    """A team whose models lie in one registry."""
 
     def champion(self) -> int:
         """The version that the registry calls champion."""
-        environment = {**self.variables, "MLFLOW_TRACKING_URI": self.registry}
+        environment = {**self.variables, "MLFLOW_TRACKING_URI": registry(self.folder)}
         history = Project(self.clones[0], environment).versions()
         found = re.search(r"^(\d+) .*champion", history, re.MULTILINE)
         assert found, history
         return int(found[1])
+
+
+def registry(folder: Path) -> str:
+    """Where the team's models are registered."""
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 @pytest.fixture(scope="module")
@@ -193,20 +88,13 @@ def story(
     with stand_in(World()) as world:
         bare = tmp_path / "remotes" / "ada" / "model.git"
         desk.run("git", "clone", "--quiet", "--bare", str(root), str(bare))
-        yield Story(
-            request.param,
-            tmp_path,
-            {
-                **desk.environment,
-                "CI": "true",
-                "UV_CACHE_DIR": desk.run("uv", "cache", "dir").strip(),
-                "GITHUB_API_URL": world.address,
-                "GITHUB_REPOSITORY": "ada/model",
-                "GITHUB_REF_NAME": "main",
-                "GITHUB_SERVER_URL": f"file://{tmp_path}/remotes",
-            },
-            world,
-        )
+        settings = {
+            "LOG_URL": str(tmp_path / "served"),
+            "MLFLOW_TRACKING_URI": registry(tmp_path),
+            "RETRAIN_TOKEN": "a secret",
+        }
+        variables = runner(desk, tmp_path, world)
+        yield Story(request.param, "retrain", tmp_path, variables, world, settings)
 
 
 def answer(project: Project, folder: Path, rows: list[Row], factor: float, label: str) -> None:

@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from copier import VcsRef
-from project import Project
-from render import Template, run
+from following import BEHIND, CURRENT, MISTAKE, UNRESOLVED, Follower, edit, migrate
+from render import run
 from test_update import begin, commit, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CURRENT, MISTAKE, UNRESOLVED, BEHIND = 0, 2, 3, 4
 MANAGED, SHARED, YOURS = "dvc.yaml", "Makefile", "params.yaml"
-
-
-@dataclass(frozen=True)
-class Follower:
-    """A clone of a project, and a template of its own that it follows."""
-
-    project: Project
-    template: Template
-    ops: str
-
-    def check(self, code: int) -> str:
-        """Run the verb, which must end with this code."""
-        return self.project.refuse(self.ops, "template-check", code=code)
-
-    def drift(self) -> dict[str, str]:
-        """What the verb says of files that were changed by hand."""
-        said: dict[str, Any] = json.loads(self.project.run(self.ops, "template-check", "--json"))
-        found: dict[str, str] = said["drift"]
-        return found
-
-    def lost(self, code: int = UNRESOLVED) -> dict[str, str]:
-        """What the verb says of changes that an update dropped; it must end with this code."""
-        said: dict[str, Any] = json.loads(
-            self.project.refuse(self.ops, "template-check", "--json", code=code)
-        )
-        found: dict[str, str] = said["lost"]
-        return found
-
-    def release(self, tag: str, name: str, old: str, new: str) -> None:
-        """Release the template with a change in one file."""
-        (path,) = (self.template.source / "template").glob(f"{name}*")
-        path.write_text(path.read_text().replace(old, new, 1))
-        self.template.release(tag)
-
-
-@pytest.fixture
-def follower(sample: Project, tmp_path: Path) -> Follower:
-    """The project that most people see first, on a machine of its own."""
-    root = tmp_path / "project"
-    run("git", "clone", "--quiet", sample.root, root, cwd=tmp_path)
-    record = root / ".copier-answers.yml"
-    answers = yaml.safe_load(record.read_text())
-    shutil.copytree(answers["_src_path"], tmp_path / "template")
-    record.write_text(record.read_text().replace(answers["_src_path"], str(tmp_path / "template")))
-    commit(root, "Follow another template")
-    ops = str(sample.root / ".venv" / "bin" / "ops")
-    return Follower(Project(root, sample.environment), Template(tmp_path / "template"), ops)
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    """Change a file, once."""
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def migrate(source: Path, version: str, command: str) -> None:
-    """Let a version of the template run a command in every project that it comes to."""
-    migration = {"version": version, "when": "{{ _stage == 'before' }}", "command": command}
-    settings = (source / "copier.yml").read_text()
-    (source / "copier.yml").write_text(
-        f"{yaml.safe_dump({'_migrations': [migration]})}---\n{settings}"
-    )
 
 
 def test_an_untouched_project_is_current(follower: Follower) -> None:
@@ -124,6 +57,7 @@ def test_a_conflict_is_found_until_it_is_resolved(follower: Follower) -> None:
     assert f"{MANAGED}: an update left a conflict here" in follower.check(UNRESOLVED)
     commit(root, "Update, marks and all")
     assert f"{MANAGED}: an update left a conflict here" in follower.check(UNRESOLVED)
+    assert "Resolve these conflicts" in follower.project.refuse("make", "check", code=2)
     run("git", "checkout", "--quiet", "HEAD~1", "--", MANAGED, cwd=root)
     commit(root, "Keep our words")
     assert "newest release" in follower.check(CURRENT)
@@ -207,7 +141,11 @@ def test_an_answer_that_takes_changed_files_away_says_so(follower: Follower) -> 
     with (root / "Dockerfile").open("a") as file:
         file.write("USER ours\n")
     commit(root, "Our image")
-    update(root, vcs_ref=VcsRef.CURRENT, data={"serving": False})
+    page = (root / "docs" / "ops" / "updating.md").read_text()
+    (command,) = re.findall(r"`uvx (copier update [^`]+)`", page)
+    command = command.replace("python_version=3.13", "serving=false")
+    follower.project.run("bash", "-c", f"uv tool run {command}")
+    assert not (root / "Dockerfile").exists()
     assert follower.lost().keys() == {"Dockerfile"}
 
 
@@ -237,6 +175,10 @@ def test_a_project_in_a_larger_repository_is_told_of_its_own_paths(
     follower.template.release("v9999.1.0")
     update(root)
     inside = replace(follower, project=replace(follower.project, root=root))
+    assert inside.lost().keys() == {".editorconfig"}
+    commit(root.parent, "Update, as a bot does")
+    assert inside.lost(CURRENT) == {}
+    run("git", "reset", "--soft", "HEAD~1", cwd=root)
     assert inside.lost().keys() == {".editorconfig"}
 
 

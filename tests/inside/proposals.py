@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from my_model.ops import cli
 from my_model.ops.errors import UserError
+from my_model.ops.hosting.github import GitHub
 from my_model.ops.retraining import proposal
-from my_model.ops.retraining.github import GitHub
 from servers import Answer, StandIn, stand_in
 
 if TYPE_CHECKING:

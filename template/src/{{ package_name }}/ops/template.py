@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -83,13 +83,8 @@ def tell(state: State) -> None:
     """Print the differences, then what they come to."""
     for path, text in state.drift.items():
         print(text or f"{path} is deleted here.")
-    for path in state.conflicts:
-        print(f"{path}: an update left a conflict here; resolve it, then `git add` the file.")
-    for path, reason in state.lost.items():
-        print(
-            f"{path}: {reason}; bring yours back with `git checkout HEAD -- {shlex.quote(path)}`, "
-            "or commit without it."
-        )
+    for sentence in to_resolve(state.conflicts, state.lost):
+        print(sentence)
     changed = len(state.drift)
     print(
         f"{changed} of the files that are kept current are changed by hand"
@@ -100,21 +95,37 @@ def tell(state: State) -> None:
     else:
         print(
             f"The project has {state.version} of its template, and {state.newest} is out; take it "
-            f"with `uvx '{COPIER}' update --defaults`."
+            "with `make template-update`."
         )
+
+
+def to_resolve(conflicts: Iterable[str], lost: Mapping[str, str]) -> Iterator[str]:
+    """What people have to do about each file, in a sentence."""
+    for path in conflicts:
+        yield f"{path}: an update left a conflict here; resolve it, then `git add` the file."
+    for path, reason in lost.items():
+        back = f"`git checkout HEAD -- {shlex.quote(path)}`"
+        yield f"{path}: {reason}; bring yours back with {back}, or commit without it."
 
 
 def check(project: Project) -> State:
     """Ask git for conflicts, and Copier for releases and for what it rendered; see `run`."""
-    if shutil.which("uv") is None:
-        raise UserError("uv is missing; install it: https://docs.astral.sh/uv")
     answers = recorded(project.root)
-    told = json.loads(copier(project.root, "check-update", "--output-format", "json"))
+    version, latest = newest(project.root)
     with TemporaryDirectory() as folder:
         drift = dict(changes(render(project.root, answers, Path(folder)), project.root))
+    return State(version, latest, conflicts(project.root), lost(project.root), drift)
+
+
+def newest(root: Path) -> tuple[str, str]:
+    """The release that a project has, and the newest; the same if there is none beyond it.
+
+    Raises:
+        UserError: if the template cannot be reached.
+    """
+    told = json.loads(copier(root, "check-update", "--output-format", "json"))
     version = str(told["current_version"])
-    newest = str(told["latest_version"]) if told["update_available"] else version
-    return State(version, newest, conflicts(project.root), lost(project.root), drift)
+    return version, str(told["latest_version"]) if told["update_available"] else version
 
 
 def recorded(root: Path) -> Mapping[str, Any]:
@@ -276,8 +287,10 @@ def copier(root: Path, *arguments: str) -> str:
     """What a command of Copier prints.
 
     Raises:
-        UserError: if it fails, in its own last words.
+        UserError: if it fails, in its own last words, or uv is missing.
     """
+    if shutil.which("uv") is None:
+        raise UserError("uv is missing; install it: https://docs.astral.sh/uv")
     command = ("uv", "tool", "run", "--quiet", "--from", COPIER, "copier", *arguments)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:

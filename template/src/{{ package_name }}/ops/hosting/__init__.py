@@ -1,0 +1,1 @@
+"""The host of the repository: changes that people review before they are merged."""
