@@ -57,6 +57,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name, raising=False)
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(home / "hypothesis"))
         yield
 
 
@@ -86,15 +87,21 @@ def rendered(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 @pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> dict[str, str]:
+    """The variables that projects run with."""
+    del isolated
+    return environment(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="session")
 def trained(
-    template: Template, tmp_path_factory: pytest.TempPathFactory
+    template: Template, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Project]:
     """The project of a profile, rendered, set up and trained once; tests leave it as it is."""
-    variables = environment(tmp_path_factory.mktemp("machine"))
 
     @cache
     def project(name: str) -> Project:
-        return begin(template, PROFILES[name], tmp_path_factory.mktemp(name), variables)
+        return begin(template, PROFILES[name], tmp_path_factory.mktemp(name), machine)
 
     return project
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from copier import Settings, run_update
+from edits import AMONG, EDITS, NEW, develop, resolve
 from history import RELEASES
 from ownership import owner
+from project_guard import dropped
 from render import ROOT, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from edits import Edit
     from render import Template
+
+# What is left to a person after an update: files in which both sides changed the same lines. The
+# template had no image at first, and parted its lists of dependencies by an empty line.
+CONFLICTS = {"0.1.0": {"Dockerfile", "src/my_model/ops/pipeline/train.py"}}
+CONFLICTS_AMONG = {"0.1.0": {"Dockerfile", "pyproject.toml"}}
 
 # What people may have answered. An old release asked fewer questions; the new ones have defaults.
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -41,6 +50,22 @@ def update(project: Path, **options: Any) -> None:  # noqa: ANN401  whatever Cop
     """Take the newest release, as `copier update --defaults` does, without trust by default."""
     settings = {"defaults": True, "overwrite": True, "quiet": True, "settings": Settings()}
     run_update(project, **{**settings, **options})
+
+
+def unmerged(project: Path) -> set[str]:
+    """The files in which an update left a conflict."""
+    listed = run("git", "diff", "--name-only", "--relative", "--diff-filter=U", cwd=project)
+    return set(listed.split())
+
+
+def texts(project: Path) -> dict[str, str]:
+    """Everything that a project's people may have changed: all files but Copier's record."""
+    return {
+        name: path.read_text(encoding="utf-8")
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(project).parts
+        if (name := path.relative_to(project).as_posix()) != ".copier-answers.yml"
+    }
 
 
 def files(project: Path) -> dict[str, str]:
@@ -70,6 +95,42 @@ def test_an_untouched_project_becomes_a_fresh_render(
     update(project)
     assert files(project) == files(history.render(tmp_path / "fresh", answers))
     assert own == {path: path.read_text() for path in project.glob("src/*/ml/*.py")}
+    commit(project, "Update")
+    update(project)
+    assert run("git", "status", "--porcelain", cwd=project) == ""
+
+
+@pytest.mark.parametrize("edits", [EDITS, AMONG], ids=["below", "among"])
+@pytest.mark.parametrize(("version", "profile"), list(product(RELEASES, ["defaults", "gitlab"])))
+def test_what_people_wrote_outlives_an_update(
+    version: str, profile: str, edits: Mapping[str, Edit], history: Template, tmp_path: Path
+) -> None:
+    """Work below the lines that part a file, and among the template's own."""
+    answers = {**ANSWERS[profile], "package_name": "my_model"}
+    project = history.render(tmp_path / "project", answers, f"v{version}")
+    begin(project)
+    rendered = texts(project)
+    develop(project, edits)
+    before = texts(project)
+    update(project)
+
+    known = CONFLICTS if edits is EDITS else CONFLICTS_AMONG
+    assert unmerged(project) == known.get(version, set())
+    after = texts(project)
+    for name, text in before.items():
+        ours = Counter(text.splitlines()) - Counter(rendered.get(name, "").splitlines())
+        assert not ours - Counter(after[name].splitlines()), f"{name}: lines are lost"
+        if owner(name) == "yours" or (name not in rendered and name not in unmerged(project)):
+            assert after[name] == text, f"{name} is the people's own"
+    assert not (rendered.keys() - before.keys()) & after.keys(), "what is deleted stays deleted"
+    old = history.render(tmp_path / "old", answers, f"v{version}")
+    new = history.render(tmp_path / "new", answers)
+    assert list(dropped(project, old, new)) == []
+
+    resolve(project, edits)
+    assert texts(project).keys() == after.keys()
+    changed = {name for name, text in texts(project).items() if text != texts(new).get(name)}
+    assert {it for it in changed if owner(it) != "yours"} <= {*edits, *NEW}
     commit(project, "Update")
     update(project)
     assert run("git", "status", "--porcelain", cwd=project) == ""

@@ -215,9 +215,10 @@ def dropped(root: Path, old: Path, new: Path) -> Iterator[tuple[str, str]]:
         now = content(root / name)
         if committed is None or now != content(new / name) or is_yours(name):
             continue  # it is new, or is not what the template alone would make of it
-        if count != "-" if now is not None else not (old / name).is_file():
+        was = content(old / name)
+        if (count != "-" and b"\0" not in (was or b"")) if now is not None else was is None:
             continue  # a text was merged; and what the template never had, it does not take away
-        changes = parts(committed) - parts(content(old / name))
+        changes = parts(committed) - parts(was)
         if changes - parts(now) - elsewhere:
             yield name, TAKEN if now is None else REPLACED
 

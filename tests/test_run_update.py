@@ -1,0 +1,60 @@
+"""Projects of every release, worked on, updated, and run: what an update leaves is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from edits import develop, resolve
+from history import RELEASES
+from project import Project, all_passed, orders
+from render import run
+from test_update import begin, commit, update
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from render import Template
+
+# One for each release, in turn; where `data` is, `ops data use` of that release reads it.
+PROFILES: list[dict[str, Any]] = [
+    {"sample": "breast-cancer"},
+    {"sample": "none", "data": ("--target", "Kündigung?", "--text", "note", "--time", "placed on")},
+    {"sample": "diabetes", "ci": "gitlab"},
+]
+RUNS = [(version, PROFILES[turn % len(PROFILES)]) for turn, version in enumerate(RELEASES)]
+
+
+@pytest.mark.parametrize(("version", "profile"), RUNS)
+def test_an_updated_project_runs(
+    version: str,
+    profile: Mapping[str, Any],
+    history: Template,
+    machine: Mapping[str, str],
+    tmp_path: Path,
+) -> None:
+    answers = {name: its for name, its in profile.items() if name != "data"}
+    answers |= {"package_name": "my_model"}
+    root = history.render(tmp_path / "project", answers, f"v{version}")
+    project = Project(root, machine)
+    if "data" in profile:
+        project.run("make", "setup")
+        orders(root / "orders.csv")
+        project.run("uv", "run", "ops", "data", "use", "orders.csv", *profile["data"])
+        (root / "orders.csv").unlink()
+        project.commit("Use our data")
+    else:
+        begin(root)
+    develop(root)
+    update(root)
+    resolve(root)
+    run("git", "commit", "--quiet", "--no-verify", "--message", "Update", cwd=root)
+
+    project.run("uv", "lock", "--upgrade")
+    project.run("make", "setup")
+    project.run("make", "check")
+    assert all_passed(project.run("make", "test"))
+    assert "Version 1 (champion) is registered" in project.run("make", "train")
+    assert "ours" in project.run("make", "ours")
+    commit(root, "Train")  # which our hook sees, as the template's do

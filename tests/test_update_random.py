@@ -1,0 +1,278 @@
+"""A thousand random edits by people, met by random changes of the template: nothing is lost unsaid.
+
+Each file of a project is a script of its own, so that one update plays many. The template is the
+rendered files themselves: every line of them may change.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from ownership import owner, patterns
+from project_guard import dropped
+from render import Template, run
+from test_update import begin, update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+UPDATES, FILES = 28, 36  # a thousand scripts; each file has five or so
+RECORD = ".copier-answers.yml"
+PICTURES = tuple(f"docs/ops/picture-{number}.png" for number in range(4))
+ADDED = tuple(f"added-{number}.txt" for number in range(4))  # where both sides may add a file
+
+Side = Literal["ours", "theirs"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of some lines.
+
+    Attributes:
+        kind: insert new lines before a place, delete some from there on, or put new for these.
+        place: where, in thousandths of the file.
+        length: how many lines.
+    """
+
+    kind: str
+    place: int
+    length: int
+
+    def apply(self, lines: list[bytes], new: Callable[[], bytes]) -> None:
+        """Change the lines."""
+        at = self.place * len(lines) // 1000
+        gone = 0 if self.kind == "insert" else self.length
+        come = 0 if self.kind == "delete" else self.length
+        lines[at : at + gone] = [new() for _ in range(come)]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one side does to a file: a change of its lines, then perhaps of the whole file."""
+
+    edits: tuple[Edit, ...]
+    whole: str
+
+    def play(self, side: Side, name: str, content: bytes | None) -> dict[str, bytes]:
+        """What becomes of the file, by path. Lines that are new say whose they are."""
+        number = iter(range(1000))
+
+        def new() -> bytes:
+            return f"{side} {next(number)} of {name}".encode()
+
+        lines = (content or b"").splitlines()
+        for edit in self.edits:
+            edit.apply(lines, new)
+        text = b"".join(line + b"\n" for line in lines) if self.edits else content or b""
+        changed = {
+            "edit": {name: text},
+            "delete": {},
+            "rename": {f"{name}.{side}": text},
+            "replace": {name: b"".join(new() + b"\n" for _ in range(9))},
+            "windows": {name: text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")},
+            "no end": {name: text.rstrip(b"\n")},
+            "binary": {name: b"\0\1\2\n" + new()},
+        }
+        return changed[self.whole]
+
+
+edits = st.builds(
+    Edit,
+    st.sampled_from(["insert", "delete", "change"]),
+    st.integers(0, 999),
+    st.integers(1, 4),
+)
+often = ["edit"] * 6  # the whole file is a rarer thing to change
+people = st.builds(
+    Script,
+    st.lists(edits, max_size=4).map(tuple),
+    st.sampled_from([*often, "delete", "rename", "replace", "windows", "no end", "binary"]),
+)
+makers = st.builds(
+    Script,
+    st.lists(edits, max_size=4).map(tuple),
+    st.sampled_from([*often, "delete", "rename", "replace", "binary"]),
+)
+
+
+def written(content: bytes) -> list[bytes]:
+    """The lines of people's own that a file holds."""
+    return re.findall(rb"ours \d+ of \S+", content)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file of a folder, but for git's and Copier's own."""
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if not name.startswith(".git/") and name != RECORD
+    }
+
+
+def write(root: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder hold these files, and none besides git's and Copier's own."""
+    for name in tree(root).keys() - files.keys():
+        (root / name).unlink()
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def release(template: Template, files: Mapping[str, bytes], tag: str) -> None:
+    """Release a template whose render is these files, and which leaves alone what is yours."""
+    write(template.source / "template", files)
+    yours = [it for it in patterns()["yours"] if "docs" not in it]
+    excluded = [f"{{{{ '{it}' if _copier_operation == 'update' else '' }}}}" for it in yours]
+    said = {"_subdirectory": "template", "_exclude": excluded}
+    (template.source / "copier.yml").write_text(yaml.safe_dump(said))
+    record = template.source / "template" / f"{RECORD}.jinja"
+    record.write_text("{{ _copier_answers | to_nice_yaml }}")
+    template.release(tag)
+
+
+def played(
+    side: Side, files: Mapping[str, bytes], names: Sequence[str], scripts: Sequence[Script]
+) -> dict[str, bytes]:
+    """The files after one side's scripts."""
+    after = {name: content for name, content in files.items() if name not in names}
+    for name, script in zip(names, scripts, strict=True):
+        after |= script.play(side, name, files.get(name))
+    return after
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the files of an update: before it, after it, and as the guard has it.
+
+    Attributes:
+        rendered: what the template had rendered.
+        before: what people had made of that.
+        after: what the update made of that.
+        named: the files of which the project says that changes are lost.
+    """
+
+    rendered: Mapping[str, bytes]
+    before: Mapping[str, bytes]
+    after: Mapping[str, bytes]
+    named: set[str]
+
+    @property
+    def lost(self) -> set[str]:
+        """The files that lack a line which people had written; in a conflict, it is there.
+
+        What is no text, and is not as the template had it, is people's own as a whole.
+        """
+        return {
+            name
+            for name, content in self.before.items()
+            if any(part not in self.after.get(name, b"") for part in self.ours(name, content))
+        }
+
+    def ours(self, name: str, content: bytes) -> list[bytes]:
+        """What people had written into a file."""
+        if b"\0" in content:
+            return [content] if content != self.rendered.get(name) else []
+        return written(content)
+
+
+def play(
+    folder: Path, base: Mapping[str, bytes], scripts: Mapping[str, tuple[Script, Script]]
+) -> Outcome:
+    """Render files, let both sides play their scripts, and update.
+
+    Args:
+        folder: an empty one, to work in.
+        base: the files.
+        scripts: of the template and of people, by path.
+    """
+    names = list(scripts)
+    theirs, ours = zip(*scripts.values(), strict=True)
+    template = Template(folder / "template")
+    release(template, base, "v1.0.0")
+    project = template.render(folder / "project", {}, "v1.0.0")
+    begin(project)
+    write(project, played("ours", base, names, ours))
+    run("git", "add", "--all", cwd=project)
+    run("git", "add", "--renormalize", ".", cwd=project)  # .gitattributes may be gone just now
+    run("git", "commit", "--allow-empty", "--quiet", "--message", "Our own", cwd=project)
+    before = tree(project)
+    new = played("theirs", base, names, theirs)
+    release(template, new, "v2.0.0")
+    update(project)
+    write(folder / "old", base)
+    write(folder / "new", new)
+    named = {name for name, _ in dropped(project, folder / "old", folder / "new")}
+    return Outcome(base, before, tree(project), named)
+
+
+@pytest.fixture(scope="module")
+def everything(rendered: Callable[..., Path]) -> dict[str, bytes]:
+    """All files that the template renders, and some pictures."""
+    both = [tree(rendered(ci=ci)) for ci in ("github", "gitlab")]
+    pictures = {name: b"\x89PNG\0\n" + name.encode() * 9 for name in PICTURES}
+    return both[0] | both[1] | pictures
+
+
+@pytest.mark.parametrize("turn", range(UPDATES))
+def test_nothing_is_lost_unsaid(turn: int, everything: dict[str, bytes], tmp_path: Path) -> None:
+    every = sorted(everything)
+    its = [every[(turn * (FILES - len(ADDED)) + n) % len(every)] for n in range(FILES - len(ADDED))]
+    names = [*its, *ADDED]
+
+    drawn: list[list[tuple[Script, Script]]] = []
+
+    # The first example of any strategy is the simplest one, which is nothing at all.
+    @seed(turn)
+    @settings(
+        max_examples=2,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(st.tuples(makers, people), min_size=FILES, max_size=FILES))
+    def draw(scripts: list[tuple[Script, Script]]) -> None:
+        drawn.append(scripts)
+
+    draw()
+    base = {name: everything[name] for name in its}
+    found = play(tmp_path, base, dict(zip(names, drawn[-1], strict=True)))
+    assert found.named == found.lost, "the guard names what is lost, and nothing else"
+    deleted = found.rendered.keys() - found.before.keys()
+    assert not deleted & found.after.keys(), "what people deleted stays deleted"
+    for name, content in found.before.items():
+        if owner(name) == "yours":
+            assert found.after.get(name) == content, f"{name} is the people's own"
+
+
+NOTHING, OURS = Script((), "edit"), Script((Edit("insert", 500, 2),), "edit")
+
+
+def test_a_loss_is_seen_where_copier_says_nothing(
+    everything: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The test can fail: without the guard, these would be lost unsaid."""
+    gone, moved, picture, kept, merged = (
+        ".editorconfig",
+        "dvc.yaml",
+        PICTURES[0],
+        "Makefile",
+        "LICENSE",
+    )
+    scripts = {
+        gone: (Script((), "delete"), OURS),
+        moved: (Script((), "rename"), OURS),
+        picture: (NOTHING, Script((), "binary")),
+        kept: (Script((), "delete"), NOTHING),
+        merged: (Script((Edit("insert", 0, 2),), "edit"), OURS),
+    }
+    found = play(tmp_path, {name: everything[name] for name in scripts}, scripts)
+    assert found.lost == found.named == {gone, moved, picture}
