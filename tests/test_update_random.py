@@ -260,10 +260,11 @@ def test_a_loss_is_seen_where_copier_says_nothing(
     everything: dict[str, bytes], tmp_path: Path
 ) -> None:
     """The test can fail: without the guard, these would be lost unsaid."""
-    gone, moved, picture, kept, merged = (
+    gone, moved, picture, drawn, kept, merged = (
         ".editorconfig",
         "dvc.yaml",
         PICTURES[0],
+        PICTURES[1],
         "Makefile",
         "LICENSE",
     )
@@ -271,8 +272,9 @@ def test_a_loss_is_seen_where_copier_says_nothing(
         gone: (Script((), "delete"), OURS),
         moved: (Script((), "rename"), OURS),
         picture: (NOTHING, Script((), "binary")),
+        drawn: (Script((), "replace"), Script((), "replace")),
         kept: (Script((), "delete"), NOTHING),
         merged: (Script((Edit("insert", 0, 2),), "edit"), OURS),
     }
     found = play(tmp_path, {name: everything[name] for name in scripts}, scripts)
-    assert found.lost == found.named == {gone, moved, picture}
+    assert found.lost == found.named == {gone, moved, picture, drawn}
