@@ -135,9 +135,8 @@ class Dates:
 # ==================================================================================================
 # What speaks against it
 # ==================================================================================================
-def against_words(root: Path) -> Iterator[str]:
+def against_words(found: re.Match[str] | None) -> Iterator[str]:
     """Nobody has said what is new."""
-    found = UNRELEASED.search((root / CHANGELOG).read_text(encoding="utf-8"))
     if not found or not BY_HAND.split(found[1])[0].strip():
         yield f"{CHANGELOG} has no `## Unreleased` that says what is new: write it, and commit"
 
@@ -346,8 +345,10 @@ def release(
     Raises:
         UserError: with every reason against it, one on a line.
     """
+    changelog = (root / CHANGELOG).read_text(encoding="utf-8")
+    words = UNRELEASED.search(changelog)
     reasons = [
-        *against_words(root),
+        *against_words(words),
         *against_questions(history),
         *against_choices(history, version),
         *against_migrations(history, version),
@@ -372,11 +373,8 @@ def release(
         *against_pipeline(history, renders),
         *against_code(history, renders),
     ]
-    if reasons:
+    if reasons or not words:
         raise UserError(told(reasons))
-    changelog = (root / CHANGELOG).read_text(encoding="utf-8")
-    words = UNRELEASED.search(changelog)
-    assert words  # noqa: S101  against_words has seen it
     made = entry(history, version, words[1], found, dates)
     dated = (root / DATED).read_bytes()
     return {
