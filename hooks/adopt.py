@@ -6,7 +6,7 @@
 
 Without `--apply` it only tells: what the repository is, which answers follow from it, where each of
 its files belongs, what collides. With it, a branch gets a render in one commit beside what is
-there; from then on `copier update` brings releases.
+there; from then on `make template-update` brings releases.
 
 Exit codes: 0 done; 2 a mistake of yours, in one sentence; 3 the branch waits for you to resolve the
 conflicts that were told.
@@ -82,7 +82,7 @@ class Repository:
         if top.resolve() != root:
             raise UserError(f"{root} lies inside a repository: name its root, {top}.")
         if (root / ANSWERS).exists():
-            raise UserError(f"{root} was rendered already: run `copier update` there.")
+            raise UserError(f"{root} was rendered already: run `make template-update` there.")
         if git(root, "status", "--porcelain"):
             raise UserError(f"{root} holds changes that are not committed: commit or stash them.")
         paths = tuple(git(root, "ls-files", "-z").split("\0")[:-1])

@@ -226,7 +226,8 @@ def signature(function: ast.FunctionDef) -> inspect.Signature:
 def against_code(history: History, renders: Sequence[Files]) -> Iterator[str]:
     """Managed code needs what the ml/ of an earlier release lacks."""
     wanted: dict[Need, str] = {}
-    for path, text in {name: its for files in renders for name, its in files.items()}.items():
+    # A file may differ by answers: each form of it is asked.
+    for path, text in sorted({form for files in renders for form in files.items()}):
         if path.endswith(".py") and history.tree.owner(path) != "yours":
             uses = Uses(path, history.tree.package({}))
             uses.visit(ast.parse(text))

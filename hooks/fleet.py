@@ -52,7 +52,7 @@ PATIENCE = 1800  # seconds, after which a command has hung
 
 TAKEN = "the template takes the file away, and the project had changed it"
 LOST = "lines that the project had changed would be lost"
-RUNS = "it crosses the migration of {0}, which runs code: read that, then allow it with --trust {0}"
+RUNS = "it crosses the migration of {}, which runs code: read that, then allow it with {}"
 
 # Nobody is there to type a password, and nothing large is needed.
 UNATTENDED = {
@@ -625,8 +625,12 @@ class Change:
         if self.has(project, template, new):
             return replace(told, message="has it already")
         crossed = [] if self.answers else template.migrations(old, new)
-        if untrusted := [it for it in crossed if it not in self.trusted]:
-            return replace(told, state="untrusted", message=RUNS.format(", ".join(untrusted)))
+        # Copier trusts the release that is taken: its code runs the migrations of all.
+        needed = list(dict.fromkeys([*crossed, str(new)])) if crossed else []
+        if not self.trusted.issuperset(needed):
+            options = " ".join(f"--trust {it}" for it in needed)
+            message = RUNS.format(", ".join(crossed), options)
+            return replace(told, state="untrusted", message=message)
         branch = self.branch(new)
         aside = f"{branch}-conflicts" + re.sub(r"\W+", "-", f"/{project.folder}").rstrip("-")
         for name in (branch, aside):

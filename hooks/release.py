@@ -229,7 +229,7 @@ def against_files(
     """An update would take away what people may have edited."""
     migration = history.tree.migrations.get(version, Migration())
     named = {*migration.moved, *migration.removed}
-    missing = {name for old, new in pairs if new for name in old.keys() - new.keys()}
+    missing = {name for old, new in pairs for name in old.keys() - new.keys()}
     for name in sorted(missing - named):
         if history.tree.owner(name) != "yours":
             yield (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from migrations import Migration
 
 ANSWERS = ".copier-answers.yml"
-SEED = "sample"  # the one question that files of the people's own depend on
+SAMPLE = "sample"  # the one question that files of the people's own depend on
 
 Files = dict[str, bytes]  # what a render holds, by path with * for the folder of the package
 
@@ -211,9 +211,9 @@ class History:
         """What projects may have of their own: each release that gave it, and the files."""
         found: list[tuple[str, Files]] = []
         for version in self.earlier:
-            default = version.questions[SEED]["default"]
-            for choice in version.choices(SEED):
-                files = version.render({} if choice == default else {SEED: choice})
+            default = version.questions[SAMPLE]["default"]
+            for choice in version.choices(SAMPLE):
+                files = version.render({} if choice == default else {SAMPLE: choice})
                 own = {name: its for name, its in files.items() if self.tree.owner(name) == "yours"}
                 if all(own != known for _, known in found):
                     found.append((version.name, own))

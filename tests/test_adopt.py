@@ -259,7 +259,7 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "adopted": (_branch, "has a branch adopt-template already"),
     "rendered": (
         functools.partial(planted, files={".copier-answers.yml": "_commit: v1\n"}),
-        "was rendered already: run `copier update` there",
+        "was rendered already: run `make template-update` there",
     ),
     "ignored": (_ignored, "Makefile is yours, but git ignores it"),
     "a file for a folder": (

@@ -303,9 +303,12 @@ def test_a_fleet_trusts_by_version_and_finds_nothing_lost(
         change = fleet.Change({}, trusted=frozenset(trust), push=True)
         return tuple(fleet.each([str(project)], change, 1))
 
-    (found,) = asked("2.0.0")
-    assert (found.state, "the migration of 3.0.0" in found.message) == ("untrusted", True)
-    (found,) = asked("2.0.0", "3.0.0")
+    for trust in (("2.0.0", "3.0.0"), ("2.0.0", "3.1.0")):
+        (found,) = asked(*trust)
+        assert found.state == "untrusted"
+        assert "the migration of 2.0.0, 3.0.0, which runs code" in found.message
+        assert "--trust 2.0.0 --trust 3.0.0 --trust 3.1.0" in found.message
+    (found,) = asked("2.0.0", "3.0.0", "3.1.0")
     assert (found.state, found.conflicts) == ("updated", [])
     assert "# Our own" in run("git", "show", f"template/3.1.0:{ROWS}", cwd=project)
     assert "# Our own" in run("git", "show", f"template/3.1.0:{GONE}", cwd=project)

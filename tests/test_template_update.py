@@ -49,6 +49,14 @@ def test_an_update_is_told_from_what_is_not_committed(follower: Follower) -> Non
     assert status(follower) == before
 
 
+def test_a_release_of_a_copy_comes_after_the_one_that_it_adds_to(follower: Follower) -> None:
+    """docs/organisation.md tells teams to tag so what they change in a copy of the template."""
+    follower.release("v9999.0.0.post1", MANAGED, "Read the rows", "Read each row")
+    assert "from 9999.0.0 to 9999.0.0.post1" in take(follower)
+    commit(follower.project.root, "Update")
+    assert "newest release of its template, 9999.0.0.post1" in take(follower)
+
+
 def test_what_is_dropped_is_for_people_to_resolve(follower: Follower) -> None:
     root = follower.project.root
     with (root / ".editorconfig").open("a") as file:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-UPDATES, FILES = 28, 36  # a thousand scripts; each file has five or so
+UPDATES, FILES = 28, 36  # a thousand scripts, so each file meets about five
 RECORD = ".copier-answers.yml"
 PICTURES = tuple(f"docs/ops/picture-{number}.png" for number in range(4))
 ADDED = tuple(f"added-{number}.txt" for number in range(4))  # where both sides may add a file

@@ -182,8 +182,12 @@ class GitLab:
         return re.sub(r"\$(\w+)", lambda found: self.settings.get(found[1], ""), text)
 
     def holds(self, condition: str) -> bool:
-        """Whether every term of a rule's condition does: `$A`, `$A == "b"` or `$A == $B`."""
+        """Whether every term of a condition does: `$A`, `$A == "b"`, `$A == $B`, `$A == null`."""
         for term in condition.split(" && "):
+            if absent := re.fullmatch(r"\$(\w+) == null", term):
+                if absent[1] in self.settings:
+                    return False
+                continue
             found = re.fullmatch(r'\$(\w+)(?: == (?:"([^"]*)"|\$(\w+)))?', term)
             assert found, f"the reader does not know the rule {term}"
             value = self.settings.get(found[1], "")

@@ -43,7 +43,7 @@ def run(folder: Path, runs: int) -> Section:
     for files in FILES:
         project = plain(place, files)
         for number in EDITED:
-            if number <= files:
+            if number < files:
                 names = [path for path in tracked(project) if path.suffix == ".txt"]
                 projects[f"{files} files, {number} edited"] = (
                     edited(project, names[:number]),

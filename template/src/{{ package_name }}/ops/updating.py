@@ -49,6 +49,8 @@ class Version(NamedTuple):
     major: int
     minor: int
     patch: int
+    post: int = 0
+    """What a copy of the template counts on top of a release: 1.2.0.post1."""
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -57,14 +59,15 @@ class Version(NamedTuple):
         Raises:
             UserError: if it is none.
         """
-        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", str(text))
+        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?", str(text))
         if not found:
             raise UserError(f"{text} is no version of a template; write it like 1.2.0.")
-        return cls(*map(int, found.groups()))
+        return cls(*(int(part or 0) for part in found.groups()))
 
     def __str__(self) -> str:
         """As people write it."""
-        return ".".join(map(str, self))
+        release = f"{self.major}.{self.minor}.{self.patch}"
+        return f"{release}.post{self.post}" if self.post else release
 
 
 class Release(NamedTuple):
@@ -102,7 +105,7 @@ def update(project: Project, trusted: Iterable[str]) -> None:
     allowed = {Version.parse(version) for version in trusted}
     answers = recorded(root)
     old, new = map(Version.parse, newest(root))
-    if old == new:
+    if new <= old:
         print(f"The project has the newest release of its template, {old}.")
         return
     if git.output(root, "status", "--porcelain") != "":
@@ -112,10 +115,13 @@ def update(project: Project, trusted: Iterable[str]) -> None:
         )
     release = released(root, answers, f"v{new}")
     crossed = [version for version in release.migrations if old < version <= new]
-    if missing := [str(version) for version in crossed if version not in allowed]:
+    # Copier trusts the release that is taken: its code runs the migrations of all.
+    needed = sorted({*crossed, new}) if crossed else []
+    if not allowed.issuperset(needed):
         raise UserError(
-            f"{new} comes with the migration of {' and of '.join(missing)}, which runs code here; "
-            f"read it in the template, then `make template-update TRUST={','.join(missing)}`."
+            f"{new} comes with the migration of {' and of '.join(map(str, crossed))}, which runs "
+            "code here; read it in the template, then "
+            f"`make template-update TRUST={','.join(map(str, needed))}`."
         )
     trust = ["--trust"] if crossed else []
     copier(root, "update", "--quiet", "--defaults", "--vcs-ref", f"v{new}", *trust)

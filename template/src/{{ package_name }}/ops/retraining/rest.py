@@ -1,4 +1,4 @@
-"""The interface of a host, as far as a retraining's own code asks for it."""
+"""What moved to `ops/hosting/rest.py`, for code of the project's own that imports it from here."""
 
 from ..hosting.rest import ask
 
