@@ -76,7 +76,7 @@ def against_pipeline(history: History, renders: Sequence[Files]) -> Iterator[str
 
 def tracked(text: str) -> set[str]:
     """The keys of params.yaml that a pipeline names."""
-    found = set(re.findall(r"\$\{([\w.]+)\}", text))
+    found = {it.split("[")[0].strip() for it in re.findall(r"\$\{(.*?)\}", text)}
     for stage in yaml.safe_load(text)["stages"].values():
         for entry in stage.get("params", ()):
             named = entry if isinstance(entry, dict) else {PARAMS: [entry]}
@@ -97,6 +97,7 @@ def dependencies(text: str) -> set[str]:
     """The paths that the stages of a pipeline depend on."""
     stages = yaml.safe_load(text)["stages"].values()
     found = {dependency for stage in stages for dependency in stage.get("deps", ())}
+    found |= set(re.findall(r"\bsrc/[\w/.-]+", text))
     return {re.sub(r"^src/[^/]+/", "src/*/", path) for path in found if "$" not in path}
 
 

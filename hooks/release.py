@@ -174,6 +174,11 @@ def against_questions(history: History) -> Iterator[str]:
             )
         elif now.get("type", question["type"]) != question["type"]:
             yield f"`{name}` has another type than its answers: keep it {question['type']}"
+        elif now and now.get("when") != question.get("when"):
+            yield (
+                f"`{name}` is asked on another condition, and Copier drops the answers to what it "
+                "does not ask: keep its `when`"
+            )
 
 
 def against_choices(history: History, version: str) -> Iterator[str]:
@@ -231,7 +236,7 @@ def against_files(
     named = {*migration.moved, *migration.removed}
     missing = {name for old, new in pairs for name in old.keys() - new.keys()}
     for name in sorted(missing - named):
-        if history.tree.owner(name) != "yours":
+        if history.last.owner(name) != "yours":
             yield (
                 f"{name} is rendered no more, and what people wrote in it would be lost: keep its "
                 f"name, or name it in a migration of {version}"

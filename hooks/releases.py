@@ -20,14 +20,17 @@ HEADING = re.compile(r"^## (\d+\.\d+\.\d+)$", re.MULTILINE)
 def releases(root: Path) -> dict[str, str]:
     """Every release, the oldest first: its version and its commit.
 
-    A heading that was taken back and given again counts from the last time.
+    A heading that was taken back and given again counts from the last time; a merge counts as one
+    commit, whatever its branch began from.
 
     Args:
-        root: a clone of the template with its history.
+        root: a clone of the template with all its history: a shallow one ends at one commit.
     """
     found: dict[str, str] = {}
     before: set[str] = set()
-    for commit in git(root, "log", "--reverse", "--format=%H", "--", CHANGELOG).split():
+    for commit in git(
+        root, "log", "--first-parent", "--reverse", "--format=%H", "--", CHANGELOG
+    ).split():
         named = set(HEADING.findall(git(root, "show", f"{commit}:{CHANGELOG}")))
         found |= dict.fromkeys(named - before, commit)
         before = named

@@ -193,6 +193,8 @@ class History:
         """
         if git(root, "status", "--porcelain"):
             raise UserError("The work tree holds what is not committed: commit or stash it.")
+        if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+            raise UserError("The clone is shallow, so it has no releases: `git fetch --unshallow`.")
         found = releases(root)
         if not found:
             raise UserError(f"{CHANGELOG} names no release: fetch the history.")

@@ -222,6 +222,11 @@ def test_what_cannot_be_rendered_is_told_with_what_is_known_by_then(tree: Path) 
     ]
 
 
+def test_a_shallow_clone_has_no_releases(tree: Path, tmp_path: Path) -> None:
+    run("git", "clone", "--quiet", "--depth=1", tree.as_uri(), tmp_path / "clone", cwd=tmp_path)
+    assert "`git fetch --unshallow`" in mistaken(tmp_path / "clone")
+
+
 def drop_words(tree: Path) -> None:
     change(tree / CHANGELOG, WORDS, "### By hand\n\n- Paint it.\n")
 
@@ -240,6 +245,15 @@ def drop_choice(tree: Path) -> None:
 
 def drop_question(tree: Path) -> None:
     change(tree / "copier.yml", "\nuser_email:\n", "\nuser_email:\n  when: false\n")
+
+
+def hide_question(tree: Path) -> None:
+    change(tree / "copier.yml", "\nuser_email:\n", '\nuser_email:\n  when: "{{ serving }}"\n')
+
+
+def own_and_delete(tree: Path) -> None:
+    change(tree / "ownership.yml", "  - /README.md\n", "  - /README.md\n  - /CODEOWNERS\n")
+    delete(tree)
 
 
 def change_type(tree: Path) -> None:
@@ -266,6 +280,19 @@ def track_a_key(tree: Path) -> None:
 
 def name_a_key(tree: Path) -> None:
     change(tree / "template/dvc.yaml.jinja", "${data.source}", "${data.place}")
+
+
+def name_an_entry(tree: Path) -> None:
+    change(tree / "template/dvc.yaml.jinja", "${data.source}", "${ data.place[0] }")
+
+
+def run_a_file(tree: Path) -> None:
+    (tree / ML / "rows.py").write_text('"""Rows."""\n')
+    change(
+        tree / "template/dvc.yaml.jinja",
+        "cmd: ops stage ingest",
+        "cmd: python src/{{ package_name }}/ml/rows.py",
+    )
 
 
 def depend_on_a_file(tree: Path) -> None:
@@ -315,12 +342,16 @@ KEEP = 'MIGRATIONS["VERSION"] = Migration(answers={"license": {"MIT": "Proprieta
         (delete, f"CODEOWNERS is rendered no more, and {GOES}"),
         (drop_choice, "`python_version` offers 3.11 no more: keep it, or name the choice"),
         (drop_question, "`user_email` is asked no more, and its answers would be lost"),
+        (own_and_delete, f"CODEOWNERS is rendered no more, and {GOES}"),
+        (hide_question, "`user_email` is asked on another condition, and Copier drops the answers"),
         (change_type, "`monitoring` has another type than its answers: keep it bool"),
         (drop_default, "`user_email` has no default, and an update would have to ask"),
         (drop_setting, "the params.yaml of 0.1.0: params.yaml: unknown key tune.trials"),
         (add_setting_without_default, "the params.yaml of 0.1.0: "),
         (track_a_key, "dvc.yaml tracks `monitoring`, which the params.yaml of 0.1.0 lacks"),
         (name_a_key, "dvc.yaml tracks `data.place`, which the params.yaml of 0.1.0 lacks"),
+        (name_an_entry, "dvc.yaml tracks `data.place`, which the params.yaml of 0.1.0 lacks"),
+        (run_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
         (depend_on_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
         (need_a_name, "ops/pipeline/tune.py needs `COLOURS` in ml/model.py, which 0.1.0 lacks"),
         (need_an_imported_name, "ops/scoring.py needs `colours` in ml/features.py, which 0.1.0"),

@@ -54,6 +54,7 @@ def test_a_conflict_is_found_until_it_is_resolved(follower: Follower) -> None:
     commit(root, "Our words")
     follower.release("v9999.1.0", MANAGED, "Read the rows", "Read each row")
     update(root)
+    run("git", "config", "submodule.recurse", "true", cwd=root)  # a habit that must hide nothing
     assert f"{MANAGED}: an update left a conflict here" in follower.check(UNRESOLVED)
     commit(root, "Update, marks and all")
     assert f"{MANAGED}: an update left a conflict here" in follower.check(UNRESOLVED)

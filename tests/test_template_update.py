@@ -57,6 +57,20 @@ def test_a_release_of_a_copy_comes_after_the_one_that_it_adds_to(follower: Follo
     assert "newest release of its template, 9999.0.0.post1" in take(follower)
 
 
+def test_what_git_ignores_is_not_replaced(follower: Follower) -> None:
+    root = follower.project.root
+    run("git", "rm", "--quiet", "--cached", ".editorconfig", cwd=root)
+    with (root / ".gitignore").open("a") as file:
+        file.write("/.editorconfig\n")
+    commit(root, "Keep our editor to ourselves")
+    (root / ".editorconfig").write_text("root = true # mine\n")
+    follower.release("v9999.1.0", ".editorconfig", "root = true\n", "root = true # theirs\n")
+    said = take(follower, code=MISTAKE)
+    assert "Git ignores .editorconfig, and an update would replace it for good" in said
+    assert (root / ".editorconfig").read_text() == "root = true # mine\n"
+    assert status(follower) == ""
+
+
 def test_what_is_dropped_is_for_people_to_resolve(follower: Follower) -> None:
     root = follower.project.root
     with (root / ".editorconfig").open("a") as file:

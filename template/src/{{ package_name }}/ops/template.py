@@ -242,10 +242,32 @@ def is_yours(name: str) -> bool:
 
 def conflicts(root: Path) -> list[str]:
     """Files that git calls unmerged, or that hold the marks of a conflict, or a rejected part."""
-    unmerged = git.output(root, "diff", "--name-only", "--relative", "--diff-filter=U") or ""
-    marked = git.output(root, "grep", "--untracked", "-lE", MARKER) or ""
-    rejected = git.output(root, "ls-files", "--others", "--cached", "*.rej") or ""
-    return sorted({*unmerged.splitlines(), *marked.splitlines(), *rejected.splitlines()})
+    asked = (
+        ("diff", "--name-only", "--relative", "--diff-filter=U", "-z"),
+        ("grep", "--no-recurse-submodules", "--untracked", "-lzE", MARKER),
+        ("ls-files", "--others", "--cached", "-z", "*.rej"),
+    )
+    found = "\0".join(git.output(root, "-c", "color.ui=false", *its) or "" for its in asked)
+    return sorted({name for name in found.split("\0") if name})
+
+
+def ignored(root: Path, old: Path, new: Path) -> list[str]:
+    """Files that an update would replace or delete, and that are in no commit: git ignores them.
+
+    Args:
+        root: the project, with nothing else that is not committed.
+        old: what the template rendered before the update.
+        new: what it is to render.
+    """
+    committed = set((git.output(root, "ls-files", "-z") or "").split("\0"))
+    rendered = {
+        path.relative_to(folder).as_posix()
+        for folder in (old, new)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    found = {name for name in rendered - committed if not is_yours(name) and (root / name).exists()}
+    return sorted(name for name in found if content(root / name) != content(new / name))
 
 
 def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:

@@ -22,9 +22,11 @@ from .template import (
     UNRESOLVED,
     conflicts,
     copier,
+    ignored,
     lost,
     newest,
     recorded,
+    render,
     said,
     to_resolve,
 )
@@ -123,6 +125,14 @@ def update(project: Project, trusted: Iterable[str]) -> None:
             "code here; read it in the template, then "
             f"`make template-update TRUST={','.join(map(str, needed))}`."
         )
+    with TemporaryDirectory() as folder:
+        before = render(root, answers, Path(folder, "old"))
+        after = render(root, {**answers, "_commit": f"v{new}"}, Path(folder, "new"))
+        if names := ignored(root, before, after):
+            raise UserError(
+                f"Git ignores {', '.join(names)}, and an update would replace it for good: move "
+                "it away, or commit it with `git add --force`."
+            )
     trust = ["--trust"] if crossed else []
     copier(root, "update", "--quiet", "--defaults", "--vcs-ref", f"v{new}", *trust)
     print(f"The template goes from {old} to {new}.\n\n{release.since(old, new)}\n", flush=True)
