@@ -248,7 +248,7 @@ def drop_question(tree: Path) -> None:
 
 
 def hide_question(tree: Path) -> None:
-    change(tree / "copier.yml", "\nuser_email:\n", '\nuser_email:\n  when: "{{ serving }}"\n')
+    change(tree / "copier.yml", "\nuser_email:\n", '\nuser_email:\n  when: "{{ package_name }}"\n')
 
 
 def own_and_delete(tree: Path) -> None:
