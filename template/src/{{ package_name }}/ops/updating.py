@@ -127,7 +127,9 @@ def update(project: Project, trusted: Iterable[str]) -> None:
         )
     with TemporaryDirectory() as folder:
         before = render(root, answers, Path(folder, "old"))
-        after = render(root, {**answers, "_commit": f"v{new}"}, Path(folder, "new"))
+        after = before
+        if not crossed:  # else a migration may replace answers that the new release refuses
+            after = render(root, {**answers, "_commit": f"v{new}"}, Path(folder, "new"))
         if names := ignored(root, before, after):
             raise UserError(
                 f"Git ignores {', '.join(names)}, and an update would replace it for good: move "
