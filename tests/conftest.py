@@ -29,8 +29,24 @@ IDENTITY = """\
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: those that need a trained project come last, in the order that they had."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the sizes that are too long for every change; a nightly workflow asks for them."""
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="every case of what is sampled by default: edits, streams, releases, profiles",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked exhaustive, unless it is asked for; then fast tests first.
+
+    Those that need a trained project come last, in the order that they had.
+    """
+    if not config.getoption("--exhaustive"):
+        left = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", ()))
 
 
@@ -59,6 +75,12 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(home / "hypothesis"))
         yield
+
+
+@pytest.fixture(scope="session")
+def exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Whether every case is asked for, where a sample of them does by default."""
+    return bool(request.config.getoption("--exhaustive"))
 
 
 @pytest.fixture(scope="session")
