@@ -10,13 +10,14 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from render import choices, run
+from render import ROOT, choices, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,6 +201,21 @@ def environment(folder: Path) -> dict[str, str]:
 def all_passed(said: str) -> bool:
     """Whether pytest's last line tells of tests that passed, and of nothing else."""
     return bool(re.fullmatch(r"=* ?\d+ passed in .*", said.rstrip().splitlines()[-1]))
+
+
+def asked(project: Project, tests: str) -> str:
+    """What pytest says of tests in `tests/ops` that are run with this project's package."""
+    variables = {**os.environ, "PROJECT": str(project.root)}
+    for name in ("PYTEST_XDIST_WORKER", "PYTHONPATH"):
+        variables.pop(name, None)
+    command = (sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-o")
+    return run(
+        *command,
+        "addopts=--import-mode=importlib",
+        str(ROOT / "tests" / "ops" / tests),
+        cwd=ROOT,
+        env=variables,
+    )
 
 
 def orders(path: Path) -> None:

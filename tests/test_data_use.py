@@ -198,7 +198,7 @@ def test_real_data(desk: Project, shown: Table, tmp_path: Path, data: Data) -> N
 
     score = "roc_auc" if data.task == "classification" else "r2"
     ours, baseline = metrics[score], metrics[f"baseline_{score}"]
-    tuned = float(desk.run("python", str(ROOT / "tests" / "inside" / "reference.py")))
+    tuned = float(desk.run("python", str(ROOT / "tests" / "ops" / "reference.py")))
     shown.rows.append(
         (
             data.file,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from project import PROFILES, all_passed, interpreters
-from render import ROOT, choices, closed, reserved_names, run
+from render import choices, closed, reserved_names, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,15 +156,3 @@ def test_every_interpreter_of_this_machine_runs_a_project(
 ) -> None:
     ran = {(trained(name).root / ".python-version").read_text().strip() for name in PROFILES}
     assert set(interpreters()) <= ran
-
-
-def test_inside(sample: Project) -> None:
-    """What needs the project's own modules is tested in the project's own environment."""
-    folder = ROOT / "tests" / "inside"
-    files = [path for path in sorted(folder.glob("*.py")) if path.name != "conftest.py"]
-    said = sample.run(
-        *("uv", "run", "pytest", "--config-file", "pyproject.toml", "--confcutdir", str(folder)),
-        *map(str, files),
-    )
-    assert all_passed(said)
-    assert sample.changes() == set()

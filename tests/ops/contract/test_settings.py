@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from {{ package_name }}.ops.errors import UserError
-from {{ package_name }}.ops.settings import Settings
+from my_model.ops.errors import UserError
+from my_model.ops.settings import Settings
 
 
 def load(folder: Path, text: str) -> Settings:

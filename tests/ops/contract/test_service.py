@@ -17,16 +17,15 @@ import numpy as np
 import polars as pl
 import pytest
 import uvicorn
-
-from {{ package_name }}.ops.bundle import MANIFEST, Bundle
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.files import read_json, replacing, write_json
-from {{ package_name }}.ops.project import Project
-from {{ package_name }}.ops.serving.app import Application
-from {{ package_name }}.ops.serving.hosts import Host
-from {{ package_name }}.ops.serving.run import listen
-from {{ package_name }}.ops.serving.settings import Settings
-from {{ package_name }}.ops.serving.truth import shape
+from my_model.ops.bundle import MANIFEST, Bundle
+from my_model.ops.contract import Contract
+from my_model.ops.files import read_json, replacing, write_json
+from my_model.ops.project import Project
+from my_model.ops.serving.app import Application
+from my_model.ops.serving.hosts import Host
+from my_model.ops.serving.run import listen
+from my_model.ops.serving.settings import Settings
+from my_model.ops.serving.truth import shape
 
 PATIENCE = 30
 
@@ -90,11 +89,16 @@ def total(metrics: str, name: str) -> float:
     return next(float(it.split()[1]) for it in metrics.splitlines() if it.startswith(f"{name} "))
 
 
+def whole(text: str) -> list[str]:
+    """The lines that were written to their end."""
+    return [line for line in text.rpartition("\n")[0].splitlines() if line.strip()]
+
+
 def lines(client: Client, kind: str) -> dict[str, dict[str, Any]]:
     """The lines of a log, by their ids."""
     folder = Path(client.settings.predictions, kind)
     read = (path.read_text(encoding="utf-8") for path in folder.glob("*.jsonl"))
-    return {line["id"]: line for text in read for line in map(json.loads, text.splitlines())}
+    return {line["id"]: line for text in read for line in map(json.loads, whole(text))}
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -365,7 +369,7 @@ def test_a_shadow_is_asked_what_the_champion_was(
                 assert log[number]["prediction"] == pytest.approx(answer["prediction"], rel=1e-6)
         metrics = client.ask("/metrics").body
         for name in ("rows", "agreeing_rows"):
-            counted = f'service_shadow_{name}_total{{ '{{' }}version="{version}"{{ '}}' }} {float(len(answers))}'
+            counted = f'service_shadow_{name}_total{{version="{version}"}} {float(len(answers))}'
             assert counted in metrics
         shutil.rmtree(challenger)
         until(lambda: answers_in_the_shadow(None))

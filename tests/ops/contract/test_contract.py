@@ -8,9 +8,8 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 import pytest
-
-from {{ package_name }}.ops.contract import Contract, compile_schema
-from {{ package_name }}.ops.errors import UserError
+from my_model.ops.contract import Contract, compile_schema
+from my_model.ops.errors import UserError
 
 TARGET = {"target": True}
 NUMBER = dy.Float64()
@@ -123,13 +122,19 @@ def test_the_fingerprint_changes_with_the_meaning() -> None:
         ({"a": NUMBER, "b": dy.Bool(metadata={"targt": True})}, "b has unknown metadata 'targt'"),
         ({"a": dy.Int8(metadata={"text": True})}, "a is marked as text, so make it a String"),
         ({"a": dy.Float64(metadata={"category": True})}, "a is marked as category"),
-        ({"a": dy.String(metadata={"group": True, "identifier": True})}, "a is identifier and group"),
+        (
+            {"a": dy.String(metadata={"group": True, "identifier": True})},
+            "a is identifier and group",
+        ),
         ({"a": dy.Float64(metadata={"event_time": True})}, "a is the event time, so make it"),
         ({"a": dy.Datetime(time_zone="UTC")}, "a is Datetime.*; use Bool"),
         ({"a": dy.List(dy.Int8())}, r"a is List\(Int8\); use Bool"),
-        ({"a": dy.String(metadata={"group": True}), "b": dy.Bool(metadata=TARGET)}, "no column is left"),
+        (
+            {"a": dy.String(metadata={"group": True}), "b": dy.Bool(metadata=TARGET)},
+            "no column is left",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named_in_a_sentence(columns: dict[str, dy.Column], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         contract(**columns)

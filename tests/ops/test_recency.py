@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from my_model.ops.contract import Contract
     from my_model.ops.project import Project
 
-START = datetime(2024, 1, 1)  # noqa: DTZ001  the contract's times have no zone
+START = datetime(2024, 1, 1)
 DAYS = 600
 ROWS = 2400
 

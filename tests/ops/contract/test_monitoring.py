@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-
-from {{ package_name }}.ops.bundle import Bundle
-from {{ package_name }}.ops.cli import main
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.files import read_json
-from {{ package_name }}.ops.pipeline.split import FOLD
-from {{ package_name }}.ops.project import Project
+from my_model.ops.bundle import Bundle
+from my_model.ops.cli import main
+from my_model.ops.contract import Contract
+from my_model.ops.files import read_json
+from my_model.ops.pipeline.split import FOLD
+from my_model.ops.project import Project
 
 WINDOW = 200
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from my_model.ops import cli
+from my_model.ops.cli import STAGES, main
+from my_model.ops.errors import UserError
+from my_model.ops.project import Project
+from my_model.ops.settings import Settings
+from overlay import under_test
 
-from {{ package_name }}.ops import cli
-from {{ package_name }}.ops.cli import STAGES, main
-from {{ package_name }}.ops.errors import UserError
-from {{ package_name }}.ops.project import Project
-from {{ package_name }}.ops.settings import Settings
-
-ROOT = Path(__file__).parents[2]
+ROOT = under_test()
 
 VERBS = (
     *("setup", "doctor", "data", "stage", "tune"),

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
-from {{ package_name }}.ops.serving.predictions import PAGE, PredictionLog
+from my_model.ops.serving.predictions import PAGE, PredictionLog
 
 LONG = 3600.0
 """Seconds between two writes, so that a test decides itself when to write."""

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from my_model.ops.bundle import Bundle
+from my_model.ops.cli import main
+from my_model.ops.contract import Contract
+from my_model.ops.errors import UserError
+from my_model.ops.project import Project
 from numpy.typing import NDArray
-
-from {{ package_name }}.ops.bundle import Bundle
-from {{ package_name }}.ops.cli import main
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.errors import UserError
-from {{ package_name }}.ops.project import Project
 
 Answer = Callable[[pl.DataFrame], NDArray[Any]]
 

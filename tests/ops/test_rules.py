@@ -1,6 +1,6 @@
 """Rules as plain data say of plain values what polars says, expression by expression."""
 
-# ruff: noqa: DTZ001, FBT003, RUF001  times without zone, literals of polars and odd letters are the matter here
+# ruff: noqa: RUF001  times without zone, literals of polars and odd letters are the matter here
 
 from __future__ import annotations
 

@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from my_model.ops.files import write_text
+from my_model.ops.serving import textfile
+from my_model.ops.serving.textfile import Textfile
 from prometheus_client import CollectorRegistry, generate_latest
-
-from {{ package_name }}.ops.files import write_text
-from {{ package_name }}.ops.serving import textfile
-from {{ package_name }}.ops.serving.textfile import Textfile
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 import pytest
-
-from {{ package_name }}.ml import source
-from {{ package_name }}.ops import contract as contracts
-from {{ package_name }}.ops.cli import main
-from {{ package_name }}.ops.project import Project
+from my_model.ml import source
+from my_model.ops import contract as contracts
+from my_model.ops.cli import main
+from my_model.ops.project import Project
 
 ROWS = 300
 Prepare = Callable[[type[dy.Schema], pl.DataFrame], Project]

@@ -112,7 +112,7 @@ Y = ["stay" if value < 0.4 else "leave" for value in numbers(100)]
 """A target that no other column tells."""
 
 DAY = date(2024, 2, 29)
-NOON = datetime(2024, 2, 29, 12, 0, 5)  # noqa: DTZ001  the contract's times have no zone
+NOON = datetime(2024, 2, 29, 12, 0, 5)
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,30 @@
-"""Tests that run in the environment of a rendered project, after its first training.
+"""Tests of `ops/`, module by module, straight from the template: no render, one environment.
 
-`tests/test_run.py` starts them; the current folder is the project, and its package is
-`my_model`. They are here, and not in the project, because a user's suite should stay quick.
+The package is called `my_model` (overlay.py), and the contract is that of the first sample; with
+PROJECT in the environment, it is the package and the contract of the project in that folder.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from copies import git, ops, run, set_params
-from mlflow import MlflowClient
-from my_model.ops import cli, tracking
-from my_model.ops.project import Project
+from overlay import activate, under_test
+from render import run as finish
+from sharing import common, once
 
-sys.path.append(str(Path(__file__).parents[1]))  # servers.py is for these tests too
+PROJECT = under_test()
+activate(PROJECT)
+
+from copies import git, ops, run, set_params  # noqa: E402  they import the package
+from mlflow import MlflowClient  # noqa: E402
+from my_model.ops import cli, tracking  # noqa: E402
+from my_model.ops.project import Project  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,9 +49,25 @@ def client(project: Project) -> MlflowClient:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Project:
-    """The project that this runs in."""
-    return Project.find()
+def trained(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Project:
+    """A project that is trained, registered and committed; tests leave it as it is."""
+    del isolated
+    if "PROJECT" in os.environ:
+        return Project(PROJECT)
+    return Project(once(common(tmp_path_factory) / "trained", _train))
+
+
+def _train(root: Path) -> None:
+    shutil.copytree(PROJECT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    project = Project(root)
+    finish("git", "init", "--quiet", cwd=root)
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Begin")
+    repro = run(project, "dvc", "repro")
+    assert repro.returncode == 0, repro.stdout
+    ops(project, "register")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Train")
 
 
 @pytest.fixture(scope="session")

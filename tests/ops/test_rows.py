@@ -1,6 +1,6 @@
 """The door of the service: it takes and refuses what ingest and validation take and refuse."""
 
-# ruff: noqa: ANN401, DTZ001, RUF001  any column, times without zone, letters of all languages
+# ruff: noqa: RUF001  any column, times without zone, letters of all languages
 
 from __future__ import annotations
 

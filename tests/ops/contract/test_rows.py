@@ -1,4 +1,4 @@
-"""The door of the service: it takes what ingest and validation take, and refuses what they refuse."""
+"""The door of the service: it takes what validation takes, and refuses what that refuses."""
 
 import io
 import json
@@ -10,12 +10,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from {{ package_name }}.ops import sampling
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.pipeline.parsing import parse
-from {{ package_name }}.ops.pipeline.validate import check as validated
-from {{ package_name }}.ops.serving.rows import Malformed, Reader, Refusal, TooMany
+from my_model.ops import sampling
+from my_model.ops.contract import Contract
+from my_model.ops.pipeline.parsing import parse
+from my_model.ops.pipeline.validate import check as validated
+from my_model.ops.serving.rows import Malformed, Reader, Refusal, TooMany
 
 MOST_ROWS = 5_000
 
@@ -92,8 +91,10 @@ VALUES = st.one_of(
     st.floats().map(str),
     st.datetimes().map(str),
     st.dates().map(str),
-    st.sampled_from(["", " ", "yes", "F", " 1.0", "2024-01-31T08:30:00Z", "2024-02-30", "10000-01-01"]),
-)  # fmt: skip
+    st.sampled_from(
+        ["", " ", "yes", "F", " 1.0", "2024-01-31T08:30:00Z", "2024-02-30", "10000-01-01"]
+    ),
+)
 """Values as JSON has them, many of which are wrong in most columns."""
 
 

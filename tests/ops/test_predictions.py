@@ -118,7 +118,7 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Writer]]:
     """Starts processes that write; none outlives its test."""
     writers: list[Writer] = []
 
-    def start(  # noqa: PLR0913
+    def start(
         name: str,
         *,
         seconds: float = 0.05,
@@ -373,7 +373,7 @@ class Clock(datetime):
     time = datetime(2026, 12, 31, 23, 59, 59, 999_990, tzinfo=UTC)
 
     @classmethod
-    def now(cls, tz: object = None) -> datetime:  # noqa: ARG003
+    def now(cls, tz: object = None) -> datetime:
         return cls.time
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Declare = Callable[[type[dy.Schema]], None]
 
-NOON = datetime(2024, 2, 29, 12)  # noqa: DTZ001  the contract's times have no zone
+NOON = datetime(2024, 2, 29, 12)
 MIDNIGHT = NOON.replace(hour=0)
 
 
@@ -411,7 +411,7 @@ def test_the_hash_never_changes() -> None:
             "text": ["", "naïve 🎉 and longer than a word", None],
             "class": pl.Series(["a", "b", None], dtype=pl.Enum(["b", "a"])),
             "day": [date(2024, 2, 29), date(1969, 12, 31), None],
-            "time": [NOON, datetime(1, 1, 1), None],  # noqa: DTZ001
+            "time": [NOON, datetime(1, 1, 1), None],
         }
     )
     keys = {name: hashing.row_keys(rows.lazy(), [name]).tolist() for name in rows.columns}

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-from {{ package_name }}.ops.bulk import score as bulk
-from {{ package_name }}.ops.bulk.parts import Part, Parts
-from {{ package_name }}.ops.bundle import Bundle
-from {{ package_name }}.ops.cli import main
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.evaluation import metrics
-from {{ package_name }}.ops.project import Project
+from my_model.ops.bulk import score as bulk
+from my_model.ops.bulk.parts import Part, Parts
+from my_model.ops.bundle import Bundle
+from my_model.ops.cli import main
+from my_model.ops.contract import Contract
+from my_model.ops.evaluation import metrics
+from my_model.ops.project import Project
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ class Traffic:
     def body(self, picked: list[int]) -> bytes:
         return json.dumps([self.rows.good[number] for number in picked]).encode()
 
-    def heard(self, kind: str, status: int, picked: list[int], answers: Any) -> None:  # noqa: ANN401
+    def heard(self, kind: str, status: int, picked: list[int], answers: Any) -> None:
         """Note an answer, row by row."""
         self.statuses[kind, status] += 1
         if status == 200:

@@ -11,11 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
-from {{ package_name }}.ops.errors import UserError
-from {{ package_name }}.ops.files import replacing
-from {{ package_name }}.ops.serving import source
-from {{ package_name }}.ops.serving.source import Absent, Found, Unavailable
+from my_model.ops.errors import UserError
+from my_model.ops.files import replacing
+from my_model.ops.serving import source
+from my_model.ops.serving.source import Absent, Found, Unavailable
 
 COMMIT, DATA = "c" * 40, "d" * 32
 CREATED = "2026-10-01T12:00:00+00:00"
@@ -150,6 +149,8 @@ class Registry(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
+    """One answer of the registry."""
+
     server: Registry
 
     def do_GET(self) -> None:

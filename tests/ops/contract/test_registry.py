@@ -8,13 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
-from {{ package_name }}.ops import registry
-from {{ package_name }}.ops.bundle import Bundle
-from {{ package_name }}.ops.cli import main
-from {{ package_name }}.ops.contract import Contract
-from {{ package_name }}.ops.errors import UserError
-from {{ package_name }}.ops.project import Project
+from my_model.ops import registry
+from my_model.ops.bundle import Bundle
+from my_model.ops.cli import main
+from my_model.ops.contract import Contract
+from my_model.ops.errors import UserError
+from my_model.ops.project import Project
 
 # What MLflow and SQLAlchemy think of each other is for them to mend.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -101,7 +101,7 @@ def test_the_best_accuracy_is_the_stated_one() -> None:
 
 
 def test_a_seed_gives_the_same_mails_for_ever() -> None:
-    start = datetime(2025, 12, 1)  # noqa: DTZ001  the contract's times have no zone
+    start = datetime(2025, 12, 1)
     rows = source.simulate(500, start, days=62, seed=1)
     assert rows.equals(source.simulate(500, start, days=62, seed=1))
     assert not rows.equals(source.simulate(500, start, days=62, seed=2))
@@ -109,7 +109,7 @@ def test_a_seed_gives_the_same_mails_for_ever() -> None:
 
 
 def test_the_world_changes_on_its_day() -> None:
-    start = datetime(2025, 7, 1)  # noqa: DTZ001  the contract's times have no zone
+    start = datetime(2025, 7, 1)
     rows = source.simulate(6000, start, days=365, seed=3)
     old = rows.filter(pl.col("arrived_at") < AFTER.begins)
     new = rows.filter(pl.col("arrived_at") >= AFTER.begins)
@@ -125,7 +125,7 @@ def test_the_world_changes_on_its_day() -> None:
 
 
 def test_one_change_comes_alone() -> None:
-    start = datetime(2025, 7, 1)  # noqa: DTZ001  the contract's times have no zone
+    start = datetime(2025, 7, 1)
     chat = BEFORE._replace(begins=AFTER.begins, channels=AFTER.channels)
     rows = source.simulate(3000, start, days=365, seed=3, worlds=(BEFORE, chat))
     assert "chat" in set(rows["channel"])

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-
-from {{ package_name }}.ops.contract import Column
-from {{ package_name }}.ops.serving import truth
+from my_model.ops.contract import Column
+from my_model.ops.serving import truth
 
 
 def target(dtype: str, kind: Any, choices: tuple[Any, ...] | None = None) -> Column:

@@ -1,0 +1,33 @@
+"""What is slow to make is made once for all processes of a run."""
+
+from __future__ import annotations
+
+import fcntl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+
+def common(factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run, which all its processes share."""
+    folder = factory.getbasetemp()
+    return folder.parent if folder.name.startswith("popen-") else folder
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that the first process to ask for it makes, while all others wait.
+
+    If making it fails, the next one that asks tries again, from nothing.
+    """
+    done = folder.with_name(f"{folder.name}.done")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
