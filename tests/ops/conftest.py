@@ -18,9 +18,8 @@ from sharing import common, once
 PROJECT = under_test()
 activate(PROJECT)
 
-from copies import git, ops, run, set_params  # noqa: E402  they import the package
-from mlflow import MlflowClient  # noqa: E402
-from my_model.ops import cli, tracking  # noqa: E402
+from copies import client, copied, git, ops, run, set_params  # noqa: E402  they import the package
+from my_model.ops import cli  # noqa: E402
 from my_model.ops.project import Project  # noqa: E402
 
 if TYPE_CHECKING:
@@ -30,22 +29,6 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Let MLflow use what SQLAlchemy has deprecated; all other warnings stay errors."""
     config.addinivalue_line("filterwarnings", "ignore::sqlalchemy.exc.SADeprecationWarning")
-
-
-def copied(trained: Project, root: Path) -> Project:
-    """What registering reads, in a folder of its own."""
-    files = ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml")
-    for name in (*files, "data/train.parquet", "data/holdout.parquet"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained.root / name, root / name)
-    for name in ("models/bundle", "reports"):
-        shutil.copytree(trained.root / name, root / name)
-    return Project(root)
-
-
-def client(project: Project) -> MlflowClient:
-    """MLflow itself, to look at what `ops` left there."""
-    return MlflowClient(tracking.address(project))
 
 
 @pytest.fixture(scope="session")

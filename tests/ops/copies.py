@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,15 +17,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import yaml
+from mlflow import MlflowClient
 from my_model.ops import tracking
+from my_model.ops.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from my_model.ops.project import Project
 
 BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
 """When the first row was answered."""
+
+
+def copied(trained: Project, root: Path) -> Project:
+    """What registering reads, in a folder of its own."""
+    files = ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml")
+    for name in (*files, "data/train.parquet", "data/holdout.parquet"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained.root / name, root / name)
+    for name in ("models/bundle", "reports"):
+        shutil.copytree(trained.root / name, root / name)
+    return Project(root)
+
+
+def client(project: Project) -> MlflowClient:
+    """MLflow itself, to look at what `ops` left there."""
+    return MlflowClient(tracking.address(project))
 
 
 def environment(project: Project) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from conftest import client, copied
+from copies import client, copied
 from my_model.ops import cli, judging, registry, tracking
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import pytest
-from conftest import copied
+from copies import copied
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
