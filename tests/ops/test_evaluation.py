@@ -17,10 +17,10 @@ from my_model.ops.contract import Column, Contract
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import (
     cards,
-    document,
-    findings,
+    diagnostics,
     gates,
     metrics,
+    page,
     plots,
     profile,
     report,
@@ -468,8 +468,8 @@ def test_a_profile_stays_small_and_keeps_extremes_to_itself() -> None:
 
 def test_a_thinned_curve_keeps_its_area() -> None:
     truth, answers = classified(2, 50_000)
-    records = findings.roc(truth, answers, ["no", "yes"])
-    assert len(records) <= findings.CURVE_POINTS + 2
+    records = diagnostics.roc(truth, answers, ["no", "yes"])
+    assert len(records) <= diagnostics.CURVE_POINTS + 2
     across, up = (
         [record[f"{kind} positive rate"] for record in records] for kind in ("false", "true")
     )
@@ -480,16 +480,16 @@ def test_a_thinned_curve_keeps_its_area() -> None:
 def test_calibration_counts_every_row_once() -> None:
     for classes in (2, 5):
         truth, answers = classified(classes)
-        records = findings.calibration(truth, answers)
+        records = diagnostics.calibration(truth, answers)
         assert sum(record["rows"] for record in records) == 400
         assert all(record["low"] <= record["observed"] <= record["high"] for record in records)
-    assert len(findings.calibration(truth[:3], answers[:3])) == 1
+    assert len(diagnostics.calibration(truth[:3], answers[:3])) == 1
 
 
 def test_only_columns_that_the_model_looks_at_are_important() -> None:
     truth, answers = estimated()
     columns = {"unused": np.arange(400.0), "used": answers, "half": truth}
-    records = findings.importance(
+    records = diagnostics.importance(
         lambda given: given["used"] * 0.8 + given["half"] * 0.2, columns, truth, R2, 1
     )
     assert [record["column"] for record in records] == ["used", "half", "unused"]
@@ -497,7 +497,9 @@ def test_only_columns_that_the_model_looks_at_are_important() -> None:
     assert records[2]["importance"] == records[2]["deviation"] == 0
 
 
-def found(classes: int, names: list[str]) -> tuple[dict[str, list[findings.Record]], metrics.Score]:
+def found(
+    classes: int, names: list[str]
+) -> tuple[dict[str, list[diagnostics.Record]], metrics.Score]:
     """Findings of a made-up model under given names."""
     score = AUC if classes else R2
     truth, answers = classified(classes) if classes else estimated()
@@ -505,21 +507,23 @@ def found(classes: int, names: list[str]) -> tuple[dict[str, list[findings.Recor
     baseline = np.full_like(answers, 1 / classes) if classes else np.full_like(answers, 50)
     made = {
         "importance": [{"column": n, "importance": 0.1, "deviation": 0.02} for n in names],
-        "slices": findings.by_slice(slices.measure(parts, score, truth, answers, baseline), score),
-        "validation": findings.validation({"trivial": [0.5, 0.5], "linear": [0.8, 0.9]}, score),
-        "learning_curve": findings.learning_curve(
+        "slices": diagnostics.by_slice(
+            slices.measure(parts, score, truth, answers, baseline), score
+        ),
+        "validation": diagnostics.validation({"trivial": [0.5, 0.5], "linear": [0.8, 0.9]}, score),
+        "learning_curve": diagnostics.learning_curve(
             [{"rows": 10, "score": 0.6}, {"rows": 90, "score": 0.8}], score
         ),
     }
     if classes:
         labels = [*names, *(f"class {n}" for n in range(classes))][:classes]
-        made["roc"] = findings.roc(truth, answers, labels)
-        made["precision_recall"] = findings.precision_recall(truth, answers, labels)
-        made["confusion"] = findings.confusion(truth, answers, labels)
-        made["calibration"] = findings.calibration(truth, answers)
+        made["roc"] = diagnostics.roc(truth, answers, labels)
+        made["precision_recall"] = diagnostics.precision_recall(truth, answers, labels)
+        made["confusion"] = diagnostics.confusion(truth, answers, labels)
+        made["calibration"] = diagnostics.calibration(truth, answers)
     else:
-        made["predictions"] = findings.scatter(truth, answers)
-        made["errors"] = findings.errors(truth, answers)
+        made["predictions"] = diagnostics.scatter(truth, answers)
+        made["errors"] = diagnostics.errors(truth, answers)
     return made, score
 
 
@@ -534,34 +538,58 @@ def test_pictures_are_the_same_bytes_again(classes: int, pictures: int) -> None:
         assert plots.draw(made, score, 0.8, "linear") == drawn
 
 
-def test_a_document_shows_hostile_names_as_they_are() -> None:
-    table = document.Table(("name", "count"), [(document.Code(HOSTILE), "1"), (HOSTILE, "2")])
-    sections = [document.Section(HOSTILE, [HOSTILE, table, document.Bullets([HOSTILE])])]
+TEMPLATE = """\
+# {{ name }}
 
+{{ name }}
+
+| {{ name }} | {{ name | code }} |
+| --- | --- |
+| {{ name }} | {{ name | code }} |
+
+- {{ name }}
+
+![{{ name }}](../plots/dot.png)
+"""
+
+
+def test_a_page_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
     class Reader(HTMLParser):
         tags: set[str]
+        sources: list[str]
         text = ""
 
-        def handle_starttag(self, tag: str, attrs: object) -> None:
-            del attrs
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             self.tags.add(tag)
+            self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
         def handle_data(self, data: str) -> None:
             self.text += data
 
+    template = tmp_path / "template.md.j2"
+    template.write_text(TEMPLATE)
+    written = page.markdown(template, name=HOSTILE)
     reader = Reader()
-    reader.tags = set()
-    reader.feed(document.page(HOSTILE, sections, {}))
-    assert "script" not in reader.tags
-    assert reader.text.count(HOSTILE.replace("\n", " ")) == 7
+    reader.tags, reader.sources = set(), []
+    reader.feed(page.page(HOSTILE, written, {"dot.png": b"\x89PNG"}))
+    assert not {"script", "em", "strong", "a"} & reader.tags
+    assert reader.sources == ["data:image/png;base64,iVBORw=="]
+    assert reader.text.count(HOSTILE.replace("\n", " ")) == 8
 
-    written = document.markdown(HOSTILE, sections)
     rows = [line for line in written.splitlines() if line.startswith("|")]
-    assert len(rows) == 4
+    assert len(rows) == 3
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in rows)
     plain = re.sub(r"(`+).+?(?<!`)\1(?!`)", "", written.replace("\\`", ""))
     assert not re.search(r"(?<!\\)[<*$]", plain)
     assert "@all" not in plain
+
+
+def test_a_template_leaves_out_what_is_not_known(tmp_path: Path) -> None:
+    template = tmp_path / "template.md.j2"
+    template.write_text(
+        "{{ none | number }}|{{ none | count }}|{{ 1234 | count }}|{{ 2 | number }}"
+    )
+    assert page.markdown(template) == "||1,234|2.000"
 
 
 def test_charts_quote_whatever_a_column_is_called() -> None:
@@ -625,10 +653,10 @@ def test_cards_stand_alone_and_name_what_counts(again: Project) -> None:
         assert manifest["data"]["sha256"]["train"] in text
     model = (again.reports / "cards" / "model.md").read_text()
     for gate in manifest["gates"]:
-        assert document.escaped(gate["reason"]) in model
+        assert page.escaped(gate["reason"]) in model
     data = (again.reports / "cards" / "data.md").read_text()
     for item in manifest["contract"]["columns"]:
-        assert document.code(item["name"]) in data
+        assert page.code(item["name"]) in data
 
 
 def test_a_card_warns_of_what_the_run_saw(again: Project) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .evaluation.document import one_line, shortened
 from .evaluation.gates import number
+from .evaluation.page import one_line, shortened
 from .project import Project
 from .tracking import Promotion, Store, Version, connected
 

@@ -16,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .document import shortened
-from .findings import Record, folds
+from .diagnostics import Record, folds
 from .gates import number
 from .metrics import Score
+from .page import shortened
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"

@@ -1,7 +1,7 @@
 """`ops report`: what changed, in Markdown for a job's summary or a note on a change.
 
 No host of repositories shows a picture that is not uploaded first, but they draw Mermaid: the plots
-here are such charts, of the same findings as the pictures in `reports/plots`.
+here are such charts, of the same diagnostics as the pictures in `reports/plots`.
 """
 
 import json
@@ -17,10 +17,10 @@ from ..bundle import MANIFEST
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
-from . import cards, metrics
-from .document import Block, Code, Section, Table, markdown, shortened
-from .findings import Record, folds
+from . import metrics
+from .diagnostics import Record, folds
 from .gates import number
+from .page import HERE, markdown, shortened
 
 CHART_POINTS = 41
 """A curve is drawn through as many points; a chart has no other way to say where they lie."""
@@ -50,200 +50,137 @@ def report(project: Project, against: str) -> str:
     try:
         manifest = read_json(project.bundle / MANIFEST)
         values = read_json(project.reports / "metrics.json")
-        counted = read_json(project.reports / "validation.json")
-        findings = {
+        validation = read_json(project.reports / "validation.json")
+        diagnostics = {
             path.stem: read_json(path) for path in sorted(project.reports.glob("findings/*.json"))
         }
     except FileNotFoundError:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
-    if (
-        git.output(project.root, "rev-parse", "--verify", "--quiet", f"{against}^{{commit}}")
-        is None
-    ):
-        if against != "HEAD":
-            raise UserError(f"git knows no revision {against}; fetch it, or name another one.")
-        before: dict[str, Any] = {}
-    else:
-        before = at_revision(project.root, against, "reports/metrics.json")
+    before = metrics_at(project.root, against)
     score = metrics.find(manifest["score"])
     return markdown(
-        "",
-        [
-            Section(
-                f"Model report: {project.name}", [_headline(manifest, values, before, against)]
-            ),
-            Section("Metrics", [_compared(values, before, against)]),
-            Section("Gates", [cards.verdicts(manifest)]),
-            Section("Selection", [_selection(manifest, findings["validation"], score)]),
-            Section("Rows", [_rows(counted, values)]),
+        HERE / "report.md.j2",
+        name=project.name,
+        manifest=manifest,
+        against=against,
+        label=score.label,
+        headline=_headline(manifest, values.get(score.name), before.get(score.name), against),
+        scores=[
+            (known, values[known.name], before.get(known.name))
+            for known in metrics.scores_of(manifest["task"])
+            if known.name in values
         ],
-    ) + "".join(f"\n{chart}\n" for chart in charts(findings, score))
+        change=_change,
+        gates=manifest["gates"],
+        models=folds(diagnostics["validation"]),
+        validation=validation,
+        charts=charts(diagnostics, score),
+    )
 
 
-def at_revision(root: Path, revision: str, path: str) -> dict[str, Any]:
-    """A JSON file of the project as it was at a revision; empty if it was not there."""
-    text = git.output(root, "show", f"{revision}:./{path}")
+def metrics_at(root: Path, revision: str) -> dict[str, Any]:
+    """`reports/metrics.json` as it was at a revision; empty if it was not there.
+
+    Raises:
+        UserError: if git knows no such revision; the first `HEAD` may be yet to come.
+    """
+    named = ("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if git.output(root, *named) is None and revision != "HEAD":
+        raise UserError(f"git knows no revision {revision}; fetch it, or name another one.")
     try:
-        found = json.loads(text or "{}")
+        found = json.loads(git.output(root, "show", f"{revision}:./reports/metrics.json") or "{}")
     except json.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def charts(findings: Mapping[str, list[Record]], score: metrics.Score) -> list[str]:
-    """Mermaid charts of what was found."""
+def charts(diagnostics: Mapping[str, list[Record]], score: metrics.Score) -> list[str]:
+    """Mermaid charts of the diagnostics."""
     drawn = []
-    if findings.get("roc"):
-        grid = np.linspace(0, 1, CHART_POINTS)
-        drawn.append(
-            _chart(
-                "ROC curve"
-                + (", mean of the classes" if len(_classes(findings["roc"])) > 1 else ""),
-                'x-axis "false positive rate" 0 --> 1',
-                'y-axis "true positive rate" 0 --> 1',
-                line=_mean_roc(findings["roc"], grid),
-            )
-        )
-    worth = [max(record["importance"], 0.0) for record in findings["importance"]]
+    if curves := diagnostics.get("roc"):
+        classes = dict.fromkeys(record["class"] for record in curves)
+        title = "ROC curve, mean of the classes" if len(classes) > 1 else "ROC curve"
+        axes = 'x-axis "false positive rate" 0 --> 1', 'y-axis "true positive rate" 0 --> 1'
+        drawn.append(_chart(title, *axes, "line", _mean_roc(curves, list(classes))))
+    ranked = diagnostics["importance"]
+    whole = sum(max(record["importance"], 0.0) for record in ranked) or 1.0
     drawn.append(
         _bars(
             "Importance of columns",
-            [record["column"] for record in findings["importance"][:MOST_BARS]],
-            [100 * value / (sum(worth) or 1.0) for value in worth[:MOST_BARS]],
+            [record["column"] for record in ranked[:MOST_BARS]],
+            [100 * max(record["importance"], 0.0) / whole for record in ranked[:MOST_BARS]],
             "percent of all importance",
         )
     )
-    known = [record for record in findings["slices"] if record["score"] is not None]
-    if known:
-        shown = known[:MOST_BARS]
+    slices = [record for record in diagnostics["slices"] if record["score"] is not None]
+    if slices:
         drawn.append(
             _bars(
-                f"Weakest of {len(known)} slices" if len(known) > len(shown) else "Slices",
-                [record["slice"] for record in shown],
-                [record["score"] for record in shown],
+                f"Weakest of {len(slices)} slices" if len(slices) > MOST_BARS else "Slices",
+                [record["slice"] for record in slices[:MOST_BARS]],
+                [record["score"] for record in slices[:MOST_BARS]],
                 score.label,
             )
         )
-    points = [r for r in findings["learning_curve"] if r["score"] is not None]
+    points = [record for record in diagnostics["learning_curve"] if record["score"] is not None]
     if len(points) > 1:
-        drawn.append(
-            _chart(
-                "Learning curve",
-                f'x-axis "rows learnt from" [{", ".join(str(point["rows"]) for point in points)}]',
-                f'y-axis "{_label(score.label)}"',
-                line=[point["score"] for point in points],
-            )
-        )
+        sizes = ", ".join(str(point["rows"]) for point in points)
+        axes = f'x-axis "rows learnt from" [{sizes}]', f"y-axis {_quoted(score.label)}"
+        drawn.append(_chart("Learning curve", *axes, "line", [point["score"] for point in points]))
     return drawn
 
 
 def _headline(
-    manifest: Mapping[str, Any], values: Mapping[str, Any], before: Mapping[str, Any], against: str
+    manifest: Mapping[str, Any], now: float | None, before: float | None, against: str
 ) -> str:
-    score = metrics.find(manifest["score"])
+    label = metrics.find(manifest["score"]).label
     refused = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]
     verdict = f"Refused by {', '.join(refused)}." if refused else "Every gate passed."
-    now, then = values.get(score.name), before.get(score.name)
     if now is None:
-        compared = f"{score.label} is undefined on this holdout."
-    elif then is None:
-        compared = f"{score.label} is {number(now)}; at {against} there is none to compare with."
-    else:
-        compared = (
-            f"{score.label} is {number(now)}, and was {number(then)} at {against}: "
-            f"{_change(score, now, then)}."
-        )
-    return f"{verdict} {compared}"
+        return f"{verdict} {label} is undefined on this holdout."
+    if before is None:
+        there = f"at {against} there is none to compare with"
+        return f"{verdict} {label} is {number(now)}; {there}."
+    change = _change(metrics.find(manifest["score"]), now, before)
+    return f"{verdict} {label} is {number(now)}, and was {number(before)} at {against}: {change}."
 
 
-def _compared(values: Mapping[str, Any], before: Mapping[str, Any], against: str) -> Table:
-    rows = []
-    for name, now in values.items():
-        known = [score for score in metrics.SCORES if score.name == name]
-        if not known:
-            continue
-        then = before.get(name)
-        change = "new" if then is None else _change(known[0], now, then)
-        rows.append((known[0].label, number(now), "" if then is None else number(then), change))
-    return Table(("score", "now", against, "change"), rows)
-
-
-def _change(score: metrics.Score, now: float, then: float) -> str:
+def _change(score: metrics.Score, now: float, before: float | None) -> str:
     """How much better or worse, in the score's own units."""
-    if now == then:
+    if before is None:
+        return "new"
+    if now == before:
         return "the same"
-    better = (now < then) == score.loss
-    return f"{'better' if better else 'worse'} by {number(abs(now - then))}"
+    better = (now < before) == score.loss
+    return f"{'better' if better else 'worse'} by {number(abs(now - before))}"
 
 
-def _selection(
-    manifest: Mapping[str, Any], validation: Sequence[Record], score: metrics.Score
-) -> Table:
-    chosen = manifest["model"]["kind"]
-    return Table(
-        ("model", f"{score.label} in cross-validation"),
-        [
-            (
-                f"{model} (chosen)" if model == chosen else model,
-                number(sum(values) / len(values)) if values else "undefined",
-            )
-            for model, values in folds(validation).items()
-        ],
-    )
-
-
-def _rows(counted: Mapping[str, Any], values: Mapping[str, Any]) -> Block:
-    rows = [
-        ("read", f"{counted['rows']:,}"),
-        ("in quarantine", f"{counted['quarantined']:,}"),
-        *((Code(rule), f"{count:,}") for rule, count in counted["rules"].items()),
-        ("learnt from", f"{values['rows_train']:,}"),
-        ("judged on", f"{values['rows_holdout']:,}"),
-    ]
-    return Table(("rows", "count"), rows)
-
-
-def _classes(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(record["class"] for record in records))
-
-
-def _mean_roc(records: Sequence[Record], grid: Any) -> list[float]:
+def _mean_roc(records: Sequence[Record], classes: Sequence[str]) -> list[float]:
     """The share found at each share of false alarms, in the mean over the classes."""
+    grid = np.linspace(0, 1, CHART_POINTS)
     curves = []
-    for name in _classes(records):
+    for name in classes:
         points = [record for record in records if record["class"] == name]
-        across = np.array([point["false positive rate"] for point in points])
-        up = np.array([point["true positive rate"] for point in points])
-        last = np.searchsorted(across, grid, side="right") - 1
-        reach = np.append(across[1:], 1.0)[last] - across[last]
-        rise = np.append(up[1:], 1.0)[last] - up[last]
-        part = np.divide(grid - across[last], reach, out=np.zeros_like(grid), where=reach > 0)
-        curves.append(up[last] + part * rise)
+        across = [point["false positive rate"] for point in points]
+        curves.append(np.interp(grid, across, [point["true positive rate"] for point in points]))
     return [float(value) for value in np.mean(curves, axis=0)]
 
 
 def _bars(title: str, names: Sequence[str], values: Sequence[float], measure: str) -> str:
-    labels = ", ".join(f'"{_label(name)}"' for name in names)
     low, high = min(0.0, *values), max(0.0, *values)
     return _chart(
         title,
-        f"x-axis [{labels}]",
-        f'y-axis "{_label(measure)}" {low:.4g} --> {high or 1:.4g}',
-        bar=values,
-        direction=" horizontal",
+        f"x-axis [{', '.join(map(_quoted, names))}]",
+        f"y-axis {_quoted(measure)} {low:.4g} --> {high or 1:.4g}",
+        "bar",
+        values,
+        " horizontal",
     )
 
 
 def _chart(
-    title: str,
-    across: str,
-    up: str,
-    line: Sequence[float] = (),
-    bar: Sequence[float] = (),
-    direction: str = "",
+    title: str, across: str, up: str, kind: str, values: Sequence[float], direction: str = ""
 ) -> str:
-    kind, values = ("bar", bar) if bar else ("line", line)
-    drawn = ", ".join(f"{value:.4g}" for value in values)
     return "\n".join(
         (
             "```mermaid",
@@ -252,13 +189,13 @@ def _chart(
             f'  title "{title}"',
             f"  {across}",
             f"  {up}",
-            f"  {kind} [{drawn}]",
+            f"  {kind} [{', '.join(f'{value:.4g}' for value in values)}]",
             "```",
         )
     )
 
 
-def _label(name: str) -> str:
-    """A name that Mermaid takes between quotes."""
+def _quoted(name: str) -> str:
+    """A name as Mermaid takes it."""
     plain = "".join(c if c.isalnum() or c in " .,:_-+*/()=<>≤≥²%'" else " " for c in name)
-    return shortened(plain, LONGEST_NAME) or "?"
+    return f'"{shortened(plain, LONGEST_NAME) or "?"}"'

@@ -21,7 +21,7 @@ from ...ml.features import features
 from .. import mlflow_model
 from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
-from ..evaluation import cards, findings, gates, metrics, plots, slices
+from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.gates import Gate, rounded
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
@@ -50,7 +50,7 @@ class Judgement:
     baseline: dict[str, float]
     """The same scores of the trivial baseline."""
     gates: list[Gate]
-    findings: dict[str, list[findings.Record]]
+    diagnostics: dict[str, list[diagnostics.Record]]
 
 
 def run(project: Project) -> None:
@@ -125,11 +125,11 @@ def run(project: Project) -> None:
     }
     print("Plots and cards are drawn", flush=True)
     score = found.score
-    pictures = plots.draw(found.findings, score, found.values[score.name], training["model"])
+    pictures = plots.draw(found.diagnostics, score, found.values[score.name], training["model"])
     written = cards.write(
         project.metadata,
         manifest,
-        found.findings,
+        found.diagnostics,
         read_json(project.reports / "validation.json"),
         pictures,
     )
@@ -145,7 +145,7 @@ def run(project: Project) -> None:
             (folder / name).write_bytes(picture)
     with replacing(project.reports / "findings") as folder:
         folder.mkdir()
-        for name, records in found.findings.items():
+        for name, records in found.diagnostics.items():
             write_json(folder / f"{name}.json", records)
     with replacing(project.reports / "cards") as folder:
         folder.mkdir()
@@ -212,26 +212,28 @@ def judge(
     values = {item.name: metrics.value(item, truth, answers) for item in scores}
     trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
 
-    worth = findings.importance(answer, arrays, truth, score, seed)
+    worth = diagnostics.importance(answer, arrays, truth, score, seed)
     order = [record["column"] for record in worth]
     parts = slices.slices(contract.features, arrays, order)
     found = {
         "importance": worth,
-        "slices": findings.by_slice(slices.measure(parts, score, truth, answers, baseline), score),
-        "validation": findings.validation(training["validation"], score),
-        "learning_curve": findings.learning_curve(training["learning_curve"], score),
+        "slices": diagnostics.by_slice(
+            slices.measure(parts, score, truth, answers, baseline), score
+        ),
+        "validation": diagnostics.validation(training["validation"], score),
+        "learning_curve": diagnostics.learning_curve(training["learning_curve"], score),
     }
     if contract.classes:
         found |= {
-            "roc": findings.roc(truth, answers, contract.classes),
-            "precision_recall": findings.precision_recall(truth, answers, contract.classes),
-            "confusion": findings.confusion(truth, answers, contract.classes),
-            "calibration": findings.calibration(truth, answers),
+            "roc": diagnostics.roc(truth, answers, contract.classes),
+            "precision_recall": diagnostics.precision_recall(truth, answers, contract.classes),
+            "confusion": diagnostics.confusion(truth, answers, contract.classes),
+            "calibration": diagnostics.calibration(truth, answers),
         }
     else:
         found |= {
-            "predictions": findings.scatter(truth, answers),
-            "errors": findings.errors(truth, answers),
+            "predictions": diagnostics.scatter(truth, answers),
+            "errors": diagnostics.errors(truth, answers),
         }
     losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
     return Judgement(
@@ -247,7 +249,7 @@ def judge(
             gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
             gates.export_parity(answers, fitted, limits.parity),
         ],
-        findings=found,
+        diagnostics=found,
     )
 
 

@@ -10,7 +10,6 @@ from ..bundle import Bundle
 from ..doctor import remote
 from ..errors import UserError
 from ..evaluation import cards, metrics
-from ..evaluation.document import Section, markdown
 from ..evaluation.report import report
 from ..hosting import proposal as hosting
 from ..hosting.proposal import LONGEST, Host, Proposal, committed, do
@@ -88,7 +87,7 @@ def _text(project: Project, version: Version) -> str:
         "what was measured on the rows of before."
     )
     parts = [
-        markdown("", [Section("", [beside, cards.verdicts({"gates": added})])]),
+        f"{beside}\n\n{cards.verdicts(added)}",
         _read(project.served / "monitoring" / "summary.md"),
         report(project, git.output(project.root, "rev-parse", "--short", "HEAD") or "HEAD"),
     ]

@@ -1,0 +1,126 @@
+"""Reports as Markdown, from Jinja templates; and as a page of HTML that needs no other file.
+
+What is filled into Markdown is escaped, unless it is `Markdown`: a column may be called anything.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
+from pathlib import Path, PurePosixPath
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+
+from .gates import number, share
+
+HERE = Path(__file__).parent
+UNMENTIONED = "@\u200b"
+"""An `@` that notifies nobody, whatever name it stands before."""
+
+
+class Markdown(str):
+    """Text that is Markdown already, and is filled in as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Jinja's word for text that is not to be escaped."""
+        return self
+
+
+def markdown(template: Path, **values: Any) -> str:
+    """Fill in a template of Markdown; what is None is left empty.
+
+    Its filters are Jinja's and `FILTERS`.
+
+    Args:
+        template: a file in Jinja's language.
+        values: what it speaks of, by name.
+    """
+    environment = Environment(
+        autoescape=True,
+        finalize=escaped,
+        loader=FileSystemLoader(template.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= FILTERS
+    text = environment.get_template(template.name).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
+    """Make a page of HTML that holds its style and its pictures.
+
+    Args:
+        title: what the browser calls it.
+        text: Markdown, as `markdown` makes it; HTML in it is shown, not obeyed.
+        pictures: PNG files by the names under which the text links them, in whatever folder.
+    """
+    reader = MarkdownIt("js-default")
+    tokens = reader.parse(text.replace(UNMENTIONED, "@"))
+    for token in tokens:
+        for part in token.children or ():
+            if part.type == "image":
+                picture = pictures[PurePosixPath(str(part.attrs["src"])).name]
+                part.attrs["src"] = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    body = reader.renderer.render(tokens, reader.options, {})
+    environment = Environment(autoescape=True, loader=FileSystemLoader(HERE))
+    return environment.get_template("page.html.j2").render(title=one_line(title), body=body)
+
+
+def escaped(value: object) -> str:
+    """A value in Markdown, on one line; nobody is notified by a name with an `@` in it."""
+    if hasattr(value, "__html__"):
+        return Markdown(value.__html__())
+    line = re.sub(r"([\\`*\[\]<>|$~#&]|\b_|_\b)", r"\\\1", one_line(str(value)))
+    return Markdown(line.replace("@", UNMENTIONED))
+
+
+def code(text: object) -> Markdown:
+    """Text in Markdown that stands as it is, on one line; fit for a cell of a table."""
+    line = one_line(str(text)).replace("|", "\\|")
+    if not line:
+        return Markdown()
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line[0] == "`" or line[-1] == "`" else ""
+    return Markdown(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shortened(text: str, longest: int) -> str:
+    """Text on one line, cut in its middle: names often differ at their ends."""
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
+    head, tail = longest // 2, longest - longest // 2 - 1
+    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def _if_known(written: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "" if value is None else written(value)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else nan
+
+
+FILTERS: Mapping[str, Callable[[Any], Any]] = {
+    "code": code,
+    "count": _if_known("{:,}".format),
+    "json": json.dumps,
+    "mean": _mean,
+    "number": _if_known(number),
+    "share": _if_known(share),
+}
+"""What templates can do with a value, beside what Jinja brings."""
