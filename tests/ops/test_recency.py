@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +61,7 @@ def rows_of(frame: pl.DataFrame, contract: Contract | None = None) -> train.Rows
 
 
 def settings(half_life: float | Literal["auto", "none"] = "auto") -> Settings:
-    return replace(Settings(), train=Train(half_life=half_life))
+    return Settings(train=Train(half_life=half_life))
 
 
 def accuracy(rows: train.Rows, half_life: float | None, judge: pl.DataFrame) -> float:

@@ -10,12 +10,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
+
+from msgspec import to_builtins
 
 from . import git
 from .bundle import UNKNOWN, Bundle, Origin, sign
@@ -253,7 +254,7 @@ def _enter(
             bundle.digest,
             tags["model"],
             tags=tags | mlflow_own,
-            params=dict(_flat(asdict(settings))),
+            params=dict(_flat(to_builtins(settings))),
             metrics=_numbers(manifest, verdict),
             folders=folders,
         )
