@@ -507,9 +507,7 @@ def found(
     baseline = np.full_like(answers, 1 / classes) if classes else np.full_like(answers, 50)
     made = {
         "importance": [{"column": n, "importance": 0.1, "deviation": 0.02} for n in names],
-        "slices": diagnostics.by_slice(
-            slices.measure(parts, score, truth, answers, baseline), score
-        ),
+        "slices": slices.measure(parts, score, truth, answers, baseline),
         "validation": diagnostics.validation({"trivial": [0.5, 0.5], "linear": [0.8, 0.9]}, score),
         "learning_curve": diagnostics.learning_curve(
             [{"rows": 10, "score": 0.6}, {"rows": 90, "score": 0.8}], score
@@ -589,12 +587,18 @@ def test_a_template_leaves_out_what_is_not_known(tmp_path: Path) -> None:
     template.write_text(
         "{{ none | number }}|{{ none | count }}|{{ 1234 | count }}|{{ 2 | number }}"
     )
-    assert page.markdown(template) == "||1,234|2.000"
+    assert page.markdown(template) == "||1,234|2.000\n"
 
 
-def test_charts_quote_whatever_a_column_is_called() -> None:
-    made, score = found(3, [HOSTILE, '"', "a" * 99])
-    charts = report.charts(made, score)
+def test_charts_quote_whatever_a_column_is_called(again: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(again.root, tmp_path / "copy"))
+    for name in ("importance", "slices"):
+        path = project.reports / "findings" / f"{name}.json"
+        records = read_json(path)
+        for record, hostile in zip(records, [HOSTILE, '"', "a" * 99], strict=False):
+            record["column" if "column" in record else "slice"] = hostile
+        path.write_text(json.dumps(records))
+    charts = re.findall(r"(?ms)^```mermaid$.+?^```$", report.report(project, "HEAD"))
     assert len(charts) == 4
     for chart in charts:
         assert chart.startswith("```mermaid\n%%{init:")
@@ -667,7 +671,9 @@ def test_a_card_warns_of_what_the_run_saw(again: Project) -> None:
     made["importance"].append({"column": "two", "importance": 0.1, "deviation": 0.0})
     part = {"slice": "here", "rows": 40, "score": 0.2, "loss": 2.0, "baseline loss": 1.0}
     made["slices"] = [part]
-    warnings = " ".join(cards.weaknesses(manifest, made))
+    validation = read_json(again.reports / "validation.json")
+    pictures = {path.name: path.read_bytes() for path in again.reports.glob("plots/*.png")}
+    warnings = cards.write(again.metadata, manifest, made, validation, pictures)["model.md"]
     for warning in (
         "Refused: It is no better than chance.",
         "It leans almost wholly on one",

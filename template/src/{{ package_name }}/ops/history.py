@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .evaluation.gates import number
-from .evaluation.page import one_line, shortened
 from .project import Project
 from .tracking import Promotion, Store, Version, connected
+from .wording import number, one_line, shortened
 
 WIDTH, NARROW = 120, 20
 """Columns of a terminal, and what the last cell of a line has at least."""

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import rounded
 from . import metrics
-from .gates import rounded
 from .metrics import Array, Score
-from .slices import SliceScore
 
 Record = dict[str, Any]
 
@@ -164,25 +163,6 @@ def importance(
             }
         )
     return sorted(records, key=lambda record: -record["importance"])
-
-
-def by_slice(scores: Sequence[SliceScore], score: Score) -> list[Record]:
-    """Slices with their scores, the weakest first; those without a score at the end."""
-
-    def weakness(part: SliceScore) -> tuple[bool, float]:
-        undefined = not np.isfinite(part.score)
-        return undefined, 0.0 if undefined else -part.score if score.loss else part.score
-
-    return [
-        {
-            "slice": f"{part.column} {part.value}",
-            "rows": part.rows,
-            "score": rounded(part.score),
-            "loss": rounded(part.loss),
-            "baseline loss": rounded(part.baseline_loss),
-        }
-        for part in sorted(scores, key=weakness)
-    ]
 
 
 def validation(scores: Mapping[str, Sequence[float]], score: Score) -> list[Record]:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import number as number
+from ..wording import rounded as rounded
+from ..wording import share as share
 from . import metrics
 from .metrics import Array, Score, Weights
 from .slices import Slice
@@ -224,27 +227,6 @@ def latency(milliseconds: float, limit: float) -> Gate:
         milliseconds <= limit,
         f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed.",
     )
-
-
-def number(value: float) -> str:
-    """A number as a reader wants it: three decimals, or fewer digits if it is large or tiny."""
-    if not np.isfinite(value):
-        return "undefined"
-    if 0 < abs(value) < 0.001:
-        return f"{value:.1e}"
-    if abs(value) < 1000:
-        return f"{value:.3f}"
-    return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.4g}"
-
-
-def share(value: float) -> str:
-    """A share as a percentage."""
-    return f"{value:.1%}" if np.isfinite(value) else "an undefined share"
-
-
-def rounded(value: float | None) -> float | None:
-    """Six significant digits, or None for what is not a finite number."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
 
 
 def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:

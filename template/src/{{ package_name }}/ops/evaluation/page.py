@@ -15,9 +15,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from .gates import number, share
+from ..wording import listed, number, one_line, share, shortened
 
 HERE = Path(__file__).parent
+LONGEST_NAME = 28
 UNMENTIONED = "@\u200b"
 """An `@` that notifies nobody, whatever name it stands before."""
 
@@ -48,11 +49,10 @@ def markdown(template: Path, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
     environment.filters |= FILTERS
     text = environment.get_template(template.name).render(values)
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
@@ -93,34 +93,36 @@ def code(text: object) -> Markdown:
     return Markdown(f"{fence}{pad}{line}{pad}{fence}")
 
 
-def one_line(text: str) -> str:
-    """Text without line breaks and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def shortened(text: str, longest: int) -> str:
-    """Text on one line, cut in its middle: names often differ at their ends."""
-    line = one_line(text)
-    if len(line) <= longest:
-        return line
-    head, tail = longest // 2, longest - longest // 2 - 1
-    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
-
-
 def _if_known(written: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda value: "" if value is None else written(value)
+
+
+def _span(values: Sequence[float | None]) -> str:
+    """From the least to the greatest of some numbers; empty if there are none."""
+    known = [value for value in values if value is not None]
+    return f"{number(min(known))} to {number(max(known))}" if known else ""
 
 
 def _mean(values: Sequence[float]) -> float:
     return fmean(values) if values else nan
 
 
+def _quoted(name: str) -> Markdown:
+    """A name in a chart of Mermaid."""
+    plain = "".join(c if c.isalnum() or c in " .,:_-+*/()=<>≤≥²%'" else " " for c in name)
+    return Markdown(f'"{shortened(plain, LONGEST_NAME) or "?"}"')
+
+
 FILTERS: Mapping[str, Callable[[Any], Any]] = {
     "code": code,
     "count": _if_known("{:,}".format),
+    "digits": "{:.4g}".format,
     "json": json.dumps,
+    "listed": listed,
     "mean": _mean,
     "number": _if_known(number),
+    "quoted": _quoted,
+    "span": _span,
     "share": _if_known(share),
 }
 """What templates can do with a value, beside what Jinja brings."""

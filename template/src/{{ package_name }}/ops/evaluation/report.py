@@ -1,8 +1,4 @@
-"""`ops report`: what changed, in Markdown for a job's summary or a note on a change.
-
-No host of repositories shows a picture that is not uploaded first, but they draw Mermaid: the plots
-here are such charts, of the same diagnostics as the pictures in `reports/plots`.
-"""
+"""`ops report`: what changed, in Markdown for a job's summary or a note on a change."""
 
 import json
 import sys
@@ -17,23 +13,15 @@ from ..bundle import MANIFEST
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
+from ..wording import number
 from . import metrics
 from .diagnostics import Record, folds
-from .gates import number
-from .page import HERE, markdown, shortened
+from .page import HERE, markdown
 
 CHART_POINTS = 41
 """A curve is drawn through as many points; a chart has no other way to say where they lie."""
 
 MOST_BARS = 12
-
-LOOKS = {
-    "themeVariables": {"xyChart": {"plotColorPalette": "#0072b2"}},
-    "xyChart": {"width": 760, "height": 400, "showDataLabel": True},
-}
-"""How charts look: the blue of the pictures, as wide as a summary, with numbers in the bars."""
-
-LONGEST_NAME = 28
 
 
 def run(project: Project, against: str = "HEAD") -> None:
@@ -56,25 +44,27 @@ def report(project: Project, against: str) -> str:
         }
     except FileNotFoundError:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
-    before = metrics_at(project.root, against)
+    earlier = metrics_at(project.root, against)
     score = metrics.find(manifest["score"])
     return markdown(
         HERE / "report.md.j2",
         name=project.name,
         manifest=manifest,
+        refused=[gate["name"] for gate in manifest["gates"] if not gate["passed"]],
+        score=score,
+        now=values.get(score.name),
+        before=earlier.get(score.name),
         against=against,
-        label=score.label,
-        headline=_headline(manifest, values.get(score.name), before.get(score.name), against),
+        change=_change,
         scores=[
-            (known, values[known.name], before.get(known.name))
+            (known, values[known.name], earlier.get(known.name))
             for known in metrics.scores_of(manifest["task"])
             if known.name in values
         ],
-        change=_change,
         gates=manifest["gates"],
-        models=folds(diagnostics["validation"]),
         validation=validation,
-        charts=charts(diagnostics, score),
+        models=folds(diagnostics["validation"]),
+        **charts(diagnostics),
     )
 
 
@@ -94,55 +84,28 @@ def metrics_at(root: Path, revision: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def charts(diagnostics: Mapping[str, list[Record]], score: metrics.Score) -> list[str]:
-    """Mermaid charts of the diagnostics."""
-    drawn = []
-    if curves := diagnostics.get("roc"):
-        classes = dict.fromkeys(record["class"] for record in curves)
-        title = "ROC curve, mean of the classes" if len(classes) > 1 else "ROC curve"
-        axes = 'x-axis "false positive rate" 0 --> 1', 'y-axis "true positive rate" 0 --> 1'
-        drawn.append(_chart(title, *axes, "line", _mean_roc(curves, list(classes))))
-    ranked = diagnostics["importance"]
-    whole = sum(max(record["importance"], 0.0) for record in ranked) or 1.0
-    drawn.append(
-        _bars(
-            "Importance of columns",
-            [record["column"] for record in ranked[:MOST_BARS]],
-            [100 * max(record["importance"], 0.0) / whole for record in ranked[:MOST_BARS]],
-            "percent of all importance",
-        )
-    )
-    slices = [record for record in diagnostics["slices"] if record["score"] is not None]
-    if slices:
-        drawn.append(
-            _bars(
-                f"Weakest of {len(slices)} slices" if len(slices) > MOST_BARS else "Slices",
-                [record["slice"] for record in slices[:MOST_BARS]],
-                [record["score"] for record in slices[:MOST_BARS]],
-                score.label,
-            )
-        )
-    points = [record for record in diagnostics["learning_curve"] if record["score"] is not None]
-    if len(points) > 1:
-        sizes = ", ".join(str(point["rows"]) for point in points)
-        axes = f'x-axis "rows learnt from" [{sizes}]', f"y-axis {_quoted(score.label)}"
-        drawn.append(_chart("Learning curve", *axes, "line", [point["score"] for point in points]))
-    return drawn
+def charts(diagnostics: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    """What the template draws of the diagnostics."""
+    columns = diagnostics["importance"]
+    worth = np.maximum([record["importance"] for record in columns], 0.0)
+    return {
+        "roc": _mean_roc(diagnostics.get("roc", ())),
+        "columns": [record["column"] for record in columns[:MOST_BARS]],
+        "worth": (100 * worth / (worth.sum() or 1.0))[:MOST_BARS].tolist(),
+        "slices": [r for r in diagnostics["slices"] if r["score"] is not None][:MOST_BARS],
+        "curve": [r for r in diagnostics["learning_curve"] if r["score"] is not None],
+    }
 
 
-def _headline(
-    manifest: Mapping[str, Any], now: float | None, before: float | None, against: str
-) -> str:
-    label = metrics.find(manifest["score"]).label
-    refused = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]
-    verdict = f"Refused by {', '.join(refused)}." if refused else "Every gate passed."
-    if now is None:
-        return f"{verdict} {label} is undefined on this holdout."
-    if before is None:
-        there = f"at {against} there is none to compare with"
-        return f"{verdict} {label} is {number(now)}; {there}."
-    change = _change(metrics.find(manifest["score"]), now, before)
-    return f"{verdict} {label} is {number(now)}, and was {number(before)} at {against}: {change}."
+def _mean_roc(records: Sequence[Record]) -> list[float]:
+    """The share found at each share of false alarms, in the mean over the classes."""
+    grid = np.linspace(0, 1, CHART_POINTS)
+    curves = []
+    for name in dict.fromkeys(record["class"] for record in records):
+        points = [record for record in records if record["class"] == name]
+        across = [point["false positive rate"] for point in points]
+        curves.append(np.interp(grid, across, [point["true positive rate"] for point in points]))
+    return [float(value) for value in np.mean(curves, axis=0)] if curves else []
 
 
 def _change(score: metrics.Score, now: float, before: float | None) -> str:
@@ -153,49 +116,3 @@ def _change(score: metrics.Score, now: float, before: float | None) -> str:
         return "the same"
     better = (now < before) == score.loss
     return f"{'better' if better else 'worse'} by {number(abs(now - before))}"
-
-
-def _mean_roc(records: Sequence[Record], classes: Sequence[str]) -> list[float]:
-    """The share found at each share of false alarms, in the mean over the classes."""
-    grid = np.linspace(0, 1, CHART_POINTS)
-    curves = []
-    for name in classes:
-        points = [record for record in records if record["class"] == name]
-        across = [point["false positive rate"] for point in points]
-        curves.append(np.interp(grid, across, [point["true positive rate"] for point in points]))
-    return [float(value) for value in np.mean(curves, axis=0)]
-
-
-def _bars(title: str, names: Sequence[str], values: Sequence[float], measure: str) -> str:
-    low, high = min(0.0, *values), max(0.0, *values)
-    return _chart(
-        title,
-        f"x-axis [{', '.join(map(_quoted, names))}]",
-        f"y-axis {_quoted(measure)} {low:.4g} --> {high or 1:.4g}",
-        "bar",
-        values,
-        " horizontal",
-    )
-
-
-def _chart(
-    title: str, across: str, up: str, kind: str, values: Sequence[float], direction: str = ""
-) -> str:
-    return "\n".join(
-        (
-            "```mermaid",
-            f"%%{{init: {json.dumps(LOOKS)}}}%%",
-            f"xychart-beta{direction}",
-            f'  title "{title}"',
-            f"  {across}",
-            f"  {up}",
-            f"  {kind} [{', '.join(f'{value:.4g}' for value in values)}]",
-            "```",
-        )
-    )
-
-
-def _quoted(name: str) -> str:
-    """A name as Mermaid takes it."""
-    plain = "".join(c if c.isalnum() or c in " .,:_-+*/()=<>≤≥²%'" else " " for c in name)
-    return f'"{shortened(plain, LONGEST_NAME) or "?"}"'

@@ -22,13 +22,14 @@ from .. import mlflow_model
 from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
-from ..evaluation.gates import Gate, rounded
+from ..evaluation.gates import Gate
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
 from ..files import read_json, replacing, write_json, write_text
 from ..project import Project
 from ..scoring import BATCH_ROWS
 from ..settings import Gates, Settings
+from ..wording import rounded
 from . import split
 
 Array = NDArray[Any]
@@ -217,9 +218,7 @@ def judge(
     parts = slices.slices(contract.features, arrays, order)
     found = {
         "importance": worth,
-        "slices": diagnostics.by_slice(
-            slices.measure(parts, score, truth, answers, baseline), score
-        ),
+        "slices": slices.measure(parts, score, truth, answers, baseline),
         "validation": diagnostics.validation(training["validation"], score),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], score),
     }
