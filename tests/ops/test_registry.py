@@ -20,7 +20,7 @@ from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, train
-from my_model.ops.serving import source
+from my_model.ops.serving.locations import fetch, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -332,16 +332,14 @@ def test_a_service_takes_what_was_rolled_back_to(project: Project, tmp_path: Pat
     with manifest(project) as values:
         values["libraries"]["numpy"] = "another"
     assert cli.main(["register"]) == 0
-    (tmp_path / "cache").mkdir()
-    watched = source.open(str(project.champion), tmp_path / "cache")
-    found = watched.poll()
-    assert found is not None
-    assert found.version == "2"
+    watched = locate(str(project.champion))
+    before = watched.state()
+    assert fetch(watched, tmp_path).origin.version == "2"
     assert cli.main(["rollback"]) == 0
-    found = watched.poll()
-    assert found is not None
-    assert found.version == "1"
-    assert Bundle(found.folder).digest == champion(project)
+    assert watched.state() != before
+    found = fetch(watched, tmp_path)
+    assert found.origin.version == "1"
+    assert found.digest == champion(project)
 
 
 def test_the_log_says_what_spoke_for_a_version(

@@ -30,10 +30,11 @@ from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.files import read_json, replacing, write_json
 from my_model.ops.pipeline import parsing, validate
 from my_model.ops.serving import metrics as counters
-from my_model.ops.serving.guard import Keys, Turned
+from my_model.ops.serving.access import Keys
 from my_model.ops.serving.models import Model
-from my_model.ops.serving.source import Found
 from servers import Service, service
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -642,9 +643,7 @@ def test_a_model_that_was_replaced_may_finish_its_work(
     (target,) = (it for it in manifest["contract"]["columns"] if it["name"] == "diagnosis")
     target["choices"] = ["good", "bad"]
     write_json(folder / "manifest.json", manifest)
-    old, new = (
-        Model.load(Found(it, "1", "none", "none", "none"), 10) for it in (pair[0].folder, folder)
-    )
+    old, new = (Model.load(Bundle(it), 10) for it in (pair[0].folder, folder))
     metrics = counters.Metrics(tmp_path / "metrics.prom")
     for model in (old, new):
         metrics.serves(model)
@@ -834,12 +833,12 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
     keys = Keys(known)
     for key in ("first", "second", "ключ", "third", "", "firs"):
         compared.clear()
-        scope = {"headers": [(b"x-api-key", key.encode())]}
+        headers = Headers(raw=[(b"x-api-key", key.encode())])
         if key in known:
-            keys.check(scope)
+            keys.check(headers)
         else:
-            with pytest.raises(Turned) as turned:
-                keys.check(scope)
-            assert turned.value.status == 401
+            with pytest.raises(HTTPException) as refused:
+                keys.check(headers)
+            assert refused.value.status_code == 401
         assert len(compared) == 3
         assert {len(digest) for couple in compared for digest in couple} == {32}

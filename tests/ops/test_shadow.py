@@ -17,10 +17,10 @@ from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.evaluation import shadow as evidence
 from my_model.ops.files import read_json, write_json
 from my_model.ops.serving import shadow as shadows
-from my_model.ops.serving import source
+from my_model.ops.serving.locations import locate
+from my_model.ops.serving.log import Log
 from my_model.ops.serving.metrics import Metrics
 from my_model.ops.serving.models import Model
-from my_model.ops.serving.predictions import PredictionLog
 from my_model.ops.serving.shadow import Answered, Shadow
 
 if TYPE_CHECKING:
@@ -74,13 +74,10 @@ class Stage:
     def __init__(self, bundle: Path, root: Path, spoil: Callable[[Path], None] = unchanged) -> None:
         self.root = root
         folder = version(bundle, root / "challenger", 2, spoil)
-        (root / "cache").mkdir()
         self.metrics = Metrics(root / "none")
-        self.log = PredictionLog(root / "shadow", 0.05)
-        watched = source.open(str(folder), root / "cache", "SHADOW")
-        self.shadow = Shadow(watched, 1_000, self.log, self.metrics.shadow)
-        found = source.Found(version(bundle, root / "champion", 1), "1", "d", "none", "none")
-        self.champion = Model.load(found, 1_000)
+        self.log = Log(root / "shadow", 0.05)
+        self.shadow = Shadow(locate(str(folder)), 1_000, self.log, self.metrics.shadow)
+        self.champion = Model.load(Bundle(version(bundle, root / "champion", 1)), 1_000)
 
     def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Answered:
         """What the champion has made of some rows."""

@@ -22,10 +22,10 @@ from my_model.ops.contract import Contract
 from my_model.ops.files import read_json, replacing, write_json
 from my_model.ops.project import Project
 from my_model.ops.serving.app import Application
+from my_model.ops.serving.feedback import shape
 from my_model.ops.serving.hosts import Host
-from my_model.ops.serving.run import listen
+from my_model.ops.serving.server import listen
 from my_model.ops.serving.settings import Settings
-from my_model.ops.serving.truth import shape
 
 PATIENCE = 30
 

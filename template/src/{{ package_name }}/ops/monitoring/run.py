@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
-from typing import cast
 
-from ..bundle import Bundle
 from ..errors import UserError
 from ..files import read_json, write_json, write_text
 from ..project import Project
-from ..serving import source
+from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings
 from . import checks
 from .decision import Verdict, decide
@@ -111,11 +109,10 @@ def _reference(project: Project) -> Iterator[Reference]:
         _fetch(project)
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
-            # The first look never finds that nothing has changed.
-            found = cast(source.Found, source.open(where, Path(cache)).poll())
-        except source.Unavailable as error:
+            bundle = fetch(locate(where), Path(cache))
+        except Unavailable as error:
             raise UserError(f"There is no champion to compare with: {error}") from None
-        yield Reference(Bundle(found.folder), found.version)
+        yield Reference(bundle, bundle.origin.version)
 
 
 def _fetch(project: Project) -> None:

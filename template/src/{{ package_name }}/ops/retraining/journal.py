@@ -17,9 +17,8 @@ from typing import Any
 
 from .. import git
 from ..errors import UserError
-from ..files import read_json, replacing, write_json
+from ..files import lock, read_json, replacing, write_json
 from ..project import Project
-from ..serving.predictions import lock
 
 INDEX = "index.json"
 
@@ -37,7 +36,7 @@ def alone(project: Project) -> Iterator[int]:
     path = _folder(project).with_name("retrain.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileIO(path, "a+") as file:
-        if not lock(file, patient=False):
+        if not lock(file):
             raise UserError(
                 f"Another `ops retrain` is at work, process {path.read_text().strip() or 'unknown'}"
                 " (if that one was killed, the pipeline that it had begun): wait for its end."

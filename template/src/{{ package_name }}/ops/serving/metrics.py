@@ -1,12 +1,12 @@
 """What Prometheus may know of the service. The rules in monitoring/ are written in these names."""
 
-import collections
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter as Occurrences
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from math import nan
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from prometheus_client import (
@@ -14,17 +14,21 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from ..bundle import UNKNOWN
+from .log import Log
 from .models import Model
-from .predictions import PredictionLog
 from .rows import Refusal
-from .textfile import Textfile
+
+logger = logging.getLogger("service")
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several workers count together."""
@@ -90,8 +94,7 @@ class Metrics:
         self._by_class: dict[Any, Any] = {}
         self._values: Any = None
         self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
-        self._told: dict[PredictionLog, tuple[int, int]] = {}
-        self._telling = Lock()
+        self._told = (0, 0)
         self._serves: tuple[str, ...] = ()
 
     def _counter(self, name: str, purpose: str, *labels: str) -> Any:
@@ -118,7 +121,7 @@ class Metrics:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
         self._rows.labels(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
-            for value, rows in collections.Counter(predictions).items():
+            for value, rows in Occurrences(predictions).items():
                 self._by_class[value].inc(rows)
         else:
             for value in predictions:
@@ -146,20 +149,16 @@ class Metrics:
         known = model.created != UNKNOWN
         self._created.set(datetime.fromisoformat(model.created).timestamp() if known else nan)
 
-    def logged(self, logs: Iterable[PredictionLog]) -> None:
-        """Note how the logs fare; from any thread."""
-        with self._telling:
-            for log in logs:
-                written, dropped = log.written, log.dropped
-                before = self._told.get(log, (0, 0))
-                self._written.inc(written - before[0])
-                self._dropped.inc(dropped - before[1])
-                self._told[log] = written, dropped
+    def logged(self, logs: Collection[Log]) -> None:
+        """Note how the logs fare; by one thread only."""
+        written, dropped = sum(log.written for log in logs), sum(log.dropped for log in logs)
+        self._written.inc(written - self._told[0])
+        self._dropped.inc(dropped - self._told[1])
+        self._told = written, dropped
         self._log_failing.set(any(log.failing for log in logs))
 
     def show(self) -> bytes:
         """All metrics of all workers, as Prometheus reads them."""
-        self._monitored.look()
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         forget_the_dead()
@@ -236,3 +235,52 @@ def forget_the_dead() -> None:
             os.kill(process, 0)
         except ProcessLookupError:
             mark_process_dead(process)  # type: ignore[no-untyped-call]
+
+
+class Textfile(Collector):
+    """Metrics of others: what a monitor leaves in a file is passed on with the service's own.
+
+    This is node_exporter's textfile collector: who measures now and then needs no port to be asked
+    at. What is passed on is read and written anew, so no file can spoil what the service tells. Of
+    a file that cannot be passed on nothing is; the service's log says why, once.
+    """
+
+    PREFIX = "monitor_"
+    """How the names begin that are passed on; all others are the service's."""
+
+    MOST_BYTES = 2**20
+
+    def __init__(self, path: Path) -> None:
+        """Read a file, which need not be there yet."""
+        self._path = path
+        self._trouble = ""
+
+    def collect(self) -> Iterator[Metric]:
+        """What the file says now."""
+        metrics, trouble = [], ""
+        try:
+            if self._path.is_file():
+                metrics = self._read()
+        except (OSError, ValueError, LookupError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            logger.warning("%s is not passed on to Prometheus: %s", self._path, trouble)
+        self._trouble = trouble
+        return iter(metrics)
+
+    def _read(self) -> list[Metric]:
+        """The metrics whose names begin as they should.
+
+        Raises:
+            ValueError: if it is no text in Prometheus' format, or too much.
+            OSError: if it cannot be read.
+        """
+        with self._path.open("rb") as file:
+            content = file.read(self.MOST_BYTES + 1)
+        if len(content) > self.MOST_BYTES:
+            raise ValueError(f"it is longer than {self.MOST_BYTES:,} bytes")
+        return [
+            metric
+            for metric in text_string_to_metric_families(content.decode())
+            if all(sample.name.startswith(self.PREFIX) for sample in metric.samples)
+        ]

@@ -9,7 +9,6 @@ from ..bundle import Bundle
 from ..errors import UserError
 from .examples import example
 from .rows import Reader, picker
-from .source import Found
 
 WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""
@@ -43,23 +42,23 @@ class Model:
     """A row to try it with; None if none is known that keeps the contract."""
 
     @classmethod
-    def load(cls, found: Found, max_rows: int) -> Self:
+    def load(cls, bundle: Bundle, max_rows: int) -> Self:
         """Load a bundle and score some rows with it.
 
         Raises:
             UserError: if it is broken, or its contract has a rule that no service can check.
         """
+        origin = bundle.origin
         try:
-            bundle = Bundle(found.folder)
             inputs = bundle.contract.inputs
             kept = [place for place, it in enumerate(inputs) if not it.sensitive]
             reader = Reader(bundle.contract, max_rows)
             model = cls(
-                found.version,
-                found.digest,
-                found.commit,
-                found.data,
-                found.created,
+                origin.version,
+                bundle.digest,
+                origin.commit,
+                origin.data,
+                origin.created,
                 bundle,
                 reader,
                 tuple(inputs[place].name for place in kept),
@@ -71,7 +70,7 @@ class Model:
         except UserError:
             raise
         except Exception as error:  # a manifest of another kind, a model that does not run
-            raise UserError(f"Version {found.version} cannot be loaded: {error!r}.") from error
+            raise UserError(f"Version {origin.version} cannot be loaded: {error!r}.") from error
         return model
 
     def score(self, records: Sequence[tuple[Any, ...]]) -> Scores:

@@ -1,62 +1,82 @@
 """The description of the service, made from the contract of the model that answers."""
 
 import base64
-import copy
 import hashlib
 import re
-from typing import Any, Literal
-
-from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
+from typing import Any
 
 from ..contract import Contract
-from .guard import NO_SOURCES
-from .service import ID_PATTERN, Service
-from .truth import SHAPES, shape
+from .feedback import ID_PATTERN, SHAPES, shape
+from .service import Service
 
 TITLE = "Predictions"
 
-
-class Health(BaseModel):
-    """The process is alive."""
-
-    status: Literal["alive"]
+NO_SOURCES = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
-class Ready(BaseModel):
-    """Whether a model is loaded, and which."""
-
-    ready: bool
-    model_version: str | None
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
 
 
-class Version(BaseModel):
-    """Which model answers, and where it comes from."""
-
-    model_version: str
-    digest: str
-    git_commit: str
-    data_hash: str
-    created: str
-    contract: str
-    shadow_version: str | None
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
-class Detail(BaseModel):
-    """Why there is no answer, in one sentence."""
-
-    detail: str
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
-class PlainText(PlainTextResponse):
-    """Metrics in Prometheus' text format."""
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
 
-    media_type = "text/plain; version=0.0.4; charset=utf-8"
+
+TEXT = {"type": "string"}
+
+SCHEMAS = {
+    "Detail": _object({"detail": TEXT}),
+    "Health": _object({"status": {"const": "alive"}}),
+    "Ready": _object({"ready": {"type": "boolean"}, "model_version": {"type": ["string", "null"]}}),
+    "Version": _object(
+        {
+            **dict.fromkeys(
+                ("model_version", "digest", "git_commit", "data_hash", "created", "contract"), TEXT
+            ),
+            "shadow_version": {"type": ["string", "null"]},
+        }
+    ),
+    "Example": {"type": ["object", "null"]},
+}
+
+
+def _read(tag: str, summary: str, schema: str, unready: str = "") -> dict[str, Any]:
+    """A route that is read, and what it says while there is no model, if that is another thing."""
+    responses = {"200": {"description": "The answer", **_content(_reference(schema))}}
+    if unready:
+        responses["503"] = {"description": "No model yet", **_content(_reference(unready))}
+    return {"summary": summary, "tags": [tag], "responses": responses}
+
+
+READS = {
+    "/health": _read("operations", "Whether the process is alive", "Health"),
+    "/ready": _read("operations", "Whether a model is loaded and warmed", "Ready", "Ready"),
+    "/version": _read("operations", "Which model answers", "Version", "Detail"),
+    "/example": _read("model", "A row that can be scored, to try things with", "Example", "Detail"),
+    "/metrics": {
+        "summary": "Metrics, for Prometheus",
+        "tags": ["operations"],
+        "responses": {"200": {"description": "The metrics", "content": {METRICS_TYPE: {}}}},
+    },
+}
 
 
 def page_policy(page: str) -> str:
     """A policy that lets the page run its own script and style, and ask this service only."""
-    policy = [NO_SOURCES.decode(), "connect-src 'self'", "img-src data:"]
+    policy = [NO_SOURCES, "connect-src 'self'", "img-src data:"]
     for tag in ("script", "style"):
         found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = hashlib.sha256((found[1] if found else "").encode()).digest()
@@ -64,11 +84,15 @@ def page_policy(page: str) -> str:
     return "; ".join(policy)
 
 
-def describe(routes: dict[str, Any], service: Service) -> dict[str, Any]:
-    """Add the routes in front of FastAPI to its description of the others."""
-    page = copy.deepcopy(routes)
-    schemas = page.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Detail"] = Detail.model_json_schema()
+def describe(service: Service) -> dict[str, Any]:
+    """The description of all routes."""
+    schemas: dict[str, Any] = dict(SCHEMAS)
+    page: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": "0"},
+        "paths": {path: {"get": read} for path, read in READS.items()},
+        "components": {"schemas": schemas},
+    }
     if service.keys:
         page["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer"},
@@ -163,15 +187,6 @@ def _target(contract: Contract) -> dict[str, Any]:
     return {"title": contract.target.name, "enum": list(contract.target.choices)}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
 def _operation(
     service: Service,
     name: str,
@@ -183,15 +198,9 @@ def _operation(
     refusals: dict[str, tuple[str, str]],
     one_answer: bool = False,
 ) -> dict[str, Any]:
-    def reference(schema: str) -> dict[str, str]:
-        return {"$ref": f"#/components/schemas/{schema}"}
-
-    def content(schema: dict[str, Any]) -> dict[str, Any]:
-        return {"content": {"application/json": {"schema": schema}}}
-
     def many(schema: str) -> dict[str, Any]:
-        rows = {"type": "array", "items": reference(schema), "minItems": 1, "maxItems": most}
-        return {"anyOf": [reference(schema), rows]}
+        rows = {"type": "array", "items": _reference(schema), "minItems": 1, "maxItems": most}
+        return {"anyOf": [_reference(schema), rows]}
 
     turned = {
         "400": ("The body is no JSON of the right shape", "Detail"),
@@ -207,14 +216,14 @@ def _operation(
         "operationId": name,
         "summary": summary,
         "tags": ["model"],
-        "requestBody": {"required": True, **content(many(item))},
+        "requestBody": {"required": True, **_content(many(item))},
         "responses": {
             status: {
                 "description": "The answer",
-                **content(reference(result) if one_answer else many(result)),
+                **_content(_reference(result) if one_answer else many(result)),
             },
             **{
-                code: {"description": meaning, **content(reference(schema))}
+                code: {"description": meaning, **_content(_reference(schema))}
                 for code, (meaning, schema) in sorted(turned.items())
             },
         },

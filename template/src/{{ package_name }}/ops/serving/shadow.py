@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from . import source
-from .following import Follower
+from .locations import Location
+from .log import Log, moment
 from .metrics import ShadowMetrics
 from .models import Model, finite
-from .predictions import PredictionLog, moment
+from .reloading import Follower
 from .rows import Refusal
 
 logger = logging.getLogger("service")
@@ -66,19 +66,17 @@ class Shadow:
         model: what answers in the shadow; None if there is none.
     """
 
-    def __init__(
-        self, watched: source.Source, max_rows: int, log: PredictionLog, metrics: ShadowMetrics
-    ) -> None:
+    def __init__(self, location: Location, max_rows: int, log: Log, metrics: ShadowMetrics) -> None:
         """Prepare; `start` begins.
 
         Args:
-            watched: where the model lies.
+            location: where the model lies.
             max_rows: how many rows a request may bring.
             log: of what it says; whoever gives it closes it.
             metrics: of how it fares.
         """
         self.model: Model | None = None
-        self._follower = Follower(watched, max_rows, self._take, what="shadow", lets_go=True)
+        self._follower = Follower(location, max_rows, self._take, what="shadow", optional=True)
         self._log = log
         self._metrics = metrics
         self._encoder = msgspec.json.Encoder()

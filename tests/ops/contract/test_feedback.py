@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from my_model.ops.contract import Column
-from my_model.ops.serving import truth
+from my_model.ops.serving import feedback
 
 
 def target(dtype: str, kind: Any, choices: tuple[Any, ...] | None = None) -> Column:
@@ -35,9 +35,9 @@ NUMBER = target("Float64", "number")
 def test_what_is_of_the_targets_type_is_taken(
     column: Column, told: Any, read: Any, unknown: bool
 ) -> None:
-    found = truth.read(column, told)
+    found = feedback.truth(column, told)
     assert (found, type(found)) == (read, type(read))
-    assert truth.is_unknown(column, found) is unknown
+    assert feedback.is_unknown(column, found) is unknown
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_what_is_of_the_targets_type_is_taken(
     ],
 )
 def test_what_is_of_another_type_is_not(column: Column, told: Any) -> None:
-    assert truth.read(column, told) is None
+    assert feedback.truth(column, told) is None

@@ -1,28 +1,29 @@
-"""A bundle in an MLflow registry, asked for over plain HTTP with the standard library alone.
+"""A bundle in an MLflow registry, asked for over plain HTTP: no MLflow is needed here.
 
 The registry hands over the files too, wherever it keeps them: on its disk, in a bucket, behind its
 proxy. Nothing that it says becomes a path or an address here, it is believed no file that does not
 have the digest that was registered, and no redirect takes a password elsewhere.
 """
 
+import asyncio
 import base64
-import json
+import io
 import os
 import re
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-from urllib.error import HTTPError
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from typing import Annotated, Any, BinaryIO, NamedTuple, Self
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+import msgspec
 
 from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Origin
 from ..errors import UserError
 from ..files import write_json
-from .places import WORD, Absent, Unavailable
+from .locations import WORD, Absent, Unavailable
 
 MIB = 1024**2
 
@@ -38,16 +39,38 @@ PATIENCE = 10.0
 MOST_SECONDS = 600.0
 """Seconds that a file may take to arrive."""
 
-BLOCK = 64 * 1024
+ARTIFACT = "model-versions/get-artifact"
 
-NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
+NUMBER = re.compile(r"^[1-9][0-9]{0,18}\Z")
+DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 
 EXPECTED = (
     "{} is neither a folder nor an address such as http://host:5000/NAME@champion "
     "or http://host:5000/NAME/3; mend it."
 )
 """It is not repeated, for there may be a password in it."""
+
+
+class Tag(msgspec.Struct):
+    """What somebody has noted of a version."""
+
+    key: str
+    value: str = ""
+
+
+class Version(msgspec.Struct):
+    """A version, as MLflow's REST API describes it."""
+
+    version: Annotated[str, msgspec.Meta(pattern=NUMBER.pattern)]
+    tags: list[Tag] = []
+    source: str = ""
+    creation_timestamp: Any = None
+
+
+class Description(msgspec.Struct):
+    """What MLflow answers when it is asked for a version."""
+
+    model_version: Version
 
 
 class Registered(NamedTuple):
@@ -62,25 +85,33 @@ class Registered(NamedTuple):
 class Registry:
     """A version of a model, by its number or by an alias that moves."""
 
-    def __init__(
-        self, base: str, name: str, alias: str, number: str, proof: str, setting: str
-    ) -> None:
-        """Watch what an alias names, or a number where the alias is empty.
+    def __init__(self, base: str, name: str, wanted: str, proof: str, setting: str) -> None:
+        """Watch a version.
 
-        `proof` is the header that tells who asks; it may be empty. `setting` is what to mend.
+        Args:
+            base: the address of the registry.
+            name: of the model.
+            wanted: the version: `@alias`, or `/number`.
+            proof: the header that tells who asks; it may be empty.
+            setting: what to mend if nothing is there.
         """
-        self._setting = setting
-        self.shown = f"{base}/{quote(name)}" + (f"@{alias}" if alias else f"/{number}")
+        self.shown = f"{base}/{quote(name)}{wanted}"
         self._base = base
         self._name = name
-        if alias:
-            query = urlencode({"name": name, "alias": alias})
-            self._question = f"api/2.0/mlflow/registered-models/alias?{query}"
+        self._setting = setting
+        if wanted.startswith("@"):
+            self._path = "api/2.0/mlflow/registered-models/alias"
+            self._question = {"name": name, "alias": wanted[1:]}
         else:
-            query = urlencode({"name": name, "version": number})
-            self._question = f"api/2.0/mlflow/model-versions/get?{query}"
-        self._headers = {"Authorization": proof} if proof else {}
-        self._opener = _opener(base.startswith("https:"))
+            self._path = "api/2.0/mlflow/model-versions/get"
+            self._question = {"name": name, "version": wanted[1:]}
+        self._options: dict[str, Any] = {
+            "headers": {"Accept-Encoding": "identity"}
+            | ({"Authorization": proof} if proof else {}),
+            "timeout": PATIENCE,
+            # Certificates are read only where they are needed, for that takes a while.
+            "verify": ssl.create_default_context() if base.startswith("https:") else False,
+        }
 
     @classmethod
     def parse(cls, where: str, setting: str = "BUNDLE") -> Self:
@@ -101,78 +132,84 @@ class Registry:
             raise UserError(EXPECTED.format(setting))
         prefix, _, last = parts.path.rpartition("/")
         name, _, alias = last.rpartition("@")
-        number = ""
-        if not name:
+        if name:
+            fits, wanted = WORD.match(alias), f"@{alias}"
+        else:
             prefix, _, name = prefix.rpartition("/")
-            alias, number = "", last
-        if not name or not (WORD.fullmatch(alias) or NUMBER.fullmatch(number)):
+            fits, wanted = NUMBER.match(last), f"/{last}"
+        if not (name and fits):
             raise UserError(EXPECTED.format(setting))
         user, _, host = parts.netloc.rpartition("@")
         base = f"{parts.scheme}://{host}{prefix}"
-        return cls(base, unquote(name), alias, number, _proof(user, os.environ), setting)
+        return cls(base, unquote(name), wanted, _proof(user, os.environ), setting)
 
     def state(self) -> Registered:
         """Which version there is, by one small question."""
-        text = b"".join(self._answer(self._question, MOST_ANSWER_BYTES, PATIENCE))
+        answer = io.BytesIO()
+        self._download(self._path, self._question, answer, MOST_ANSWER_BYTES, PATIENCE)
         try:
-            version = json.loads(text)["model_version"]
-            number = str(version["version"])
-            tags = {str(tag["key"]): str(tag["value"]) for tag in version.get("tags", ())}
-            store = str(version.get("source", "")).partition(":")[0]
-            created = _moment(version.get("creation_timestamp"))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            version = msgspec.json.decode(answer.getvalue(), type=Description).model_version
+        except (ValueError, RecursionError):
             raise Unavailable(
                 f"{self._base} does not answer as MLflow does; mend {self._setting}."
             ) from None
+        tags = {tag.key: tag.value for tag in version.tags}
         digest = tags.get("bundle", "")
-        if not (NUMBER.fullmatch(number) and DIGEST.fullmatch(digest)):
+        if not DIGEST.match(digest):
             raise Unavailable(
                 f"{self.shown} was not registered by `ops register`; it has no bundle."
             )
         commit, data = (_word(tags.get(key, "")) for key in ("git.commit", "dvc.train"))
-        return Registered(Origin(number, commit, data, created), digest, _word(store))
+        created = _moment(version.creation_timestamp)
+        store = _word(version.source.partition(":")[0])
+        return Registered(Origin(version.version, commit, data, created), digest, store)
 
     def copy(self, state: Registered, folder: Path) -> str:
         """Have the registry hand over the files, wherever it keeps them."""
         for name, most in MOST_BYTES.items():
-            query = urlencode({"name": self._name, "version": state.origin.version, "path": name})
-            question = f"model-versions/get-artifact?{query}"
+            question = {"name": self._name, "version": state.origin.version, "path": name}
             with (folder / name).open("xb") as file:
-                for block in self._answer(question, most, MOST_SECONDS, state):
-                    file.write(block)
+                self._download(ARTIFACT, question, file, most, MOST_SECONDS, state)
         write_json(folder / VERSION, {**state.origin._asdict(), "digest": state.digest})
         return state.digest
 
-    def _answer(
-        self, question: str, most: int, seconds: float, wanted: Registered | None = None
-    ) -> Iterator[bytes]:
-        """Ask, and give the answer piece by piece.
+    def _download(
+        self,
+        path: str,
+        question: Mapping[str, str],
+        file: BinaryIO,
+        most: int,
+        seconds: float,
+        wanted: Registered | None = None,
+    ) -> None:
+        """Ask, and write the answer to a file.
 
         Raises:
             Unavailable: if there is none, or a refusal, or it is too long, too slow or cut short.
         """
-        request = urllib.request.Request(f"{self._base}/{question}", headers=self._headers)
-        deadline = time.monotonic() + seconds
-        size = 0
-        try:
-            with self._opener.open(request, timeout=PATIENCE) as answer:
-                announced = answer.length or 0
-                while block := answer.read1(BLOCK):
-                    size += len(block)
+
+        async def download() -> None:
+            size = 0
+            async with (
+                asyncio.timeout(seconds),
+                httpx.AsyncClient(**self._options) as client,
+                client.stream("GET", f"{self._base}/{path}", params=question) as answer,
+            ):
+                if answer.status_code != httpx.codes.OK:
+                    raise self._refusal(answer.status_code, wanted)
+                async for part in answer.aiter_raw():
+                    size += len(part)
                     if size > most:
                         raise Unavailable(f"{self._base} sends more than {most // MIB} MiB.")
-                    if time.monotonic() > deadline:
-                        raise Unavailable(f"{self._base} needs more than {seconds:g} seconds.")
-                    yield block
-                if size < announced:
-                    raise Unavailable(f"{self._base} broke off its answer.")
-        except HTTPError as error:
-            error.close()
-            raise self._refusal(error.code, wanted) from None
-        except (OSError, HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            said = getattr(reason, "strerror", None) or type(reason).__name__
-            raise Unavailable(f"{self._base} does not answer: {said}.") from None
+                    file.write(part)
+
+        try:
+            asyncio.run(download())
+        except TimeoutError:
+            raise Unavailable(f"{self._base} needs more than {seconds:g} seconds.") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"{self._base} does not answer: {reason}.") from None
 
     def _refusal(self, status: int, wanted: Registered | None) -> Unavailable:
         """What an answer that is a refusal means."""
@@ -198,25 +235,6 @@ class Registry:
                 f"promote a version, or mend {self._setting}."
             )
         return Unavailable(f"{self._base} fails (HTTP {status}).")
-
-
-def _opener(secure: bool) -> urllib.request.OpenerDirector:
-    """What asks over HTTP: it knows proxies, but no files, and follows no redirect.
-
-    Certificates are read only where they are needed, for that takes a while.
-    """
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    if secure:
-        opener.add_handler(urllib.request.HTTPSHandler())
-    return opener
 
 
 def _proof(user: str, environment: Mapping[str, str]) -> str:
@@ -247,4 +265,4 @@ def _moment(milliseconds: Any) -> str:
 
 def _word(text: str) -> str:
     """A word of a registry, if it is harmless wherever it may turn up."""
-    return text if WORD.fullmatch(text) else UNKNOWN
+    return text if WORD.match(text) else UNKNOWN

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from my_model.ops.files import write_text
-from my_model.ops.serving import textfile
-from my_model.ops.serving.textfile import Textfile
+from my_model.ops.serving.metrics import Textfile
 from prometheus_client import CollectorRegistry, generate_latest
 
 
@@ -19,7 +18,6 @@ def shown(collector: Textfile) -> str:
     """What Prometheus would read."""
     registry = CollectorRegistry()
     registry.register(collector)
-    collector.look()
     return generate_latest(registry).decode()
 
 
@@ -58,7 +56,7 @@ def test_of_a_broken_file_nothing_is_passed_on(
 
 
 def test_a_file_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textfile, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(Textfile, "MOST_BYTES", 1_000)
     write_text(path, "monitor_good 1\n" * 1_000)
     assert shown(Textfile(path)) == ""
 

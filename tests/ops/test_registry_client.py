@@ -26,8 +26,10 @@ from mlflow import MlflowClient
 from my_model.ops import cli
 from my_model.ops.bundle import Bundle
 from my_model.ops.files import read_json, write_json
-from my_model.ops.serving import remote, source
-from my_model.ops.serving.source import Found, Source, Unavailable
+from my_model.ops.serving import registry_client, reloading
+from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch, locate
+from my_model.ops.serving.models import Model
+from my_model.ops.serving.reloading import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +88,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def assert_whole(found: Found) -> None:
+def assert_whole(found: Bundle) -> None:
     """What was found is what it says it is, to the last byte."""
     content = b"".join(
         (found.folder / name).read_bytes() for name in ("model.onnx", "manifest.json")
@@ -94,22 +96,18 @@ def assert_whole(found: Found) -> None:
     assert hashlib.sha256(content).hexdigest() == found.digest
     said = read_json(found.folder / "version.json")
     assert said == {
-        "version": found.version,
-        "commit": found.commit,
-        "data": found.data,
-        "created": found.created,
+        **found.origin._asdict(),
         "digest": found.digest,
     }
 
 
 @pytest.mark.parametrize(("how", "most"), [(SWAPPING, 2000), (REWRITING, 300)])
-def test_whatever_happens_to_a_folder_what_is_found_is_whole(
-    how: str, most: int, tmp_path: Path, cache: Path
+def test_whatever_happens_to_a_folder_what_is_fetched_is_whole(
+    how: str, most: int, tmp_path: Path
 ) -> None:
     folder = tmp_path / "champion"
-    watched = source.open(str(folder), cache)
+    watched = locate(str(folder))
     numbers: list[int] = []
-    before: Found | None = None
     with subprocess.Popen(
         [sys.executable, "-c", how, str(folder)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -119,31 +117,28 @@ def test_whatever_happens_to_a_folder_what_is_found_is_whole(
             for turn in said:
                 if int(turn) > most:
                     break
-                found = None
+                copy = tmp_path / "copy"
+                copy.mkdir()
                 with suppress(Unavailable):
-                    found = watched.poll()
-                if found is None:
-                    continue
-                assert_whole(found)
-                model = (found.folder / "model.onnx").read_bytes()
-                assert model == found.version.encode() * 5000
-                numbers.append(int(found.version))
-                if before:
-                    assert_whole(before)
-                before = found
-                assert len(list(cache.iterdir())) <= 2
+                    found = fetch(watched, copy)
+                    assert_whole(found)
+                    model = (found.folder / "model.onnx").read_bytes()
+                    assert model == found.origin.version.encode() * 5000
+                    numbers.append(int(found.origin.version))
+                shutil.rmtree(copy)
         finally:
             process.kill()
             process.stdout.close()
-    assert numbers == sorted(set(numbers))
-    assert len(numbers) > 10
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 10
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_folder_that_is_a_link_is_followed(tmp_path: Path, cache: Path) -> None:
     """As a mounted ConfigMap is exchanged."""
     link = tmp_path / "current"
-    watched = source.open(str(link), cache)
+    watched = locate(str(link))
+    before = None
     for number in "12":
         release = tmp_path / number
         release.mkdir()
@@ -152,10 +147,10 @@ def test_a_folder_that_is_a_link_is_followed(tmp_path: Path, cache: Path) -> Non
         aside = tmp_path / "aside"
         aside.symlink_to(release)
         aside.rename(link)
-        found = watched.poll()
-        assert found
+        assert watched.state() != before
+        before = watched.state()
+        found = fetch(watched, cache)
         assert (found.folder / "model.onnx").read_text() == number
-        assert watched.poll() is None
 
 
 @pytest.mark.parametrize(
@@ -184,32 +179,31 @@ def test_odd_files_are_broken(tmp_path: Path, cache: Path, name: str, content: b
     (folder / "model.onnx").write_text("model")
     write_json(folder / "manifest.json", FOREIGN)
     (folder / name).write_bytes(content)
-    watched = source.open(str(folder), cache)
-    sentences = set()
-    for _ in range(2):
-        with pytest.raises(Unavailable) as caught:
-            watched.poll()
-        sentences.add(str(caught.value))
-    (sentence,) = sentences
-    assert str(folder) in sentence
-    assert str(cache) not in sentence
-    assert list(cache.iterdir()) == []
+    watched = locate(str(folder))
+    with pytest.raises(Unavailable) as caught:
+        fetch(watched, cache)
+    assert str(folder) in str(caught.value)
+    assert str(cache) not in str(caught.value)
 
 
-def test_what_is_broken_is_copied_again_after_a_while(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_broken_is_copied_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry may mend its files without a word about it."""
+    taken: list[object] = []
+    monkeypatch.setattr(Model, "load", lambda bundle, _: bundle.origin.version)
     with faulty() as server:
-        watched = source.open(f"{server.address}/model@champion", cache)
+        follower = Follower(locate(f"{server.address}/model@champion"), 1, taken.append)
         server.model = b"damaged"
         for _ in range(3):
-            with pytest.raises(Unavailable, match="not the ones that were registered"):
-                watched.poll()
+            follower.look()
+            assert follower.failing
         assert server.paths().count("/model-versions/get-artifact") == 2
         server.model = b"model"
-        monkeypatch.setattr(source.time, "monotonic", lambda now=time.monotonic: now() + 61)
-        assert watched.poll()
+        monkeypatch.setattr(reloading.time, "monotonic", lambda now=time.monotonic: now() + 61)
+        for _ in range(3):
+            follower.look()
+            assert not follower.failing
+        assert server.paths().count("/model-versions/get-artifact") == 4
+    assert taken == ["7"]
 
 
 @pytest.mark.parametrize("obstacle", ["file", "folders", "loop", "long", "cache"])
@@ -231,7 +225,7 @@ def test_odd_places_are_unavailable(tmp_path: Path, cache: Path, obstacle: str) 
             write_json(folder / "manifest.json", FOREIGN)
             cache.rmdir()
     with pytest.raises(Unavailable):
-        source.open(str(folder), cache).poll()
+        fetch(locate(str(folder)), cache)
 
 
 class Faulty(ThreadingHTTPServer):
@@ -367,41 +361,40 @@ FAULTS: dict[str, Callable[[], bytes | Iterator[bytes]]] = {
 def test_a_faulty_registry_is_unavailable_until_it_is_mended(
     name: str, where: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
-    monkeypatch.setattr(remote, "MOST_SECONDS", 1.0)
-    monkeypatch.setattr(remote, "MOST_BYTES", {"model.onnx": 5 << 20, "manifest.json": 5 << 20})
-    monkeypatch.setattr(source, "FORGET_SECONDS", 0)
+    monkeypatch.setattr(registry_client, "PATIENCE", 1.0)
+    monkeypatch.setattr(registry_client, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(
+        registry_client, "MOST_BYTES", {"model.onnx": 5 << 20, "manifest.json": 5 << 20}
+    )
     with faulty() as server:
-        watched = source.open(f"{server.address}/model@champion", cache)
+        watched = locate(f"{server.address}/model@champion")
         server.fault = lambda path: FAULTS[name]() if path.startswith(where) else None
         start = time.monotonic()
         with pytest.raises(Unavailable) as caught:
-            watched.poll()
+            fetch(watched, cache)
         assert time.monotonic() - start < 30
         sentence = str(caught.value)
         assert f"http://127.0.0.1:{server.server_port}" in sentence
         assert sentence.endswith(".")
         assert "\n" not in sentence
         assert SECRET not in sentence
-        assert list(cache.iterdir()) == []
         server.fault = lambda _: None
-        found = watched.poll()
-        assert found
+        found = fetch(watched, cache)
         assert_whole(found)
-        assert (found.version, found.commit, found.data) == ("7", COMMIT, DATA)
+        assert found.origin[:3] == ("7", COMMIT, DATA)
 
 
 def test_a_registry_that_is_down_is_unavailable(cache: Path) -> None:
     with faulty() as server:
         address = server.address
-    with pytest.raises(Unavailable, match="does not answer: Connection refused"):
-        source.open(f"{address}/model@champion", cache).poll()
+    with pytest.raises(Unavailable, match="does not answer: All connection attempts failed"):
+        fetch(locate(f"{address}/model@champion"), cache)
     with pytest.raises(Unavailable, match="does not answer"):
-        source.open("http://nowhere.invalid/model@champion", cache).poll()
+        fetch(locate("http://nowhere.invalid/model@champion"), cache)
     with faulty() as server:
-        watched = source.open(f"{server.address}/model@champion".replace("http", "https"), cache)
+        watched = locate(f"{server.address}/model@champion".replace("http", "https"))
         with pytest.raises(Unavailable, match="does not answer"):
-            watched.poll()
+            fetch(watched, cache)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -413,7 +406,7 @@ def test_no_redirect_is_followed(status: int, where: str, cache: Path) -> None:
             answer(b"", f"{status} Elsewhere", to) if path.startswith(where) else None
         )
         with pytest.raises(Unavailable, match="sends elsewhere") as caught:
-            source.open(f"{server.address}/model@champion", cache).poll()
+            fetch(locate(f"{server.address}/model@champion"), cache)
         assert SECRET not in str(caught.value)
         assert stranger.asked == []
 
@@ -440,9 +433,8 @@ def test_nothing_odd_is_taken_for_a_version(change: dict[str, Any], cache: Path)
     with faulty() as server:
         server.version |= change
         with pytest.raises(Unavailable):
-            source.open(f"{server.address}/model@champion", cache).poll()
+            fetch(locate(f"{server.address}/model@champion"), cache)
         assert "/model-versions/get-artifact" not in server.paths()
-    assert list(cache.iterdir()) == []
 
 
 def test_what_a_registry_says_leads_nowhere(tmp_path: Path, cache: Path) -> None:
@@ -453,11 +445,11 @@ def test_what_a_registry_says_leads_nowhere(tmp_path: Path, cache: Path) -> None
         server.version["creation_timestamp"] = "<b>now</b>"
         for tag in server.version["tags"][1:]:  # type: ignore[index]
             tag["value"] = f"<script>{tmp_path}\r\n</script>"  # type: ignore[index]
-        found = source.open(f"{server.address}/model@champion", cache).poll()
+        found = fetch(locate(f"{server.address}/model@champion"), cache)
         assert found
         assert_whole(found)
         assert found.folder.parent == cache
-        assert (found.version, found.commit, found.data, found.created) == ("7", *["none"] * 3)
+        assert found.origin == ("7", *["none"] * 3)
         assert {path.name for path in found.folder.iterdir()} == {
             "model.onnx",
             "manifest.json",
@@ -480,20 +472,19 @@ VALUES = st.recursive(
 @given(value=VALUES, inside=st.booleans())
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_json_is_a_version_or_unavailable(
-    value: object, *, inside: bool, fuzzed: tuple[Faulty, Source]
+    value: object, *, inside: bool, fuzzed: tuple[Faulty, Location]
 ) -> None:
     server, watched = fuzzed
     body = json.dumps({"model_version": value} if inside else value).encode()
     server.fault = lambda _: answer(body)
     with pytest.raises(Unavailable):
-        watched.poll()
+        watched.state()
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Faulty, Source]]:
+def fuzzed() -> Iterator[tuple[Faulty, Location]]:
     with faulty() as server:
-        cache = tmp_path_factory.mktemp("cache")
-        yield server, source.open(f"{server.address}/model@champion", cache)
+        yield server, locate(f"{server.address}/model@champion")
 
 
 @pytest.mark.parametrize(
@@ -518,7 +509,7 @@ def test_who_asks_is_told_as_mlflow_tells_it(
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
     with faulty() as server:
         where = server.address.replace(f"someone:{SECRET}@", address)
-        assert source.open(f"{where}/model@champion", cache).poll()
+        assert fetch(locate(f"{where}/model@champion"), cache)
         assert {proof for _, proof in server.asked} == {header}
 
 
@@ -596,34 +587,32 @@ def test_a_real_registry(
 ) -> None:
     """Its versions lie where the project put them before there was a server."""
     address, process = server
-    watched = source.open(f"{address}/{served.name}@champion", cache)
-    first = watched.poll()
-    assert first
+    watched = locate(f"{address}/{served.name}@champion")
+    first = fetch(watched, cache)
     assert_whole(first)
     assert first.digest == Bundle(served.champion).digest
-    assert first[3:] == Bundle(served.champion).origin[1:]
-    assert first.version == "1"
-    assert watched.poll() is None
+    assert first.origin == Bundle(served.champion).origin
+    assert first.origin.version == "1"
+    before = watched.state()
+    assert watched.state() == before
 
     register(served, address, "another")
-    second = watched.poll()
-    assert second
+    assert watched.state() != before
+    second = fetch(watched, cache)
     assert_whole(second)
-    assert_whole(first)
-    assert (second.version, second.digest) == ("2", Bundle(served.bundle).digest)
-    by_number = source.open(f"{address}/{served.name}/1", cache).poll()
-    assert by_number
-    assert by_number._replace(folder=first.folder) == first
+    assert (second.origin.version, second.digest) == ("2", Bundle(served.bundle).digest)
+    by_number = fetch(locate(f"{address}/{served.name}/1"), cache)
+    assert (by_number.digest, by_number.origin) == (first.digest, first.origin)
 
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    monkeypatch.setattr(registry_client, "PATIENCE", 1.0)
     os.killpg(process.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(Unavailable, match="does not answer"):
-            watched.poll()
+        with pytest.raises(Unavailable, match="needs more than 1 seconds"):
+            watched.state()
     finally:
         os.killpg(process.pid, signal.SIGCONT)
     monkeypatch.undo()
-    assert watched.poll() is None
+    assert fetch(watched, cache).digest == second.digest
 
 
 def test_a_real_registry_that_keeps_the_files_itself(
@@ -637,7 +626,7 @@ def test_a_real_registry_that_keeps_the_files_itself(
     register(project, address, "yet another")
     version = MlflowClient(address).get_model_version_by_alias("proxied", "champion")
     assert version.source.startswith("mlflow-artifacts:/")
-    found = source.open(f"{address}/proxied@champion", cache).poll()
+    found = fetch(locate(f"{address}/proxied@champion"), cache)
     assert found
     assert_whole(found)
     assert found.digest == Bundle(project.bundle).digest
@@ -649,8 +638,8 @@ def test_a_real_registry_has_no_such_version(
 ) -> None:
     address, _ = server
     for version in (f"{served.name}@{name}".replace(" ", "_"), f"{name}/1", f"{served.name}/99"):
-        with pytest.raises(source.Absent, match=r"^There is no http://127"):
-            source.open(f"{address}/{version}".replace(" ", "%20"), cache).poll()
+        with pytest.raises(Absent, match=r"^There is no http://127"):
+            fetch(locate(f"{address}/{version}".replace(" ", "%20")), cache)
 
 
 def test_a_real_registry_that_cannot_reach_its_files_says_so(
@@ -662,7 +651,7 @@ def test_a_real_registry_that_cannot_reach_its_files_says_so(
     tags = {"bundle": "a" * 64}
     client.create_model_version("elsewhere", "s3://no-such-bucket/bundle", tags=tags)
     with pytest.raises(Unavailable, match=r"does not hand over version 1 .*\(s3\)"):
-        source.open(f"{address}/elsewhere/1", cache).poll()
+        fetch(locate(f"{address}/elsewhere/1"), cache)
     client.create_model_version("elsewhere", "s3://no-such-bucket/bundle")
     with pytest.raises(Unavailable, match="was not registered by `ops register`"):
-        source.open(f"{address}/elsewhere/2", cache).poll()
+        fetch(locate(f"{address}/elsewhere/2"), cache)

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from my_model.ops import bundle as bundles
 from my_model.ops.errors import UserError
 from my_model.ops.files import replacing
-from my_model.ops.serving import source
-from my_model.ops.serving.source import Absent, Found, Unavailable
+from my_model.ops.serving.locations import Absent, Unavailable, fetch, locate
+from my_model.ops.serving.models import Model
+from my_model.ops.serving.reloading import Follower
 
 COMMIT, DATA = "c" * 40, "d" * 32
 CREATED = "2026-10-01T12:00:00+00:00"
@@ -41,9 +44,8 @@ class Bundle:
                 said = {**origin, "digest": self.digest}
                 (aside / "version.json").write_text(json.dumps(said), encoding="utf-8")
 
-    def is_in(self, found: Found | None) -> bool:
+    def is_in(self, found: bundles.Bundle) -> bool:
         """Whether it is what was found."""
-        assert found
         return found.digest == self.digest and all(
             (found.folder / name).read_bytes() == content for name, content in self.files.items()
         )
@@ -64,35 +66,76 @@ def cache(tmp_path: Path) -> Path:
     return cache
 
 
-def test_a_bundle_is_found_once(folder: Path, cache: Path) -> None:
-    watched = source.open(str(folder), cache)
-    with pytest.raises(Absent, match="There is no model in"):
-        watched.poll()
-    FIRST.put(folder, "1")
-    found = watched.poll()
-    assert FIRST.is_in(found)
-    assert found
-    assert (found.version, found.commit, found.data) == ("1", COMMIT, DATA)
-    assert watched.poll() is None
-    FIRST.put(folder, "1")
-    assert watched.poll() is None
+class Watch:
+    """Follows a folder, and takes bundles for models: nobody here asks them anything."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, optional: bool = False
+    ) -> None:
+        monkeypatch.setattr(Model, "load", lambda bundle, _: bundle.origin.version)
+        self.taken: list[Any] = []
+        self.follower = Follower(locate(str(folder)), 1, self.taken.append, optional=optional)
+
+    def look(self) -> bool:
+        """Look once; says whether all is well."""
+        self.follower.look()
+        return not self.follower.failing
 
 
-def test_copies_stay_while_they_may_be_in_use(folder: Path, cache: Path) -> None:
-    watched = source.open(str(folder), cache)
-    found = []
-    for version, bundle in enumerate((FIRST, SECOND, THIRD), start=1):
-        bundle.put(folder, str(version))
-        found.append(watched.poll())
+def test_a_bundle_is_taken_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(folder, monkeypatch)
+    assert not watch.look()
+    FIRST.put(folder, "1")
+    for _ in range(2):
+        assert watch.look()
+    FIRST.put(folder, "1")
+    assert watch.look()
+    assert watch.taken == ["1"]
+    SECOND.put(folder, "2")
+    assert watch.look()
     shutil.rmtree(folder)
-    with pytest.raises(Unavailable):
-        watched.poll()
-    first, second, third = found
-    assert first
-    assert not first.folder.exists()
-    assert SECOND.is_in(second)
-    assert THIRD.is_in(third)
-    assert len(list(cache.iterdir())) == 2
+    assert not watch.look()
+    SECOND.put(folder, "2")
+    assert watch.look()
+    assert watch.taken == ["1", "2"]
+
+
+def test_a_shadow_may_go_and_come_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(folder, monkeypatch, optional=True)
+    assert watch.look()
+    FIRST.put(folder, "1")
+    assert watch.look()
+    shutil.rmtree(folder)
+    assert watch.look()
+    FIRST.put(folder, "1")
+    assert watch.look()
+    assert [it for it in watch.taken if it] == ["1", "1"]
+    assert watch.taken[-2:] == [None, "1"]
+
+
+def test_what_cannot_be_taken_is_a_failure_and_tried_again_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(folder, monkeypatch)
+    FIRST.put(folder, "1")
+    assert watch.look()
+    tried: list[str] = []
+
+    def fail(bundle: bundles.Bundle, _: int) -> str:
+        tried.append(bundle.origin.version)
+        raise ValueError("no such model")
+
+    monkeypatch.setattr(Model, "load", fail)
+    SECOND.put(folder, "2")
+    for _ in range(3):
+        assert not watch.look()
+    THIRD.put(folder, "3")
+    assert not watch.look()
+    assert (tried, watch.taken) == (["2", "3"], ["1"])
+    Watch(folder, monkeypatch)
+    FIRST.put(folder, "1")
+    assert watch.look()
+    assert watch.taken == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -103,38 +146,30 @@ def test_when_a_bundle_was_registered_is_known_since_it_is_told(
     folder: Path, cache: Path, told: dict[str, object], created: str
 ) -> None:
     FIRST.put(folder, "1", **told)
-    found = source.open(str(folder), cache).poll()
-    assert found
-    assert found.created == created
+    assert fetch(locate(str(folder)), cache).origin.created == created
 
 
 @pytest.mark.parametrize("odd", [7, None, "now", "2026-10-01T12:00:00", "<b>"])
 def test_a_moment_that_is_none_is_broken(folder: Path, cache: Path, odd: object) -> None:
     FIRST.put(folder, "1", created=odd)
     with pytest.raises(Unavailable, match=r"broken version\.json"):
-        source.open(str(folder), cache).poll()
+        fetch(locate(str(folder)), cache)
 
 
 def test_a_bundle_that_nobody_registered_has_a_name_too(folder: Path, cache: Path) -> None:
     FIRST.put(folder)
-    found = source.open(str(folder), cache).poll()
-    assert found
-    assert found[1:] == (FIRST.digest[:12], FIRST.digest, "none", "none", "none")
+    found = fetch(locate(str(folder)), cache)
+    assert found.origin == (FIRST.digest[:12], "none", "none", "none")
 
 
 @pytest.mark.parametrize("broken", ["model.onnx", "manifest.json", "version.json"])
 def test_a_broken_bundle_is_not_handed_over(folder: Path, cache: Path, broken: str) -> None:
-    watched = source.open(str(folder), cache)
-    FIRST.put(folder, "1")
-    assert FIRST.is_in(watched.poll())
     SECOND.put(folder, "2")
     (folder / broken).write_bytes(b"{}")
-    for _ in range(2):
-        with pytest.raises(Unavailable):
-            watched.poll()
-    assert len(list(cache.iterdir())) == 1
+    with pytest.raises(Unavailable):
+        fetch(locate(str(folder)), cache)
     SECOND.put(folder, "2")
-    assert SECOND.is_in(watched.poll())
+    assert SECOND.is_in(fetch(locate(str(folder)), cache))
 
 
 class Registry(ThreadingHTTPServer):
@@ -191,42 +226,41 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
 
 
 def test_a_registry_is_asked_for_an_alias(registry: Registry, cache: Path) -> None:
-    watched = source.open(f"{registry.address}/a%20model@champion", cache)
-    found = watched.poll()
+    watched = locate(f"{registry.address}/a%20model@champion")
+    found = fetch(watched, cache)
     assert FIRST.is_in(found)
-    assert found
-    assert found[1:] == ("1", FIRST.digest, COMMIT, DATA, CREATED)
+    assert found.origin == ("1", COMMIT, DATA, CREATED)
     registry.asked.clear()
-    assert watched.poll() is None
+    before = watched.state()
     assert len(registry.asked) == 1
     registry.champion = "2"
-    assert SECOND.is_in(watched.poll())
+    assert watched.state() != before
+    assert SECOND.is_in(fetch(watched, cache))
     registry.champion = "3"
     with pytest.raises(Absent, match=r"There is no http.*a%20model@champion"):
-        watched.poll()
+        fetch(watched, cache)
 
 
 def test_a_registry_is_asked_for_a_number(registry: Registry, cache: Path) -> None:
-    assert SECOND.is_in(source.open(f"{registry.address}/a%20model/2", cache).poll())
+    assert SECOND.is_in(fetch(locate(f"{registry.address}/a%20model/2"), cache))
 
 
 def test_a_registry_is_not_believed(registry: Registry, cache: Path) -> None:
     SECOND.files["model.onnx"], kept = b"another", SECOND.files["model.onnx"]
     try:
         with pytest.raises(Unavailable, match="not the ones that were registered"):
-            source.open(f"{registry.address}/model/2", cache).poll()
+            fetch(locate(f"{registry.address}/model/2"), cache)
     finally:
         SECOND.files["model.onnx"] = kept
-    assert list(cache.iterdir()) == []
 
 
 def test_who_asks_is_told_to_the_registry_alone(registry: Registry, cache: Path) -> None:
     where = registry.address.replace("//", "//someone:s3cret@")
-    assert source.open(f"{where}/model/1", cache).poll()
+    assert fetch(locate(f"{where}/model/1"), cache)
     assert set(registry.asked) == {"Basic c29tZW9uZTpzM2NyZXQ="}
     registry.versions.clear()
     with pytest.raises(Unavailable) as caught:
-        source.open(f"{where}/model/1", cache).poll()
+        fetch(locate(f"{where}/model/1"), cache)
     assert "s3cret" not in str(caught.value)
 
 
@@ -245,8 +279,8 @@ def test_who_asks_is_told_to_the_registry_alone(registry: Registry, cache: Path)
         "http://someone:s3/cret@host/model@champion#",
     ],
 )
-def test_an_address_that_makes_no_sense(where: str, cache: Path) -> None:
+def test_an_address_that_makes_no_sense(where: str) -> None:
     for setting in ("BUNDLE", "SHADOW"):
         with pytest.raises(UserError, match=f"^{setting}") as caught:
-            source.open(where, cache, setting)
+            locate(where, setting)
         assert "s3cret" not in str(caught.value)

@@ -1,8 +1,8 @@
 """`ops serve`: read the settings, take the port, and let uvicorn answer."""
 
 import argparse
+import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -16,7 +16,10 @@ from uvicorn.supervisors import Multiprocess
 from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
-from . import metrics, source
+from .app import Application
+from .hosts import Host
+from .locations import Folder, Unavailable, fetch, locate
+from .metrics import SHARED
 from .protocol import Protocol
 from .settings import Settings
 
@@ -34,27 +37,29 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = configure(options)
     settings.keys()
-    with tempfile.TemporaryDirectory() as cache:
-        watched = source.open(settings.bundle, Path(cache))
-        if "://" not in settings.bundle:
+    champion = locate(settings.bundle)
+    if isinstance(champion, Folder):
+        with tempfile.TemporaryDirectory() as copy:
             try:
-                watched.poll()
-            except source.Unavailable as error:
+                fetch(champion, Path(copy))
+            except Unavailable as error:
                 raise UserError(str(error)) from None
-        if settings.shadow:
-            source.open(settings.shadow, Path(cache), "SHADOW")
+    if settings.shadow:
+        locate(settings.shadow, "SHADOW")
     listening = listen(settings.host, settings.port)
     settings.write()
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
         signal.signal(number, lambda *_: sys.exit())
+    log()
     config = uvicorn.Config(
-        f"{__package__}.app:create",
+        f"{__name__}:create",
         factory=True,
         workers=settings.workers,
         http=Protocol,
         lifespan="on",
-        log_config=LOGGING,
+        log_config=None,
+        log_level=logging.WARNING,
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -63,16 +68,27 @@ def run(options: argparse.Namespace) -> None:
         timeout_worker_healthcheck=GRACE_SECONDS,
     )
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
-    print(f"{watched.shown} is served at {address}", flush=True)
+    print(f"{champion.shown} is served at {address}", flush=True)
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[listening])
         return
-    together = tempfile.mkdtemp(prefix="metrics-")
-    os.environ[metrics.SHARED] = together
-    try:
+    with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
+        os.environ[SHARED] = together
         Multiprocess(config, sockets=[listening]).run()
-    finally:
-        shutil.rmtree(together, ignore_errors=True)
+
+
+def create() -> Application:
+    """What uvicorn starts in every worker; the settings come from the environment."""
+    log()
+    settings = Settings.read(os.environ)
+    Protocol.head_seconds = settings.head_seconds
+    return Application(settings, Host.read(os.environ))
+
+
+def log() -> None:
+    """Let the service say what it does, and the libraries what worries them."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("service").setLevel(logging.INFO)
 
 
 def configure(options: argparse.Namespace) -> Settings:
@@ -138,21 +154,3 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
     listening.set_inheritable(True)
     return listening
-
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "loggers": {
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "service": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-    },
-}
