@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -41,7 +41,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON that is the same, byte for byte, whenever the value is."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """Write a folder of files by name, as one: bytes and text as they are, all else as JSON."""
+    with replacing(folder) as aside:
+        aside.mkdir()
+        for name, content in files.items():
+            text = content if isinstance(content, bytes | str) else _json(content)
+            data = text.encode() if isinstance(text, str) else text
+            (aside / name).write_bytes(data)
 
 
 def read_json(path: Path) -> Any:
@@ -55,6 +65,10 @@ def remove(path: Path) -> None:
         retired = path.with_name(f".{path.name}.{os.getpid()}.old")
         path.rename(retired)
         _remove(retired)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _remove(path: Path) -> None:

@@ -39,6 +39,18 @@ LEAST_SHUFFLED = 200
 """A column's worth is measured on as many rows at least."""
 
 
+def of_answers(truth: Array, answers: Array, classes: Sequence[str]) -> dict[str, list[Record]]:
+    """What the answers to the rows held out show, by name; a regression has no `classes`."""
+    if classes:
+        return {
+            "roc": roc(truth, answers, classes),
+            "precision_recall": precision_recall(truth, answers, classes),
+            "confusion": confusion(truth, answers, classes),
+            "calibration": calibration(truth, answers),
+        }
+    return {"predictions": scatter(truth, answers), "errors": errors(truth, answers)}
+
+
 def roc(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
     """The share of each class found against the share of the rest mistaken for it."""
     return [

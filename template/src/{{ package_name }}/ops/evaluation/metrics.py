@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..bundle import Prediction
     from ..contract import Task
 
@@ -107,6 +109,13 @@ def scores_of(task: "Task") -> list[Score]:
 def answers_of(prediction: "Prediction") -> Array:
     """What scores compare with the truth: the probabilities, or the numbers of a regression."""
     return prediction.values if prediction.probabilities is None else prediction.probabilities
+
+
+def groups(values: "pl.Series") -> Array:
+    """A group's column as the array that `deviations` takes; all rows without one are alike."""
+    import polars as pl
+
+    return values.cast(pl.String).fill_null("").to_numpy()
 
 
 def losses(truth: Array, answers: Array) -> NDArray[np.float64]:

@@ -1,17 +1,18 @@
 """Pictures of the diagnostics, as PNG bytes: the same records, the same bytes.
 
-Drawn with matplotlib's objects alone, for its pyplot keeps state. Colours are Okabe and Ito's,
-which colour-blind readers can tell apart; the ground is white, so that a picture is readable on a
-dark page too. Names come from the data: they are shortened, and never read as formulas.
+Drawn with matplotlib's objects alone, for its pyplot keeps state, and under a style of their own,
+so that nobody's settings change them. Colours are Okabe and Ito's; the ground is white, so that a
+picture is readable on a dark page too.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import cycler, rc_context
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -23,33 +24,9 @@ from .metrics import Score
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-COLOURS = (BLUE, ORANGE, GREEN, "#e69f00", "#56b4e9", "#cc79a7", "#7b61b0", "#8a8a8a")
 
-STYLE: dict[str, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": LINE,
-    "axes.grid": True,
-    "axes.labelcolor": QUIET,
-    "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.dpi": 150,
-    "figure.facecolor": "white",
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "legend.edgecolor": LINE,
-    "legend.fontsize": 9,
-    "legend.labelcolor": INK,
-    "legend.title_fontsize": 9,
-    "lines.linewidth": 2,
-    "text.parse_math": False,
-    **{
-        f"{axis}tick.{name}": value
-        for axis in "xy"
-        for name, value in {"color": INK, "labelsize": 9, "major.size": 0}.items()
-    },
-}
-"""How pictures look: `draw` draws under `rc_context(STYLE)`."""
+STYLE = Path(__file__).with_name("plots.mplstyle")
+"""How pictures look: whoever draws them does so under `rc_context(fname=STYLE)`."""
 
 DASHED: dict[str, Any] = {"color": QUIET, "linewidth": 1, "linestyle": (0, (4, 4))}
 """What the model is held against."""
@@ -70,7 +47,7 @@ MOST_CELLS = 25
 """Classes that a confusion matrix shows."""
 
 
-@rc_context(STYLE)
+@rc_context(fname=STYLE)
 def draw(
     diagnostics: Mapping[str, list[Record]], score: Score, value: float, chosen: str
 ) -> dict[str, bytes]:
@@ -154,10 +131,12 @@ def confusion(records: Sequence[Record]) -> Figure:
                 verticalalignment="center",
             )
     middles = np.arange(len(names)) + 0.5
-    axes.set_xticks(middles, names)
     axes.set_yticks(middles, names)
+    axes.set_xticks(middles, names)
     if sum(map(len, names)) >= 60:
         axes.tick_params(axis="x", labelrotation=40)
+        for label in axes.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -297,8 +276,15 @@ def models(records: Sequence[Record], score: Score, chosen: str) -> Figure:
         if values:
             mean = float(np.mean(values))
             axes.scatter([mean], [row], color=colour, marker="|", s=420, linewidth=3, zorder=3)
-            place = {"xytext": (0, 13), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(number(mean), (mean, row), **place, color=INK, fontsize=9)
+            axes.annotate(
+                number(mean),
+                (mean, row),
+                xytext=(0, 13),
+                textcoords="offset points",
+                horizontalalignment="center",
+                color=INK,
+                fontsize=9,
+            )
     label_rows(axes, [f"{name} (chosen)" if name == chosen else name for name in named])
     axes.set_ylim(len(named) - 0.5, -0.75)
     axes.margins(x=0.08)

@@ -76,7 +76,7 @@ def measure(
         baseline: likewise, the trivial baseline's.
     """
     losses, trivial = metrics.losses(truth, answers), metrics.losses(truth, baseline)
-    measured = [
+    measured: list[dict[str, Any]] = [
         {
             "slice": str(part),
             "rows": len(part.rows),

@@ -6,7 +6,6 @@ give the same bytes.
 
 import hashlib
 import platform
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.gates import Gate
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
-from ..files import read_json, replacing, write_json, write_text
+from ..files import read_json, write_files, write_json
 from ..project import Project
 from ..scoring import BATCH_ROWS
 from ..settings import Gates, Settings
@@ -38,6 +37,24 @@ PROFILE_ROWS = 500_000
 """The profile is taken from as many training rows at most, spread evenly."""
 
 LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The rows held out, and what is said of them; see `metrics` for the shapes."""
+
+    arrays: dict[str, Array]
+    """The features, as `Contract.arrays` makes them."""
+    truth: Array
+    groups: Array | None
+    answer: Callable[[Mapping[str, Array]], Array]
+    """The exported model."""
+    answers: Array
+    """Its own, on these rows."""
+    fitted: Array
+    """Those of the pipeline that was exported."""
+    baseline: Array
+    """Those of the trivial baseline."""
 
 
 @dataclass(frozen=True)
@@ -59,37 +76,129 @@ def run(project: Project) -> None:
     settings = Settings.load(project.params)
     training = read_json(project.candidate / "training.json")
     contract = Contract.from_dict(training["contract"])
-    holdout = pl.read_parquet(project.holdout)
-    learnt = pl.scan_parquet(project.train)
-    rows = {"train": learnt.select(pl.len()).collect().item(), "holdout": len(holdout)}
-    train = learnt.gather_every(max(1, -(-rows["train"] // PROFILE_ROWS))).collect()
+    frame = pl.read_parquet(project.holdout)
+    print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
+    holdout = score(project, contract, training, frame)
+    found = judge(contract, settings.gates, training, holdout)
+    manifest = describe(project, contract, settings, training, frame, holdout, found)
 
+    print("Plots and cards are drawn", flush=True)
+    value = found.values[found.score.name]
+    pictures = plots.draw(found.diagnostics, found.score, value, training["model"])
+    validation = read_json(project.reports / "validation.json")
+    written = cards.write(project.metadata, manifest, found.diagnostics, validation, pictures)
+    write_files(
+        project.bundle,
+        {
+            MODEL: (project.candidate / MODEL).read_bytes(),
+            MANIFEST: manifest,
+            "MLmodel": mlflow_model.description(contract),
+        },
+    )
+    write_files(project.reports / "plots", pictures)
+    write_files(
+        project.reports / "findings",
+        {f"{name}.json": records for name, records in found.diagnostics.items()},
+    )
+    write_files(project.reports / "cards", written)
+    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
+    write_json(
+        project.reports / "metrics.json",
+        manifest["metrics"]
+        | numbers({f"baseline_{found.score.name}": found.baseline[found.score.name]})
+        | {f"rows_{name}": count for name, count in manifest["data"]["rows"].items()},
+    )
+    for gate in found.gates:
+        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
+    for sentence in unservable(contract):
+        print(f"WARNING  {sentence}", flush=True)
+
+
+def score(
+    project: Project, contract: Contract, training: Mapping[str, Any], frame: pl.DataFrame
+) -> Holdout:
+    """Let the exported model answer the rows held out, beside those that `train` asked."""
     names = [feature["name"] for feature in training["features"]]
     answer = scorer(project.candidate / MODEL, contract, names)
-    arrays = contract.arrays(holdout)
-    print(f"The exported model scores {len(holdout):,} held-out rows", flush=True)
-    answers = answer(arrays)
-    with np.load(project.candidate / "answers.npz") as own:
-        kind = "probabilities" if contract.classes else "values"
-        fitted, baseline = own[f"model_{kind}"], own[f"trivial_{kind}"]
-
-    truth = contract.labels(holdout)
+    arrays = contract.arrays(frame)
     group = contract.with_role("group")
-    found = judge(
-        contract=contract,
-        limits=settings.gates,
-        training=training,
-        arrays=arrays,
-        truth=truth,
-        answer=answer,
-        answers=answers,
-        fitted=fitted,
-        baseline=baseline,
-        groups=None
-        if group is None
-        else holdout[group.name].cast(pl.String).fill_null("").to_numpy(),
+    kind = "probabilities" if contract.classes else "values"
+    with np.load(project.candidate / "answers.npz") as own:
+        return Holdout(
+            arrays=arrays,
+            truth=contract.labels(frame),
+            groups=None if group is None else metrics.groups(frame[group.name]),
+            answer=answer,
+            answers=answer(arrays),
+            fitted=own[f"model_{kind}"],
+            baseline=own[f"trivial_{kind}"],
+        )
+
+
+def judge(
+    contract: Contract, limits: Gates, training: Mapping[str, Any], holdout: Holdout
+) -> Judgement:
+    """Measure the model on the holdout, and hold it to the gates that need no champion.
+
+    Args:
+        contract: says what the columns hold.
+        limits: of the gates.
+        training: how the model was made, as `train` wrote it.
+        holdout: scored.
+    """
+    truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
+    seed, groups = training["seed"], holdout.groups
+    score = metrics.find(training["score"])
+    scores = metrics.scores_of(contract.task)
+    values = {item.name: metrics.value(item, truth, answers) for item in scores}
+    trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
+    worth = diagnostics.importance(holdout.answer, holdout.arrays, truth, score, seed)
+    order = [record["column"] for record in worth]
+    parts = slices.slices(contract.features, holdout.arrays, order)
+    losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    value, least = values[score.name], trivial[score.name]
+    return Judgement(
+        score=score,
+        values=values,
+        intervals=metrics.intervals(scores, truth, answers, seed, groups),
+        baseline=trivial,
+        gates=[
+            gates.baseline_gain(score, value, least, limits.baseline_gain),
+            gates.minimum_score(score, value, limits.minimum_score),
+            gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
+            gates.export_parity(answers, holdout.fitted, limits.parity),
+        ],
+        diagnostics={
+            "importance": worth,
+            "slices": slices.measure(parts, score, truth, answers, baseline),
+            "validation": diagnostics.validation(training["validation"], score),
+            "learning_curve": diagnostics.learning_curve(training["learning_curve"], score),
+            **diagnostics.of_answers(truth, answers, contract.classes),
+        },
     )
-    manifest = {
+
+
+def describe(
+    project: Project,
+    contract: Contract,
+    settings: Settings,
+    training: Mapping[str, Any],
+    frame: pl.DataFrame,
+    holdout: Holdout,
+    found: Judgement,
+) -> dict[str, Any]:
+    """The bundle's manifest; `frame` holds the rows held out."""
+    learnt = pl.scan_parquet(project.train)
+    rows = learnt.select(pl.len()).collect().item()
+    train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
+    seen = profile(
+        contract,
+        contract.arrays(train),
+        contract.labels(train),
+        holdout.answers,
+        holdout.arrays if contract.with_role("event_time") else None,
+    )
+    return {
         "format": FORMAT,
         "task": contract.task,
         "classes": list(contract.classes),
@@ -103,20 +212,14 @@ def run(project: Project) -> None:
             name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
         },
         "baseline": numbers(found.baseline),
-        "interval": None if contract.classes else interval(truth, answers),
-        "calibration": calibration(truth, answers) if contract.classes else None,
+        "interval": None if contract.classes else interval(holdout.truth, holdout.answers),
+        "calibration": calibration(holdout.truth, holdout.answers) if contract.classes else None,
         "gates": [gate.to_dict() for gate in found.gates],
-        "profile": profile(
-            contract,
-            contract.arrays(train),
-            contract.labels(train),
-            answers,
-            arrays if contract.with_role("event_time") else None,
-        ),
+        "profile": seen,
         "data": {
-            "rows": rows,
+            "rows": {"train": rows, "holdout": len(frame)},
             "split": split.rule(contract, settings.split),
-            "period": period(contract, train, holdout),
+            "period": period(contract, train, frame),
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },
         "libraries": {
@@ -124,45 +227,6 @@ def run(project: Project) -> None:
             **{name: version(name) for name in LIBRARIES},
         },
     }
-    print("Plots and cards are drawn", flush=True)
-    score = found.score
-    pictures = plots.draw(found.diagnostics, score, found.values[score.name], training["model"])
-    written = cards.write(
-        project.metadata,
-        manifest,
-        found.diagnostics,
-        read_json(project.reports / "validation.json"),
-        pictures,
-    )
-
-    with replacing(project.bundle) as folder:
-        folder.mkdir()
-        shutil.copyfile(project.candidate / MODEL, folder / MODEL)
-        write_json(folder / MANIFEST, manifest)
-        write_text(folder / "MLmodel", mlflow_model.description(contract))
-    with replacing(project.reports / "plots") as folder:
-        folder.mkdir()
-        for name, picture in pictures.items():
-            (folder / name).write_bytes(picture)
-    with replacing(project.reports / "findings") as folder:
-        folder.mkdir()
-        for name, records in found.diagnostics.items():
-            write_json(folder / f"{name}.json", records)
-    with replacing(project.reports / "cards") as folder:
-        folder.mkdir()
-        for name, text in written.items():
-            write_text(folder / name, text)
-    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
-    write_json(
-        project.reports / "metrics.json",
-        manifest["metrics"]
-        | numbers({f"baseline_{score.name}": found.baseline[score.name]})
-        | {f"rows_{name}": count for name, count in rows.items()},
-    )
-    for gate in found.gates:
-        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
-    for sentence in unservable(contract):
-        print(f"WARNING  {sentence}", flush=True)
 
 
 def unservable(contract: Contract) -> list[str]:
@@ -179,77 +243,6 @@ def unservable(contract: Contract) -> list[str]:
             f"A service looks at each row by itself, and so not at {', '.join(compare)}."
         )
     return sentences
-
-
-def judge(
-    contract: Contract,
-    limits: Gates,
-    training: Mapping[str, Any],
-    arrays: dict[str, Array],
-    truth: Array,
-    answer: Callable[[Mapping[str, Array]], Array],
-    answers: Array,
-    fitted: Array,
-    baseline: Array,
-    groups: Array | None,
-) -> Judgement:
-    """Measure the model on the holdout, and hold it to the gates that need no champion.
-
-    Args:
-        contract: says what the columns hold.
-        limits: of the gates.
-        training: how the model was made, as `train` wrote it.
-        arrays: the holdout's features, as `Contract.arrays` makes them.
-        truth: the holdout's target, as `Contract.labels` makes it.
-        answer: the exported model.
-        answers: its answers on the holdout.
-        fitted: the fitted pipeline's.
-        baseline: the trivial baseline's.
-        groups: the holdout's groups, if it has any.
-    """
-    seed = training["seed"]
-    score = metrics.find(training["score"])
-    scores = metrics.scores_of(contract.task)
-    values = {item.name: metrics.value(item, truth, answers) for item in scores}
-    trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
-
-    worth = diagnostics.importance(answer, arrays, truth, score, seed)
-    order = [record["column"] for record in worth]
-    parts = slices.slices(contract.features, arrays, order)
-    found = {
-        "importance": worth,
-        "slices": slices.measure(parts, score, truth, answers, baseline),
-        "validation": diagnostics.validation(training["validation"], score),
-        "learning_curve": diagnostics.learning_curve(training["learning_curve"], score),
-    }
-    if contract.classes:
-        found |= {
-            "roc": diagnostics.roc(truth, answers, contract.classes),
-            "precision_recall": diagnostics.precision_recall(truth, answers, contract.classes),
-            "confusion": diagnostics.confusion(truth, answers, contract.classes),
-            "calibration": diagnostics.calibration(truth, answers),
-        }
-    else:
-        found |= {
-            "predictions": diagnostics.scatter(truth, answers),
-            "errors": diagnostics.errors(truth, answers),
-        }
-    losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
-    return Judgement(
-        score=score,
-        values=values,
-        intervals=metrics.intervals(scores, truth, answers, seed, groups),
-        baseline=trivial,
-        gates=[
-            gates.baseline_gain(
-                score, values[score.name], trivial[score.name], limits.baseline_gain
-            ),
-            gates.minimum_score(score, values[score.name], limits.minimum_score),
-            gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
-            gates.export_parity(answers, fitted, limits.parity),
-        ],
-        diagnostics=found,
-    )
 
 
 def scorer(
