@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pytest
 from following import Follower, follow
 from history import past
-from project import PROFILES, begin, environment
+from project import PROFILES, begin, environment, kept
 from render import Template, working_tree
+from sharing import common, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,14 +88,18 @@ def exhaustive(request: pytest.FixtureRequest) -> bool:
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """The working tree as a release."""
     del isolated
-    return Template.of(working_tree(), tmp_path_factory.mktemp("template")).release("v9999.0.0")
+    return Template(once(common(tmp_path_factory) / "template", _release))
+
+
+def _release(source: Path) -> None:
+    Template.of(working_tree(), source).release("v9999.0.0")
 
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """A repository of the template with all its releases; tests leave it as it is."""
     del isolated
-    return past(tmp_path_factory.mktemp("history"))
+    return Template(once(common(tmp_path_factory) / "history", past))
 
 
 @pytest.fixture(scope="session")
@@ -112,26 +117,24 @@ def rendered(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def machine(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> dict[str, str]:
     """The variables that projects run with."""
     del isolated
-    return environment(tmp_path_factory.mktemp("machine"))
+    return environment(once(common(tmp_path_factory) / "machine", environment))
 
 
 @pytest.fixture(scope="session")
 def trained(
     template: Template, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Project]:
-    """The project of a profile, rendered, set up and trained once; tests leave it as it is."""
+    """The project of a profile, rendered, set up and trained once for all processes.
+
+    Tests leave it as it is; who must change something takes a copy.
+    """
 
     @cache
     def project(name: str) -> Project:
-        return begin(template, PROFILES[name], tmp_path_factory.mktemp(name), machine)
+        profile, folder = PROFILES[name], common(tmp_path_factory) / "trained" / name
+        return kept(profile, once(folder, partial(begin, template, profile, machine)), machine)
 
     return project
-
-
-@pytest.fixture(scope="session", params=PROFILES)
-def project(request: pytest.FixtureRequest, trained: Callable[[str], Project]) -> Project:
-    """Each profile's project in turn: what is asked of every project."""
-    return trained(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,21 @@ def working_tree() -> list[Path]:
     return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
 
 
+def outline() -> list[Path]:
+    """The template without most of its managed files: what renders fast, and asks the same."""
+    left_out = ("docs", "monitoring", "src", "tests")
+    return [
+        file
+        for file in working_tree()
+        if file.parts[0] in {"template", "hooks"} or len(file.parts) == 1 or file.parts[0] in DRAWN
+        if file.parts[:2] not in {("template", part) for part in left_out} or "ml" in file.parts
+    ]
+
+
+DRAWN = {"samples", "licenses"}
+"""Folders whose files are drawn into those of the template."""
+
+
 @cache
 def configuration() -> dict[str, Any]:
     """Everything that copier.yml and the file that it includes say, in order."""

@@ -1,6 +1,6 @@
 """The service as those see it who call it: a browser, a fuzzer, the hosts of models.
 
-What happens under load and under faults is tested in `inside/serving.py`.
+What happens under load and under faults is tested in `ops/test_serving.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A thousand random edits by people, met by random changes of the template: nothing is lost unsaid.
+"""Random edits by people, met by random changes of the template: nothing is lost unsaid.
+
+A thousand scripts where every case is asked for, and a fourth of them by default.
 
 Each file of a project is a script of its own, so that one update plays many. The template is the
 rendered files themselves: every line of them may change.
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UPDATES, FILES = 28, 36  # a thousand scripts, so each file meets about five
+OFTEN = 7
 RECORD = ".copier-answers.yml"
 PICTURES = tuple(f"docs/ops/picture-{number}.png" for number in range(4))
 ADDED = tuple(f"added-{number}.txt" for number in range(4))  # where both sides may add a file
@@ -221,7 +224,13 @@ def everything(rendered: Callable[..., Path]) -> dict[str, bytes]:
     return both[0] | both[1] | pictures
 
 
-@pytest.mark.parametrize("turn", range(UPDATES))
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param(turn, marks=() if turn < OFTEN else pytest.mark.exhaustive)
+        for turn in range(UPDATES)
+    ],
+)
 def test_nothing_is_lost_unsaid(turn: int, everything: dict[str, bytes], tmp_path: Path) -> None:
     every = sorted(everything)
     its = [every[(turn * (FILES - len(ADDED)) + n) % len(every)] for n in range(FILES - len(ADDED))]

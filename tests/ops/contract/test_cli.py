@@ -88,7 +88,7 @@ def test_dvc_runs_each_stage_with_parameters_that_exist() -> None:
     assert [stage["cmd"] for stage in stages.values()] == [f"ops stage {name}" for name in STAGES]
     tracked = {name for stage in stages.values() for name in stage.get("params", ())}
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert tracked <= parameters.keys() & Settings.__dataclass_fields__.keys()
+    assert tracked <= parameters.keys() & set(Settings.__struct_fields__)
 
 
 @pytest.mark.parametrize("module", [cli.__name__, cli.__name__.replace("cli", "bundle")])

@@ -18,26 +18,26 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A section of the file: its keys, their types, bounds and defaults."""
 
 
-class Data(Section):
+class Data(Section, frozen=True):
     """Where the rows come from."""
 
     source: str = ""
 
 
-class Validation(Section):
+class Validation(Section, frozen=True):
     """How many bad rows are too many."""
 
     quarantine: Annotated[float, Meta(ge=0, le=1)] = 0.05
 
 
-class Split(Section):
+class Split(Section, frozen=True):
     """The share held out, and the folds that models are compared on."""
 
     holdout: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     folds: Annotated[int, Meta(ge=2, le=100)] = 5
 
 
-class Train(Section):
+class Train(Section, frozen=True):
     """Which model, by which score, with which parameters."""
 
     model: Literal["auto", "linear", "boosting"] = "auto"
@@ -49,7 +49,7 @@ class Train(Section):
     boosting: dict[str, Any] = {}
 
 
-class Gates(Section):
+class Gates(Section, frozen=True):
     """What a model must show before it may be promoted."""
 
     baseline_gain: float = 0.02
@@ -60,21 +60,21 @@ class Gates(Section):
     minimum_score: float | None = None
 
 
-class Registry(Section):
+class Registry(Section, frozen=True):
     """Whether an accepted model becomes champion by itself, and what it must show before."""
 
     promote: Literal["auto", "manual"] = "auto"
     shadow_rows: Annotated[int, Meta(ge=0)] = 0
 
 
-class Tune(Section):
+class Tune(Section, frozen=True):
     """The budget of the search: whichever ends first."""
 
     trials: AtLeastOne = 30
     seconds: float = 120.0
 
 
-class Monitoring(Section):
+class Monitoring(Section, frozen=True):
     """How the log is looked at, and how far the world may move."""
 
     window: int | str = 1000
@@ -87,7 +87,7 @@ class Monitoring(Section):
     score: float = 0.03
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     """All of `params.yaml`."""
 
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 7
