@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
     done = folder.with_name(f"{folder.name}.done")
     with alone(folder):
         if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
             make(folder)
             done.touch()
     return folder

@@ -6,14 +6,16 @@ PROJECT in the environment, it is the package and the contract of the project in
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from overlay import activate, under_test
+from overlay import SOURCE, activate, under_test
+from render import ROOT
 from render import run as finish
-from sharing import common, once
+from sharing import once
 
 PROJECT = under_test()
 activate(PROJECT)
@@ -26,18 +28,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LATER = {"bulk", "data", "hosting", "monitoring", "retraining", "scoring", "serving", "template"}
+"""Rooms of `ops/` that take no part in a training."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let MLflow use what SQLAlchemy has deprecated; all other warnings stay errors."""
     config.addinivalue_line("filterwarnings", "ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Project:
-    """A project that is trained, registered and committed; tests leave it as it is."""
+def trained(isolated: None) -> Project:
+    """A project that is trained, registered and committed; tests leave it as it is.
+
+    It is kept under `build/` until something changes that takes part in a training.
+    """
     del isolated
     if "PROJECT" in os.environ:
         return Project(PROJECT)
-    return Project(once(common(tmp_path_factory) / "trained", _train))
+    digest = hashlib.sha256(PROJECT.name.encode())
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.relative_to(SOURCE).parts[0] not in LATER:
+            digest.update(path.read_bytes())
+    return Project(once(ROOT / "build" / "trained" / digest.hexdigest()[:16], _train))
 
 
 def _train(root: Path) -> None:

@@ -1,116 +1,25 @@
-"""What a window is compared with: the profile in the champion's bundle, as cells to count in.
+"""What a window is compared with: the profile and the scores in the champion's bundle.
 
 Where rows have an event time, the reference is what was held out, the newest rows, by which the
 model was judged. Else it is what the model learnt from. What lies beyond both was never seen.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..contract import Column, Contract
 from ..evaluation import metrics
 from ..evaluation.metrics import Score
-from .statistics import Counts
+from .distributions import Categories, Distribution, Numbers, distribution
 
-ROUNDED = 1e-5
-"""How far an extreme in a profile may be from the true one, as a share of it."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Bins of a number, the first one below and the last one above all that was ever seen."""
-
-    edges: NDArray[np.float64]
-    """The upper bounds, inclusive, of the bins between."""
-    counts: Counts
-    """Shape (edges + 3,); the outer ones are zero."""
-    missing: int
-    mean: float
-    lowest: float
-    """The least number that was ever seen; minus infinity if that is not told."""
-    highest: float
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Numbers":
-        """Read what `profile.numbers` wrote of the reference, and of the training rows."""
-        lowest = min(part.get("minimum", -np.inf) for part in (seen, learnt))
-        highest = max(part.get("maximum", np.inf) for part in (seen, learnt))
-        return cls(
-            edges=np.array(seen["edges"], dtype=np.float64),
-            counts=np.array([0, *(seen["counts"] or [0]), 0], dtype=np.int64),
-            missing=seen["missing"],
-            mean=seen.get("mean", np.nan),
-            lowest=lowest - abs(lowest) * ROUNDED,
-            highest=highest + abs(highest) * ROUNDED,
-        )
+HELD_OUT = "on the holdout"
+"""Where the rows are from that answers are compared with, in words."""
 
 
-@dataclass(frozen=True)
-class Categories:
-    """Values that are counted one by one; all others are the last cell."""
-
-    names: tuple[str, ...]
-    counts: Counts
-    missing: int
-    known: frozenset[str] | None
-    """Every value that was ever seen; None if there were too many to be named."""
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Categories":
-        """Read what `profile.categories` wrote, or the counts of a boolean."""
-        counts = [*seen["counts"].values(), seen.get("other", 0)]
-        every = not seen.get("other") and not learnt.get("other")
-        return cls(
-            names=tuple(seen["counts"]),
-            counts=np.array(counts, dtype=np.int64),
-            missing=seen["missing"],
-            known=frozenset([*seen["counts"], *learnt["counts"]]) if every else None,
-        )
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Words of a text."""
-
-    tokens: tuple[str, ...]
-    counts: Counts
-    """In how many of `rows` texts each word is."""
-    rows: int
-    words: Numbers
-    """How many words a text has."""
-    unfamiliar: Numbers | None
-    """Which share of a text's different words is not among `tokens`; None in old bundles."""
-    missing: int
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Texts":
-        """Read what `profile.texts` wrote."""
-        tokens = seen.get("tokens", {})
-        unfamiliar = seen.get("unfamiliar")
-        return cls(
-            tokens=tuple(tokens),
-            counts=np.array(list(tokens.values()), dtype=np.int64),
-            rows=seen.get("rows", 0),
-            words=Numbers.read(seen["words"], learnt["words"]),
-            unfamiliar=None if unfamiliar is None else _alone(unfamiliar),
-            missing=seen["missing"],
-        )
-
-
-@dataclass(frozen=True)
-class Times:
-    """A time moves on: only whether it is missing is compared."""
-
-    missing: int
-
-
-Seen = Numbers | Categories | Texts | Times
+PREDICTIONS = "The predictions"
+"""What a sentence calls them."""
 
 
 @dataclass(frozen=True)
@@ -122,40 +31,50 @@ class Known:
 
 
 class Reference:
-    """All that a window is compared with."""
+    """All that a window is compared with.
+
+    Attributes:
+        version: how the log names the champion.
+        contract: the champion's.
+        watched: the columns that the model learns from and the log keeps.
+        rows: how many rows the columns are compared with.
+        since: where these rows are from, in words.
+        held_out: how many rows the answers are compared with.
+    """
 
     def __init__(self, bundle: Bundle, version: str) -> None:
-        """Read a bundle's manifest; `version` is how the log names this bundle."""
-        self.version = version
-        self.contract = bundle.contract
+        """Read a bundle's manifest."""
+        self.version, self.contract = version, bundle.contract
+        self.watched = tuple(column for column in self.contract.features if not column.sensitive)
         self._manifest = bundle.manifest
-        profile = self._manifest["profile"]
-        newest = profile.get("newest", profile)
-        self.rows: int = newest["rows"]
-        self.held_out: int = profile["prediction"]["rows"]
-        self.since = "on the holdout" if "newest" in profile else "in training"
-        self.columns: dict[str, Seen] = {
-            column.name: _seen(newest["columns"][column.name], profile["columns"][column.name])
-            for column in self.watched
-        }
-        answers = profile["prediction"]
-        self.answers: Categories | Numbers = (
-            _classes(answers["classes"]) if self.contract.classes else _alone(answers["values"])
-        )
-        self.probabilities: dict[str, Numbers] = {
-            name: _alone(answers["probabilities"][name])
-            for name in self.contract.classes[1 if len(self.contract.classes) == 2 else 0 :]
-        }
+        self._learnt = self._manifest["profile"]
+        self._seen = self._learnt.get("newest", self._learnt)
+        self._said = self._learnt["prediction"]
+        self.rows: int = self._seen["rows"]
+        self.since = HELD_OUT if "newest" in self._learnt else "in training"
+        self.held_out: int = self._said["rows"]
 
-    @cached_property
-    def watched(self) -> tuple[Column, ...]:
-        """The columns that the model learns from and the log keeps."""
-        return tuple(column for column in self.contract.features if not column.sensitive)
+    def columns(self) -> dict[str, Distribution]:
+        """How each watched column was distributed, beside an empty window."""
+        seen, learnt = self._seen["columns"], self._learnt["columns"]
+        names = [column.name for column in self.watched]
+        return {name: distribution(seen[name], self.rows, learnt[name]) for name in names}
 
-    @cached_property
-    def readable(self) -> Contract:
-        """A contract of the columns whose values are counted."""
-        return Contract(tuple(column for column in self.watched if column.kind != "time"))
+    def answers(self) -> dict[str, Numbers | Categories]:
+        """How the champion's answers on the holdout were, by what they are, beside an empty window.
+
+        All predictions come first, and then the probabilities of each class; where there are two,
+        the first one's say nothing more.
+        """
+        classes = self.contract.classes
+        if not classes:
+            return {PREDICTIONS: Numbers(self._said["values"], self.held_out)}
+        counts = {"counts": self._said["classes"], "missing": 0}
+        answers: dict[str, Numbers | Categories] = {PREDICTIONS: Categories(counts, self.held_out)}
+        for name in classes[1 if len(classes) == 2 else 0 :]:
+            said = Numbers(self._said["probabilities"][name], self.held_out)
+            answers[f"The probabilities of {name}"] = said
+        return answers
 
     @cached_property
     def score(self) -> Score:
@@ -190,31 +109,11 @@ class Reference:
         interval = self._manifest.get("interval")
         if interval is None:
             return None
-        share, rows = interval["coverage"], self.held_out
-        return Known(share, np.sqrt(share * (1 - share) / rows))
+        share = interval["coverage"]
+        return Known(share, np.sqrt(share * (1 - share) / self.held_out))
 
     @cached_property
     def half_width(self) -> float:
         """Of a prediction's interval; NaN if there is none."""
         interval = self._manifest.get("interval")
         return float(interval["half_width"]) if interval else np.nan
-
-
-def _alone(seen: Mapping[str, Any]) -> Numbers:
-    """Numbers that were seen in one place alone."""
-    return Numbers.read(seen, seen)
-
-
-def _seen(seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> Seen:
-    match seen["kind"]:
-        case "category" | "boolean":
-            return Categories.read(seen, learnt)
-        case "text":
-            return Texts.read(seen, learnt)
-        case "time":
-            return Times(seen["missing"])
-    return Numbers.read(seen, learnt)
-
-
-def _classes(counts: Mapping[str, int]) -> Categories:
-    return Categories.read({"counts": counts, "missing": 0}, {"counts": {}})

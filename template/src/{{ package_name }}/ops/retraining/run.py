@@ -42,10 +42,10 @@ def _needed(project: Project) -> bool:
     from ..monitoring.run import monitor
 
     report = monitor(project, Settings.load(project.params))
-    if report.decision == "retrain":
-        print(f"retrain: needed. {' '.join(report.reasons)}")
+    if report.outcome.decision == "retrain":
+        print(f"retrain: needed. {' '.join(report.outcome.reasons)}")
         return True
-    print(f"retrain: not needed, for `ops monitor` decides: {report.decision}.")
+    print(f"retrain: not needed, for `ops monitor` decides: {report.outcome.decision}.")
     return False
 
 
