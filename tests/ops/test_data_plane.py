@@ -323,7 +323,7 @@ def test_no_good_row_is_never_enough(feed: Callable[..., Project]) -> None:
 def test_a_share_is_a_share(feed: Callable[..., Project]) -> None:
     project = feed(Stay, STAY)
     project.params.write_text("validation: {quarantine: 5}")
-    with pytest.raises(UserError, match="quarantine must be from 0 to 1"):
+    with pytest.raises(UserError, match=r"quarantine is 5: expected float <= 1.0"):
         validate.run(project)
 
 

@@ -49,7 +49,7 @@ MOST_CELLS = 25
 
 @rc_context(fname=STYLE)
 def draw(
-    diagnostics: Mapping[str, list[Record]], score: Score, value: float, chosen: str
+    diagnostics: Mapping[str, Sequence[Record]], score: Score, value: float, chosen: str
 ) -> dict[str, bytes]:
     """Draw everything that was found, by file name.
 

@@ -6,7 +6,7 @@ give the same bytes.
 
 import hashlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +21,12 @@ from .. import mlflow_model
 from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
-from ..evaluation.gates import Gate
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
 from ..files import read_json, write_files, write_json
 from ..project import Project
 from ..scoring import BATCH_ROWS
-from ..settings import Gates, Settings
+from ..settings import Gates, Settings, Split
 from ..wording import rounded
 from . import split
 
@@ -57,20 +56,6 @@ class Holdout:
     """Those of the trivial baseline."""
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What the holdout says of a model."""
-
-    score: metrics.Score
-    values: dict[str, float]
-    """Every score of the task, by name."""
-    intervals: dict[str, tuple[float, float]]
-    baseline: dict[str, float]
-    """The same scores of the trivial baseline."""
-    gates: list[Gate]
-    diagnostics: dict[str, list[diagnostics.Record]]
-
-
 def run(project: Project) -> None:
     """Write `models/bundle` and `reports/`."""
     settings = Settings.load(project.params)
@@ -79,37 +64,38 @@ def run(project: Project) -> None:
     frame = pl.read_parquet(project.holdout)
     print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
     holdout = score(project, contract, training, frame)
-    found = judge(contract, settings.gates, training, holdout)
-    manifest = describe(project, contract, settings, training, frame, holdout, found)
-
-    print("Plots and cards are drawn", flush=True)
-    value = found.values[found.score.name]
-    pictures = plots.draw(found.diagnostics, found.score, value, training["model"])
-    validation = read_json(project.reports / "validation.json")
-    written = cards.write(project.metadata, manifest, found.diagnostics, validation, pictures)
-    write_files(
-        project.bundle,
-        {
-            MODEL: (project.candidate / MODEL).read_bytes(),
-            MANIFEST: manifest,
-            "MLmodel": mlflow_model.description(contract),
+    primary = metrics.find(training["score"])
+    worth = diagnostics.importance(
+        holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"]
+    )
+    parts = slices.slices(contract.features, holdout.arrays, [record["column"] for record in worth])
+    judged = judge(contract, settings.gates, training, holdout, parts)
+    manifest = {
+        "format": FORMAT,
+        "task": contract.task,
+        "classes": list(contract.classes),
+        "contract": contract.to_dict(),
+        "fingerprint": contract.fingerprint,
+        "features": training["features"],
+        "model": {"kind": training["model"], "parameters": training["parameters"]},
+        **judged,
+        **describe(project, contract, settings.split, frame, holdout),
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
         },
-    )
-    write_files(project.reports / "plots", pictures)
-    write_files(
-        project.reports / "findings",
-        {f"{name}.json": records for name, records in found.diagnostics.items()},
-    )
-    write_files(project.reports / "cards", written)
-    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
-    write_json(
-        project.reports / "metrics.json",
-        manifest["metrics"]
-        | numbers({f"baseline_{found.score.name}": found.baseline[found.score.name]})
-        | {f"rows_{name}": count for name, count in manifest["data"]["rows"].items()},
-    )
-    for gate in found.gates:
-        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
+    }
+    found = {
+        "importance": worth,
+        "slices": slices.measure(parts, primary, holdout.truth, holdout.answers, holdout.baseline),
+        "validation": diagnostics.validation(training["validation"], primary),
+        "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
+        **diagnostics.of_answers(holdout.truth, holdout.answers, contract.classes),
+    }
+    write(project, manifest, found)
+    for gate in judged["gates"]:
+        verdict = "passed " if gate["passed"] else "REFUSED"
+        print(f"{verdict}  {gate['name']}: {gate['reason']}", flush=True)
     for sentence in unservable(contract):
         print(f"WARNING  {sentence}", flush=True)
 
@@ -136,8 +122,12 @@ def score(
 
 
 def judge(
-    contract: Contract, limits: Gates, training: Mapping[str, Any], holdout: Holdout
-) -> Judgement:
+    contract: Contract,
+    limits: Gates,
+    training: Mapping[str, Any],
+    holdout: Holdout,
+    parts: Sequence[slices.Slice],
+) -> dict[str, Any]:
     """Measure the model on the holdout, and hold it to the gates that need no champion.
 
     Args:
@@ -145,88 +135,104 @@ def judge(
         limits: of the gates.
         training: how the model was made, as `train` wrote it.
         holdout: scored.
+        parts: slices of it.
+
+    Returns:
+        What the manifest says of it: scores, their intervals, the baseline's, and the gates.
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
     seed, groups = training["seed"], holdout.groups
-    score = metrics.find(training["score"])
+    primary = metrics.find(training["score"])
     scores = metrics.scores_of(contract.task)
-    values = {item.name: metrics.value(item, truth, answers) for item in scores}
-    trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
-    worth = diagnostics.importance(holdout.answer, holdout.arrays, truth, score, seed)
-    order = [record["column"] for record in worth]
-    parts = slices.slices(contract.features, holdout.arrays, order)
-    losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
-    value, least = values[score.name], trivial[score.name]
-    return Judgement(
-        score=score,
-        values=values,
-        intervals=metrics.intervals(scores, truth, answers, seed, groups),
-        baseline=trivial,
-        gates=[
-            gates.baseline_gain(score, value, least, limits.baseline_gain),
-            gates.minimum_score(score, value, limits.minimum_score),
-            gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
-            gates.export_parity(answers, holdout.fitted, limits.parity),
-        ],
-        diagnostics={
-            "importance": worth,
-            "slices": slices.measure(parts, score, truth, answers, baseline),
-            "validation": diagnostics.validation(training["validation"], score),
-            "learning_curve": diagnostics.learning_curve(training["learning_curve"], score),
-            **diagnostics.of_answers(truth, answers, contract.classes),
-        },
+    values = {score.name: metrics.value(score, truth, answers) for score in scores}
+    trivial = {score.name: metrics.value(score, truth, baseline) for score in scores}
+    intervals = metrics.intervals(scores, truth, answers, seed, groups)
+    value, least = values[primary.name], trivial[primary.name]
+    losses, least_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    verdicts = (
+        gates.baseline_gain(primary, value, least, limits.baseline_gain),
+        gates.minimum_score(primary, value, limits.minimum_score),
+        gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
+        gates.export_parity(answers, holdout.fitted, limits.parity),
     )
+    return {
+        "score": primary.name,
+        "metrics": numbers(values),
+        "intervals": {name: [rounded(low), rounded(up)] for name, (low, up) in intervals.items()},
+        "baseline": numbers(trivial),
+        "interval": None if contract.classes else interval(truth, answers),
+        "calibration": calibration(truth, answers) if contract.classes else None,
+        "gates": [gate.to_dict() for gate in verdicts],
+    }
 
 
 def describe(
-    project: Project,
-    contract: Contract,
-    settings: Settings,
-    training: Mapping[str, Any],
-    frame: pl.DataFrame,
-    holdout: Holdout,
-    found: Judgement,
+    project: Project, contract: Contract, rule: Split, frame: pl.DataFrame, holdout: Holdout
 ) -> dict[str, Any]:
-    """The bundle's manifest; `frame` holds the rows held out."""
+    """What the manifest says of the data; `frame` holds the rows held out."""
     learnt = pl.scan_parquet(project.train)
     rows = learnt.select(pl.len()).collect().item()
     train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
-    seen = profile(
-        contract,
-        contract.arrays(train),
-        contract.labels(train),
-        holdout.answers,
-        holdout.arrays if contract.with_role("event_time") else None,
-    )
+    in_time = contract.with_role("event_time")
     return {
-        "format": FORMAT,
-        "task": contract.task,
-        "classes": list(contract.classes),
-        "contract": contract.to_dict(),
-        "fingerprint": contract.fingerprint,
-        "features": training["features"],
-        "model": {"kind": training["model"], "parameters": training["parameters"]},
-        "score": found.score.name,
-        "metrics": numbers(found.values),
-        "intervals": {
-            name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
-        },
-        "baseline": numbers(found.baseline),
-        "interval": None if contract.classes else interval(holdout.truth, holdout.answers),
-        "calibration": calibration(holdout.truth, holdout.answers) if contract.classes else None,
-        "gates": [gate.to_dict() for gate in found.gates],
-        "profile": seen,
+        "profile": profile(
+            contract,
+            contract.arrays(train),
+            contract.labels(train),
+            holdout.answers,
+            holdout.arrays if in_time else None,
+        ),
         "data": {
             "rows": {"train": rows, "holdout": len(frame)},
-            "split": split.rule(contract, settings.split),
-            "period": period(contract, train, frame),
+            "split": split.rule(contract, rule),
+            "period": {
+                part: [str(times.min())[:19], str(times.max())[:19]]
+                for part, times in (
+                    ("train", train[in_time.name]),
+                    ("holdout", frame[in_time.name]),
+                )
+            }
+            if in_time
+            else None,
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in LIBRARIES},
-        },
     }
+
+
+def write(
+    project: Project, manifest: Mapping[str, Any], found: Mapping[str, list[diagnostics.Record]]
+) -> None:
+    """Write the bundle, and the reports on it."""
+    print("Plots and cards are drawn", flush=True)
+    score = metrics.find(manifest["score"])
+    value = manifest["metrics"].get(score.name, float("nan"))
+    pictures = plots.draw(found, score, value, manifest["model"]["kind"])
+    validation = read_json(project.reports / "validation.json")
+    write_files(
+        project.bundle,
+        {
+            MODEL: (project.candidate / MODEL).read_bytes(),
+            MANIFEST: manifest,
+            "MLmodel": mlflow_model.description(Contract.from_dict(manifest["contract"])),
+        },
+    )
+    reports: dict[str, Mapping[str, Any]] = {
+        "plots": pictures,
+        "findings": {f"{name}.json": records for name, records in found.items()},
+        "cards": cards.write(project.metadata, manifest, found, validation, pictures),
+    }
+    for name, files in reports.items():
+        write_files(project.reports / name, files)
+    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
+    trivial = manifest["baseline"].get(score.name)
+    write_json(
+        project.reports / "metrics.json",
+        {
+            **manifest["metrics"],
+            **({} if trivial is None else {f"baseline_{score.name}": trivial}),
+            **{f"rows_{part}": rows for part, rows in manifest["data"]["rows"].items()},
+        },
+    )
 
 
 def unservable(contract: Contract) -> list[str]:
@@ -270,19 +276,6 @@ def numbers(values: Mapping[str, float]) -> dict[str, float]:
     """The scores that are defined, with six digits: more would be noise."""
     short = {name: rounded(value) for name, value in values.items()}
     return {name: value for name, value in short.items() if value is not None}
-
-
-def period(
-    contract: Contract, train: pl.DataFrame, holdout: pl.DataFrame
-) -> dict[str, list[str]] | None:
-    """The first and the last event of both parts, if events have a time."""
-    time = contract.with_role("event_time")
-    if time is None:
-        return None
-    return {
-        part: [str(frame[time.name].min())[:19], str(frame[time.name].max())[:19]]
-        for part, frame in {"train": train, "holdout": holdout}.items()
-    }
 
 
 def sha256(path: Path) -> str:
