@@ -13,11 +13,12 @@ from .contract import Contract
 from .errors import UserError
 from .evaluation import gates as rules
 from .evaluation import metrics
-from .evaluation.gates import Gate, rounded
+from .evaluation.gates import Gate
 from .project import Project
 from .scoring import predict, unfit
 from .settings import Settings
 from .tracking import Version
+from .wording import rounded
 
 if TYPE_CHECKING:
     import polars as pl

@@ -45,6 +45,7 @@ from .tracking import (
     connected,
     succession,
 )
+from .wording import number
 
 
 def register(project: Project, *, propose: bool = False) -> None:
@@ -237,8 +238,8 @@ def _enter(
         **lineage(project, bundle),
         "model": manifest["model"]["kind"],
         "score": score,
-        "value": rules.number(manifest["metrics"].get(score, nan)),
-        "baseline": rules.number(manifest["baseline"].get(score, nan)),
+        "value": number(manifest["metrics"].get(score, nan)),
+        "baseline": number(manifest["baseline"].get(score, nan)),
     }
     commit = tags["git.commit"]
     mlflow_own = {"mlflow.user": git.person(project.root)}

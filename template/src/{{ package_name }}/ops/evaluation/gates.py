@@ -6,15 +6,14 @@ sentence what was measured and what was asked.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..wording import number as number
-from ..wording import rounded as rounded
-from ..wording import share as share
+from ..wording import number, rounded, share
 from . import metrics
 from .metrics import Array, Score, Weights
 from .slices import Slice
@@ -239,8 +238,4 @@ def _amount(score: Score, difference: float) -> str:
 
 
 def _mean_of(rows: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], metrics.Measure]:
-    def prepare_rows(chosen: NDArray[np.int64]) -> metrics.Measure:
-        values = rows[chosen]
-        return lambda weights: float((values * weights).sum() / weights.sum())
-
-    return prepare_rows
+    return lambda chosen: partial(metrics.mean, rows[chosen])

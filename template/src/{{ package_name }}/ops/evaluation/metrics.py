@@ -232,7 +232,8 @@ def _span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
     return center + float(low), center + float(high)
 
 
-def _mean(rows: NDArray[np.float64], weights: Weights) -> float:
+def mean(rows: NDArray[np.float64], weights: Weights) -> float:
+    """The weighted mean of rows; NaN if they weigh nothing."""
     total = weights.sum()
     return float((rows * weights).sum() / total) if total else float("nan")
 
@@ -244,7 +245,7 @@ def _surprise(truth: Array, answers: Array) -> NDArray[np.float64]:
 
 def _log_loss(truth: Array, answers: Array) -> Measure:
     rows = _surprise(truth, answers)
-    return lambda weights: _mean(rows, weights)
+    return lambda weights: mean(rows, weights)
 
 
 def _brier(truth: Array, answers: Array) -> Measure:
@@ -252,7 +253,7 @@ def _brier(truth: Array, answers: Array) -> Measure:
     classes = answers.shape[1]
     distance = np.square(answers - np.eye(classes)[truth])
     rows = distance[:, 1] if classes == 2 else distance.sum(axis=1)
-    return lambda weights: _mean(rows, weights)
+    return lambda weights: mean(rows, weights)
 
 
 def _against_the_rest(
@@ -293,7 +294,7 @@ def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.floa
 
 def _accuracy(truth: Array, answers: Array) -> Measure:
     right = (answers.argmax(axis=1) == truth).astype(np.float64)
-    return lambda weights: _mean(right, weights)
+    return lambda weights: mean(right, weights)
 
 
 def _balanced_accuracy(truth: Array, answers: Array) -> Measure:
@@ -326,20 +327,20 @@ def _r2(truth: Array, answers: Array) -> Measure:
     wrong = np.square(answers - truth)
 
     def measure(weights: Weights) -> float:
-        spread = _mean(np.square(truth - _mean(truth, weights)), weights)
-        return 1 - _mean(wrong, weights) / spread if spread > 0 else float("nan")
+        spread = mean(np.square(truth - mean(truth, weights)), weights)
+        return 1 - mean(wrong, weights) / spread if spread > 0 else float("nan")
 
     return measure
 
 
 def _rmse(truth: Array, answers: Array) -> Measure:
     wrong = np.square(answers - truth)
-    return lambda weights: float(np.sqrt(_mean(wrong, weights)))
+    return lambda weights: float(np.sqrt(mean(wrong, weights)))
 
 
 def _mae(truth: Array, answers: Array) -> Measure:
     wrong = np.abs(answers - truth)
-    return lambda weights: _mean(wrong, weights)
+    return lambda weights: mean(wrong, weights)
 
 
 def _median_absolute_error(truth: Array, answers: Array) -> Measure:

@@ -33,7 +33,7 @@ MOST_TICKS = 8
 """Windows that are named below a picture."""
 
 
-@rc_context(plots.STYLE)
+@rc_context(fname=plots.STYLE)
 def draw(report: "Report") -> dict[str, bytes]:
     """Draw what was found: PNG files, by what they show."""
     return {caption: plots.png(figure) for caption, figure in _figures(report)}
