@@ -17,9 +17,9 @@ demo: .venv/ready ## render the default project to build/demo, train it, show wh
 story: .venv/ready ## let the world change around a served model, and draw what happens
 	@python hooks/story.py
 
-# Two files at a time, each file in one process, which trains a project once for all tests of its files.
+# Two processes; the tests of a file go to one of them, and all share the trained projects.
 test: .venv/ready build/node/ready ## the whole suite; ARGS="-k name" for a part of it
-	python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: .venv/ready ## format, lint and types of the template itself
 	ruff format --check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from sharing import common, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from project import Project
 
@@ -30,6 +30,21 @@ IDENTITY = """\
 """
 
 
+LONG = (
+    "test_story.py",
+    "test_containers.py",
+    "test_run_retraining.py",
+    "test_template_update.py",
+    "test_onboarding.py",
+    "test_run_documents.py",
+    "test_run_ci.py",
+)
+"""Files that are begun first among those that need a trained project, so that none ends late."""
+
+SPREAD = ("test_run.py", "test_run_update.py", "test_update.py", "test_update_random.py")
+"""Files whose tests share little, so that both processes may take some."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer the sizes that are too long for every change; a nightly workflow asks for them."""
     parser.addoption(
@@ -42,13 +57,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is marked exhaustive, unless it is asked for; then fast tests first.
 
-    Those that need a trained project come last, in the order that they had.
+    Those that need a trained project come last. The tests of a file, or those of SPREAD with one
+    set of parameters, go to one process.
     """
     if not config.getoption("--exhaustive"):
         left = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
-    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", ()))
+    items.sort(key=_turn)
+    for item in items:
+        own = item.name.partition("[")[2] if item.path.name in SPREAD else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.location[0]} {own}".strip()))
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    """Where a test comes: whether it needs a trained project, and then how long it takes."""
+    if item.path.parent != Path(__file__).parent or "trained" not in getattr(
+        item, "fixturenames", ()
+    ):
+        return False, 0
+    return True, LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)

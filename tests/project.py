@@ -220,7 +220,7 @@ def all_passed(said: str) -> bool:
     return bool(re.fullmatch(r"=* ?\d+ passed in .*", said.rstrip().splitlines()[-1]))
 
 
-def asked(project: Project, tests: str) -> str:
+def asked(project: Project, *tests: str) -> str:
     """What pytest says of tests in `tests/ops` that are run with this project's package."""
     variables = {**os.environ, "PROJECT": str(project.root)}
     for name in ("PYTEST_XDIST_WORKER", "PYTHONPATH"):
@@ -229,7 +229,7 @@ def asked(project: Project, tests: str) -> str:
     return run(
         *command,
         "addopts=--import-mode=importlib",
-        str(ROOT / "tests" / "ops" / tests),
+        *(str(ROOT / "tests" / "ops" / name) for name in tests),
         cwd=ROOT,
         env=variables,
     )

@@ -43,17 +43,14 @@ def working_tree() -> list[Path]:
 
 def outline() -> list[Path]:
     """The template without most of its managed files: what renders fast, and asks the same."""
-    left_out = ("docs", "monitoring", "src", "tests")
+    kept = ("template", "samples", "licenses", "hooks")
+    left_out = [("template", name) for name in ("docs", "monitoring", "tests")]
     return [
         file
         for file in working_tree()
-        if file.parts[0] in {"template", "hooks"} or len(file.parts) == 1 or file.parts[0] in DRAWN
-        if file.parts[:2] not in {("template", part) for part in left_out} or "ml" in file.parts
+        if file.parts[0] in kept or len(file.parts) == 1
+        if file.parts[:2] not in left_out and "ops" not in file.parts
     ]
-
-
-DRAWN = {"samples", "licenses"}
-"""Folders whose files are drawn into those of the template."""
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from project import PROFILES, all_passed, copied, interpreters
+from project import PROFILES, all_passed, asked, copied, interpreters
 from render import choices, closed, reserved_names, run
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ HASHED = [
     "regression",
     *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("sample", "mail", "inside")),
 ]
+
+
+# What must hold of `ops/` whatever the contract; tests/ops asks it of the first sample.
+ANY_CONTRACT = [f"contract/test_{name}.py" for name in ("bundle", "contract", "pipeline", "score")]
+ANY_SERVED = [f"contract/test_{name}.py" for name in ("rows", "predictions", "service")]
+CONTRACTS = {
+    "own-data": [*ANY_CONTRACT, *ANY_SERVED],
+    "regression": [*ANY_CONTRACT, *ANY_SERVED, "contract/test_monitoring.py"],
+    "inside": ANY_CONTRACT,
+}
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +153,13 @@ def test_a_project_with_its_own_data_keeps_every_rule(
     project.run("make", "check")
     assert all_passed(project.run("make", "test"))
     assert project.changes() == set()
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_what_must_hold_of_any_contract_holds_of_this_one(
+    trained: Callable[[str], Project], name: str
+) -> None:
+    assert all_passed(asked(trained(name), *CONTRACTS[name]))
 
 
 @pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.data])
