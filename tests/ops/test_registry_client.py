@@ -30,6 +30,7 @@ from my_model.ops.serving import registry_client, reloading
 from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch, locate
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
+from my_model.ops.serving.requests import Strictness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +192,7 @@ def test_what_is_broken_is_copied_again_after_a_while(monkeypatch: pytest.Monkey
     taken: list[object] = []
     monkeypatch.setattr(Model, "load", lambda bundle, _: bundle.origin.version)
     with faulty() as server:
-        follower = Follower(locate(f"{server.address}/model@champion"), 1, taken.append)
+        follower = Follower(locate(f"{server.address}/model@champion"), Strictness(), taken.append)
         server.model = b"damaged"
         for _ in range(3):
             follower.look()

@@ -21,6 +21,7 @@ from my_model.ops.serving.locations import locate
 from my_model.ops.serving.log import Log
 from my_model.ops.serving.metrics import Metrics
 from my_model.ops.serving.models import Model
+from my_model.ops.serving.requests import Strictness
 from my_model.ops.serving.shadow import Answered, Shadow
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def version(
 def stricter(folder: Path) -> None:
     """Let a bundle take large cells only."""
     manifest = read_json(folder / "manifest.json")
-    for rule in manifest["contract"]["rules"]:
-        if rule["name"] == "mean radius|min":
-            rule["expression"][2][2] = RADIUS
+    (radius,) = (it for it in manifest["contract"]["columns"] if it["name"] == "mean radius")
+    radius["minimum"] = RADIUS
     write_json(folder / "manifest.json", manifest)
 
 
@@ -76,8 +76,8 @@ class Stage:
         folder = version(bundle, root / "challenger", 2, spoil)
         self.metrics = Metrics(root / "none")
         self.log = Log(root / "shadow", 0.05)
-        self.shadow = Shadow(locate(str(folder)), 1_000, self.log, self.metrics.shadow)
-        self.champion = Model.load(Bundle(version(bundle, root / "champion", 1)), 1_000)
+        self.shadow = Shadow(locate(str(folder)), Strictness(), self.log, self.metrics.shadow)
+        self.champion = Model.load(Bundle(version(bundle, root / "champion", 1)))
 
     def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Answered:
         """What the champion has made of some rows."""

@@ -18,6 +18,7 @@ from my_model.ops.files import replacing
 from my_model.ops.serving.locations import Absent, Unavailable, fetch, locate
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
+from my_model.ops.serving.requests import Strictness
 
 COMMIT, DATA = "c" * 40, "d" * 32
 CREATED = "2026-10-01T12:00:00+00:00"
@@ -74,7 +75,9 @@ class Watch:
     ) -> None:
         monkeypatch.setattr(Model, "load", lambda bundle, _: bundle.origin.version)
         self.taken: list[Any] = []
-        self.follower = Follower(locate(str(folder)), 1, self.taken.append, optional=optional)
+        self.follower = Follower(
+            locate(str(folder)), Strictness(), self.taken.append, optional=optional
+        )
 
     def look(self) -> bool:
         """Look once; says whether all is well."""

@@ -279,7 +279,7 @@ def lineage(project: Project, bundle: Bundle) -> dict[str, str]:
     return {
         "git.commit": commit or "none",
         "git.dirty": "none" if commit is None else str(git.dirty(project.root)).lower(),
-        "contract": bundle.contract.fingerprint,
+        "contract": bundle.fingerprint,
         **{
             f"dvc.{name}": hashes.get(path.relative_to(project.root).as_posix(), "none")
             for name, path in outputs.items()

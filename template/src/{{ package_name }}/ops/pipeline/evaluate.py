@@ -25,6 +25,7 @@ from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
 from ..files import read_json, write_files, write_json
 from ..project import Project
+from ..sampling import example
 from ..scoring import BATCH_ROWS
 from ..settings import Gates, Settings, Split
 from ..wording import rounded
@@ -174,14 +175,16 @@ def describe(
     rows = learnt.select(pl.len()).collect().item()
     train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
     in_time = contract.with_role("event_time")
+    seen = profile(
+        contract,
+        contract.arrays(train),
+        contract.labels(train),
+        holdout.answers,
+        holdout.arrays if in_time else None,
+    )
     return {
-        "profile": profile(
-            contract,
-            contract.arrays(train),
-            contract.labels(train),
-            holdout.answers,
-            holdout.arrays if in_time else None,
-        ),
+        "profile": seen,
+        "example": example(contract, seen),
         "data": {
             "rows": {"train": rows, "holdout": len(frame)},
             "split": split.rule(contract, rule),

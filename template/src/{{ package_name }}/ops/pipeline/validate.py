@@ -2,18 +2,17 @@
 
 import shutil
 from collections.abc import Collection
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import dataframely as dy
 import polars as pl
 
 from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing, write_json
 from ..project import Project
+from ..rules import expressions
 from ..settings import Settings
 from . import parquet
 from .parsing import TEXT
@@ -121,7 +120,7 @@ class Rules:
         if not labelled:
             silent.add(f"{contract.target.name}|nullability")
         self._rules: dict[str, pl.Expr] = {}
-        for name, keeps in _expressions(contracts.schema()).items():
+        for name, keeps in expressions(contracts.schema()).items():
             column = name.rpartition("|")[0]
             if name not in silent:
                 unreadable = unread[column].is_not_null() if column in unread else False
@@ -178,12 +177,6 @@ class Rules:
             for row in rows.iter_rows(named=True)
         ]
         return f" (such as {', '.join(shown)})" if names else ""
-
-
-@lru_cache(maxsize=8)
-def _expressions(schema: type[dy.Schema]) -> dict[str, pl.Expr]:
-    """What is true of a row that keeps a rule, by the rule's name."""
-    return {rule: made.expr for rule, made in schema._validation_rules(with_cast=False).items()}
 
 
 def rule_column(names: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -22,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from . import access, hosts, openapi
 from .hosts import Host
 from .models import Model
-from .rows import Malformed, Refusal, TooMany
+from .requests import Malformed, Refusal, Rows, TooMany
 from .service import Service, logger
 from .settings import Settings
 
@@ -30,6 +31,9 @@ PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
 SOON = {"retry-after": "1"}
 CLOSED_CONNECTION = 499
+
+MOST_NAMES, LONGEST_NAME = 20, 80
+"""How many unknown fields an answer names, and how much of each."""
 
 
 class Reply(NamedTuple):
@@ -155,20 +159,28 @@ class Application:
 
     async def predict(self, model: Model, body: bytes) -> Reply:
         """One row or many: one answer or many."""
-        many, answers = await self.service.predict(model, body)
+        rows, answers = await self.service.predict(model, body)
         then = partial(self.service.sent, model, body, answers)
-        return Reply(HTTPStatus.OK, answers if many else answers[0], then=then)
+        return Reply(HTTPStatus.OK, answers if rows.many else answers[0], unknown(rows), then)
 
     async def instances(self, model: Model, body: bytes) -> Reply:
         """Rows and answers in the envelopes of Vertex AI."""
-        rows = hosts.rows(body)
-        _, answers = await self.service.predict(model, rows)
-        then = partial(self.service.sent, model, rows, answers)
-        return Reply(HTTPStatus.OK, {"predictions": answers}, then=then)
+        body = hosts.rows(body)
+        rows, answers = await self.service.predict(model, body)
+        then = partial(self.service.sent, model, body, answers)
+        return Reply(HTTPStatus.OK, {"predictions": answers}, unknown(rows), then)
 
     async def feedback(self, model: Model, body: bytes) -> Reply:
         """The truth for one prediction or many."""
         return Reply(HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)})
+
+
+def unknown(rows: Rows) -> dict[str, str]:
+    """A header that names the fields that the contract does not know, if there are some."""
+    if not rows.unknown:
+        return {}
+    names = [quote(name[:LONGEST_NAME], safe=" ") for name in sorted(rows.unknown)[:MOST_NAMES]]
+    return {"unknown-fields": ", ".join(names)}
 
 
 def loaded(service: Service) -> Model:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..contract import Column
 from .log import moment
-from .rows import Malformed, Refusal, TooMany, Violation
+from .requests import Malformed, Refusal, TooMany, Violation
 
 ID_BYTES = 12
 """How long the id of a prediction is; it is written with twice as many digits."""

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from ..bundle import UNKNOWN
 from .log import Log
 from .models import Model
-from .rows import Refusal
+from .requests import Refusal, Rows
 
 logger = logging.getLogger("service")
 
@@ -58,6 +58,12 @@ class Metrics:
         self._rows = self._counter("service_rows", "Rows that were answered", "version")
         self._refused = self._counter(
             "service_refused_rows", "Rows that break the contract", "field", "rule"
+        )
+        self._unknown = self._counter(
+            "service_unknown_fields_requests", "Requests with fields that the contract lacks"
+        )
+        self._respelt = self._counter(
+            "service_respelt_values", "Values in a spelling that STRICT_TYPES=false lets pass"
         )
         self.feedback = self._counter("service_feedback", "Truths that were told")
         self.feedback_unknown = self._counter(
@@ -117,6 +123,13 @@ class Metrics:
         for (field, rule), rows in refusal.counts.items():
             self._refused.labels(field or "", rule).inc(rows)
 
+    def read(self, rows: Rows) -> None:
+        """Count what is odd in a request that was answered."""
+        if rows.unknown:
+            self._unknown.inc()
+        if rows.respelt:
+            self._respelt.inc(rows.respelt)
+
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
         self._rows.labels(model.version).inc(len(predictions))
@@ -143,7 +156,7 @@ class Metrics:
         self._rows.labels(model.version)
         if self._serves:
             self._info.labels(*self._serves).set(0)
-        self._serves = (model.version, model.digest, model.commit, contract.fingerprint)
+        self._serves = (model.version, model.digest, model.commit, model.bundle.fingerprint)
         self._info.labels(*self._serves).set(1)
         self._loaded.set_to_current_time()
         known = model.created != UNKNOWN

@@ -106,7 +106,11 @@ def describe(service: Service) -> dict[str, Any]:
     if service.model.example is not None:
         row["examples"] = [service.model.example]
     for column in contract.inputs:  # what the page's form is made of
-        form = {"x-kind": column.kind, "x-choices": list(column.choices or ())}
+        form = {
+            "x-kind": column.kind,
+            "x-choices": list(column.choices or ()),
+            "x-number": column.dtype.startswith(("Int", "UInt", "Float")),
+        }
         row["properties"][column.name] |= form
     schemas |= {
         "Row": row,

@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..errors import UserError
 from .locations import Absent, Broken, Location, Unavailable, fetch
 from .models import Model
+from .requests import Strictness
 
 logger = logging.getLogger("service")
 
@@ -29,7 +30,7 @@ class Follower:
     def __init__(
         self,
         location: Location,
-        max_rows: int,
+        strictness: Strictness,
         take: Callable[[Model | None], None],
         *,
         what: str = "model",
@@ -39,7 +40,7 @@ class Follower:
 
         Args:
             location: where it lies.
-            max_rows: how many rows a request may bring.
+            strictness: of how its requests are read.
             take: called with a model that is ready; what it raises is a failure of this model.
             what: how the model is called where it is said that there is none.
             optional: whether there need be no model at all: `take` is then called with None when
@@ -47,7 +48,7 @@ class Follower:
         """
         self.failing = False
         self._location = location
-        self._max_rows = max_rows
+        self._strictness = strictness
         self._take = take
         self._what = what
         self._optional = optional
@@ -106,7 +107,7 @@ class Follower:
             Broken: if that fails, whatever the reason.
         """
         try:
-            self._take(Model.load(bundle, self._max_rows))
+            self._take(Model.load(bundle, self._strictness))
         except Exception as error:
             raise Broken(_sentence(error)) from error
         self._taken = bundle.digest, bundle.origin

@@ -20,7 +20,7 @@ from .log import Log, moment
 from .metrics import Metrics
 from .models import Model, finite
 from .reloading import Follower
-from .rows import Refusal, Violation
+from .requests import Refusal, Rows, Violation
 from .settings import Settings
 from .shadow import Answered, Shadow
 
@@ -76,12 +76,12 @@ class Service:
         self.metrics = Metrics(folder / MONITORED)
         kinds = ("predictions", "feedback", "refusals", "shadow")
         self.logs = {kind: Log(folder / kind, settings.flush_seconds) for kind in kinds}
-        self._follower = Follower(locate(settings.bundle), settings.max_rows, self._take)
+        self._follower = Follower(locate(settings.bundle), settings.strictness, self._take)
         self.shadow: Shadow | None = None
         if settings.shadow:
             location = locate(settings.shadow, "SHADOW")
             log, metrics = self.logs["shadow"], self.metrics.shadow
-            self.shadow = Shadow(location, settings.max_rows, log, metrics)
+            self.shadow = Shadow(location, settings.strictness, log, metrics)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -117,26 +117,29 @@ class Service:
             self.model = model
             logger.info("Version %s answers.", model.version)
 
-    async def predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
-        """Score the rows of a request; says too whether they came as an array.
+    async def predict(self, model: Model, body: bytes) -> tuple[Rows, list[Answer]]:
+        """Score the rows of a request; gives them too.
 
         Raises:
             Malformed, TooMany, Refusal: as `Reader.read` does; Refusal too if the model has no
                 finite answer for a row. What rows were refused for is logged.
         """
         try:
-            many, records = model.reader.read(body)
-            answers = await self._score(model, records)
+            rows = model.reader.decode(body)
+            answers = await self._score(model, rows.records)
         except Refusal as refusal:
             violations = [(*broken, rows) for broken, rows in refusal.counts.items()]
             line = Refused(moment(), model.version, refusal.rows, violations)
             self.logs["refusals"].append(self.encoder.encode_lines([line]), refusal.rows)
             raise
-        return many, answers
+        self.metrics.read(rows)
+        return rows, answers
 
     async def _score(self, model: Model, records: Sequence[tuple[Any, ...]]) -> list[Answer]:
         """Score rows, and log and count the answers."""
         scores = await self.batcher.score(model, records)
+        if scores.broken and any(scores.broken):
+            raise model.reader.refusal(records, scores.broken)
         lost = [row for row, known in enumerate(finite(scores)) if not known]
         if lost:
             sentence = "The model has no finite answer for this row."

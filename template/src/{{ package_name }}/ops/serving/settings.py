@@ -4,15 +4,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from ..errors import UserError
+from .requests import Strictness
 
 Count = Annotated[int, Meta(gt=0, description="a whole number above zero")]
 Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")]
+Switch = Annotated[bool, Meta(description="true or false")]
+UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
 Port = Annotated[int, Meta(ge=0, lt=2**16, description="a whole number of at most 65535")]
 
 
@@ -45,6 +48,10 @@ class Settings:
     """Requests that a worker answers at once; more are turned away with 503."""
     head_seconds: Seconds = 10.0
     """How long the head of a request, or its body, may take to arrive."""
+    strict_types: Switch = True
+    """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
+    unknown_fields: UnknownFields = "name"
+    """Whether a field that the contract does not know is named in the answer, or refused."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -63,6 +70,11 @@ class Settings:
                     expected = get_args(kind)[1].description
                     raise UserError(f"{name} is {text!r}, and must be {expected}.") from None
         return cls(**given)
+
+    @property
+    def strictness(self) -> Strictness:
+        """How requests are read."""
+        return Strictness(self.max_rows, self.strict_types, self.unknown_fields)
 
     def write(self) -> None:
         """Hand the settings to the workers, which read them from the environment again."""

@@ -8,6 +8,7 @@ or fails, takes nothing from a caller but its share of the processor.
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from .log import Log, moment
 from .metrics import ShadowMetrics
 from .models import Model, finite
 from .reloading import Follower
-from .rows import Refusal
+from .requests import Refusal, Strictness
 
 logger = logging.getLogger("service")
 
@@ -66,17 +67,20 @@ class Shadow:
         model: what answers in the shadow; None if there is none.
     """
 
-    def __init__(self, location: Location, max_rows: int, log: Log, metrics: ShadowMetrics) -> None:
+    def __init__(
+        self, location: Location, strictness: Strictness, log: Log, metrics: ShadowMetrics
+    ) -> None:
         """Prepare; `start` begins.
 
         Args:
             location: where the model lies.
-            max_rows: how many rows a request may bring.
+            strictness: of how its requests are read; no field is refused for its name.
             log: of what it says; whoever gives it closes it.
             metrics: of how it fares.
         """
         self.model: Model | None = None
-        self._follower = Follower(location, max_rows, self._take, what="shadow", optional=True)
+        lenient = replace(strictness, unknown_fields="ignore")
+        self._follower = Follower(location, lenient, self._take, what="shadow", optional=True)
         self._log = log
         self._metrics = metrics
         self._encoder = msgspec.json.Encoder()
