@@ -76,7 +76,7 @@ class Stage:
         folder = version(bundle, root / "challenger", 2, spoil)
         self.metrics = Metrics(root / "none")
         self.log = Log(root / "shadow", 0.05)
-        self.shadow = Shadow(locate(str(folder)), Strictness(), self.log, self.metrics.shadow)
+        self.shadow = Shadow(locate(str(folder)), Strictness(), self.log, self.metrics)
         self.champion = Model.load(Bundle(version(bundle, root / "champion", 1)))
 
     def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Answered:

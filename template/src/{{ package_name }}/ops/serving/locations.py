@@ -61,8 +61,7 @@ class Location(Protocol):
         """What changes whenever the bundle does, and is quickly found out.
 
         Raises:
-            Absent: if there is no bundle.
-            Unavailable: if that cannot be found out.
+            Unavailable: if there is no bundle, then as `Absent`, or that cannot be found out.
         """
 
     def copy(self, state: Any, folder: Path) -> str | None:
@@ -81,45 +80,46 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """Watch a folder, which need not be there yet."""
         self.shown = str(path)
-        self._files = (path / MODEL, path / MANIFEST)
-        self._signed = path / VERSION
+        self._files = [path / name for name in (MODEL, MANIFEST, VERSION)]
 
     def state(self) -> Hashable:
-        """Which files there are, as the file system tells them apart."""
+        """Which files there are, as the file system tells them apart; the last may be missing."""
         for _ in range(ATTEMPTS):
             try:
-                return (*map(_identity, self._files), self._signed_state())
-            except FileNotFoundError:
-                time.sleep(PAUSE)
+                found = [_identity(file) for file in self._files]
             except OSError as error:
                 raise Unavailable(f"{self.shown} cannot be read: {error.strerror}.") from None
+            if all(found[:2]):
+                return tuple(found)
+            time.sleep(PAUSE)
         raise Absent(f"There is no model in {self.shown}; `make train` puts a champion there.")
 
     def copy(self, state: Any, folder: Path) -> str | None:
         """Copy the files; they are one bundle if none was exchanged meanwhile."""
-        signed = state[-1] is not None
-        try:
-            for file in (*self._files, self._signed) if signed else self._files:
-                shutil.copyfile(file, folder / file.name)
-        except FileNotFoundError:
-            raise Changed from None
+        for file, there in zip(self._files, state, strict=True):
+            try:
+                if there:
+                    shutil.copyfile(file, folder / file.name)
+            except FileNotFoundError:
+                raise Changed from None
         if self.state() != state:
             raise Changed
-        return _digest(folder / VERSION, self.shown) if signed else None
-
-    def _signed_state(self) -> Hashable:
-        """The identity of `version.json`; None where there is none."""
-        try:
-            return _identity(self._signed)
-        except FileNotFoundError:
+        if not state[-1]:
             return None
+        try:
+            signed = msgspec.json.decode((folder / VERSION).read_bytes(), type=Signed)
+            if is_moment(signed.created):
+                return signed.digest
+        except (ValueError, RecursionError):
+            pass
+        raise Broken(f"{self.shown} holds a broken {VERSION}; promote a version to mend it.")
 
 
 def locate(where: str, setting: str = "BUNDLE") -> Location:
     """A folder, or a version in a registry: `http://host:5000/NAME@ALIAS` or `.../NAME/VERSION`.
 
     Args:
-        where: the folder or the address of a version; see `registry_client.Registry.parse`.
+        where: the folder or the address of a version; see `registry_client.Registry`.
         setting: what to mend if it is neither, or leads nowhere.
 
     Raises:
@@ -128,7 +128,7 @@ def locate(where: str, setting: str = "BUNDLE") -> Location:
     if "://" in where:
         from .registry_client import Registry  # httpx is loaded where there is one to ask
 
-        return Registry.parse(where, setting)
+        return Registry(where, setting)
     if not where.strip() or "\0" in where:
         raise UserError(f"{setting} names no folder; give it one with a model, or a registry.")
     return Folder(Path(where).absolute())
@@ -153,27 +153,6 @@ def fetch(location: Location, folder: Path) -> Bundle:
     raise Unavailable(f"{location.shown} changes faster than it can be copied.")
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    """What tells a file from the one that was there before."""
-    status = path.stat()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _digest(signed: Path, shown: str) -> str:
-    """The digest that a `version.json` speaks of.
-
-    Raises:
-        Broken: if it is not one.
-    """
-    try:
-        told = msgspec.json.decode(signed.read_bytes(), type=Signed)
-    except (ValueError, RecursionError):
-        told = None
-    if told is None or not is_moment(told.created):
-        raise Broken(f"{shown} holds a broken {signed.name}; promote a version to mend it.")
-    return told.digest
-
-
 def _checked(folder: Path, digest: str | None, shown: str) -> Bundle:
     """The bundle in a copy.
 
@@ -191,3 +170,12 @@ def _checked(folder: Path, digest: str | None, shown: str) -> Bundle:
             f"The files in {shown} are not the ones that were registered; promote another version."
         )
     return bundle
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What tells a file from the one that was there before; nothing where there is none."""
+    try:
+        it = path.stat()
+    except FileNotFoundError:
+        return ()
+    return it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns

@@ -1,8 +1,8 @@
 """A log of JSON lines, written by a thread: nobody who is answered waits for a disk.
 
 Every writer has files of its own, so `polars.scan_ndjson(folder / "*.jsonl")` reads those of all
-writers as one dataset, while they write too. A line that a crash has cut short stays in its file:
-readers pass over it.
+writers as one dataset, while they write too. Half a line that a crash has left at the end of a
+file stays there: readers pass over it.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Log:
 
     Lines are in a file within `flush_seconds`, and what is there outlives its process. While a
     disk is full or read-only, lines wait in memory; when more wait than may, the oldest are
-    dropped, and counted. A file gets no more lines when its day (UTC) is over, or it has its size.
+    dropped, and counted.
 
     Attributes:
         written: how many rows are in files.
@@ -62,18 +62,15 @@ class Log:
             rotate_bytes: a file that has this size gets no more lines.
             most_bytes: how much may wait while nothing can be written.
         """
-        self.written = 0
-        self.dropped = 0
+        self.written = self.dropped = 0
         self.failing = False
-        self._folder = folder
+        self._files = Files(folder, rotate_bytes)
         self._seconds = flush_seconds
         self._most_bytes = most_bytes
         self._waiting: deque[Chunk] = deque()
         self._bytes = 0
-        self._files = Files(folder, rotate_bytes)
         self._closed = False
-        self._appending = threading.Lock()
-        self._writing = threading.Lock()
+        self._appending, self._writing = threading.Lock(), threading.Lock()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"log {folder.name}", daemon=True)
         self._thread.start()
@@ -97,18 +94,15 @@ class Log:
                 try:
                     self._files.append(b"".join(chunk.lines for chunk in batch))
                 except OSError as error:
-                    self._give_back(batch)
-                    if not self.failing:
-                        said = "%s cannot be written: %s. At most %d MiB of rows wait in memory."
-                        logger.warning(said, self._folder, error.strerror, self._most_bytes // MIB)
-                    self.failing = True
+                    with self._appending:
+                        self._waiting.extendleft(reversed(batch))
+                        self._drop()
+                    self._fails(error.strerror)
                     return
                 with self._appending:
                     self._bytes -= sum(len(chunk.lines) for chunk in batch)
                 self.written += sum(chunk.rows for chunk in batch)
-                if self.failing:
-                    logger.info("%s can be written again.", self._folder)
-                self.failing = False
+                self._fails(None)
 
     def close(self) -> None:
         """Write what waits, and end. What the disk refuses now is dropped."""
@@ -117,8 +111,8 @@ class Log:
         self._due.set()
         self._thread.join()
         self.flush()
-        self._most_bytes = 0
         with self._appending:
+            self._most_bytes = 0
             self._drop()
 
     def _run(self) -> None:
@@ -137,12 +131,6 @@ class Log:
                 size += len(batch[-1].lines)
         return batch
 
-    def _give_back(self, batch: list[Chunk]) -> None:
-        """Let chunks wait again, before all others."""
-        with self._appending:
-            self._waiting.extendleft(reversed(batch))
-            self._drop()
-
     def _drop(self) -> None:
         """Forget the oldest lines until no more wait than may."""
         while self._bytes > self._most_bytes and self._waiting:
@@ -150,16 +138,24 @@ class Log:
             self._bytes -= len(oldest.lines)
             self.dropped += oldest.rows
 
+    def _fails(self, reason: str | None) -> None:
+        """Note whether the disk refuses, and say so when that changes."""
+        if reason and not self.failing:
+            logger.warning("%s: %s. Rows wait in memory.", self._files.folder, reason)
+        if self.failing and not reason:
+            logger.info("%s can be written again.", self._files.folder)
+        self.failing = reason is not None
+
 
 class Files:
-    """The files of one writer in a folder: one at a time, each with a name of its own.
+    """The files of one writer in a folder, one after the other; their names sort by time.
 
     Whoever empties one, or moves it away, is in nobody's way.
     """
 
     def __init__(self, folder: Path, rotate_bytes: int) -> None:
-        """Begin; a file gets no more lines when it has its size."""
-        self._folder = folder
+        """Begin a file for each day (UTC), and whenever the last one has its size."""
+        self.folder = folder
         self._rotate_bytes = rotate_bytes
         self._writer = secrets.token_hex(4)
         self._begun = datetime.min.replace(tzinfo=UTC)
@@ -175,7 +171,7 @@ class Files:
         now = datetime.now(UTC)
         if now.date() != self._day or not self._path.exists():
             self._next(now)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with FileIO(self._path, "a", opener=_private) as file:
             size = file.tell()
             try:
@@ -194,7 +190,7 @@ class Files:
         """Leave the file at hand for another; names rise even where the clock is set back."""
         self._day = now.date()
         self._begun = max(now, self._begun + timedelta(microseconds=1))
-        self._path = self._folder / f"{self._begun:%Y%m%dT%H%M%S.%fZ}-{self._writer}.jsonl"
+        self._path = self.folder / f"{self._begun:%Y%m%dT%H%M%S.%fZ}-{self._writer}.jsonl"
 
 
 def moment() -> str:

@@ -3,8 +3,9 @@
 import logging
 import os
 from collections import Counter as Occurrences
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,30 @@ class Metrics:
         self._log_failing = self._gauge(
             "service_log_failing", "Whether the log cannot be written", "livemax"
         )
-        self.shadow = ShadowMetrics(self._counter, self._gauge)
+        self.shadow_rows = self._counter(
+            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
+        )
+        self.shadow_agreeing = self._counter(
+            "service_shadow_agreeing_rows",
+            "Rows of which it said what the champion had: the class, or a number in its interval",
+            "version",
+        )
+        self.shadow_failed = self._counter(
+            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
+            "version", "reason",
+        )  # fmt: skip
+        self.shadow_dropped = self._counter(
+            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
+        )
+        self._shadow_info = self._gauge(
+            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
+        )
         self._classes: Any = None
         self._by_class: dict[Any, Any] = {}
         self._values: Any = None
-        self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._request = cache(self._labelled)
         self._told = (0, 0)
-        self._serves: tuple[str, ...] = ()
+        self._shown: dict[Any, tuple[str, ...]] = {}
 
     def _counter(self, name: str, purpose: str, *labels: str) -> Any:
         return Counter(name, purpose, labels, registry=self.registry)
@@ -111,12 +129,12 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        known = self._routes.get((route, status))
-        if known is None:
-            known = self._requests.labels(route, status), self._seconds.labels(route)
-            self._routes[route, status] = known
-        known[0].inc()
-        known[1].observe(seconds)
+        count, times = self._request(route, status)
+        count.inc()
+        times.observe(seconds)
+
+    def _labelled(self, route: str, status: int) -> tuple[Any, Any]:
+        return self._requests.labels(route, status), self._seconds.labels(route)
 
     def refused(self, refusal: Refusal) -> None:
         """Count what rows were refused for."""
@@ -149,18 +167,34 @@ class Metrics:
             for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
                 self._by_class[choice] = self._classes.labels(label)
         elif self._values is None:
+            cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
             self._values = Histogram(
                 "service_prediction_value", "The numbers that the model gave",
-                buckets=edges(model), registry=self.registry,
+                buckets=sorted({float(cut) for cut in cuts}), registry=self.registry,
             )  # fmt: skip
         self._rows.labels(model.version)
-        if self._serves:
-            self._info.labels(*self._serves).set(0)
-        self._serves = (model.version, model.digest, model.commit, model.bundle.fingerprint)
-        self._info.labels(*self._serves).set(1)
+        labels = model.version, model.digest, model.commit, model.bundle.fingerprint
+        self._show(self._info, *labels)
         self._loaded.set_to_current_time()
         known = model.created != UNKNOWN
         self._created.set(datetime.fromisoformat(model.created).timestamp() if known else nan)
+
+    def shadows(self, model: Model | None) -> None:
+        """Note which model is in the shadow from now on."""
+        if model is None:
+            self._show(self._shadow_info)
+            return
+        self._show(self._shadow_info, model.version, model.digest)
+        for counter in (self.shadow_rows, self.shadow_agreeing, self.shadow_dropped):
+            counter.labels(model.version)
+
+    def _show(self, info: Any, *labels: str) -> None:
+        """Let a gauge be 1 for these labels, and 0 for those before."""
+        if before := self._shown.get(info):
+            info.labels(*before).set(0)
+        if labels:
+            info.labels(*labels).set(1)
+        self._shown[info] = labels
 
     def logged(self, logs: Collection[Log]) -> None:
         """Note how the logs fare; by one thread only."""
@@ -180,64 +214,6 @@ class Metrics:
         ProcessCollector(registry=together)
         together.register(self._monitored)
         return generate_latest(together)
-
-
-class ShadowMetrics:
-    """How the model in the shadow fares, by version."""
-
-    def __init__(self, counter: Callable[..., Any], gauge: Callable[..., Any]) -> None:
-        """Begin at zero."""
-        self._rows = counter(
-            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
-        )
-        self._agreeing = counter(
-            "service_shadow_agreeing_rows",
-            "Rows of which it said what the champion had: the class, or a number in its interval",
-            "version",
-        )
-        self._failures = counter(
-            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
-            "version", "reason",
-        )  # fmt: skip
-        self._dropped = counter(
-            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
-        )
-        self._info = gauge(
-            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
-        )
-        self._serves: tuple[str, ...] = ()
-
-    def serves(self, model: Model | None) -> None:
-        """Note which model is in the shadow from now on."""
-        if self._serves:
-            self._info.labels(*self._serves).set(0)
-        self._serves = ()
-        if model is not None:
-            self._serves = model.version, model.digest
-            self._info.labels(*self._serves).set(1)
-            for counter in (self._rows, self._agreeing, self._dropped):
-                counter.labels(model.version)
-
-    def answered(self, model: Model, rows: int, agreeing: int) -> None:
-        """Count what it scored."""
-        self._rows.labels(model.version).inc(rows)
-        self._agreeing.labels(model.version).inc(agreeing)
-
-    def failed(self, model: Model, refused: int, undefined: int) -> None:
-        """Count rows that its contract refused, and rows that it had no finite answer for."""
-        for reason, rows in (("refused", refused), ("undefined", undefined)):
-            if rows:
-                self._failures.labels(model.version, reason).inc(rows)
-
-    def dropped(self, model: Model, rows: int) -> None:
-        """Count what it had no time for."""
-        self._dropped.labels(model.version).inc(rows)
-
-
-def edges(model: Model) -> list[float]:
-    """Where the histogram of predicted numbers is cut: where it was cut in training."""
-    cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
-    return sorted({float(cut) for cut in cuts})
 
 
 def forget_the_dead() -> None:
@@ -273,27 +249,16 @@ class Textfile(Collector):
         metrics, trouble = [], ""
         try:
             if self._path.is_file():
-                metrics = self._read()
+                with self._path.open(encoding="utf-8", newline="") as file:
+                    text = file.read(self.MOST_BYTES + 1)
+                if len(text) > self.MOST_BYTES:
+                    raise ValueError(f"it is longer than {self.MOST_BYTES:,} letters")
+                metrics = list(text_string_to_metric_families(text))
         except (OSError, ValueError, LookupError) as error:
             trouble = str(error)
         if trouble and trouble != self._trouble:
             logger.warning("%s is not passed on to Prometheus: %s", self._path, trouble)
         self._trouble = trouble
-        return iter(metrics)
-
-    def _read(self) -> list[Metric]:
-        """The metrics whose names begin as they should.
-
-        Raises:
-            ValueError: if it is no text in Prometheus' format, or too much.
-            OSError: if it cannot be read.
-        """
-        with self._path.open("rb") as file:
-            content = file.read(self.MOST_BYTES + 1)
-        if len(content) > self.MOST_BYTES:
-            raise ValueError(f"it is longer than {self.MOST_BYTES:,} bytes")
-        return [
-            metric
-            for metric in text_string_to_metric_families(content.decode())
-            if all(sample.name.startswith(self.PREFIX) for sample in metric.samples)
-        ]
+        for metric in metrics:
+            if all(sample.name.startswith(self.PREFIX) for sample in metric.samples):
+                yield metric

@@ -14,8 +14,8 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NamedTuple, Self
-from urllib.parse import quote, unquote, urlsplit
+from typing import Annotated, Any, BinaryIO, NamedTuple
+from urllib.parse import quote, unquote
 
 import httpx
 import msgspec
@@ -39,16 +39,16 @@ PATIENCE = 10.0
 MOST_SECONDS = 600.0
 """Seconds that a file may take to arrive."""
 
-ARTIFACT = "model-versions/get-artifact"
-
-NUMBER = re.compile(r"^[1-9][0-9]{0,18}\Z")
-DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
-
-EXPECTED = (
-    "{} is neither a folder nor an address such as http://host:5000/NAME@champion "
-    "or http://host:5000/NAME/3; mend it."
+ADDRESS = re.compile(
+    r"""(?P<scheme>https?://) ((?P<user>[^/?\#@\s]*)@)?
+    (?P<host>([^/?\#@\s:\[]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?(/[^?\#@\s]*)?)
+    /(?P<name>[^/?\#@\s]+) (@(?P<alias>[A-Za-z0-9_.-]{1,64}) | /(?P<number>[1-9][0-9]{0,18}))""",
+    re.VERBOSE,
 )
-"""It is not repeated, for there may be a password in it."""
+ALIAS = "api/2.0/mlflow/registered-models/alias"
+NUMBER = "api/2.0/mlflow/model-versions/get"
+DIGEST = re.compile(r"[0-9a-f]{64}")
+ARTIFACT = "model-versions/get-artifact"
 
 
 class Tag(msgspec.Struct):
@@ -61,13 +61,13 @@ class Tag(msgspec.Struct):
 class Version(msgspec.Struct):
     """A version, as MLflow's REST API describes it."""
 
-    version: Annotated[str, msgspec.Meta(pattern=NUMBER.pattern)]
+    version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,18}\Z")]
     tags: list[Tag] = []
     source: str = ""
     creation_timestamp: Any = None
 
 
-class Description(msgspec.Struct):
+class Described(msgspec.Struct):
     """What MLflow answers when it is asked for a version."""
 
     model_version: Version
@@ -85,77 +85,52 @@ class Registered(NamedTuple):
 class Registry:
     """A version of a model, by its number or by an alias that moves."""
 
-    def __init__(self, base: str, name: str, wanted: str, proof: str, setting: str) -> None:
-        """Watch a version.
-
-        Args:
-            base: the address of the registry.
-            name: of the model.
-            wanted: the version: `@alias`, or `/number`.
-            proof: the header that tells who asks; it may be empty.
-            setting: what to mend if nothing is there.
-        """
-        self.shown = f"{base}/{quote(name)}{wanted}"
-        self._base = base
-        self._name = name
-        self._setting = setting
-        if wanted.startswith("@"):
-            self._path = "api/2.0/mlflow/registered-models/alias"
-            self._question = {"name": name, "alias": wanted[1:]}
-        else:
-            self._path = "api/2.0/mlflow/model-versions/get"
-            self._question = {"name": name, "version": wanted[1:]}
-        self._options: dict[str, Any] = {
-            "headers": {"Accept-Encoding": "identity"}
-            | ({"Authorization": proof} if proof else {}),
-            "timeout": PATIENCE,
-            # Certificates are read only where they are needed, for that takes a while.
-            "verify": ssl.create_default_context() if base.startswith("https:") else False,
-        }
-
-    @classmethod
-    def parse(cls, where: str, setting: str = "BUNDLE") -> Self:
+    def __init__(self, where: str, setting: str = "BUNDLE") -> None:
         """Understand `http://host:5000/NAME@ALIAS` or `http://host:5000/NAME/VERSION`.
 
         Who asks is told by the address (user and password before the host) or as MLflow has it:
         MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 
+        Args:
+            where: the address.
+            setting: what to mend if nothing is there.
+
         Raises:
             UserError: if it is no such address.
         """
-        try:
-            parts = urlsplit(where)
-            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            raise UserError(EXPECTED.format(setting)) from None
-        if not known or parts.query or parts.fragment or not where.isprintable() or " " in where:
-            raise UserError(EXPECTED.format(setting))
-        prefix, _, last = parts.path.rpartition("/")
-        name, _, alias = last.rpartition("@")
-        if name:
-            fits, wanted = WORD.match(alias), f"@{alias}"
+        found = ADDRESS.fullmatch(where)
+        if not found or not where.isprintable():
+            # The address is not repeated, for there may be a password in it.
+            raise UserError(
+                f"{setting} is neither a folder nor an address such as "
+                "http://host:5000/NAME@champion or http://host:5000/NAME/3; mend it."
+            )
+        self._setting = setting
+        self._base = found["scheme"] + found["host"]
+        self._name = unquote(found["name"])
+        if found["alias"]:
+            self.shown = f"{self._base}/{quote(self._name)}@{found['alias']}"
+            self._path, self._question = ALIAS, {"name": self._name, "alias": found["alias"]}
         else:
-            prefix, _, name = prefix.rpartition("/")
-            fits, wanted = NUMBER.match(last), f"/{last}"
-        if not (name and fits):
-            raise UserError(EXPECTED.format(setting))
-        user, _, host = parts.netloc.rpartition("@")
-        base = f"{parts.scheme}://{host}{prefix}"
-        return cls(base, unquote(name), wanted, _proof(user, os.environ), setting)
+            self.shown = f"{self._base}/{quote(self._name)}/{found['number']}"
+            self._path, self._question = NUMBER, {"name": self._name, "version": found["number"]}
+        self._headers = {"Accept-Encoding": "identity"} | _proof(found["user"] or "", os.environ)
+        # Certificates are read only where they are needed, for that takes a while.
+        self._trust = ssl.create_default_context() if found["scheme"] == "https://" else False
 
     def state(self) -> Registered:
         """Which version there is, by one small question."""
         answer = io.BytesIO()
         self._download(self._path, self._question, answer, MOST_ANSWER_BYTES, PATIENCE)
         try:
-            version = msgspec.json.decode(answer.getvalue(), type=Description).model_version
+            version = msgspec.json.decode(answer.getvalue(), type=Described).model_version
         except (ValueError, RecursionError):
             raise Unavailable(
                 f"{self._base} does not answer as MLflow does; mend {self._setting}."
             ) from None
         tags = {tag.key: tag.value for tag in version.tags}
         digest = tags.get("bundle", "")
-        if not DIGEST.match(digest):
+        if not DIGEST.fullmatch(digest):
             raise Unavailable(
                 f"{self.shown} was not registered by `ops register`; it has no bundle."
             )
@@ -192,7 +167,9 @@ class Registry:
             size = 0
             async with (
                 asyncio.timeout(seconds),
-                httpx.AsyncClient(**self._options) as client,
+                httpx.AsyncClient(
+                    headers=self._headers, timeout=PATIENCE, verify=self._trust
+                ) as client,
                 client.stream("GET", f"{self._base}/{path}", params=question) as answer,
             ):
                 if answer.status_code != httpx.codes.OK:
@@ -237,8 +214,8 @@ class Registry:
         return Unavailable(f"{self._base} fails (HTTP {status}).")
 
 
-def _proof(user: str, environment: Mapping[str, str]) -> str:
-    """The header that says who asks, from an address or the environment; empty if nobody.
+def _proof(user: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The header that says who asks, from an address or the environment; none if nobody does.
 
     Raises:
         UserError: if it cannot be sent.
@@ -248,10 +225,11 @@ def _proof(user: str, environment: Mapping[str, str]) -> str:
     password = password or environment.get("MLFLOW_TRACKING_PASSWORD", "")
     token = environment.get("MLFLOW_TRACKING_TOKEN", "").strip()
     if name and password:
-        return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+        told = base64.b64encode(f"{name}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {told}"}
     if not (token.isascii() and token.isprintable()):
         raise UserError("MLFLOW_TRACKING_TOKEN is no token: it holds other than plain letters.")
-    return f"Bearer {token}" if token else ""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _moment(milliseconds: Any) -> str:

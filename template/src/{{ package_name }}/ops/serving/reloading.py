@@ -14,7 +14,7 @@ from .requests import Strictness
 
 logger = logging.getLogger("service")
 
-RETRY_SECONDS = 60.0
+RETRY_SECONDS = 30.0
 """Seconds until a bundle that was found to be broken is tried again."""
 
 

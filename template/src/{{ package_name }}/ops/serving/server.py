@@ -98,14 +98,13 @@ def configure(options: argparse.Namespace) -> Settings:
         UserError: if neither names a bundle and this is no project with a champion.
     """
     environment = dict(os.environ)
-    if "PORT" not in environment and "AIP_HTTP_PORT" in environment:
-        environment["PORT"] = environment["AIP_HTTP_PORT"]
+    environment.setdefault("PORT", environment.get("AIP_HTTP_PORT", ""))
     for name in ("host", "port", "workers"):
         if (value := getattr(options, name)) is not None:
             environment[name.upper()] = str(value)
     settings = Settings.read(environment)
     if options.shadow is not None:
-        settings = replace(settings, shadow=shadow(options.shadow))
+        settings = replace(settings, shadow=named(options.shadow))
     if options.model is None and environment.get("BUNDLE"):
         return settings
     if options.model is not None and Path(options.model).is_dir():
@@ -115,26 +114,24 @@ def configure(options: argparse.Namespace) -> Settings:
         settings = replace(settings, predictions=str(project.served))
     if options.model is None and (project.champion / MANIFEST).exists():
         return replace(settings, bundle=str(project.champion))
+    return replace(settings, bundle=named(options.model or "champion"))
+
+
+def named(model: str) -> str:
+    """The folder of a model, by its path, or by a version or alias of the project.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if Path(model).is_dir():
+        return model
+    project = Project.find()
+    if model == "challenger":  # it is there when there is one
+        return str(project.challenger)
     # The registry's own libraries take a second and 100 MB, so they are not loaded before.
     from ..registry import located
 
-    return replace(settings, bundle=str(located(project, options.model or "champion")))
-
-
-def shadow(name: str) -> str:
-    """The folder of the model that is tried out: the challenger's is there when there is one.
-
-    Raises:
-        UserError: if it is another, and there is none of that name.
-    """
-    if Path(name).is_dir():
-        return name
-    project = Project.find()
-    if name == "challenger":
-        return str(project.challenger)
-    from ..registry import located
-
-    return str(located(project, name))
+    return str(located(project, model))
 
 
 def listen(host: str, port: int) -> socket.socket:

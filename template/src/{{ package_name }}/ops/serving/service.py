@@ -80,8 +80,8 @@ class Service:
         self.shadow: Shadow | None = None
         if settings.shadow:
             location = locate(settings.shadow, "SHADOW")
-            log, metrics = self.logs["shadow"], self.metrics.shadow
-            self.shadow = Shadow(location, settings.strictness, log, metrics)
+            log = self.logs["shadow"]
+            self.shadow = Shadow(location, settings.strictness, log, self.metrics)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -90,7 +90,7 @@ class Service:
         # A registry that says nothing may hold a look up for long; no end waits for that.
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if self.shadow:
-            self.shadow.start(self.settings.poll_seconds)
+            await asyncio.to_thread(self.shadow.start, self.settings.poll_seconds)
         try:
             yield
         finally:
