@@ -24,10 +24,10 @@ from my_model.ops.evaluation import metrics
 from my_model.ops.evaluation.interval import interval
 from my_model.ops.evaluation.profile import calibration, describe, profile
 from my_model.ops.files import read_json, write_json, write_text
-from my_model.ops.monitoring import distributions, drift, run, windows
+from my_model.ops.monitoring import drift, reference, run, windows
 from my_model.ops.monitoring.decision import Verdict, decide, judge
-from my_model.ops.monitoring.metrics import GAUGES, registry
 from my_model.ops.monitoring.reference import Reference
+from my_model.ops.monitoring.report import GAUGES, registry
 from my_model.ops.monitoring.windows import Window, size
 from my_model.ops.settings import Monitoring, Settings
 from prometheus_client import generate_latest
@@ -498,8 +498,8 @@ def test_rows_of_another_contract_are_read_as_far_as_they_go(
     window = report.verdicts[0].window
     assert (window.rows, window.answered) == (200, 50)
     amount = window.columns["amount"]
-    assert amount.missing[distributions.NOW] == 150
-    assert amount.rows[distributions.NOW] == 200
+    assert amount.missing[reference.NOW] == 150
+    assert amount.rows[reference.NOW] == 200
     assert report.outcome.decision == "none"
     assert report.outcome.reasons == [
         "Version 1, the champion, has not answered a whole window yet."

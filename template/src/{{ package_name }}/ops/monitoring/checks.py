@@ -20,8 +20,7 @@ from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
-from .distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
-from .reference import HELD_OUT, Known
+from .reference import HELD_OUT, NOW, THEN, Categories, Distribution, Known, Numbers, Texts
 from .windows import Window
 
 LEAST_TRUTHS = 50
@@ -238,25 +237,27 @@ class Checks:
         expected = self._reference.trust
         if expected is None:
             return
-        truth, said = self._window.known()
+        found = self._reference.trusted(*self._window.known())
+        gap = abs(found.value - expected.value)
+        p = min(1.0, 2 * _beyond(gap, expected.deviation, found.deviation))
         if self._reference.contract.classes:
-            check = "calibration"
-            rows = (said.argmax(axis=1) == truth) - said.max(axis=1).astype(np.float64)
-            sentence = (
-                "The model is right {} often than it is confident; on the holdout it was {} often."
+            check, form, sentence = (
+                "calibration",
+                _points,
+                (
+                    "The model is right {} often than it is confident; on the holdout it was {} often."
+                ),
             )
         else:
-            check = "coverage"
-            rows = np.abs(truth - said) <= self._reference.half_width
-            sentence = (
-                "The truth lies within the interval in {} of the rows, and did in {} on the "
-                "holdout."
+            check, form, sentence = (
+                "coverage",
+                share,
+                (
+                    "The truth lies within the interval in {} of the rows, and did in {} on the "
+                    "holdout."
+                ),
             )
-        form = _points if check == "calibration" else share
-        value, spread = float(rows.mean()), rows.std() / np.sqrt(len(rows))
-        gap = abs(value - expected.value)
-        p = min(1.0, 2 * _beyond(gap, expected.deviation, spread))
-        sentence = sentence.format(form(value), form(expected.value))
+        sentence = sentence.format(form(found.value), form(expected.value))
         yield Finding(check, None, "z", gap, self._limits.share, p, sentence)
 
 

@@ -146,9 +146,8 @@ def _outcome(series: Sequence[list[Finding]], limits: Monitoring, what: str) -> 
 def _nothing(verdicts: Sequence[Verdict]) -> str:
     """Why no window can be judged."""
     windows = [verdict.window for verdict in verdicts]
-    for window in windows:
-        if window.whole and window.rows >= LEAST_ROWS:
-            version = window.reference.version
-            return f"Version {version}, the champion, has not answered a whole window yet."
+    if any(window.whole and window.rows >= LEAST_ROWS for window in windows):
+        version = windows[0].reference.version
+        return f"Version {version}, the champion, has not answered a whole window yet."
     rows = sum(window.rows for window in windows)
     return f"No window is whole yet: {rows:,} rows came in." if rows else "No row came in yet."

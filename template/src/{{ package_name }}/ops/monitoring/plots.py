@@ -13,9 +13,17 @@ from ..evaluation import plots
 from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
 from ..wording import number
 from .decision import Verdict
-from .distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
 from .log import moment
-from .reference import HELD_OUT, PREDICTIONS
+from .reference import (
+    HELD_OUT,
+    NOW,
+    PREDICTIONS,
+    THEN,
+    Categories,
+    Distribution,
+    Numbers,
+    Texts,
+)
 
 if TYPE_CHECKING:
     from .report import Report

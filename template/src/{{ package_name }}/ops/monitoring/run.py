@@ -16,10 +16,10 @@ from ..files import read_json, write_json, write_text
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings
-from . import log, metrics, windows
+from . import log, windows
 from .decision import decide, judge
 from .reference import Reference
-from .report import FORMAT, Report
+from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"
 """Below what the service keeps."""
@@ -66,7 +66,7 @@ def monitor(project: Project, settings: Settings) -> Report:
     folder = project.served / FOLDER
     write_text(folder / "report.html", report.page())
     write_text(folder / "summary.md", report.markdown())
-    write_to_textfile(str(folder / "metrics.prom"), metrics.registry(report))
+    write_to_textfile(str(folder / "metrics.prom"), registry(report))
     write_json(folder / "monitoring.json", report.to_dict())
     return report
 
@@ -91,24 +91,19 @@ def look(
 
 @contextmanager
 def _reference(project: Project) -> Iterator[Reference]:
-    """The champion, where the service itself finds it; a fresh clone takes it from the registry."""
+    """The champion, where the service finds it; a fresh clone takes it from a shared registry."""
     where = os.environ.get("BUNDLE") or str(project.champion)
-    if where == str(project.champion) and not project.champion.exists():
-        _fetch(project)
+    shared = os.environ.get("MLFLOW_TRACKING_URI")
+    if shared and where == str(project.champion) and not project.champion.exists():
+        from .. import registry
+
+        registry.located(project, "champion")
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
             bundle = fetch(locate(where), Path(cache))
         except Unavailable as error:
             raise UserError(f"There is no champion to compare with: {error}") from None
         yield Reference(bundle, bundle.origin.version)
-
-
-def _fetch(project: Project) -> None:
-    """Put the champion of the registry that is shared, if one is, into `models/champion`."""
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        from .. import registry
-
-        registry.located(project, "champion")
 
 
 def _edges(path: Path, limits: Monitoring) -> list[int]:

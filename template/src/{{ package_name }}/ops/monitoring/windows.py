@@ -26,8 +26,7 @@ from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.metrics import Array
 from . import log
-from .distributions import frequent
-from .reference import Reference
+from .reference import Reference, frequent
 
 SHOWN = 24
 """As many whole windows are shown: the newest."""
@@ -247,27 +246,27 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
     """The newest truth of every row: `id`, `truth`, and when it was `told`."""
     schema = log.feedback(reference.contract)
     reader = log.Reader(schema)
-    parts = [pl.DataFrame(schema={"time": pl.Int64, **schema})]
+    truths = pl.DataFrame(schema={"time": pl.Int64, **schema})
     for frame in reader.since(folder, since):
         told = frame.drop_nulls()
         found.newest_feedback = _later(found.newest_feedback, told["time"])
-        parts.append(told.filter(_sampled(found.sample)))
-        if sum(map(len, parts)) > MOST_TRUTHS:
-            parts = [_newest(parts)]
-            while len(parts[0]) > MOST_TRUTHS // 2:
+        truths = pl.concat([truths, told.filter(_sampled(found.sample))])
+        if len(truths) > MOST_TRUTHS:
+            truths = _newest(truths)
+            while len(truths) > MOST_TRUTHS // 2:
                 found.sample /= 2
-                parts = [parts[0].filter(_sampled(found.sample))]
+                truths = truths.filter(_sampled(found.sample))
     found.unreadable += reader.unreadable
-    truths = _newest(parts).rename({"time": "told"})
+    truths = _newest(truths).rename({"time": "told"})
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
     return truths
 
 
-def _newest(truths: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def _newest(truths: pl.DataFrame) -> pl.DataFrame:
     """What was told last of each row."""
-    return pl.concat(truths).sort("time").unique("id", keep="last")
+    return truths.sort("time").unique("id", keep="last")
 
 
 def _sampled(share: float) -> pl.Expr:
