@@ -90,6 +90,25 @@ say()
 """Logs while a file may not grow beyond a size, which the system says by a short write at first."""
 
 
+TORN = """
+import json, resource, signal, sys
+from pathlib import Path
+from my_model.ops.serving.log import Log
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+folder, writer = sys.argv[1:]
+log = Log(Path(folder), flush_seconds=3600)
+for number in range(1000):
+    row = {"writer": writer, "id": number, "text": "x" * 700}
+    log.append((json.dumps(row) + "\\n").encode(), 1)
+    if number % 10 == 9:
+        log.flush()
+"""
+"""Logs until the system cuts a write short, and then ends the process."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "predictions"
@@ -266,6 +285,31 @@ def test_no_half_line_is_ever_seen(folder: Path, start: Callable[..., Writer]) -
             between += size % PAGE == 0
     assert looks > 1000
     assert between > 0
+
+
+def test_half_lines_of_the_dead_are_cut_off_and_the_living_are_let_be(
+    folder: Path, start: Callable[..., Writer]
+) -> None:
+    """The system ends a process in the middle of a line; another one writes all the time."""
+    living = start("living", seconds=0.001, width=100_000, rows=5, most=3000)
+    living.wait_for(1)
+    for turn in range(5):
+        before = set(folder.iterdir())
+        ended = subprocess.run([sys.executable, "-c", TORN, str(folder), str(turn)], check=False)
+        assert ended.returncode == -signal.SIGXFSZ
+        (torn,) = set(folder.iterdir()) - before
+        content = torn.read_bytes()
+        whole = content[: content.rindex(b"\n") + 1]
+        assert len(whole) < len(content) == 30_000
+        Log(folder).close()
+        assert torn.read_bytes() == whole
+        assert whole.count(b"\n") > 10
+    while living.process.poll() is None:
+        logs.mend(folder)
+    found = read(folder)
+    assert found.pop("living") == list(range(3000))
+    assert len(found) == 5
+    assert all(rows == list(range(len(rows))) for rows in found.values())
 
 
 def test_a_full_disk_keeps_rows_waiting(folder: Path) -> None:

@@ -119,6 +119,18 @@ def test_the_oldest_lines_go_when_too_many_wait(log: Log, folder: Path) -> None:
     assert read(folder) == list(range(log.dropped, 1000))
 
 
+def test_half_a_line_of_a_dead_process_is_cut_off(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    torn = folder / "20200101T000000.000000Z-0badf00d.jsonl"
+    torn.write_bytes(lines(1, 2, width=100_000)[:-10])
+    with pytest.raises(pl.exceptions.ComputeError):
+        read(folder)
+    log = Log(folder, flush_seconds=LONG)
+    log.append(lines(3), 1)
+    log.close()
+    assert read(folder) == [1, 3]
+
+
 def test_a_file_that_is_taken_away_is_begun_anew(log: Log, folder: Path) -> None:
     log.append(lines(1), 1)
     log.flush()

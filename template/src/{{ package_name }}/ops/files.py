@@ -81,11 +81,11 @@ def _remove(path: Path) -> None:
 if sys.platform == "win32":
     import msvcrt
 
-    def lock(file: FileIO) -> bool:
+    def lock(file: FileIO, wait: bool = False) -> bool:
         """Lock a file until it is closed, or say that another process has."""
         file.seek(1 << 62)
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True
@@ -93,10 +93,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def lock(file: FileIO) -> bool:
+    def lock(file: FileIO, wait: bool = False) -> bool:
         """Lock a file until it is closed, or say that another process has."""
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             return False
         return True

@@ -2,10 +2,11 @@
 
 Every writer has files of its own, so `polars.scan_ndjson(folder / "*.jsonl")` reads those of all
 writers as one dataset, while they write too. Half a line that a crash has left at the end of a
-file stays there: readers pass over it.
+file is passed over by the monitor, and cut off by the next writer that starts.
 """
 
 import logging
+import mmap
 import os
 import secrets
 import threading
@@ -15,6 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
+
+from ..files import lock
 
 logger = logging.getLogger("service")
 
@@ -116,6 +119,7 @@ class Log:
             self._drop()
 
     def _run(self) -> None:
+        mend(self._files.folder)
         while not self._closed:
             self.flush()
             self._due.wait(self._seconds)
@@ -173,7 +177,8 @@ class Files:
             self._next(now)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileIO(self._path, "a", opener=_private) as file:
-            size = file.tell()
+            lock(file, wait=True)  # only for those who mend
+            size = file.seek(0, os.SEEK_END)
             try:
                 rest = memoryview(paged(lines, size))
                 while rest:
@@ -214,6 +219,18 @@ def paged(lines: bytes, offset: int) -> bytes:
         parts.append(line)
         offset += len(line)
     return b"".join(parts)
+
+
+def mend(folder: Path) -> None:
+    """Cut half a line off every file in a folder that nobody is writing to."""
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError, ValueError), FileIO(path, "r+") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size and lock(file):
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    whole = content.rfind(b"\n") + 1
+                if whole < size:
+                    file.truncate(whole)
 
 
 def _private(path: str, flags: int) -> int:
