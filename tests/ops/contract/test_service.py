@@ -193,6 +193,43 @@ def test_a_refusal_names_field_rule_and_value(
     assert 'rule="dtype"' in counted
 
 
+def test_what_the_contract_does_not_know_is_named_in_a_header(
+    client: Client, contract: Contract, asked: list[dict[str, Any]]
+) -> None:
+    strange = {"brand new": 1, "é\n": [2]}
+    answered = client.ask("/predict", [asked[0], asked[1] | strange])
+    assert answered.status == 200
+    assert answered.headers["unknown-fields"] == "brand new, %C3%A9%0A"
+    assert "unknown-fields" not in client.ask("/predict", asked[0]).headers
+    assert total(client.ask("/metrics").body, "service_unknown_fields_requests_total") >= 1
+    name = contract.inputs[0].name
+    slip = {f"{key}s" if key == name else key: value for key, value in asked[0].items()}
+    refused = client.ask("/predict", slip)
+    assert refused.status == 422
+    said = [its["message"] for its in refused.body["violations"] if its["rule"] == "unknown_field"]
+    assert said == [f"{name}s is no column, and {name} is absent; is it {name}?"]
+
+
+def test_settings_say_how_strict_the_service_is(
+    settings: Settings, asked: list[dict[str, Any]]
+) -> None:
+    row = {name: value for name, value in asked[0].items() if value is not None}
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in row.items()
+    }
+    lenient = replace(settings, strict_types=False, unknown_fields="refuse")
+    with serving(lenient) as client:
+        assert client.ask("/predict", texts).status == 200
+        respelt = total(client.ask("/metrics").body, "service_respelt_values_total")
+        assert respelt == sum(not isinstance(value, str) for value in row.values())
+        refused = client.ask("/predict", asked[0] | {"brand new": 1})
+        assert (refused.status, refused.body["violations"][0]["message"]) == (
+            422,
+            "brand new is no column.",
+        )
+
+
 def test_a_refusal_is_in_the_log_without_its_values(
     client: Client, contract: Contract, asked: list[dict[str, Any]]
 ) -> None:
