@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 
-from . import git
+from . import git, wording
 from .bundle import UNKNOWN, Bundle, Origin, sign
 from .errors import Refused, UserError
 from .evaluation import gates as rules
@@ -45,7 +45,6 @@ from .tracking import (
     connected,
     succession,
 )
-from .wording import number
 
 
 def register(project: Project, *, propose: bool = False) -> None:
@@ -238,8 +237,8 @@ def _enter(
         **lineage(project, bundle),
         "model": manifest["model"]["kind"],
         "score": score,
-        "value": number(manifest["metrics"].get(score, nan)),
-        "baseline": number(manifest["baseline"].get(score, nan)),
+        "value": wording.number(manifest["metrics"].get(score, nan)),
+        "baseline": wording.number(manifest["baseline"].get(score, nan)),
     }
     commit = tags["git.commit"]
     mlflow_own = {"mlflow.user": git.person(project.root)}
