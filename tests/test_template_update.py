@@ -128,6 +128,18 @@ def test_the_pipeline_proposes_what_a_release_brings(hosted: Hosted, follower: F
     assert "## 9999.1.0\n\nWhat 9999.1.0 brings." in text
     assert "0.3.0" not in text
 
+
+@pytest.mark.parametrize(
+    "hosted", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)], indirect=True
+)
+def test_the_pipeline_asks_before_code_runs_and_proposes_no_conflict(
+    hosted: Hosted, follower: Follower
+) -> None:
+    world = hosted.world
+    announce(follower, "9999.1.0")
+    follower.release("v9999.1.0", MANAGED, "Read the rows", "Read each row")
+    propose(hosted)
+
     # a release that runs code waits for somebody to allow it, and then replaces what is open
     migrate(follower.template.source, "v9999.2.0", "touch migrated.txt")
     announce(follower, "9999.2.0")
