@@ -1,7 +1,7 @@
 # The template's own menu: `make help`. A rendered project has another one.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test check format bench release lock clean
+.PHONY: help demo story test mutants check format bench release lock clean
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -18,8 +18,11 @@ story: .venv/ready ## let the world change around a served model, and draw what 
 	@python hooks/story.py
 
 # Two processes; the tests of a file go to one of them, and all share the trained projects.
-test: .venv/ready build/node/ready ## the whole suite; ARGS="-k name" for a part of it
+test: .venv/ready build/node/ready ## the suite; ARGS="-k name" for a part, ARGS=--exhaustive for every case
 	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+mutants: .venv/ready build/node/ready ## put faults in, which the suite's default size must catch
+	python tests/mutants.py $(ARGS)
 
 check: .venv/ready ## format, lint and types of the template itself
 	ruff format --check
