@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 import yaml
 from mlflow import MlflowClient
-from my_model.ops import tracking
 from my_model.ops.project import Project
+from my_model.ops.registry import tracking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from copies import feed, git, ops, run, set_params, state
-from my_model.ops import tracking
+from my_model.ops.registry import tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +29,12 @@ def cached(project: Project) -> set[str]:
     return {str(path) for path in (project.root / ".dvc" / "cache").rglob("*")}
 
 
-def tag(project: Project, number: int, **tags: str) -> None:
+def tag(project: Project, number: int, **tags: str | None) -> None:
     """Change what the registry tells of a version."""
     with tracking.connected(project) as store:
-        store.tag(number, {key.replace("_", "."): value for key, value in tags.items()})
+        version = store.version(number)
+        assert version
+        store.tag(version, **{key.replace("_", "."): value for key, value in tags.items()})
 
 
 def test_a_version_comes_out_again_and_leaves_no_trace(whole: Project, scratch: Path) -> None:
@@ -63,8 +65,7 @@ def test_what_differs_is_said(whole: Project) -> None:
     set_params(whole, "train", linear={"regularization": 0.01})
     assert run(whole, "dvc", "repro").returncode == 0
     ops(whole, "register")
-    with tracking.connected(whole) as store:
-        store.untag(2, "git.changes")
+    tag(whole, 2, git_changes=None)
     said = ops(whole, "reproduce", "2", code=3)
     assert "of changes that nobody has kept: it is tried without them" in said
     assert "Version 2 is not what comes out:" in said
@@ -95,8 +96,6 @@ def test_what_cannot_be_reproduced_is_one_sentence(whole: Project) -> None:
     first = git(whole, "rev-list", "--max-parents=0", "HEAD").strip()
     tag(whole, 1, git_commit=first, git_changes="lost")
     assert "The changes of version 1 are gone" in ops(whole, "reproduce", "1", code=2)
-    tag(whole, 1, git_commit=git(whole, "rev-parse", "HEAD").strip())
-    with tracking.connected(whole) as store:
-        store.untag(1, "git.changes")
+    tag(whole, 1, git_commit=git(whole, "rev-parse", "HEAD").strip(), git_changes=None)
     after = state(whole)
     assert {**after, "versions": ""} == {**before, "versions": ""}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,17 +18,17 @@ import pytest
 import yaml
 from copies import answer, environment, feed, git, learn, new_rows, ops, run, set_params, state
 from my_model.ops import contract as contracts
-from my_model.ops import tracking
 from my_model.ops.contract import Column, Contract
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import labelled
 from my_model.ops.project import Project
+from my_model.ops.registry import tracking
 from my_model.ops.retraining import declaration, journal, labels
 from my_model.ops.retraining.declaration import Declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DOOMED = """
@@ -41,6 +42,14 @@ module, name = sys.argv[1].rsplit(".", 1)
 setattr(importlib.import_module(module), name, die)
 cli.main(sys.argv[2:])
 """
+BARRIER = """
+import os, pathlib, signal
+
+if "HELD" in os.environ:
+    pathlib.Path(os.environ["HELD"]).touch()
+    signal.pause()
+"""
+"""Whatever imports this stands still, if it is told to, and says so by a file."""
 NEVER = ("retrain", "--declare", "nothing=1")
 """A retraining that fails as soon as it has mended what an earlier one left."""
 
@@ -165,21 +174,35 @@ def killed_at(place: str) -> Callable[[Project], None]:
     return kill
 
 
-def killed_in_the_pipeline(project: Project) -> None:
-    """Kill a retraining after one of its stages, with everything that it has begun."""
-    before = (project.root / "dvc.lock").read_bytes()
-    doomed = subprocess.Popen(
+@contextmanager
+def held_in_the_pipeline(project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    """A retraining that stands still in its fourth stage, and is killed with all that it began."""
+    model, signal_file = project.schema.with_name("model.py"), project.root.with_name("held")
+    before, lock = model.read_text(), (project.root / "dvc.lock").read_bytes()
+    model.write_text(before + BARRIER)
+    process = subprocess.Popen(
         [sys.executable, "-m", "my_model.ops.cli", "retrain"],
         cwd=project.root,
-        env=environment(project),
+        env={**environment(project), "HELD": str(signal_file)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while (project.root / "dvc.lock").read_bytes() == before:
-        assert doomed.poll() is None
-        time.sleep(0.01)
-    os.killpg(doomed.pid, signal.SIGKILL)
-    assert doomed.wait() == -signal.SIGKILL
+    try:
+        while not signal_file.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert (project.root / "dvc.lock").read_bytes() != lock
+        model.write_text(before)
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def killed_in_the_pipeline(project: Project) -> None:
+    """Kill a retraining after some of its stages, with everything that it has begun."""
+    with held_in_the_pipeline(project):
+        pass
 
 
 def killed_while_it_restores(project: Project) -> None:
@@ -192,15 +215,14 @@ def killed_while_it_restores(project: Project) -> None:
 @pytest.mark.parametrize(
     "kill",
     [
-        killed_at("retraining.journal.write_json"),
-        killed_at("retraining.labels.write"),
-        killed_at("dvc.add"),
-        killed_at("dvc.run"),
-        killed_in_the_pipeline,
-        killed_while_it_restores,
-        killed_at("retraining.journal._end"),
+        pytest.param(killed_at("retraining.journal.write_json"), id="journal"),
+        pytest.param(killed_at("retraining.labels.write"), id="rows", marks=pytest.mark.exhaustive),
+        pytest.param(killed_at("dvc.add"), id="dvc add", marks=pytest.mark.exhaustive),
+        pytest.param(killed_at("dvc.run"), id="dvc repro", marks=pytest.mark.exhaustive),
+        pytest.param(killed_in_the_pipeline, id="pipeline", marks=pytest.mark.exhaustive),
+        pytest.param(killed_while_it_restores, id="restore"),
+        pytest.param(killed_at("retraining.journal._end"), id="end", marks=pytest.mark.exhaustive),
     ],
-    ids=["journal", "rows", "dvc add", "dvc repro", "pipeline", "restore", "end"],
 )
 def test_a_kill_changes_nothing_in_the_end(
     whole: Project, kill: Callable[[Project], None], request: pytest.FixtureRequest
@@ -219,7 +241,7 @@ def test_a_kill_changes_nothing_in_the_end(
 
 def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(whole: Project) -> None:
     feed(whole)
-    killed_at("registry.register")(whole)
+    killed_at("registry.promotion.register")(whole)
     said = ops(whole, "retrain")
     assert "cut short" not in said
     assert "nothing new to learn from" in said
@@ -229,21 +251,10 @@ def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(whole: Project) -> N
 def test_a_pipeline_that_lost_its_parent_is_waited_for(whole: Project) -> None:
     """Whoever kills the command alone leaves a pipeline at work; it holds the lock."""
     feed(whole)
-    lock = (whole.root / "dvc.lock").read_bytes()
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "my_model.ops.cli", "retrain"],
-        cwd=whole.root,
-        env=environment(whole),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while (whole.root / "dvc.lock").read_bytes() == lock:
-        assert parent.poll() is None
-        time.sleep(0.01)
-    parent.kill()
-    parent.wait()
-    assert f"is at work, process {parent.pid}" in ops(whole, *NEVER, code=2)
-    os.killpg(parent.pid, signal.SIGKILL)
+    with held_in_the_pipeline(whole) as parent:
+        parent.kill()
+        parent.wait()
+        assert f"is at work, process {parent.pid}" in ops(whole, *NEVER, code=2)
 
 
 # What is joined
@@ -365,7 +376,7 @@ def closed(name: str, *choices: str | int) -> Column:
     [
         (closed("queue", "cards"), "wallet", '"loans"]', '"loans", "wallet"]'),
         (closed("Länder", "ä"), "ß", "'ö')", "'ö', \"ß\")"),
-        (closed("tier", 1), "3", "        2,  #", "        2,\n        3,  #"),
+        (closed("tier", 1), "3", "        2,  #", "        2, 3,  #"),
         (closed("queue", "cards"), 'a "b"', '"loans"]', '"loans", \'a "b"\']'),
     ],
 )

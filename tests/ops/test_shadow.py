@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 import yaml
 from my_model.ops import bundle as bundles
-from my_model.ops import cli, registry
+from my_model.ops import cli
 from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.evaluation import shadow as evidence
 from my_model.ops.files import read_json, write_json
+from my_model.ops.registry import tracking
 from my_model.ops.serving import shadow as shadows
 from my_model.ops.serving.locations import locate
 from my_model.ops.serving.log import Log
@@ -248,7 +249,7 @@ def test_a_challenger_waits_in_the_shadow_until_it_has_shown_enough(
     story.go(1)
     assert cli.main(["register"]) == 0
     assert (served(project), challenger(project)) == ("2", None)
-    with registry.connected(project) as store:
+    with tracking.connected(project) as store:
         event = store.promotions()[-1]
     assert event.evidence["gates"]["shadow"] == "passed"
     assert "the truth has come for 0" in event.evidence["shadow"]
@@ -288,7 +289,7 @@ def test_a_challenger_that_is_as_good_in_the_shadow_is_promoted(challenged: Proj
     latest = {"truth": "a new label", "time": "2026-11-23T10:00:00.000000+00:00"}
     story.write("feedback", **{f"{7:024x}": latest})
     assert cli.main(["promote"]) == 0
-    with registry.connected(challenged) as store:
+    with tracking.connected(challenged) as store:
         reason = store.promotions()[-1].evidence["shadow"]
     assert "where the truth has come (299 rows), ROC AUC" in reason
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from my_model.ops import registry
 from my_model.ops.bundle import Bundle
 from my_model.ops.cli import main
 from my_model.ops.contract import Contract
 from my_model.ops.errors import UserError
 from my_model.ops.project import Project
+from my_model.ops.registry.champion import located
+from my_model.ops.registry.promotion import register
 
 # What MLflow and SQLAlchemy think of each other is for them to mend.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -82,7 +83,10 @@ def test_the_same_model_is_registered_once(project: Project, ops: Said) -> None:
     code, said = ops("register")
     assert code == 0
     assert "is this very model: nothing to register" in said
-    assert ops("promote", "2") == (2, "ops promote: There is no version 2; there are 1.\n")
+    assert ops("promote", "2") == (
+        2,
+        "ops promote: There is no alias or version 2; there are champion, 1.\n",
+    )
 
 
 def test_an_equal_model_takes_over(project: Project, ops: Said) -> None:
@@ -142,7 +146,7 @@ def test_what_was_rolled_back_comes_back_by_hand_alone(project: Project, ops: Sa
 
 def test_a_proposal_waits_for_a_person(project: Project, ops: Said) -> None:
     first, second = champion(project), vary(project, "second")
-    registry.register(project, propose=True)
+    register(project, propose=True)
     assert champion(project) == first
     assert ops("promote", "--trained")[0] == 0
     assert champion(project) == second
@@ -181,15 +185,15 @@ def test_any_version_is_found_by_number_alias_or_folder(
     first, second = champion(project), vary(project, "second")
     assert ops("register")[0] == 0
     for name, digest, number in (("champion", second, "2"), ("previous", first, "1")):
-        bundle = Bundle(registry.located(project, name))
+        bundle = Bundle(located(project, name))
         assert (bundle.digest, bundle.origin.version) == (digest, number)
-    kept = registry.located(project, "previous")
+    kept = located(project, "previous")
     (kept / "model.onnx").write_bytes(b"something else")
-    assert registry.located(project, "1") == kept
+    assert located(project, "1") == kept
     assert Bundle(kept).digest == first
-    assert registry.located(project, str(tmp_path)) == tmp_path
+    assert located(project, str(tmp_path)) == tmp_path
     with pytest.raises(UserError, match="There is no folder, alias or version 3; there are champ"):
-        registry.located(project, "3")
+        located(project, "3")
 
 
 def test_a_bundle_says_which_version_it_is(project: Project) -> None:

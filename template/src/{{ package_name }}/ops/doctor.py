@@ -330,7 +330,7 @@ def contract(project: Project) -> Iterator[Finding]:
 
 def registry(project: Project) -> Iterator[Finding]:
     """Where models are registered, and the one that is champion."""
-    from . import tracking
+    from .registry import tracking
 
     address = tracking.address(project)
     try:

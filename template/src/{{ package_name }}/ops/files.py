@@ -59,6 +59,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested data under dotted names; what is empty is a value."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        inner = f"{place}.{key}" if place else str(key)
+        if isinstance(item, Mapping | list) and item:
+            yield from flat(item, inner)
+        else:
+            yield inner, item
+
+
 def remove(path: Path) -> None:
     """Let a file or folder be gone, at once for whoever looks."""
     if path.exists():

@@ -88,14 +88,14 @@ def score(project: Project, origin: str, destination: str, model: str | None = N
 
 
 def chosen(project: Project, model: str | None) -> Bundle:
-    """The bundle that is asked for: `registry.located`, or the champion.
+    """The bundle that is asked for: `champion.located`, or the champion.
 
     The champion in `models/champion` is taken as it is; the registry is asked if it is not there.
     """
     if model is None and (project.champion / MANIFEST).exists():
         return Bundle(project.champion)
-    from ..registry import located
-    from ..tracking import CHAMPION
+    from ..registry.champion import located
+    from ..registry.tracking import CHAMPION
 
     return Bundle(located(project, model or CHAMPION))
 

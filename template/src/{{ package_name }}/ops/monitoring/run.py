@@ -95,9 +95,9 @@ def _reference(project: Project) -> Iterator[Reference]:
     where = os.environ.get("BUNDLE") or str(project.champion)
     shared = os.environ.get("MLFLOW_TRACKING_URI")
     if shared and where == str(project.champion) and not project.champion.exists():
-        from .. import registry
+        from ..registry import champion
 
-        registry.located(project, "champion")
+        champion.located(project, "champion")
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
             bundle = fetch(locate(where), Path(cache))

@@ -14,7 +14,7 @@ from ..evaluation.report import report
 from ..hosting import proposal as hosting
 from ..hosting.proposal import LONGEST, Host, Proposal, committed, do
 from ..project import Project
-from ..tracking import ACCEPTED, Version, connected
+from ..registry.tracking import ACCEPTED, Version, connected
 
 BRANCH = "ops/retrain"
 

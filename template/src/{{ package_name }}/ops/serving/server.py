@@ -129,7 +129,7 @@ def named(model: str) -> str:
     if model == "challenger":  # it is there when there is one
         return str(project.challenger)
     # The registry's own libraries take a second and 100 MB, so they are not loaded before.
-    from ..registry import located
+    from ..registry.champion import located
 
     return str(located(project, model))
 

@@ -1,8 +1,8 @@
-"""MLflow, as far as the registry needs it: one run per bundle, versions, aliases and the log.
+"""The registry in MLflow: one run per bundle, its version, the aliases and the log of promotions.
 
-A version's story is told by its tags, and the log of promotions by tags of the registered model,
-one per promotion and never written again. So the log lies where the aliases lie: on any server,
-seen by everyone, with no store beside it, and two machines that promote at once lose nothing.
+The log is made of tags of the registered model, one per promotion and never written again. So it
+lies where the aliases lie: on any server, seen by everyone, with no store beside it, and two
+machines that promote at once lose nothing.
 
 MLflow is imported when a store is opened, not before: that takes seconds.
 """
@@ -14,9 +14,9 @@ import re
 import shutil
 import ssl
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
@@ -25,8 +25,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import HTTPError
 
-from .errors import UserError
-from .project import Project
+from ..bundle import UNKNOWN, Bundle, Origin
+from ..errors import UserError
+from ..project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +60,7 @@ EVENT = re.compile(r"promotion \d{8}T\d{6}\.\d{6}Z")
 
 @dataclass(frozen=True)
 class Version:
-    """One registered model."""
+    """One registered model; its story is told by its tags."""
 
     number: int
     run: str
@@ -73,13 +74,26 @@ class Version:
 
     @property
     def status(self) -> str:
-        """One of `ACCEPTED`, `REFUSED` and `PENDING`."""
+        """One of `ACCEPTED`, `REFUSED` and `PENDING`; empty if something else registered it."""
         return self.tags.get("status", "")
 
     @property
     def rolled_back(self) -> bool:
         """Whether a rollback took it out of service, and nobody brought it back."""
         return bool(self.tags.get(ROLLED_BACK))
+
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """The verdicts of all gates, as `Gate.to_dict` tells them."""
+        verdicts: list[dict[str, Any]] = json.loads(self.tags.get("gates", "[]"))
+        return verdicts
+
+    @property
+    def origin(self) -> Origin:
+        """What a copy of its bundle says of itself."""
+        commit, data = (self.tags.get(key, UNKNOWN) for key in ("git.commit", "dvc.train"))
+        created = self.created.isoformat(timespec="seconds")
+        return Origin(str(self.number), commit, data, created)
 
 
 @dataclass(frozen=True)
@@ -98,27 +112,15 @@ class Promotion:
     """What spoke for it: the scores of both versions on one holdout, and the gates."""
 
 
-def succession(log: Iterable[Promotion]) -> list[int]:
-    """The champions that lie behind the one in office, which is the last.
-
-    A promotion lays a version on top. A rollback, or an alias that was found at a version from
-    further down, takes everything above that version away: so one rollback after the other goes
-    further back, and none goes forward again.
-    """
-    line: list[int] = []
-    for event in log:
-        if event.kind != "promotion" and event.version in line:
-            while line[-1] != event.version:
-                line.pop()
-        elif not line or line[-1] != event.version:
-            line.append(event.version)
-    return line
-
-
 def address(project: Project) -> str:
     """Where MLflow keeps runs and versions: MLFLOW_TRACKING_URI, or a file of the project."""
     own = f"sqlite:///{(project.root / 'mlflow.db').as_posix()}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own
+
+
+def presentable(address: str) -> str:
+    """An address that may be shown: without name and password."""
+    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def reach(address: str) -> None:
@@ -131,18 +133,16 @@ def reach(address: str) -> None:
         return
     plain = presentable(address)
     try:
-        with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE):  # nosec B310
-            return
+        urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE).close()  # nosec B310
     except HTTPError:
         return
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLError):
-            return
-        raise UserError(
-            f"The MLflow server {plain} does not answer ({reason}); "
-            "start it, or mend MLFLOW_TRACKING_URI."
-        ) from None
+        if not isinstance(reason, ssl.SSLError):
+            raise UserError(
+                f"The MLflow server {plain} does not answer ({reason}); "
+                "start it, or mend MLFLOW_TRACKING_URI."
+            ) from None
 
 
 @contextmanager
@@ -183,15 +183,15 @@ class Store:
 
     def find(self, digest: str) -> Version | None:
         """The version that holds the bundle with this digest."""
-        return next(iter(self._search(f" and tags.bundle = '{digest}'")), None)
+        return next(self._search(f" and tags.bundle = '{digest}'"), None)
+
+    def version(self, number: int) -> Version | None:
+        """The version with this number."""
+        return next(self._search(f" and version_number = {number}"), None)
 
     def versions(self) -> list[Version]:
         """Every version, the oldest first."""
         return sorted(self._search(), key=lambda version: version.number)
-
-    def version(self, number: int) -> Version | None:
-        """The version with this number."""
-        return next(iter(self._search(f" and version_number = {number}")), None)
 
     def aliases(self) -> dict[str, int]:
         """Which version each alias names."""
@@ -203,6 +203,10 @@ class Store:
         model = self._model()
         tags = {} if model is None else model.tags
         return [_promotion(tags[key]) for key in sorted(tags) if EVENT.match(key)]
+
+    def metrics(self, version: Version) -> dict[str, float]:
+        """Everything that was measured of a version."""
+        return dict(self._client.get_run(version.run).data.metrics)
 
     def log(
         self,
@@ -221,12 +225,12 @@ class Store:
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        client = self._client
-        known = client.search_runs([self._experiment], f"tags.bundle = '{digest}'", max_results=1)
+        client, experiment = self._client, self._experiment
+        known = client.search_runs([experiment], f"tags.bundle = '{digest}'", max_results=1)
         run = (
             known[0]
             if known
-            else client.create_run(self._experiment, run_name=title, tags={"bundle": digest})
+            else client.create_run(experiment, run_name=title, tags={"bundle": digest})
         )
         identifier: str = run.info.run_id
         now = int(datetime.now(UTC).timestamp() * 1000)
@@ -251,31 +255,26 @@ class Store:
         )
         return _version(created)
 
-    def tag(self, number: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version."""
+    def tag(self, version: Version, **tags: str | None) -> Version:
+        """Set tags of a version, or take away those that are None; give the version that has them."""
         for key, value in tags.items():
-            self._client.set_model_version_tag(self.name, str(number), key, value)
+            if value is None:
+                self._client.delete_model_version_tag(self.name, str(version.number), key)
+            else:
+                self._client.set_model_version_tag(self.name, str(version.number), key, value)
+        known = {key: value for key, value in {**version.tags, **tags}.items() if value is not None}
+        return replace(version, tags=known)
 
-    def untag(self, number: int, key: str) -> None:
-        """Take a tag away from a version."""
-        self._client.delete_model_version_tag(self.name, str(number), key)
-
-    def metrics(self, version: Version) -> dict[str, float]:
-        """Everything that was measured of a version."""
-        return dict(self._client.get_run(version.run).data.metrics)
-
-    def alias(self, alias: str, number: int) -> None:
-        """Let an alias name a version."""
-        self._client.set_registered_model_alias(self.name, alias, str(number))
-
-    def drop(self, alias: str) -> None:
-        """Take an alias away from whichever version has it."""
-        self._client.delete_registered_model_alias(self.name, alias)
+    def alias(self, alias: str, number: int | None) -> None:
+        """Let an alias name a version, or none."""
+        if number is not None:
+            self._client.set_registered_model_alias(self.name, alias, str(number))
+        elif alias in self.aliases():
+            self._client.delete_registered_model_alias(self.name, alias)
 
     def record(self, promotion: Promotion) -> None:
         """Append to the log."""
-        moment = datetime.fromisoformat(promotion.at)
-        key = f"promotion {moment:%Y%m%dT%H%M%S.%fZ}"
+        key = f"promotion {datetime.fromisoformat(promotion.at):%Y%m%dT%H%M%S.%fZ}"
         value = json.dumps(asdict(promotion), ensure_ascii=False)
         self._client.set_registered_model_tag(self.name, key, value)
 
@@ -285,16 +284,13 @@ class Store:
         Raises:
             UserError: if its files are gone, or are not the ones that were registered.
         """
-        with TemporaryDirectory() as aside:
-            source = self._files(version, FOLDER, aside)
+        with self._artifact(version, FOLDER) as source:
             if not source.is_dir():
                 raise UserError(
                     f"The files of version {version.number} are gone from {source}; "
                     "promote another version, or run `make train`."
                 )
             shutil.copytree(source, folder)
-        from .bundle import Bundle
-
         if Bundle(folder).digest != version.digest:
             raise UserError(
                 f"The files of version {version.number} are not the ones that were registered; "
@@ -302,29 +298,32 @@ class Store:
             )
 
     def changes(self, version: Version) -> bytes | None:
-        """What no commit had when a version was trained, see `git.changes`; None if all had it.
+        """What no commit had when a version was trained, see `lineage`; None if all had it.
 
         Raises:
             UserError: if it is gone.
         """
         if not version.tags.get("git.changes"):
             return None
-        with TemporaryDirectory() as aside:
+        with self._artifact(version, CHANGES) as source:
             try:
-                return (self._files(version, CHANGES, aside) / PATCH).read_bytes()
+                return (source / PATCH).read_bytes()
             except FileNotFoundError as error:
                 raise UserError(
                     f"The changes of version {version.number} are gone from {error.filename}; "
                     "reproduce another version."
                 ) from None
 
-    def _files(self, version: Version, name: str, aside: str) -> Path:
-        """Where a folder of a version's artifacts lies: in place, or fetched to `aside`."""
+    @contextmanager
+    def _artifact(self, version: Version, name: str) -> Iterator[Path]:
+        """A folder of a version's artifacts: where it lies, or fetched for the block."""
         # Found by run, not by the address in the store: the project may have been moved.
-        source = self._artifacts / version.run / "artifacts" / name
-        if not self._own and not source.is_dir():
-            source = Path(self._client.download_artifacts(version.run, name, aside))
-        return source
+        here = self._artifacts / version.run / "artifacts" / name
+        with TemporaryDirectory() as aside:
+            if self._own or here.is_dir():
+                yield here
+            else:
+                yield Path(self._client.download_artifacts(version.run, name, aside))
 
     @cached_property
     def _experiment(self) -> str:
@@ -355,14 +354,12 @@ class Store:
 
     def _search(self, condition: str = "") -> Iterator[Version]:
         token = None
-        while True:
+        while token != "":
             page = self._client.search_model_versions(
                 f"name = '{self.name}'{condition}", page_token=token
             )
             yield from map(_version, page)
-            token = page.token
-            if not token:
-                return
+            token = page.token or ""
 
 
 def _promotion(text: str) -> Promotion:
@@ -374,8 +371,3 @@ def _promotion(text: str) -> Promotion:
 def _version(entity: Any) -> Version:
     created = datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC)
     return Version(int(entity.version), entity.run_id, created, entity.tags)
-
-
-def presentable(address: str) -> str:
-    """An address that may be shown: without name and password."""
-    return re.sub(r"//[^/@]*@", "//", address)

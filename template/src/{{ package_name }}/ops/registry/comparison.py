@@ -3,43 +3,39 @@
 from collections.abc import Mapping
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle
-from .contract import Contract
-from .errors import UserError
-from .evaluation import gates as rules
-from .evaluation import metrics
-from .evaluation.gates import Gate
-from .project import Project
-from .scoring import predict, unfit
-from .settings import Settings
+from ..bundle import Bundle
+from ..contract import Contract
+from ..errors import UserError
+from ..evaluation import gates, metrics
+from ..evaluation.gates import Gate
+from ..project import Project
+from ..scoring import predict, unfit
+from ..settings import Settings
+from ..wording import rounded
 from .tracking import Version
-from .wording import rounded
 
 if TYPE_CHECKING:
     import polars as pl
+
+REGRESSION = "champion regression"
 
 SINGLE_ROWS = 100
 """How many rows are scored one by one to measure the latency of a row."""
 
 
-class Judgement(NamedTuple):
-    """The verdicts on a bundle, and what they rest on."""
-
-    gates: list[Gate]
-
-    evidence: dict[str, Any]
-    """As JSON-able data: the score's name, its value on the holdout, and the champion's there."""
-
-
 def judge(
     project: Project, settings: Settings, bundle: Bundle, champion: Version | None
-) -> Judgement:
+) -> tuple[list[Gate], dict[str, Any]]:
     """Apply the gates that need a champion or a clock; `models/champion` holds the champion.
+
+    Returns:
+        The verdicts, and as JSON-able data what they rest on: the score's name, its value on the
+        holdout, and the champion's there.
 
     Raises:
         UserError: if the holdout is not here.
@@ -50,37 +46,31 @@ def judge(
         raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
     contract = bundle.contract
     frame = pl.read_parquet(project.holdout)
-    limits = settings.gates
     columns = contract.arrays(frame)
-    taken = rules.latency(latency(bundle, columns), limits.latency_milliseconds)
+    fast = gates.latency(latency(bundle, columns), settings.gates.latency_milliseconds)
     score = metrics.find(bundle.manifest["score"])
-    evidence: dict[str, Any] = {
-        "score": score.name,
-        "value": bundle.manifest["metrics"].get(score.name),
-        "champion": None,
-    }
+    value = bundle.manifest["metrics"].get(score.name)
+    evidence: dict[str, Any] = {"score": score.name, "value": value, "champion": None}
     if champion is None:
-        return Judgement(
-            [Gate.skip("champion regression", "There is no champion yet."), taken], evidence
-        )
+        return [Gate.skip(REGRESSION, "There is no champion yet."), fast], evidence
     evidence["champion"] = {"version": champion.number, "value": None}
     other = Bundle(project.champion)
     if obstacle := incomparable(other, bundle):
         reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
-        return Judgement([Gate.skip("champion regression", reason), taken], evidence)
+        return [Gate.skip(REGRESSION, reason), fast], evidence
     truth, theirs = contract.labels(frame), answers(other, contract, frame)
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
     group = contract.with_role("group")
-    regression = rules.regression(
+    regression = gates.regression(
         score,
         truth,
         metrics.answers_of(predict(bundle, columns)),
         theirs,
-        limits.regression,
+        settings.gates.regression,
         settings.seed,
         None if group is None else frame[group.name].cast(pl.String).fill_null("").to_numpy(),
     )
-    return Judgement([regression, taken], evidence)
+    return [regression, fast], evidence
 
 
 def incomparable(champion: Bundle, challenger: Bundle) -> str | None:

@@ -4,19 +4,20 @@ All of it happens in a clone in a temporary folder, which shares git's objects w
 has a cache of DVC's own: nothing of the project is written to.
 """
 
-import configparser
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from . import dvc, git, registry
-from .bundle import MODEL, UNKNOWN, Bundle
-from .errors import Refused, UserError
-from .project import Project
+from .. import dvc, git
+from ..bundle import MODEL, UNKNOWN, Bundle
+from ..errors import Refused, UserError
+from ..files import flat
+from ..project import Project
+from .champion import named
+from .lineage import lineage
 from .tracking import Version, connected
 
 COMPARED = {
@@ -27,13 +28,11 @@ COMPARED = {
 }
 """Hashes among a version's tags, and what they are of."""
 
-FIRST = ("libraries", "data", "model", "metrics")
+FIRST = ("metrics", "model", "data", "libraries")
 """The sections of a manifest that say most of why two bundles differ."""
 
 MOST = 20
 """How many differences are named."""
-
-LOCK = "uv.lock"
 
 
 def run(project: Project, name: str) -> None:
@@ -46,7 +45,7 @@ def run(project: Project, name: str) -> None:
     with TemporaryDirectory(prefix="reproduce-") as folder:
         registered = Path(folder, "registered")
         with connected(project) as store:
-            version = registry.named(store, name)
+            version = named(store, name)
             changes = store.changes(version)
             store.fetch(version, registered)
         copy = _checkout(project, version, changes, Path(folder, "checkout"))
@@ -55,7 +54,7 @@ def run(project: Project, name: str) -> None:
             raise UserError(f"The pipeline of version {version.number} fails, as said above.")
         bundle = Bundle(copy.bundle)
         found = [
-            *_hashes(version.tags, registry.lineage(copy, bundle)),
+            *_hashes(version.tags, lineage(copy, bundle)),
             *differences(Bundle(registered), bundle),
         ]
     if found:
@@ -70,13 +69,8 @@ def differences(registered: Bundle, made: Bundle) -> Iterator[str]:
     """What tells two bundles apart: the model, and every value of their manifests."""
     if (registered.folder / MODEL).read_bytes() != (made.folder / MODEL).read_bytes():
         yield f"{MODEL} has other bytes"
-    before, after = (dict(_leaves(bundle.manifest)) for bundle in (registered, made))
-
-    def rank(place: str) -> tuple[int, str]:
-        section = place.partition(".")[0]
-        return FIRST.index(section) if section in FIRST else len(FIRST), place
-
-    for place in sorted(before | after, key=rank):
+    before, after = (dict(flat(bundle.manifest)) for bundle in (registered, made))
+    for place in sorted(before | after, key=lambda place: place.partition(".")[0] not in FIRST):
         was, now = (str(values.get(place, "absent")) for values in (before, after))
         if was != now:
             yield f"{place} is {now}, and was {was}"
@@ -87,17 +81,6 @@ def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[
         was, now = registered.get(key, UNKNOWN), made[key]
         if was != now:
             yield f"{what}: {now[:7]}, and was {was[:7]}"
-
-
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested data under dotted names."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, item in items:
-        inner = f"{place}.{key}" if place else str(key)
-        if isinstance(item, dict | list) and item:
-            yield from _leaves(item, inner)
-        else:
-            yield inner, item
 
 
 def _checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
@@ -115,18 +98,16 @@ def _checkout(project: Project, version: Version, changes: bytes | None, folder:
     top = git.output(project.root, "rev-parse", "--show-toplevel")
     if top is None or git.output(project.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         raise UserError(f"git does not know the commit {commit[:12]}: run `git fetch --all`.")
-    inside = git.output(project.root, "rev-parse", "--show-prefix") or ""
-    copy = Project(folder / inside)
+    copy = Project(folder / (git.output(project.root, "rev-parse", "--show-prefix") or ""))
     _git(folder.parent, "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
     _git(folder, "checkout", "--quiet", "--detach", commit)
-    print(f"reproduce: version {version.number} is of commit {commit[:7]}", end="")
+    said = ""
     if changes is not None:
         _git(copy.root, "apply", "--whitespace=nowarn", "-", given=changes)
-        print(", and of changes that were kept with it, for no commit had them.", flush=True)
+        said = ", and of changes that were kept with it, for no commit had them"
     elif version.tags.get("git.dirty") == "true":
-        print(", and of changes that nobody has kept: it is tried without them.", flush=True)
-    else:
-        print(".", flush=True)
+        said = ", and of changes that nobody has kept: it is tried without them"
+    print(f"reproduce: version {version.number} is of commit {commit[:7]}{said}.", flush=True)
     return copy
 
 
@@ -152,8 +133,11 @@ def _fetch(project: Project, copy: Project) -> None:
     local = project.root / ".dvc" / "config.local"
     if local.exists():
         shutil.copyfile(local, copy.root / ".dvc" / local.name)
-    for remote, url in _near(project):
-        dvc.ask(copy.root, "remote", "modify", "--local", remote, "url", url)
+    # DVC lists addresses that are seen from the project's own folder as they are seen from here.
+    for line in dvc.ask(project.root, "config", "--list").splitlines():
+        name, _, value = line.partition("=")
+        if name.startswith("remote.") and name.endswith(".url") and Path(value).is_absolute():
+            dvc.ask(copy.root, "config", "--local", name, value)
     cache = dvc.ask(project.root, "cache", "dir")
     dvc.ask(copy.root, "remote", "add", "--local", "cache-of-the-project", cache)
     try:
@@ -163,22 +147,12 @@ def _fetch(project: Project, copy: Project) -> None:
         dvc.ask(copy.root, "pull", *names)
 
 
-def _near(project: Project) -> Iterator[tuple[str, str]]:
-    """Remotes that are folders named from the project's own, and where they are."""
-    settings = configparser.ConfigParser(interpolation=None)
-    folder = project.root / ".dvc"
-    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
-    for section in settings.sections():
-        url = settings.get(section, "url", fallback="")
-        if url and "://" not in url:
-            yield section.split('"')[1], str((folder / url).resolve())
-
-
 def _train(project: Project, copy: Project, environment: Path) -> bool:
     """Run the whole pipeline of the copy, with the packages that it was locked with."""
-    own, theirs = (root / LOCK for root in (project.root, copy.root))
+    locks = [root / "uv.lock" for root in (project.root, copy.root)]
+    own, theirs = (lock.read_bytes() if lock.exists() else None for lock in locks)
     arguments = ("repro", "--force")
-    if own.exists() and theirs.exists() and own.read_bytes() == theirs.read_bytes():
+    if own == theirs:
         source = str(copy.root / "src")
         paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
         return dvc.run(copy.root, *arguments, variables={"PYTHONPATH": paths})

@@ -1,15 +1,14 @@
 """`ops history`: every version with what was measured of it, and every change of the champion."""
 
 import json
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .project import Project
+from ..project import Project
+from ..wording import number, one_line, shortened
 from .tracking import Promotion, Store, Version, connected
-from .wording import number, one_line, shortened
 
 WIDTH, NARROW = 120, 20
 """Columns of a terminal, and what the last cell of a line has at least."""
@@ -34,8 +33,7 @@ def run(project: Project, *, as_json: bool = False) -> None:
                 "versions": [_told(store, version, aliases) for version in versions],
                 "promotions": [asdict(event) for event in log],
             }
-            json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
-            print()
+            print(json.dumps(told, indent=2, ensure_ascii=False))
         elif not versions:
             print("Nothing is registered yet: run `make train`.")
         else:
@@ -52,22 +50,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = []
     for *cells, text in (heads, *rows):
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
-        lines += [
-            f"{' ' * before if position else start}{part}".rstrip()
-            for position, part in enumerate(textwrap.wrap(one_line(text), room) or [""])
-        ]
+        rest = f"\n{' ' * before}".join(textwrap.wrap(one_line(text), room))
+        lines.append(f"{start}{rest}".rstrip())
     return "\n".join(lines)
 
 
 def _row(version: Version, aliases: Mapping[str, int]) -> tuple[str, ...]:
     tags = version.tags
-    gates = json.loads(tags.get("gates", "[]"))
-    failed = [gate["name"] for gate in gates if not gate["passed"]]
-    passed = f"{len(gates) - len(failed)}/{len(gates)}" if gates else "-"
+    failed = [gate["name"] for gate in version.gates if not gate["passed"]]
+    passed = f"{len(version.gates) - len(failed)}/{len(version.gates)}" if version.gates else "-"
+    status = "rolled back" if version.rolled_back else version.status or "-"
     return (
         str(version.number),
         f"{version.created:%Y-%m-%d %H:%M}",
-        ", ".join(_names(version, aliases)) or _status(version),
+        ", ".join(_names(version, aliases)) or status,
         tags.get("model", "-"),
         f"{tags.get('score', '')} {tags.get('value', '')}".strip() or "-",
         tags.get("baseline", "-"),
@@ -85,17 +81,16 @@ def _event(event: Promotion) -> tuple[str, ...]:
         str(event.version),
         str(event.before or "-"),
         shortened(event.by, 16),
-        described(event.evidence),
+        _scores(event.evidence),
         event.why,
     )
 
 
-def described(evidence: Mapping[str, Any]) -> str:
+def _scores(evidence: Mapping[str, Any]) -> str:
     """The scores that spoke for a promotion, in a few words."""
     if not evidence:
         return "-"
-    other = evidence.get("champion") or {}
-    value, theirs = evidence.get("value"), other.get("value")
+    value, theirs = evidence.get("value"), (evidence.get("champion") or {}).get("value")
     said = f"{evidence.get('score', '')} {'-' if value is None else number(value)}"
     return said if theirs is None else f"{said} against {number(theirs)}"
 
@@ -112,7 +107,7 @@ def _told(store: Store, version: Version, aliases: Mapping[str, int]) -> dict[st
         "model": tags.get("model"),
         "score": tags.get("score"),
         "metrics": store.metrics(version),
-        "gates": json.loads(tags.get("gates", "[]")),
+        "gates": version.gates,
         "reasons": tags.get("reasons") or None,
         "commit": tags.get("git.commit"),
         "dirty": tags.get("git.dirty"),
@@ -124,7 +119,3 @@ def _told(store: Store, version: Version, aliases: Mapping[str, int]) -> dict[st
 
 def _names(version: Version, aliases: Mapping[str, int]) -> list[str]:
     return sorted(alias for alias, number in aliases.items() if number == version.number)
-
-
-def _status(version: Version) -> str:
-    return "rolled back" if version.rolled_back else version.status or "-"
