@@ -4,19 +4,20 @@
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -31,19 +32,20 @@ PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
 SOON = {"retry-after": "1"}
 CLOSED_CONNECTION = 499
+ENCODER = msgspec.json.Encoder()
 
 MOST_NAMES, LONGEST_NAME = 20, 80
 """How many unknown fields an answer names, and how much of each."""
 
 
-class Reply(NamedTuple):
-    """What one of the fast routes answers."""
+class Json(Response):
+    """An answer in JSON, of whatever msgspec can write."""
 
-    status: int
-    body: Any
-    headers: Mapping[str, str] = {}
-    then: Callable[[], None] | None = None
-    """What is done when the caller has it."""
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write it."""
+        return ENCODER.encode(content)
 
 
 class Application:
@@ -94,48 +96,27 @@ class Application:
             self.service.metrics.request(route, status, perf_counter() - start)
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one of the fast routes."""
-        try:
-            reply = await self.reply(scope, receive)
-        except ClientDisconnect:
-            return
-        body = self.service.encoder.encode(reply.body)
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            **reply.headers,
-        }
-        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": int(reply.status), "headers": raw})
-        await send({"type": "http.response.body", "body": body})
-        if reply.then:
-            reply.then()
-
-    async def reply(self, scope: Scope, receive: Receive) -> Reply:
-        """What is answered to a request, be it good or bad.
-
-        Raises:
-            ClientDisconnect: if the caller is gone.
-        """
+        """Answer one of the fast routes, be the request good or bad."""
         try:
             model, body = await self.admitted(scope, receive)
-            return await self.fast[scope["path"]](model, body)
+            answer = await self.fast[scope["path"]](model, body)
+        except ClientDisconnect:
+            return
         except HTTPException as error:
-            return Reply(error.status_code, {"detail": error.detail}, error.headers or {})
+            answer = Json({"detail": error.detail}, error.status_code, error.headers)
         except Malformed as error:
-            return Reply(HTTPStatus.BAD_REQUEST, {"detail": str(error)})
+            answer = Json({"detail": str(error)}, HTTPStatus.BAD_REQUEST)
         except TooMany as error:
-            return Reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"detail": str(error)})
+            answer = Json({"detail": str(error)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         except Refusal as error:
             self.service.metrics.refused(error)
-            answer = {"detail": str(error), "violations": error.violations}
-            return Reply(HTTPStatus.UNPROCESSABLE_ENTITY, answer)
-        except ClientDisconnect:
-            raise
+            refusal = {"detail": str(error), "violations": error.violations}
+            answer = Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
         except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
             logger.exception("%s failed.", scope["path"])
-            answer = {"detail": "The service has failed; its log says why."}
-            return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, answer)
+            failed = {"detail": "The service has failed; its log says why."}
+            answer = Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
+        await answer(scope, receive, send)
 
     async def admitted(self, scope: Scope, receive: Receive) -> tuple[Model, bytes]:
         """The model that is to answer a request, and its body.
@@ -157,22 +138,22 @@ class Application:
         body = await access.read(receive, self.settings.max_body_bytes, self.settings.head_seconds)
         return loaded(service), body
 
-    async def predict(self, model: Model, body: bytes) -> Reply:
+    async def predict(self, model: Model, body: bytes) -> Response:
         """One row or many: one answer or many."""
         rows, answers = await self.service.predict(model, body)
-        then = partial(self.service.sent, model, body, answers)
-        return Reply(HTTPStatus.OK, answers if rows.many else answers[0], unknown(rows), then)
+        then = BackgroundTask(self.service.sent, model, body, answers)
+        return Json(answers if rows.many else answers[0], headers=unknown(rows), background=then)
 
-    async def instances(self, model: Model, body: bytes) -> Reply:
+    async def instances(self, model: Model, body: bytes) -> Response:
         """Rows and answers in the envelopes of Vertex AI."""
         body = hosts.rows(body)
         rows, answers = await self.service.predict(model, body)
-        then = partial(self.service.sent, model, body, answers)
-        return Reply(HTTPStatus.OK, {"predictions": answers}, unknown(rows), then)
+        then = BackgroundTask(self.service.sent, model, body, answers)
+        return Json({"predictions": answers}, headers=unknown(rows), background=then)
 
-    async def feedback(self, model: Model, body: bytes) -> Reply:
+    async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
-        return Reply(HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)})
+        return Json({"accepted": self.service.learn(model, body)}, HTTPStatus.ACCEPTED)
 
 
 def unknown(rows: Rows) -> dict[str, str]:
@@ -209,30 +190,30 @@ def pages(service: Service, host: Host) -> Starlette:
         return HTMLResponse(page, headers=policy)
 
     async def health(_: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        return Json({"status": "alive"})
 
     async def ready(_: Request) -> Response:
         model = service.model
         answer = {"ready": model is not None, "model_version": model and model.version}
-        return JSONResponse(answer, HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
+        return Json(answer, HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def version(_: Request) -> Response:
         tried = service.shadow and service.shadow.model
         answer = loaded(service).describe() | {"shadow_version": tried and tried.version}
-        return JSONResponse(answer)
+        return Json(answer)
 
     async def example(_: Request) -> Response:
-        return JSONResponse(loaded(service).example)
+        return Json(loaded(service).example)
 
     async def description(_: Request) -> Response:
-        return JSONResponse(openapi.describe(service))
+        return Json(openapi.describe(service))
 
     def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
         return Response(service.metrics.show(), media_type=openapi.METRICS_TYPE)
 
     async def refuse(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+        return Json({"detail": error.detail}, error.status_code, error.headers)
 
     routes = {
         "/": root,

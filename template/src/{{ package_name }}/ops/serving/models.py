@@ -17,6 +17,10 @@ WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""
 
 
+Said = tuple[Any, dict[str, float] | None]
+"""A prediction, and its probabilities by class; None for a regression."""
+
+
 class Scores(NamedTuple):
     """What the model says, row by row."""
 
@@ -99,6 +103,14 @@ class Model:
             return Scores(values.tolist(), None)
         choices = self.bundle.contract.target.choices or ()
         return Scores([choices[place] for place in values.tolist()], probabilities.tolist())
+
+    def said(self, scores: Scores) -> list[Said]:
+        """What the model says, row by row."""
+        if scores.probabilities is None:
+            return [(prediction, None) for prediction in scores.predictions]
+        classes = self.bundle.contract.classes
+        shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
+        return list(zip(scores.predictions, shares, strict=True))
 
     def interval(self, prediction: float) -> Mapping[str, float] | None:
         """Where the truth lies as often as `coverage` says; None for a classification."""

@@ -145,16 +145,12 @@ class Service:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = moment()
-        classes = model.bundle.contract.classes
         numbers = os.urandom(ID_BYTES * len(records)).hex()
         answers, lines = [], []
-        for row, (record, prediction) in enumerate(zip(records, scores.predictions, strict=True)):
+        for row, (record, said) in enumerate(zip(records, model.said(scores), strict=True)):
+            prediction, probabilities = said
             number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
-            probabilities, interval = None, None
-            if scores.probabilities is None:
-                interval = model.interval(prediction)
-            else:
-                probabilities = dict(zip(classes, scores.probabilities[row], strict=True))
+            interval = None if probabilities else model.interval(prediction)
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
             lines.append(Predicted(number, now, model.version, inputs, prediction, probabilities))
@@ -162,7 +158,7 @@ class Service:
         self.metrics.answered(model, scores.predictions)
         return answers
 
-    def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
+    async def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
         """Let the shadow have what was answered, now that the caller has it."""
         if self.shadow:
             ids = [answer.prediction_id for answer in answers]

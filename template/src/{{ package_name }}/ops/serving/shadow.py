@@ -18,7 +18,7 @@ import msgspec
 from .locations import Location
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Model, Scores, finite
+from .models import Model, Said, finite
 from .reloading import Follower
 from .requests import Refusal, Strictness
 
@@ -35,9 +35,6 @@ PIECE = 32
 
 CLOSE_SECONDS = 5.0
 """How long the end waits for what still waits."""
-
-Said = tuple[Any, dict[str, float] | None]
-"""A prediction and its probabilities."""
 
 NOTHING: Said = (None, None)
 """What is said of a row that the shadow failed at."""
@@ -172,23 +169,15 @@ class Shadow:
         scored: list[Said] = [NOTHING] * len(taken)
         try:
             if taken:
-                scored = _said(model, model.score(taken))
+                scores = model.score(taken)
+                pairs = zip(model.said(scores), finite(scores), strict=True)
+                scored = [its if known else NOTHING for its, known in pairs]
         except Exception:  # whatever it is, it is the shadow's trouble, and said once
             if self._faulty != model.digest:
                 logger.exception("Version %s fails in the shadow.", model.version)
             self._faulty = model.digest
         told = iter(scored)
         return [NOTHING if record is None else next(told) for record in records]
-
-
-def _said(model: Model, scores: Scores) -> list[Said]:
-    """What the model says, row by row; nothing where it gives no number."""
-    shares: list[dict[str, float] | None] = [None] * len(scores.predictions)
-    if scores.probabilities is not None:
-        classes = model.bundle.contract.classes
-        shares = [dict(zip(classes, row, strict=True)) for row in scores.probabilities]
-    said = zip(scores.predictions, shares, strict=True)
-    return [its if known else NOTHING for its, known in zip(said, finite(scores), strict=True)]
 
 
 def read(model: Model, body: bytes) -> list[tuple[Any, ...] | None]:
