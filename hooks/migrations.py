@@ -31,5 +31,15 @@ class Migration:
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-MIGRATIONS: dict[str, Migration] = {}
+# `make release VERSION=0.5.0 ARGS=--migration` drafts an entry.
+MIGRATIONS: dict[str, Migration] = {
+    "0.5.0": Migration(
+        removed=(
+            "src/*/ops/hosting/rest.py",
+            "src/*/ops/retraining/github.py",
+            "src/*/ops/retraining/gitlab.py",
+            "src/*/ops/retraining/rest.py",
+        ),
+    ),
+}
 """By version. A version that stands here has a block under `_migrations` in copier.yml."""

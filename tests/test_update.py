@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from copier import Settings, run_update
-from edits import AMONG, EDITS, NEW, develop, resolve
+from edits import AMONG, EDITS, GONE, NEW, develop, resolve
 from history import RELEASES
+from migrations import MIGRATIONS
 from ownership import owner
-from project_guard import dropped
+from project_guard import outcome
+from releases import number
 from render import ROOT, run
 
 if TYPE_CHECKING:
@@ -47,9 +50,19 @@ def commit(project: Path, message: str) -> None:
 
 
 def update(project: Path, **options: Any) -> None:  # noqa: ANN401  whatever Copier takes
-    """Take the newest release, as `copier update --defaults` does, without trust by default."""
+    """Take the newest release, as `copier update --defaults` does.
+
+    Trust is given only where a migration of the template needs it.
+    """
     settings = {"defaults": True, "overwrite": True, "quiet": True, "settings": Settings()}
-    run_update(project, **{**settings, **options})
+    run_update(project, **{**settings, "unsafe": crosses(project), **options})
+
+
+def crosses(project: Path) -> bool:
+    """Whether a project is from before a migration."""
+    record = project / ".copier-answers.yml"
+    found = re.search(r"^_commit: v(\d+\.\d+\.\d+)$", record.read_text(), re.MULTILINE)
+    return found is not None and any(number(it) > number(found[1]) for it in MIGRATIONS)
 
 
 def unmerged(project: Path) -> set[str]:
@@ -81,8 +94,8 @@ def files(project: Path) -> dict[str, str]:
 def test_every_release_has_a_commit() -> None:
     assert list(RELEASES)[:2] == ["0.1.0", "0.2.0"]
     assert len(set(RELEASES.values())) == len(RELEASES), "a shallow clone has one commit for all"
-    for number in RELEASES.values():
-        run("git", "cat-file", "-e", f"{number}^{{commit}}", cwd=ROOT)
+    for commit_of in RELEASES.values():
+        run("git", "cat-file", "-e", f"{commit_of}^{{commit}}", cwd=ROOT)
 
 
 def often(*, each: bool) -> pytest.MarkDecorator | tuple[()]:
@@ -160,7 +173,9 @@ def test_what_people_wrote_outlives_an_update(
     assert not (rendered.keys() - before.keys()) & after.keys(), "what is deleted stays deleted"
     old = history.render(tmp_path / "old", answers, f"v{version}")
     new = history.render(tmp_path / "new", answers)
-    assert list(dropped(project, old, new)) == []
+    said = outcome(project, old, new)
+    assert said.lost == {}
+    assert said.missed.keys() <= {*GONE}, "what people deleted, and no more"
 
     resolve(project, edits)
     assert texts(project).keys() == after.keys()
