@@ -172,6 +172,6 @@ def sample(trained: Callable[[str], Project]) -> Project:
 
 
 @pytest.fixture
-def follower(sample: Project, tmp_path: Path) -> Follower:
-    """A clone of the project that most people see first, and a template that is its alone."""
-    return follow(sample, tmp_path)
+def follower(template: Template, machine: dict[str, str], tmp_path: Path) -> Follower:
+    """The project that most people see first, and a template that is its alone."""
+    return follow(template, machine, tmp_path)

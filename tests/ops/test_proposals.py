@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from my_model.ops import cli
-from my_model.ops.errors import UserError
-from my_model.ops.hosting.github import GitHub
+from my_model.ops.hosting import proposal as hosting
 from my_model.ops.retraining import proposal
 from servers import Answer, StandIn, stand_in
 
@@ -154,7 +154,7 @@ def test_a_text_is_never_too_long_for_the_host(
     text = world.requests[-1][2]["body"]
     assert "champion regression" in text
     assert "<details>" not in text
-    monkeypatch.setattr(proposal, "LONGEST", 100)
+    monkeypatch.setattr(hosting, "LONGEST", 100)
     assert cli.main(["propose"]) == 0
     assert len(world.requests[-1][2]["body"]) == 100
 
@@ -215,10 +215,11 @@ def test_a_model_that_is_no_challenger_is_not_proposed(
     assert world.requests == []
 
 
-def test_a_refusal_of_the_host_is_told_in_its_words(world: Pulls) -> None:
+def test_a_refusal_of_the_host_is_told_in_its_words(
+    shared: Project, world: Pulls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retrained(shared)
     world.RequestHandlerClass = Refusing
-    repository = GitHub("ada/model", "main", "a secret", api=world.address)
-    with pytest.raises(
-        UserError, match=r"refuses GET /repos/ada/model/pulls: .*403.*not permitted"
-    ):
-        repository.propose(proposal.Proposal("ops/retrain", "A title", "A text"))
+    assert cli.main(["propose"]) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"refuses GET /repos/ada/model/pulls: .*403.*not permitted", told)
