@@ -265,12 +265,12 @@ def drop_default(tree: Path) -> None:
 
 
 def drop_setting(tree: Path) -> None:
-    change(tree / OPS / "settings.py", "    trials: int = 30\n", "")
+    change(tree / OPS / "settings.py", "    trials: AtLeastOne = 30\n", "")
 
 
 def add_setting_without_default(tree: Path) -> None:
     change(
-        tree / OPS / "settings.py", "    seed: int = 7\n", "    colour: str\n    seed: int = 7\n"
+        tree / OPS / "settings.py", "    seed: Annotated", "    colour: str\n    seed: Annotated"
     )
 
 
