@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -137,6 +138,13 @@ def test_a_worse_model_does_not_replace_the_champion(
     assert cli.main(["register"]) == 3
     assert "champion regression: ROC AUC" in capsys.readouterr().err
     assert state(project) == (["accepted", "refused"], {"champion": 1})
+
+
+def test_mlflow_finds_its_way_from_every_version_that_was_registered(project: Project) -> None:
+    """What earlier releases wrote cannot be changed, and names this module."""
+    loader = read_json(project.champion / "MLmodel")["flavors"]["python_function"]["loader_module"]
+    assert loader == "my_model.ops.mlflow_model"
+    assert callable(import_module(loader)._load_pyfunc)
 
 
 def test_a_better_model_replaces_a_worse_champion(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from copies import feed, git, ops, run, set_params, state
-from my_model.ops.registry import tracking
+from my_model.ops import dvc
+from my_model.ops.project import Project
+from my_model.ops.registry import reproduction, tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from my_model.ops.project import Project
 
 
 @pytest.fixture
@@ -77,13 +78,27 @@ def test_what_differs_is_said(whole: Project) -> None:
     assert "more differences" in said
 
 
-def test_other_packages_are_installed_beside_it(whole: Project) -> None:
-    """The lock of today differs from the version's by a comment."""
-    with (whole.root / "uv.lock").open("a") as lock:
-        lock.write("# of today\n")
-    said = ops(whole, "reproduce", "1")
-    assert "its packages were others; they are installed beside it" in said
-    assert "Version 1 is reproduced" in said
+@pytest.mark.parametrize(("own", "theirs"), [("1", "1"), ("2", "1"), ("2", ""), ("", "")])
+def test_other_packages_are_installed_beside_it(
+    own: str, theirs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packages of this environment do where both have one lock, or none."""
+    project, copy = Project(tmp_path / "project"), Project(tmp_path / "copy")
+    for root, lock in ((project.root, own), (copy.root, theirs)):
+        root.mkdir()
+        if lock:
+            (root / "uv.lock").write_text(lock)
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(dvc, "run", lambda *_, **options: asked.append(options))
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    reproduction.train(project, copy, tmp_path / "beside")
+    (options,) = asked
+    variables = options["variables"]
+    if own == theirs:
+        assert variables == {"PYTHONPATH": f"{copy.root / 'src'}{os.pathsep}elsewhere"}
+    else:
+        assert options["command"] == ("uv", "run", "--locked", "dvc")
+        assert variables["UV_PROJECT_ENVIRONMENT"] == str(tmp_path / "beside")
 
 
 def test_what_cannot_be_reproduced_is_one_sentence(whole: Project) -> None:

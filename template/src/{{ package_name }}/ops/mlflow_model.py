@@ -2,6 +2,8 @@
 
 MLflow and pandas are not needed to make a bundle, nor to serve one; whoever loads it this way has
 them, and calls `predict` with a data frame.
+
+This module keeps its place and its name: every version that was ever registered names it there.
 """
 
 import json

@@ -50,7 +50,7 @@ def run(project: Project, name: str) -> None:
             store.fetch(version, registered)
         copy = _checkout(project, version, changes, Path(folder, "checkout"))
         _fetch(project, copy)
-        if not _train(project, copy, Path(folder, "environment")):
+        if not train(project, copy, Path(folder, "environment")):
             raise UserError(f"The pipeline of version {version.number} fails, as said above.")
         bundle = Bundle(copy.bundle)
         found = [
@@ -147,8 +147,17 @@ def _fetch(project: Project, copy: Project) -> None:
         dvc.ask(copy.root, "pull", *names)
 
 
-def _train(project: Project, copy: Project, environment: Path) -> bool:
-    """Run the whole pipeline of the copy, with the packages that it was locked with."""
+def train(project: Project, copy: Project, environment: Path) -> bool:
+    """Run the whole pipeline of a copy, with the packages that it was locked with.
+
+    Args:
+        project: whose environment this is.
+        copy: what is trained.
+        environment: the folder for other packages, if the copy's lock is another one.
+
+    Returns:
+        Whether the pipeline succeeded.
+    """
     locks = [root / "uv.lock" for root in (project.root, copy.root)]
     own, theirs = (lock.read_bytes() if lock.exists() else None for lock in locks)
     arguments = ("repro", "--force")
