@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
 def create() -> Application:
     """What uvicorn starts in every worker; the settings come from the environment."""
     log()
+    # Handing a rule on a few rows to other threads costs more than the rule.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     settings = Settings.read(os.environ)
     Protocol.head_seconds = settings.head_seconds
     return Application(settings, Host.read(os.environ))
