@@ -100,6 +100,12 @@ def test_setup_is_safe_twice(project: Project) -> None:
     assert project.changes() == set()
 
 
+def test_the_doctor_finds_nothing_amiss(sample: Project) -> None:
+    said = sample.run("uv", "run", "ops", "doctor").splitlines()
+    assert said[-1] == "All is well."
+    assert all(line.startswith("ok ") for line in said[:-1])
+
+
 def test_a_second_training_does_nothing(project: Project) -> None:
     before = project.versions()
     said = project.run("make", "train")
