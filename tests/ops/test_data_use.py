@@ -20,14 +20,18 @@ import polars as pl
 import pytest
 from my_model.ops import cli
 from my_model.ops import contract as contracts
-from my_model.ops.data import inference, leaks, reading, writing
+from my_model.ops.data import adopt as adopting
+from my_model.ops.data import code, leaks, reading
+from my_model.ops.data import roles as deciding
 from my_model.ops.errors import UserError
 from my_model.ops.pipeline import parsing, validate
+from overlay import under_test
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from my_model.ops.data.inference import Field, Finding, Role
+    from my_model.ops.data.roles import Draft
+    from my_model.ops.data.types import Column, Role
     from my_model.ops.project import Project
 
 ROWS = 60
@@ -37,14 +41,14 @@ ROWS = 60
 class Adopted:
     """What was decided on a file, the code that was written, and the rows that this code reads."""
 
-    finding: Finding
+    draft: Draft
     schema: str
     source: str
     rows: pl.DataFrame
     broken: dict[str, int]
 
-    def __getitem__(self, name: str) -> Field:
-        return next(item for item in self.finding.fields if item.name == name)
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.draft.columns if column.name == name)
 
 
 Adopt = Callable[..., Adopted]
@@ -60,13 +64,14 @@ def adopt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adopt:
         write(file, data)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        copied, layout = reading.copy(file, folder)
-        wish = inference.Wish(target, task, roles)  # type: ignore[arg-type]
-        with reading.readable(file, copied, layout):
-            finding = inference.infer(layout.scan(copied), wish)
+        opened = reading.open_file(file, folder)
+        shutil.copyfile(opened.path, folder / f"source.{opened.format}")
+        wish = deciding.Wish(target, task, roles)  # type: ignore[arg-type]
+        with opened.explained():
+            draft = deciding.decide(opened.scan(), wish)
         texts = {
-            "schema": writing.schema(finding, file.name),
-            "source": writing.source(finding, layout, file.name),
+            "schema": code.schema(draft, file.name),
+            "source": code.source(draft, opened, file.name),
         }
         made: dict[str, Any] = {}
         for name, text in texts.items():
@@ -74,7 +79,7 @@ def adopt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adopt:
         monkeypatch.setattr(contracts, "schema", lambda: made["Row"])
         contracts.load()
         checked = validate.check(parsing.parse(made["load"](tmp_path)).rows.collect())
-        return Adopted(finding, texts["schema"], texts["source"], checked.good, checked.counts)
+        return Adopted(draft, texts["schema"], texts["source"], checked.good, checked.counts)
 
     return adopt
 
@@ -160,7 +165,7 @@ def test_a_column_is_read_as_a_person_would(
     adopt: Adopt, texts: list[str], type_: str, values: list[object]
 ) -> None:
     adopted = adopt(table({"x": X, "value": texts, "y": Y}))
-    assert adopted["value"].guess.type == type_
+    assert adopted["value"].type == type_
     assert adopted.rows["value"].to_list()[: len(values)] == values
     assert not adopted.broken
 
@@ -203,7 +208,7 @@ def test_what_a_spreadsheet_adds_is_taken_away(adopt: Adopt, text: str, names: l
     adopted = adopt(text)
     assert adopted.rows.columns == names
     assert len(adopted.rows) == ROWS
-    assert adopted.finding.target.classes == ("leave", "stay")
+    assert adopted.draft.target.classes == ("leave", "stay")
 
 
 def test_quotation_marks_may_be_letters(adopt: Adopt) -> None:
@@ -256,12 +261,13 @@ def test_any_name_of_a_class_will_do(adopt: Adopt, tmp_path: Path) -> None:
 
 def ruff(folder: Path, adopted: Adopted) -> None:
     """Hold the code that was written to the project's own checks."""
+    shutil.copyfile(under_test() / "pyproject.toml", folder / "pyproject.toml")
     files = [folder / "schema.py", folder / "source.py"]
     for file, text in zip(files, (adopted.schema, adopted.source), strict=True):
-        file.write_text(text, encoding="utf-8")
+        file.write_text(code.formatted(text, file), encoding="utf-8")
     names = [str(file) for file in files]
     for check in (["format", "--diff"], ["check"]):
-        command = [sys.executable, "-m", "ruff", *check, "--config", "pyproject.toml", *names]
+        command = [sys.executable, "-m", "ruff", *check, *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
 
@@ -279,7 +285,7 @@ def test_the_code_passes_the_projects_checks(adopt: Adopt, tmp_path: Path) -> No
         "y": [f"a class with a rather long name {number}" for number in range(9)],
     }
     adopted = adopt(table(columns, 900))
-    assert [step.function for step in adopted["day"].guess.steps] == ["unless", "dates"]
+    assert [step.function for step in adopted["day"].steps] == ["unless", "times"]
     ruff(tmp_path, adopted)
 
 
@@ -305,8 +311,8 @@ def test_the_target_says_what_the_task_is(
     adopt: Adopt, texts: list[str], task: str, type_: str, classes: tuple[object, ...]
 ) -> None:
     adopted = adopt(table({"x": numbers(1, 200), "y": texts}, 200))
-    target = adopted.finding.target
-    assert (adopted.finding.task, target.guess.type, target.classes) == (task, type_, classes)
+    target = adopted.draft.target
+    assert (adopted.draft.task, target.type, target.classes) == (task, type_, classes)
     assert contracts.load().task == task
     assert not adopted.broken
 
@@ -325,19 +331,19 @@ def test_rows_without_a_target_are_dropped_in_code_that_says_so(
 ) -> None:
     frame = pl.DataFrame({"x": numbers(2, 200), "y": values * 50}, strict=False)
     adopted = adopt(frame)
-    assert adopted.finding.lacking == {"y": lost * 50}
-    assert 'drop_nulls(["y"])' in adopted.source
+    assert adopted.draft.lacking == {"y": lost * 50}
+    assert "drop_nulls(['y'])" in adopted.source
     assert len(adopted.rows) == 200 - lost * 50
     assert not adopted.broken
 
 
 def test_asked_for_the_other_task(adopt: Adopt) -> None:
     ratings = table({"x": numbers(3, 300), "y": [1, 2, 3, 4, 5]}, 300)
-    assert adopt(ratings).finding.task == "classification"
-    assert adopt(ratings, task="regression").finding.task == "regression"
+    assert adopt(ratings).draft.task == "classification"
+    assert adopt(ratings, task="regression").draft.task == "regression"
     many = table({"x": numbers(3, 300), "y": range(30)}, 300)
-    assert adopt(many).finding.task == "regression"
-    assert adopt(many, task="classification").finding.target.classes == tuple(range(30))
+    assert adopt(many).draft.task == "regression"
+    assert adopt(many, task="classification").draft.target.classes == tuple(range(30))
 
 
 def test_roles_are_seen(adopt: Adopt) -> None:
@@ -365,7 +371,7 @@ def test_roles_are_seen(adopt: Adopt) -> None:
             200,
         )
     )
-    roles = {item.name: item.role for item in adopted.finding.fields}
+    roles = {item.name: item.role for item in adopted.draft.columns}
     identifiers = ("rowid", "customer_id", "PassengerId", "hash")
     assert {name for name, role in roles.items() if role == "identifier"} == set(identifiers)
     assert {name for name, role in roles.items() if role == "left out"} == {
@@ -376,7 +382,7 @@ def test_roles_are_seen(adopt: Adopt) -> None:
     assert {name for name, role in roles.items() if role == "text"} == {"comment"}
     assert "'north' in every row" in adopted["branch"].why
     assert adopted["postcode"].category
-    assert adopted["zip"].guess.type == "String"
+    assert adopted["zip"].type == "String"
     assert "many" in adopted["city"].warning
     kinds = {column.name: column.kind for column in contracts.load().columns}
     assert kinds["postcode"] == "category"
@@ -397,7 +403,7 @@ def test_leaks_are_left_out_or_said(adopt: Adopt) -> None:
         "y": truth,
     }
     adopted = adopt(table(columns, 400))
-    roles = {item.name: item.role for item in adopted.finding.fields}
+    roles = {item.name: item.role for item in adopted.draft.columns}
     assert [name for name, role in roles.items() if role == "left out"] == ["copy", "number", "gap"]
     assert all("leak" in adopted[name].warning for name in ("copy", "number", "gap", "nearly"))
     assert not adopted["half"].warning
@@ -451,7 +457,7 @@ def test_wishes_are_granted(adopt: Adopt) -> None:
     assert "hidden" not in roles
     assert contracts.load().text == ("remark",)
     assert adopted.rows["year"][-1] == date(1999, 1, 1)
-    assert adopted.finding.lacking == {"house": 50}
+    assert adopted.draft.lacking == {"house": 50}
     assert len(adopted.rows) == 150
 
 
@@ -477,7 +483,7 @@ def test_parquet_keeps_its_types(adopt: Adopt) -> None:
         }
     )
     adopted = adopt(frame)
-    left_out = [item.name for item in adopted.finding.fields if item.role == "left out"]
+    left_out = [item.name for item in adopted.draft.columns if item.role == "left out"]
     assert left_out == ["nothing", "nested", "inner"]
     assert not adopted.broken
     assert adopted.rows.row(0, named=True) == {
@@ -514,16 +520,16 @@ def test_a_few_odd_values_go_to_quarantine_and_many_make_it_text(adopt: Adopt) -
     few = ["12x", *map(str, range(1, 200))]
     many = [f"{row}{'x' * (row % 9 == 0)}" for row in range(200)]
     adopted = adopt(table({"few": few, "many": many, "x": numbers(13, 200), "y": Y}, 200))
-    assert adopted["few"].guess.type == "Int64"
+    assert adopted["few"].type == "Int64"
     assert "12x" in adopted["few"].warning
     assert adopted.broken == {"few|dtype": 1}
-    assert adopted["many"].guess.type == "String"
+    assert adopted["many"].type == "String"
 
 
 def test_rows_beyond_the_sample_have_their_say(
     adopt: Adopt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "SAMPLE", 100)
+    monkeypatch.setattr(deciding, "SAMPLE", 100)
     number = 400
     later = dict.fromkeys(range(1, number, 4), "2.5")
     odd = {number - 1: "oops9"}
@@ -537,12 +543,12 @@ def test_rows_beyond_the_sample_have_their_say(
     adopted = adopt(
         table({**columns, "last": constant, "x": numbers(14, number), "y": truth}, number)
     )
-    types = {item.name: item.guess.type for item in adopted.finding.fields}
+    types = {item.name: item.type for item in adopted.draft.columns}
     assert types["later"] == "Float64"
     assert types["odd"] == "Int64"
     assert types["many"] == "String"
     assert adopted.broken == {"odd|dtype": 1}
-    assert adopted.finding.target.classes == ("a", "b", "c")
+    assert adopted.draft.target.classes == ("a", "b", "c")
     assert adopted["last"].role == "feature"
 
 
@@ -602,9 +608,9 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
 
 def test_a_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        reading.copy(tmp_path / "none.csv", tmp_path)
+        reading.open_file(tmp_path / "none.csv", tmp_path)
     with pytest.raises(UserError, match="is a folder"):
-        reading.copy(tmp_path, tmp_path)
+        reading.open_file(tmp_path, tmp_path)
 
 
 PARAMS = """\
@@ -626,12 +632,12 @@ train:
         (PARAMS, PARAMS.replace("src/old.py", "data/source.csv")),
         ("data:\n  source: a\n", "data:\n  source: data/source.csv\n"),
         ("data:\n  source:\n", "data:\n  source: data/source.csv\n"),
-        ("seed: 7\n", "seed: 7\n\ndata:\n  source: data/source.csv\n"),
-        ("data: {source: a}\nseed: 7\n", "seed: 7\n\ndata:\n  source: data/source.csv\n"),
+        ("seed: 7\n", "seed: 7\ndata:\n  source: data/source.csv\n"),
+        ("data: {source: a}\nseed: 7\n", "data: {source: data/source.csv}\nseed: 7\n"),
     ],
 )
 def test_one_line_of_the_parameters_changes(before: str, after: str) -> None:
-    assert writing.params(before, "data/source.csv") == after
+    assert adopting.with_source(before, "data/source.csv") == after
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 from my_model.ml import source
-from my_model.ops import cli, contract, scoring
-from my_model.ops.bulk import score
+from my_model.ops import cli, contract
 from my_model.ops.bundle import Bundle
+from my_model.ops.scoring import files
+from my_model.ops.scoring import rows as scoring
 
 if TYPE_CHECKING:
     from my_model.ops.project import Project
@@ -26,16 +27,16 @@ ADDED = ["prediction", "probability_benign", "probability_malignant"]
 SCORE = """
 import os, resource, signal, sys
 from my_model.ops import cli
-from my_model.ops.bulk import parts, score
+from my_model.ops.scoring import files, parts
 
 came, went, last, limit = sys.argv[1:]
-score.CELLS = 1
+files.CELLS = 1
 write = parts.Parts.write
 
-def die(self, number, pieces, part):
+def die(self, number, rows):
     if number == int(last):
         os.kill(os.getpid(), signal.SIGKILL)
-    write(self, number, pieces, part)
+    write(self, number, rows)
 
 parts.Parts.write = die
 if limit != "none":
@@ -293,12 +294,12 @@ def test_a_file_that_changes_meanwhile(
 ) -> None:
     rows.write_csv("rows.csv")
 
-    def grow(job: score.Job) -> None:
+    def grow(job: files.Job) -> None:
         run(job)
         rows.reverse().write_csv("rows.csv")
 
-    run = score.Job.run
-    monkeypatch.setattr(score.Job, "run", grow)
+    run = files.Job.run
+    monkeypatch.setattr(files.Job, "run", grow)
     assert cli.main(["score", "rows.csv", "out.csv"]) == 2
     assert "rows.csv changed while it was scored" in capsys.readouterr().err
     assert not Path("out.csv").exists()
@@ -328,10 +329,10 @@ def test_it_tells_how_far_it_is_if_it_takes_long(
     rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pl.concat([rows] * 300).write_parquet("rows.parquet")
-    monkeypatch.setattr(score, "CELLS", 1)
+    monkeypatch.setattr(files, "CELLS", 1)
     assert cli.main(["score", "rows.parquet", "out.parquet"]) == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(score, "PATIENCE", 0)
+    monkeypatch.setattr(files, "PATIENCE", 0)
     assert cli.main(["score", "rows.parquet", "out.parquet"]) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "... 4,096 of 12,000 rows scored"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from my_model.ops.bulk import score as bulk
-from my_model.ops.bulk.parts import Part, Parts
 from my_model.ops.bundle import Bundle
 from my_model.ops.cli import main
 from my_model.ops.contract import Contract
 from my_model.ops.evaluation import metrics
 from my_model.ops.project import Project
+from my_model.ops.scoring import files
+from my_model.ops.scoring.parts import Parts
 
 
 @pytest.fixture
@@ -116,15 +116,15 @@ def test_a_run_that_was_cut_short_goes_on(
     inputs: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pl.concat([inputs] * (20_000 // len(inputs) + 1)).write_parquet("rows.parquet")
-    monkeypatch.setattr(bulk, "CELLS", 1)
+    monkeypatch.setattr(files, "CELLS", 1)
     score("rows.parquet")
     wanted = Path("scored.parquet").read_bytes()
     Path("scored.parquet").unlink()
 
-    def interrupt(parts: Parts, number: int, pieces: dict[str, bytes], part: Part) -> None:
+    def interrupt(parts: Parts, number: int, rows: pl.DataFrame) -> None:
         if number == 3:
             raise KeyboardInterrupt
-        write(parts, number, pieces, part)
+        write(parts, number, rows)
 
     write = Parts.write
     with monkeypatch.context() as patch:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ...ml import schema
 from .. import contract as contracts
 from ..contract import Column, Contract, Scalar
-from ..data.writing import quote
+from ..data.code import quote
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project

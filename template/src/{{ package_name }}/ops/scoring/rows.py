@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ml.features import features
-from . import contract as contracts
-from .bundle import Bundle, Prediction
-from .contract import Contract, Kind
+from ...ml.features import features
+from .. import contract as contracts
+from ..bundle import Bundle, Prediction
+from ..contract import Contract, Kind
 
 if TYPE_CHECKING:
     import polars as pl

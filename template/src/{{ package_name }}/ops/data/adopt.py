@@ -5,16 +5,21 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
+
+from ruamel.yaml import YAML
 
 from .. import dvc, git
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
-from . import reading, writing
-from .inference import Field, Finding, Role, Wish, infer
+from . import code
+from .reading import DataFile, Format, open_file
+from .roles import Draft, Wish, decide
+from .types import Column, Role
 
 LONGEST = 40
 
@@ -31,24 +36,45 @@ def run(project: Project, options: argparse.Namespace) -> None:
     _check_kept(project, source, schema_file, source_file)
     project.data.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=project.data, prefix=".use-") as folder:
-        copied, layout = reading.copy(source, Path(folder))
-        with reading.readable(source, copied, layout):
-            finding = infer(layout.scan(copied), wish)
-        tracked = project.data / copied.name
+        file = open_file(source, Path(folder), encoding=options.encoding)
+        with file.explained():
+            draft = decide(file.scan(), wish)
+        copied = Path(folder) / "copied"
+        if file.path == source:
+            shutil.copyfile(source, copied)
+        else:
+            file.path.rename(copied)
+        tracked = project.data / f"source.{file.format}"
         path = tracked.relative_to(project.root).as_posix()
         texts = {
-            schema_file: writing.schema(finding, source.name),
-            source_file: writing.source(finding, layout, source.name),
-            project.params: writing.params(project.params.read_text(encoding="utf-8"), path),
+            schema_file: code.formatted(code.schema(draft, source.name), schema_file),
+            source_file: code.formatted(code.source(draft, file, source.name), source_file),
+            project.params: with_source(project.params.read_text(encoding="utf-8"), path),
         }
         with _restoring(project, list(texts), Path(folder)):
             copied.rename(tracked)
             dvc.add(project.root, path)
-            for file, text in texts.items():
-                write_text(file, text)
-    names = [str(file.relative_to(project.root)) for file in texts]
+            for written, text in texts.items():
+                write_text(written, text)
+    names = [str(written.relative_to(project.root)) for written in texts]
     git.output(project.root, "add", "--all", "--", ":(glob)data/source.*.dvc", *names)
-    print(_report(source, layout.description, path, finding))
+    print(_report(file, path, draft))
+
+
+def with_source(params: str, path: str) -> str:
+    """The text of `params.yaml` with `path` as `data.source`, and every comment as it was."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = yaml.load(params) or {}
+    if not document.get("data"):
+        document["data"] = {}
+    document["data"]["source"] = path
+    made = StringIO()
+    yaml.dump(document, made)
+    return made.getvalue()
 
 
 def _wish(options: argparse.Namespace) -> Wish:
@@ -106,16 +132,16 @@ def _restoring(project: Project, files: list[Path], aside: Path) -> Iterator[Non
 
 def _sources(project: Project) -> list[Path]:
     """The file that is the project's data now, and the one that stands for it in git."""
-    names = [f"source.{format}{end}" for format in get_args(reading.Format) for end in ("", ".dvc")]
+    names = [f"source.{format}{end}" for format in get_args(Format) for end in ("", ".dvc")]
     return [file for name in names if (file := project.data / name).exists()]
 
 
-def _report(source: Path, layout: str, path: str, finding: Finding) -> str:
+def _report(file: DataFile, path: str, draft: Draft) -> str:
     """What was decided, and why."""
     rows = [("column", "type", "role", "why")]
     rows += [
-        (_cut(item.name), _type(item), item.role.replace("_", " "), item.why)
-        for item in finding.fields
+        (_cut(column.name), _type(column), column.role.replace("_", " "), column.why)
+        for column in draft.columns
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(3)]
     rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * len("why")))
@@ -123,42 +149,39 @@ def _report(source: Path, layout: str, path: str, finding: Finding) -> str:
         "  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip()  # the last one may be long
         for row in rows
     ]
-    notes = _notes(finding)
+    notes = [*file.notes, *_notes(draft)]
     lines = [
-        f"{source.name}: {finding.rows:,} rows, {layout}; now {path}, kept by DVC.",
+        f"{file.origin.name}: {draft.rows:,} rows, {file.description}; now {path}, kept by DVC.",
         "",
         *table,
         "",
         *(["Worth a look:", *(f"- {note}" for note in notes), ""] if notes else []),
-        f"A {finding.task}. Read ml/schema.py, which is yours now; then `make train`.",
+        f"A {draft.task}. Read ml/schema.py, which is yours now; then `make train`.",
     ]
     return "\n".join(lines)
 
 
-def _notes(finding: Finding) -> list[str]:
+def _notes(draft: Draft) -> Iterator[str]:
     """What a person should look at, one sentence each; leaks come first."""
-    warned = [item for item in finding.fields if item.warning]
-    warned.sort(key=lambda item: "leak" not in item.warning)
-    notes = [f"{item.name}: {item.warning}." for item in warned]
-    notes += [
-        f"{count:,} rows have no {name}: ml/source.py drops them."
-        for name, count in finding.lacking.items()
-    ]
-    if cells := ", ".join(repr(token) for token in finding.missing if token):
-        notes.append(f"Cells that read {cells} are taken as missing.")
-    times = [item.name for item in finding.kept if item.guess.type in ("Date", "Datetime")]
-    if times and not any(item.role == "event_time" for item in finding.kept):
-        notes.append(
+    warned = [column for column in draft.columns if column.warning]
+    for column in sorted(warned, key=lambda column: "leak" not in column.warning):
+        yield f"{column.name}: {column.warning}."
+    for name, count in draft.lacking.items():
+        yield f"{count:,} rows have no {name}: ml/source.py drops them."
+    if cells := ", ".join(repr(token) for token in draft.missing if token):
+        yield f"Cells that read {cells} are taken as missing."
+    times = [column.name for column in draft.kept if column.type in ("Date", "Datetime")]
+    if times and not any(column.role == "event_time" for column in draft.kept):
+        yield (
             f"{times[0]}: if it says when a row happened, `--time {shlex.quote(times[0])}` "
             "has the model judged on the latest rows."
         )
-    return notes
 
 
-def _type(item: Field) -> str:
-    if item.role == "left out":
+def _type(column: Column) -> str:
+    if column.role == "left out":
         return ""
-    return "Enum" if item.classes and item.guess.type == "String" else item.guess.type or ""
+    return "Enum" if column.classes and column.type == "String" else column.type or ""
 
 
 def _cut(name: str) -> str:
