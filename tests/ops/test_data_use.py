@@ -46,6 +46,7 @@ class Adopted:
     source: str
     rows: pl.DataFrame
     broken: dict[str, int]
+    notes: tuple[str, ...]
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.draft.columns if column.name == name)
@@ -79,7 +80,9 @@ def adopt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adopt:
         monkeypatch.setattr(contracts, "schema", lambda: made["Row"])
         contracts.load()
         checked = validate.check(parsing.parse(made["load"](tmp_path)).rows.collect())
-        return Adopted(draft, texts["schema"], texts["source"], checked.good, checked.counts)
+        return Adopted(
+            draft, texts["schema"], texts["source"], checked.good, checked.counts, opened.notes
+        )
 
     return adopt
 
@@ -159,6 +162,15 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["2024-02-29T12:00:05Z", "2024-03-01T12:00:05.5Z"], "Datetime", [NOON]),
         (["02/29/2024 12:00:05 PM", "03/01/2024 1:00:00 AM"], "Datetime", [NOON]),
         (["2024-Q1", "2024-Q2"], "String", ["2024-Q1", "2024-Q2"]),
+        (["2024-02-29 12:00:05 UTC", "2024-03-01 12:00:05 UTC"], "Datetime", [NOON]),
+        (["20240229T120005Z", "20240301T120005Z"], "Datetime", [NOON]),
+        (["Thu, 29 Feb 2024 12:00:05 +0000", ""], "Datetime", [NOON]),
+        (["2024-02-29T13:00:05+01:00[Europe/Berlin]", ""], "Datetime", [NOON]),
+        (["\u22121.5", "2"], "Float64", [-1.5, 2]),
+        (["12.50 EUR", "-3.25 EUR"], "Float64", [12.5, -3.25]),
+        (["-$5.00", "(7.50)", "$1"], "Float64", [-5, -7.5, 1]),
+        (["₹1,23,456", "₹7"], "Int64", [123456, 7]),
+        (["5 EUR", "5 USD"], "String", ["5 EUR", "5 USD"]),
     ],
 )  # fmt: skip
 def test_a_column_is_read_as_a_person_would(
@@ -285,7 +297,7 @@ def test_the_code_passes_the_projects_checks(adopt: Adopt, tmp_path: Path) -> No
         "y": [f"a class with a rather long name {number}" for number in range(9)],
     }
     adopted = adopt(table(columns, 900))
-    assert [step.function for step in adopted["day"].steps] == ["unless", "times"]
+    assert [step.function for step in adopted["day"].steps] == ["unless", "dates"]
     ruff(tmp_path, adopted)
 
 
@@ -552,6 +564,53 @@ def test_rows_beyond_the_sample_have_their_say(
     assert adopted["last"].role == "feature"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1251", "Москва Казань да нет"),
+        ("gbk", "北京 上海"),
+        ("shift_jis", "東京 大阪 京都 はい いいえ"),
+        ("cp1250", "Łódź Gdańsk Wrocław"),
+        ("cp1252", "señor niño"),
+    ],
+)
+def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: str) -> None:
+    places = words.split()
+    adopted = adopt(table({"place": places, "x": X, "y": Y}).encode(encoding))
+    assert adopted.rows["place"].to_list()[: len(places)] == places
+    (note,) = adopted.notes
+    assert note.startswith("Read as ")
+    assert repr(places[0]) in note
+
+
+@pytest.mark.parametrize("large", [float("inf"), 1e39])
+def test_numbers_that_no_feature_can_hold_go_to_quarantine(adopt: Adopt, large: float) -> None:
+    frame = pl.DataFrame({"value": [large, *numbers(3, 199)], "y": (Y * 4)[:200]})
+    adopted = adopt(frame)
+    assert adopted["value"].warning.startswith("1 number is infinite or too large")
+    assert adopted.broken["value|max"] == 1
+    assert len(adopted.rows) == 199
+
+
+def test_whole_floats_may_name_rows_and_huge_ones_are_a_quantity(adopt: Adopt) -> None:
+    targets = [10.0 ** (20 + row % 37) for row in range(ROWS)]
+    adopted = adopt(table({"customer_id": [f"1{row:04}.0" for row in range(ROWS)], "x": X,
+                           "y": targets}))  # fmt: skip
+    assert adopted["customer_id"].role == "identifier"
+    assert adopted.draft.task == "regression"
+    assert not adopted["x"].warning
+
+
+def test_excel_may_name_the_separator(adopt: Adopt) -> None:
+    assert adopt("sep=;\n" + table({"x": X, "y": Y}, separator=";")).rows.columns == ["x", "y"]
+
+
+def test_a_quotation_mark_that_is_lost_is_noted(adopt: Adopt) -> None:
+    rows = "".join(f'{x},"he said \\"hi\\" twice",{y}\n' for x, y in zip(X, Y, strict=True))
+    (note,) = adopt("x,note,y\n" + rows).notes
+    assert "is read without its quotation mark" in note
+
+
 GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
 
 
@@ -574,6 +633,9 @@ GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
         ('{\n  "y": 1\n}', {}, "its first line is no object"),
         ('{"y": 1}\n{"y": \n', {}, "line 2 is no JSON object"),
         ('{"y": 1}\n3\n', {}, "line 2 is no JSON object"),
+        ('{"y": 1, "x": NaN}\n' * 60, {}, "line 1 holds NaN, which JSON has not; write null"),
+        (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
+        (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
         (GOOD, {"target": "Price"}, r"no column 'Price'; did you mean 'price'\?"),
         (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y', 'number'"),
         (GOOD, {"prise": "text"}, r"no column 'prise'; did you mean 'price'\?"),

@@ -229,6 +229,14 @@ def test_rows_of_any_type_come_back(rows: pl.DataFrame) -> None:
         assert pl.read_parquet("out.parquet").drop(ADDED).equals(wanted)
 
 
+def test_what_csv_cannot_hold_is_refused_before_the_work(
+    rows: pl.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows.with_columns(pl.concat_list("mean area").alias("a list")).write_parquet("rows.parquet")
+    assert cli.main(["score", "rows.parquet", "out.csv"]) == 2
+    assert "holds List(Float64) in a list, which CSV cannot hold" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_run_that_was_killed_goes_on(rows: pl.DataFrame, kind: str) -> None:
     many = pl.concat([rows] * 1000).with_row_index("number")

@@ -97,7 +97,7 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
         raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
     sample = _sample(rows, total)
     guesses = _guesses(sample, wish)
-    census = _census(rows, guesses)
+    census = _census(rows, sample, guesses)
     columns = {its.name: _held(its, census[its.name], rows) for its in guesses}
     rows = stepped(rows, columns.values())
 
@@ -202,24 +202,29 @@ def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
     return made
 
 
-def _census(rows: pl.LazyFrame, columns: Iterable[Column]) -> dict[str, Census]:
+def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> dict[str, Census]:
     """Ask all rows, in one pass, whether the guesses hold."""
     rows = stepped(rows, columns)
     given = rows.collect_schema()
-    census = {column.name: Census() for column in columns}
     typed = [column for column in columns if column.type]
-    asked: dict[str, pl.Expr] = {}
+    some = stepped(sample.lazy(), columns).select(
+        pl.col(its.name).drop_nulls().first() for its in typed
+    )
+    example = some.collect().row(0, named=True)
+    parsed = {its.name: its.parsed(given[its.name]) for its in typed if its.type != "String"}
+    rows = rows.with_columns(made.alias(f"{name}\0") for name, made in parsed.items())
+    asked: list[pl.Expr] = []
     for its in typed:
-        raw, parsed, large = pl.col(its.name), its.parsed(given[its.name]), pl.lit(0)
-        if its.type == "Float64":
-            large = (parsed.abs() > LARGEST).sum()
-        unfit = raw.is_not_null() & parsed.is_null()
-        answers = (raw.count(), unfit.sum(), large, raw.min(), raw.max())
-        asked |= {f"{its.name} {number}": answer for number, answer in enumerate(answers)}
-    answered = iter(rows.select(**asked).collect(engine="streaming").row(0))
+        raw, made = pl.col(its.name), pl.col(f"{its.name}\0" if its.name in parsed else its.name)
+        large = (made.abs() > LARGEST).sum() if its.type == "Float64" else pl.lit(0)
+        answers = (raw.count(), made.count(), large, (raw != example[its.name]).any())
+        asked += [answer.alias(f"{its.name} {number}") for number, answer in enumerate(answers)]
+    answered = iter(rows.select(asked).collect(engine="streaming").row(0))
+    census = {column.name: Census() for column in columns}
     for its in typed:
-        present, unfit, large, low, high = (next(answered) for _ in range(5))
-        census[its.name] = Census(present, unfit, large, low if low == high else None)
+        present, fit, large, others = (next(answered) for _ in range(4))
+        only = None if others else example[its.name]
+        census[its.name] = Census(present, present - fit, large, only)
     return census
 
 

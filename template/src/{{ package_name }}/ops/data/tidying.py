@@ -31,8 +31,14 @@ def unless(*columns: str, words: list[str]) -> pl.Expr:
     return text.replace(words, None)
 
 
+def dates(*columns: str, form: str) -> pl.Expr:
+    """Dates in ISO form."""
+    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
+    return text.str.to_datetime(form, strict=False).dt.to_string("%Y-%m-%d").fill_null(text)
+
+
 def times(*columns: str, form: str) -> pl.Expr:
-    """Days and times in ISO form; what bears a time zone is turned to UTC."""
+    """Times in ISO form; what bears a time zone is turned to UTC."""
     text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
     moments = text.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone(None)
     return moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f").fill_null(text)

@@ -151,7 +151,7 @@ def decimal_comma(sample: pl.DataFrame) -> bool:
 
 def years(numbers: Column) -> Column:
     """A column of whole numbers, once a person has said that they are times."""
-    return replace(numbers, type="Date", why="years", steps=(*numbers.steps, _form("%Y")))
+    return replace(numbers, type="Date", why="years", steps=(*numbers.steps, _dates("%Y")))
 
 
 def _typed(present: pl.Series, timely: bool) -> Column:
@@ -254,7 +254,7 @@ def _calendar(numbers: pl.Series) -> Column | None:
     if low >= 19000101 and high <= 21001231:
         days = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False)
         if days.null_count() == 0:
-            return Column(numbers.name, "Date", "days like 20201231", (_form("%Y%m%d"),))
+            return Column(numbers.name, "Date", "days like 20201231", (_dates("%Y%m%d"),))
     for per_second, unit in ((1, "seconds"), (1000, "milliseconds")):
         if 500_000_000 * per_second <= low and high <= 4_000_000_000 * per_second:
             step = Step("epochs", {"per_second": per_second})
@@ -262,8 +262,8 @@ def _calendar(numbers: pl.Series) -> Column | None:
     return None
 
 
-def _form(form: str) -> Step:
-    return Step("times", {"form": form})
+def _dates(form: str) -> Step:
+    return Step("dates", {"form": form})
 
 
 def _time(present: pl.Series) -> Column | None:
@@ -289,7 +289,8 @@ def _time(present: pl.Series) -> Column | None:
     if len(found) > 1:
         readings = [others.drop_nulls()[0].strftime("%d %B %Y") for _, others, _ in found]
         warning = f"{example} is read as {readings[0]}, and could be {readings[1]}"
-    steps += () if ISO.fullmatch(form) else (_form(form),)
+    if not ISO.fullmatch(form):
+        steps += (_dates(form) if form in DAYS else Step("times", {"form": form}),)
     if form in DAYS:
         return Column(present.name, "Date", f"days like {example}", steps, warning)
     return Column(present.name, "Datetime", f"times like {example}", steps, warning)

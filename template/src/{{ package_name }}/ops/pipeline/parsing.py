@@ -107,9 +107,12 @@ def read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
     if meant.is_numeric() and given.is_numeric():
         return _number(raw.cast(pl.Float64), meant)
     readings = list(_readings(meant))
-    return raw.cast(pl.String).map_batches(
-        lambda texts: _first_that_fits(texts, readings), return_dtype=meant, is_elementwise=True
-    )
+
+    def read(texts: pl.Series) -> pl.Series:
+        values = _first_that_fits(texts, readings)
+        return _in_calendar(values, meant) if meant.is_temporal() else values
+
+    return raw.cast(pl.String).map_batches(read, return_dtype=meant, is_elementwise=True)
 
 
 def _readings(meant: pl.DataType) -> Iterator[pl.Expr]:
@@ -126,9 +129,7 @@ def _readings(meant: pl.DataType) -> Iterator[pl.Expr]:
         spaced = bare.str.replace("T", " ", literal=True)
         for form in TIMES:
             moment = spaced.str.to_datetime(form, time_unit="us", strict=False)
-            moment = moment.dt.replace_time_zone(None)  # one with a zone has become UTC
-            known = pl.when(moment.is_between(*CALENDAR)).then(moment)
-            yield _time(known, pl.Datetime("us"), meant)
+            yield moment.dt.replace_time_zone(None)  # one with a zone has become UTC
     else:
         yield pl.coalesce(text.cast(meant, strict=False), bare.cast(meant, strict=False))
 
@@ -148,6 +149,13 @@ def _first_that_fits(texts: pl.Series, readings: Sequence[pl.Expr]) -> pl.Series
             break
         read = read.zip_with(read.is_not_null(), frame.select(reading).to_series())
     return read
+
+
+def _in_calendar(moments: pl.Series, meant: pl.DataType) -> pl.Series:
+    """Moments as dates or times, in years that have four digits."""
+    moments = moments.set(~moments.is_between(*CALENDAR), None)
+    time = _time(pl.col(moments.name), moments.dtype, meant)
+    return moments.to_frame().select(time).to_series()
 
 
 def _number(number: pl.Expr, meant: pl.DataType) -> pl.Expr:
