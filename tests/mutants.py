@@ -60,8 +60,8 @@ MUTANTS = [
     Mutant(
         "a spreadsheet from Windows is read as another encoding",
         f"{OPS}/data/reading.py",
-        '("utf-8", "cp1252")',
-        '("utf-8", "latin-1")',
+        '(found["encoding"] if sure else None) or "cp1252"',
+        '"latin-1"',
         ("tests/test_data_use.py",),
     ),
     Mutant(

@@ -43,7 +43,7 @@ HASHED = [
 
 # What must hold of `ops/` whatever the contract; tests/ops asks it of the first sample.
 ANY_CONTRACT = [f"contract/test_{name}.py" for name in ("bundle", "contract", "pipeline", "score")]
-ANY_SERVED = [f"contract/test_{name}.py" for name in ("rows", "predictions", "service")]
+ANY_SERVED = [f"contract/test_{name}.py" for name in ("requests", "log", "service")]
 CONTRACTS = {
     "own-data": [*ANY_CONTRACT, *ANY_SERVED],
     "regression": [*ANY_CONTRACT, *ANY_SERVED, "contract/test_monitoring.py"],

@@ -303,9 +303,8 @@ def test_other_versions_and_other_classes_are_told_apart(challenged: Project) ->
     story.write("predictions", **{"0" * 24: odd | {"inputs": {"a": None}}})
     story.write("feedback", **{"0" * 24: {"truth": 7}})
     contract = Bundle(challenged.bundle).contract
-    frame = evidence.compared(story.folder, contract, 2, 1)
-    truth, ours, theirs, groups = evidence.arrays(frame, contract)
-    assert len(frame) == len(truth) == 50
+    truth, ours, theirs, groups = evidence.compared(story.folder, contract, 2, 1)
+    assert len(truth) == 50
     assert ours.shape == theirs.shape == (50, 2)
     assert groups is None
     assert ((ours.argmax(axis=1) == truth).mean(), (theirs.argmax(axis=1) == truth).mean()) == (
