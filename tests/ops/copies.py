@@ -78,7 +78,7 @@ def git(project: Project, *arguments: str) -> str:
 
 def set_params(project: Project, section: str, **values: object) -> None:
     params = yaml.safe_load(project.params.read_text())
-    params[section] |= values
+    params[section] = params.get(section, {}) | values
     project.params.write_text(yaml.safe_dump(params))
 
 

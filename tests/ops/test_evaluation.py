@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -729,7 +730,7 @@ def test_mlflow_loads_the_bundle_and_answers_alike(trained: Project, tmp_path: P
     rows = pl.read_parquet(trained.holdout).head(20)
     asked, answered = tmp_path / "asked.jsonl", tmp_path / "answered.jsonl"
     rows.select(column.name for column in bundle.contract.inputs).write_ndjson(asked)
-    command = ("uv", "run", "--no-sync", "--with", "pandas", "python", "-W", "ignore", "-c", LOADED)
+    command = (sys.executable, "-W", "ignore", "-c", LOADED)
     subprocess.run((*command, str(asked), str(answered)), cwd=trained.root, check=True)
     answers = pl.read_ndjson(answered)
     expected = bundle.predict(bundle.contract.arrays(rows))

@@ -115,7 +115,7 @@ class Window:
     def _learn(self, told: pl.Series, own: pl.DataFrame, said: Array) -> None:
         """Note the truths, and of the champion's rows what it had said."""
         self.labelled += len(told)
-        finite = np.isfinite(said).reshape(len(said), -1).all(axis=1)
+        finite = np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
         known = own["truth"].is_not_null().to_numpy() & finite
         rows = own.filter(known)
         truth = rows["truth"]
