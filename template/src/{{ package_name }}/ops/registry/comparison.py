@@ -84,7 +84,10 @@ def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
     alike = (theirs.task, theirs.target.dtype) == (contract.task, contract.target.dtype)
     if not alike or not set(theirs.classes) <= set(contract.classes):
         return f"it tells other values of {theirs.target.name} apart"
-    if champion.manifest["data"]["split"] != challenger.manifest["data"]["split"]:
+    split = champion.manifest["data"].get("split")
+    if split is None:
+        return "release 0.1.0 did not say by which rule it held rows out"
+    if split != challenger.manifest["data"]["split"]:
         return "rows were held out by another rule, so it has learnt from some that judge now"
     return unfit(champion, contract)
 
