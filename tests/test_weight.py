@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LINES, CODE, TESTS = 11_000, 7_500, 900
-"""At most so many lines of `ops/`, lines of code in it, and lines of tests: decision 21."""
+LINES, CODE, TESTS = 16_100, 10_850, 900
+"""At most so many lines of `ops/`, lines of code in it, and lines of tests; this only ever falls.
 
-ADAPTER: dict[str, set[str]] = {}
-"""What no library has a public way for: the one module that uses it, and each name."""
+The aim is 11,000 and 7,500: decision 21.
+"""
+
+ADAPTER = {
+    "export.py": {"_predictors"},  # the trees of histogram boosting, before they are converted
+    "rules.py": {"_sampling_overrides", "_validation_rules"},  # of a schema of dataframely
+}
+"""What no library has a public way for: where it is used, and each name."""
 
 QUIET = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 PRIVATE = re.compile(r"_(?!_)\w+")

@@ -354,7 +354,7 @@ class Store:
 
     def _search(self, condition: str = "") -> Iterator[Version]:
         token = None
-        while token != "":
+        while token is None or token:
             page = self._client.search_model_versions(
                 f"name = '{self.name}'{condition}", page_token=token
             )
