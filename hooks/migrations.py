@@ -35,15 +35,24 @@ class Migration:
 MIGRATIONS: dict[str, Migration] = {
     "0.5.0": Migration(
         moved={
+            "src/*/ops/data/use.py": "src/*/ops/data/adopt.py",
+            "src/*/ops/data/parts.py": "src/*/ops/data/tidying.py",
             "src/*/ops/evaluation/findings.py": "src/*/ops/evaluation/diagnostics.py",
             "src/*/ops/judging.py": "src/*/ops/registry/comparison.py",
             "src/*/ops/history.py": "src/*/ops/registry/history.py",
             "src/*/ops/reproduce.py": "src/*/ops/registry/reproduction.py",
             "src/*/ops/tracking.py": "src/*/ops/registry/tracking.py",
+            "src/*/ops/scoring.py": "src/*/ops/scoring/rows.py",
             "src/*/ops/serving/truth.py": "src/*/ops/serving/feedback.py",
             "src/*/ops/serving/run.py": "src/*/ops/serving/server.py",
         },
         removed=(
+            "src/*/ops/bulk/__init__.py",
+            "src/*/ops/bulk/parts.py",
+            "src/*/ops/bulk/score.py",
+            "src/*/ops/data/guessing.py",
+            "src/*/ops/data/inference.py",
+            "src/*/ops/data/writing.py",
             "src/*/ops/evaluation/document.py",
             "src/*/ops/hosting/rest.py",
             "src/*/ops/monitoring/exposition.py",
@@ -86,4 +95,3 @@ MIGRATIONS: dict[str, Migration] = {
         ),
     ),
 }
-"""By version. A version that stands here has a block under `_migrations` in copier.yml."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .rules import Rule, compile_rules, from_manifest
+from .schema_rules import Rule, compile_rules, from_manifest
 
 if TYPE_CHECKING:
     import dataframely as dy

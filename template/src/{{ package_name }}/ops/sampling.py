@@ -10,7 +10,7 @@ import numpy as np
 from . import contract as contracts
 from .contract import Column, Contract
 from .errors import UserError
-from .rules import sampling_overrides
+from .schema_rules import sampling_overrides
 
 if TYPE_CHECKING:
     import dataframely as dy

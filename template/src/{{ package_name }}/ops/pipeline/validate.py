@@ -12,7 +12,7 @@ from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing, write_json
 from ..project import Project
-from ..rules import expressions
+from ..schema_rules import expressions
 from ..settings import Settings
 from . import parquet
 from .parsing import TEXT

@@ -10,7 +10,7 @@ from typing import Any, Self
 from .. import contract as contracts
 from ..contract import Contract
 from ..errors import UserError
-from ..rules import Rule, expressions
+from ..schema_rules import Rule, expressions
 
 BrokenRules = Sequence[tuple[Rule, ...]]
 """For each row, the rules that it breaks."""

@@ -13,9 +13,9 @@ import dataframely as dy
 import polars as pl
 import pytest
 from my_model.ops import contract as contracts
-from my_model.ops import rules
+from my_model.ops import schema_rules as rules
 from my_model.ops.errors import UserError
-from my_model.ops.rules import Rule
+from my_model.ops.schema_rules import Rule
 from my_model.ops.serving.requests import Reader
 from my_model.ops.serving.row_rules import RowRules
 
