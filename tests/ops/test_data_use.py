@@ -171,6 +171,8 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["-$5.00", "(7.50)", "$1"], "Float64", [-5, -7.5, 1]),
         (["₹1,23,456", "₹7"], "Int64", [123456, 7]),
         (["5 EUR", "5 USD"], "String", ["5 EUR", "5 USD"]),
+        (["3.11.4", "3.12.1", "3.9.0"], "String", ["3.11.4", "3.12.1", "3.9.0"]),
+        (["1-2-3", "12-10-5"], "String", ["1-2-3", "12-10-5"]),
     ],
 )  # fmt: skip
 def test_a_column_is_read_as_a_person_would(
@@ -605,6 +607,13 @@ def test_excel_may_name_the_separator(adopt: Adopt) -> None:
     assert adopt("sep=;\n" + table({"x": X, "y": Y}, separator=";")).rows.columns == ["x", "y"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-8-sig"])
+def test_the_mark_of_utf_8_is_in_no_name(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("id,y\n1,2\n", encoding="utf-8-sig")
+    assert reading.open_file(file, tmp_path, encoding=encoding).columns == ("id", "y")
+
+
 def test_a_quotation_mark_that_is_lost_is_noted(adopt: Adopt) -> None:
     rows = "".join(f'{x},"he said \\"hi\\" twice",{y}\n' for x, y in zip(X, Y, strict=True))
     (note,) = adopt("x,note,y\n" + rows).notes
@@ -619,6 +628,8 @@ GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
     [
         ("", {}, "is empty"),
         (" \n\n", {}, "is empty"),
+        ("sep=;\n", {}, "is empty"),
+        (b"\xef\xbb\xbf\n", {}, "is empty"),
         ("x,y\n", {}, "a header and no rows"),
         ("x,y", {}, "a header and no rows"),
         ("y\na\nb\n", {}, "a single column"),

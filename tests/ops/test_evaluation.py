@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -756,3 +757,14 @@ def test_an_interval_covers_the_share_that_it_promises() -> None:
 def test_too_few_rows_promise_no_interval() -> None:
     assert interval(np.zeros(8), np.ones(8)) is None
     assert interval(np.zeros(9), np.ones(9)) == {"coverage": 0.9, "half_width": 1.0}
+
+
+def test_a_command_can_be_copied_from_a_page() -> None:
+    command = "uv run ops retrain --declare 'queue=a|b  `c`'"
+    assert command in html.unescape(page.page("A title", page.block(command), {}))
+
+
+def test_what_is_not_known_is_left_empty(tmp_path: Path) -> None:
+    template = tmp_path / "a.md"
+    template.write_text("[{{ value }}] {{ name }}")
+    assert page.markdown(template, value=None, name="__a_b__") == "[] \\_\\_a_b\\_\\_\n"

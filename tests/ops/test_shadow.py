@@ -186,7 +186,7 @@ class Story:
         )
         path = self.folder / kind / f"{len(list(self.folder.glob('*/*')))}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text + '{"id":"half a li')  # somebody is writing
 
     def go(self, rows: int, *, right: float = 0.9, failed: int = 0, told: int = 0) -> None:
         """Both answer rows, the shadow with this share right, the champion with 0.9."""

@@ -13,6 +13,7 @@ import pytest
 from my_model.ml import source
 from my_model.ops import contract as contracts
 from my_model.ops.cli import main
+from my_model.ops.pipeline import validate
 from my_model.ops.project import Project
 
 ROWS = 300
@@ -76,6 +77,19 @@ def run(*stages: str) -> None:
 def sides(project: Project) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows to learn from and the rows held out."""
     return pl.read_parquet(project.train), pl.read_parquet(project.holdout)
+
+
+class Note(dy.Schema):
+    """A contract that asks nothing of a row without its target."""
+
+    text = dy.String(nullable=True)
+    kind = dy.Enum(["a", "b"], metadata={"target": True})
+
+
+def test_rows_that_no_rule_is_asked_of_are_all_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contracts, "schema", lambda: Note)
+    checked = validate.check(pl.DataFrame({"text": ["x", None]}), labelled=False)
+    assert (len(checked.good), checked.counts) == (2, {})
 
 
 @pytest.mark.parametrize("schema", [Visit, PatientVisit, DatedVisit])

@@ -43,6 +43,8 @@ def test_what_is_there_counts(tmp_path: Path) -> None:
         ("train: {linear: 3}", "train.linear is 3: expected section, got int"),
         ("registry: {shadow_rows: -1}", "registry.shadow_rows is -1: expected int >= 0"),
         ("split: 0.2", "split must be a section with keys"),
+        ("5: 3", "a key in the file is no text: write it in quotes"),
+        ("train: {linear: {1: 2}}", "a key in train.linear is no text"),
         ("- seed", "the file must be a section with keys"),
         ("seed: [1", "params.yaml is not valid YAML: mend it in .* line"),
     ],

@@ -208,8 +208,11 @@ def contract(project: Project) -> Iterator[Finding]:
 
 def registry(project: Project) -> Iterator[Finding]:
     """Where models are registered."""
-    from .registry import tracking
-
+    try:
+        from .registry import tracking
+    except ImportError as error:
+        yield Finding("registry", f"cannot be asked without {error.name}", "run `make setup`")
+        return
     address = tracking.address(project)
     try:
         tracking.reach(address)
@@ -242,7 +245,9 @@ def _since_update(root: Path, kind: str, *paths: str) -> list[str]:
     commit = _last_update(root)
     if not commit or git.output(root, "status", "--porcelain", "--", ANSWERS):
         return []
-    found = git.output(root, "diff", "--name-only", "--relative", kind, commit, "--", *paths)
+    found = git.output(
+        root, "diff", "--no-renames", "--name-only", "--relative", kind, commit, "--", *paths
+    )
     return (found or "").splitlines()
 
 

@@ -115,8 +115,8 @@ class Settings(Section, frozen=True):
             raise UserError(
                 f"{path} is missing; restore it with `git restore {path.name}`."
             ) from None
-        except yaml.YAMLError as error:
-            place = str(getattr(error, "problem_mark", "")).strip()
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            place = str(getattr(error, "problem_mark", "")).strip() or "as a text in UTF-8"
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
         try:
             settings = msgspec.convert(values, cls)
@@ -130,6 +130,9 @@ class Settings(Section, frozen=True):
 def _mistake(said: str, values: Any) -> str:
     """What msgspec says of the values, in words that name the place as people type it."""
     said, _, place = said.replace("`object`", "section").replace("`", "").partition(" - at $.")
+    if " - at key in " in said:
+        place = said.partition(" - at key in $")[2].lstrip(".")
+        return f"a key in {place or 'the file'} is no text: write it in quotes."
     keys = place.split(".") if place else []
     hint: Any = reduce(lambda section, key: get_type_hints(section)[key], keys, Settings)
     if said.startswith("Object contains unknown field "):

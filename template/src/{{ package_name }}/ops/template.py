@@ -274,12 +274,15 @@ def drift(root: Path, render: Path) -> Iterator[tuple[str, str]]:
     for name in sorted(files(render)):
         if is_yours(name) or content(render / name) == content(root / name):
             continue
+        if not (root / name).is_file():
+            yield name, ""
+            continue
         ours, theirs = lines(render / name), lines(root / name)
         if any(map(ANCHOR.match, ours)):
             theirs = without_additions(ours, theirs)
         found = "".join(difflib.unified_diff(ours, theirs, f"template/{name}", f"project/{name}"))
         if found:
-            yield name, found if (root / name).is_file() else ""
+            yield name, found
 
 
 def lines(path: Path) -> list[str]:

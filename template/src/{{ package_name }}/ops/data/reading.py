@@ -161,10 +161,12 @@ def open_file(
             raise UserError(f"{origin} is {what}; save it as CSV, Parquet or JSON lines.")
     if head.startswith(b"PAR1"):
         return _parquet(DataFile(origin, origin, "parquet"))
-    encoding, words = (encoding, []) if encoding else _guessed_encoding(origin, head)
+    encoding, words = (_marked(encoding, head), []) if encoding else _guessed_encoding(origin, head)
     path = _in_utf8(origin, folder, encoding)
     with path.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
+    if not start.strip():
+        raise UserError(f"{origin} is empty; name a file with a header and rows.")
     file = DataFile(origin, path, "csv", encoding=encoding)
     if words:
         shown = ", ".join(repr(word.decode(encoding, "replace")) for word in words[:3])
@@ -173,6 +175,16 @@ def open_file(
     if re.match(r"\s*(\{|\[\s*\{)", start):
         return _json_lines(replace(file, format="jsonl"), start)
     return _csv(file, start, single_column)
+
+
+def _marked(encoding: str, head: bytes) -> str:
+    """The encoding that was named; UTF-8 as Python calls it, with the mark that Excel writes."""
+    try:
+        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    except LookupError:  # said where it is read
+        return encoding
+    marked = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
+    return marked if is_utf8 else encoding
 
 
 def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:

@@ -278,7 +278,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     # The words of a boolean are counted as they stand, for they may become the classes.
     values = pl.col(name) if column.type == "Bool" else column.parsed(given)
     counted = rows.select(values).drop_nulls().group_by(name).len().head(CLASSES + 1)
-    counts = {value: int(count) for value, count in counted.collect(engine="streaming").rows()}
+    found = sorted(counted.collect(engine="streaming").rows(), key=str)
+    counts = {value: int(count) for value, count in found}
     many = len(counts) > CLASSES or len(counts) > census.present / 2
     numbers = column.type == "Int64"
     if numbers and _is_quantity(counts, census.present, wish):

@@ -314,4 +314,6 @@ def _clocks(texts: Iterable[str]) -> list[str]:
 def _read(values: pl.Series, form: str) -> pl.Series:
     """Times by a form; null where it does not fit, or gives a year that nobody meant."""
     times = values.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone(None)
+    if "%y" in form:  # a version number such as 3.9.0 has no year of two digits
+        times = times.set(~values.str.contains(r"^\d\d?[./-]\w+[./-]\d\d(\D|$)"), None)
     return times.set(~times.dt.year().is_between(*YEARS), None)

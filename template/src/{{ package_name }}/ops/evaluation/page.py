@@ -77,9 +77,11 @@ def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
 
 def escaped(value: object) -> str:
     """A value in Markdown, on one line; nobody is notified by a name with an `@` in it."""
+    if value is None:
+        return Markdown()
     if hasattr(value, "__html__"):
         return Markdown(value.__html__())
-    line = re.sub(r"([\\`*\[\]<>|$~#&]|\b_|_\b)", r"\\\1", one_line(str(value)))
+    line = re.sub(r"([\\`*\[\]<>|$~#&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(str(value)))
     return Markdown(line.replace("@", UNMENTIONED))
 
 
@@ -91,6 +93,12 @@ def code(text: object) -> Markdown:
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if line[0] == "`" or line[-1] == "`" else ""
     return Markdown(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def block(text: object) -> Markdown:
+    """Text in Markdown that stands as it is, to be copied."""
+    fence = "`" * (3 + max(map(len, re.findall("`+", str(text))), default=0))
+    return Markdown(f"{fence}\n{text}\n{fence}")
 
 
 def _if_known(written: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -114,6 +122,7 @@ def _quoted(name: str) -> Markdown:
 
 
 FILTERS: Mapping[str, Callable[[Any], Any]] = {
+    "block": block,
     "code": code,
     "count": _if_known("{:,}".format),
     "digits": "{:.4g}".format,

@@ -5,6 +5,7 @@ is read as text, so that lines of versions with other classes are no obstacle.
 """
 
 from dataclasses import replace
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,10 +146,24 @@ def compared(served: Path, contract: "Contract", version: int, champion: int) ->
 
 
 def _lines(folder: Path, *texts: str, **others: Any) -> "pl.LazyFrame":
-    """The lines of a log: these fields as text, and others as they are said to be."""
+    """The whole lines of a log: these fields as text, and others as they are said to be."""
     import polars as pl
 
-    return pl.scan_ndjson(folder / "*.jsonl", schema={**dict.fromkeys(texts, pl.String), **others})
+    schema = {**dict.fromkeys(texts, pl.String), **others}
+    wholes = [whole for path in sorted(folder.glob("*.jsonl")) if (whole := _whole(path))]
+    return pl.concat(
+        [pl.LazyFrame(schema=schema), *(pl.scan_ndjson(its, schema=schema) for its in wholes)]
+    )
+
+
+def _whole(path: Path) -> Path | bytes:
+    """A file of a log, or what it holds before the half of a line that is being written."""
+    with path.open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read() == b"\n":
+            return path
+    return path.read_bytes().rpartition(b"\n")[0]
 
 
 def _judged(answered: int, asked: int, passed: bool, reason: str) -> Gate:

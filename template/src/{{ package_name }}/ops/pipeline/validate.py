@@ -137,6 +137,8 @@ class Rules:
 
     def counts(self, broken: pl.LazyFrame) -> dict[str, int]:
         """How many marked rows break each rule that is broken, the most broken one first."""
+        if not self._rules:
+            return {}
         sums = [(~pl.col(rule)).sum() for rule in self._rules]
         counts = broken.select(sums).collect(engine="streaming").row(0, named=True)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -181,7 +183,12 @@ class Rules:
 
 def rule_column(names: Collection[str]) -> str:
     """How the column with the broken rules is called beside the columns `names`."""
-    return "rule" if "rule" not in names else "__rule"
+    return unused("rule", names)
+
+
+def unused(name: str, columns: Collection[str]) -> str:
+    """A name for a column beside the others."""
+    return name if name not in columns else unused(f"__{name}", columns)
 
 
 def _duplicates(rows: pl.LazyFrame) -> int:

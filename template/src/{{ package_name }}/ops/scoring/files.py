@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from ..data.reading import DataFile, open_file
 from ..errors import UserError
 from ..pipeline import parquet
 from ..pipeline.parsing import parse
-from ..pipeline.validate import check
+from ..pipeline.validate import check, unused
 from ..project import Project
 from .parts import Parts, kept
 from .rows import BATCH_ROWS, answers, columns_of, unfit
@@ -76,6 +76,7 @@ def score(
         "the file": _state(path),
         "the model": bundle.digest,
         "the code in ml/": _code(),
+        "the encoding": encoding or "as guessed",
     }
     with kept(target.with_name(f".{target.name}.parts"), subject) as parts:
         if parts.finished:
@@ -145,7 +146,7 @@ class Job:
         parse(_tidy(empty.lazy()), labelled=False, origin=str(file.origin))
         if target.suffix == ".csv":
             _check_fits_csv(empty, file.origin)
-        number, rules = _unused("row", columns), _unused("rule", columns)
+        number, rules = unused("row", columns), unused("rule", columns)
         return cls(file, target, bundle, parts, tuple(columns), number, rules)
 
     def run(self) -> None:
@@ -180,7 +181,8 @@ class Job:
         bad, quarantine = sum(counts.values()), _quarantine(self.target)
         if bad:
             numbered = rows.with_row_index(self.number, offset=1).filter(rules.is_not_null())
-            self._write(numbered.select(self.number, rules, *self.columns), quarantine)
+            number = pl.col(self.number).cast(pl.Int64)
+            self._write(numbered.select(number, rules, *self.columns), quarantine)
         else:
             quarantine.unlink(missing_ok=True)
         self._write(rows.drop(self.rules), self.target)
@@ -296,11 +298,6 @@ def _ranked(counts: Mapping[str, int]) -> str:
 
 def _quarantine(target: Path) -> Path:
     return target.with_suffix(f".quarantine{target.suffix}")
-
-
-def _unused(name: str, columns: Collection[str]) -> str:
-    """A name for a column beside the others."""
-    return name if name not in columns else _unused(f"__{name}", columns)
 
 
 def _check_paths(path: Path, target: Path) -> None:
