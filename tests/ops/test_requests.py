@@ -21,6 +21,7 @@ import pytest
 from my_model.ops import contract as contracts
 from my_model.ops.pipeline.parsing import parse
 from my_model.ops.pipeline.validate import check
+from my_model.ops.serving import requests
 from my_model.ops.serving.requests import (
     Malformed,
     Reader,
@@ -444,12 +445,20 @@ def test_old_spellings_are_read_and_counted_where_types_need_not_be_strict() -> 
         d=dy.String(),
         e=dy.Date(),
         f=dy.Enum(["s", "m"]),
+        g=dy.Enum(["1", "2"], nullable=True),
+        h=dy.Datetime(nullable=True),
     )
     reader = Reader(contracts.compile_schema(row), Strictness(9, types=False))
+    new = {"a": 1.5, "b": True, "c": 2, "d": "x", "e": "2024-1-31", "f": "s", "g": 2}
+    (record,) = reader.read(json.dumps(new | {"h": "2024-1-31 8:30:05.5"}).encode()).records
+    day = dt.date(2024, 1, 31)
+    assert record[4:] == (day, "s", "2", dt.datetime(2024, 1, 31, 8, 30, 5, 500_000))
     old = {"a": " 1e3", "b": "Yes", "c": "2.0", "d": 1.5, "e": " 2024-01-31", "f": "s "}
     read = reader.read(json.dumps([old, old | {"a": " ", "b": 0, "c": True}]).encode())
-    day = dt.date(2024, 1, 31)
-    assert read.records == [(1000.0, True, 2, "1.5", day, "s"), (None, False, 1, "1.5", day, "s")]
+    assert [record[:6] for record in read.records] == [
+        (1000.0, True, 2, "1.5", day, "s"),
+        (None, False, 1, "1.5", day, "s"),
+    ]
     assert read.respelt == 12
     for name, value in {"a": "1_0", "b": "maybe", "c": "300", "e": "31.1.2024", "f": "x"}.items():
         assert refused(reader, {n: json.dumps(v) for n, v in (old | {name: value}).items()}) == {
@@ -474,6 +483,7 @@ def test_words_for_missing_mean_missing_in_every_column() -> None:
         assert refused(reader, row_) == {(name, "nullability")}
     assert fits(reader.schema()["properties"]["a"], "NA")
     assert contracts.missing_words('import x\nMISSING = ["NA", ""]\n') == ("NA", "")
+    assert contracts.missing_words('MISSING: tuple[str, ...] = ("NA",)') == ("NA",)
     for other in ("", "MISSING = 3", "MISSING = [x]", "MISSING = (", "MISSING: list = []"):
         assert contracts.missing_words(other) == ()
 
@@ -495,6 +505,23 @@ def test_a_field_that_may_be_a_slip_is_refused_and_both_names_are_named() -> Non
     assert refusal.value.violations == [
         Violation(0, None, "unknown_field", "zip", "zip is no column.")
     ]
+
+
+def test_an_early_field_fits_the_description_unless_it_is_refused() -> None:
+    contract = contracts.compile_schema(schema(age=dy.Float64()))
+    assert "additionalProperties" not in Reader(contract).schema()
+    strict = Reader(contract, Strictness(unknown_fields="refuse"))
+    assert strict.schema()["additionalProperties"] is False
+
+
+def test_many_unknown_fields_are_not_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(requests, "get_close_matches", lambda name, *_: compared.append(name))
+    row = schema(**{f"column{number}": dy.Float64(nullable=True) for number in range(30)})
+    reader = Reader(contracts.compile_schema(row), Strictness(9))
+    body = json.dumps([{f"field{number}": 1 for number in range(5_000)}] * 3).encode()
+    assert len(reader.decode(body).unknown) == 5_000
+    assert len(compared) == requests.MOST_COMPARED
 
 
 def fits(schema: dict[str, Any], value: Any) -> bool:

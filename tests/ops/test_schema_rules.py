@@ -109,6 +109,7 @@ def test_a_bundle_holds_names_and_columns_and_no_expression(
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [
+        ('"""One line."""', "", set()),
         ('"""One line."""', '"""Two lines,\n\n        really."""  # why', set()),
         ("low = dy.Float64(min=0)", "low = dy.Float64(min=1, nullable=True)", set()),
         ("    y = ", "    more = dy.String()\n    y = ", set()),

@@ -192,7 +192,10 @@ def missing_words(source: str) -> tuple[str, ...]:
     with suppress(SyntaxError, ValueError, TypeError):  # ingest says what is wrong with it
         for node in ast.parse(source).body:
             match node:
-                case ast.Assign(targets=[ast.Name(id="MISSING")], value=words):
+                case (
+                    ast.Assign(targets=[ast.Name(id="MISSING")], value=words)
+                    | ast.AnnAssign(target=ast.Name(id="MISSING"), value=ast.expr() as words)
+                ):
                     return tuple(word for word in ast.literal_eval(words) if isinstance(word, str))
     return ()
 

@@ -155,12 +155,12 @@ class _Pruned(ast.NodeTransformer):
         self._members = members
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [part for part in node.body if not self._named(part)] or [ast.Pass()]
+        node.body = [part for part in node.body if not self._named(part)]
         return self.generic_visit(node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if is_text else node
+        return None if is_text else node
 
     def _named(self, part: ast.stmt) -> bool:
         match part:

@@ -265,7 +265,7 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     given = rows.collect_schema()[name]
     if column.type == "Float64" and wish.task != "regression":
         number = column.parsed(given)
-        whole = ((number % 1 == 0) & (number.abs() <= EXACT)).all()
+        whole = ((number % 1 == 0) & (number.abs() < EXACT)).all()
         if rows.select(whole).collect(engine="streaming").item():
             column = replace(column, type="Int64", why="whole numbers")
     if column.type == "Float64":

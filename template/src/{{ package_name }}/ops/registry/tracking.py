@@ -172,7 +172,7 @@ class Store:
     """The runs and versions of one project."""
 
     def __init__(self, project: Project, client: "MlflowClient") -> None:
-        """Use `connected` instead, which opens and closes."""
+        """Use `connected` instead, which words its errors."""
         self.name = project.name
         self._client = client
         self._root = project.root

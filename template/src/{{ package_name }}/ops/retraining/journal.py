@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import git
 from ..errors import UserError
-from ..files import lock, read_json, write_json
+from ..files import lock, read_json, remove, replacing, write_json
 from ..project import Project
 
 INDEX, LOCK = "index.json", "dvc.lock"
@@ -110,19 +110,13 @@ def _restore(project: Project) -> None:
     root, folder = project.root, _folder(project)
     index: dict[str, Any] = read_json(folder / INDEX)
     for name in index["made"]:
-        _remove(root / name)
+        remove(root / name)
     for name in index["changed"]:
-        _remove(root / name)
-        _copy(folder / name, root / name)
+        if (folder / name).exists():  # a journal of 0.4.0 names what was not there, too
+            with replacing(root / name) as aside:
+                _copy(folder / name, aside)
     _unstage(root, index)
     _end(folder)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _unstage(root: Path, index: dict[str, Any]) -> None:

@@ -209,6 +209,7 @@ def pages(service: Service, host: Host) -> Starlette:
         return Json(openapi.describe(service))
 
     def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
+        service.metrics.logged(service.logs.values())
         return Response(service.metrics.show(), media_type=openapi.METRICS_TYPE)
 
     async def refuse(_: Request, error: Any) -> Response:  # an HTTPException, as asked for below

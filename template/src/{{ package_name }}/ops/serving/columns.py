@@ -34,6 +34,9 @@ TIME = re.compile(
 )
 """The ways of ISO 8601 to write a time that ingest reads too."""
 
+SINGLE_DIGIT = re.compile(r"(?<![0-9.])(?=[0-9](?![0-9]))")
+"""Where a zero is missing in a time such as 2024-1-31 8:30."""
+
 NANOSECONDS = datetime(1677, 9, 21, 0, 12, 43, 145225), datetime(2262, 4, 11, 23, 47, 16, 854775)
 """From when to when they can be counted in 64 bits."""
 
@@ -69,7 +72,7 @@ class Reading(NamedTuple):
             Unread: if it is of another type.
         """
         # Writers of JSON that know one type of number put a point into whole ones, too.
-        whole = isinstance(value, float) and abs(value) <= EXACT
+        whole = isinstance(value, float) and abs(value) < EXACT
         try:
             taken = msgspec.convert(value, self.json, strict=not whole)
         except msgspec.ValidationError:
@@ -215,8 +218,13 @@ def respelt(reading: Reading, value: Any) -> Any:
     """
     if not isinstance(value, str | int | float):
         raise Unread
-    if reading.json is str and reading.convert is None:
-        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    dtype = dtype_of(reading.column)
+    if dtype in ("String", "Enum") and not isinstance(value, str):
+        value = msgspec.json.encode(value).decode()
+    if dtype == "String":
+        return value
+    if reading.column.kind == "time" and isinstance(value, str):
+        value = SINGLE_DIGIT.sub("0", value)
     if isinstance(value, str):
         value = value.strip()
         if value == "" or value.lower() == "nan":

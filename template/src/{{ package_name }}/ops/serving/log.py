@@ -185,8 +185,9 @@ class Files:
                     rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             except OSError:
-                with suppress(OSError):
-                    file.truncate(size)
+                self._day = date.min  # should half a line be left, nothing is written behind it
+                file.truncate(size)
+                self._day = now.date()
                 raise
             if file.tell() >= self._rotate_bytes:
                 self._next(now)

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 from math import nan
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from prometheus_client import (
@@ -119,6 +120,7 @@ class Metrics:
         self._values: Any = None
         self._request = cache(self._labelled)
         self._told = (0, 0)
+        self._telling = Lock()
         self._shown: dict[Any, tuple[str, ...]] = {}
 
     def _counter(self, name: str, purpose: str, *labels: str) -> Any:
@@ -197,12 +199,13 @@ class Metrics:
         self._shown[info] = labels
 
     def logged(self, logs: Collection[Log]) -> None:
-        """Note how the logs fare; by one thread only."""
-        written, dropped = sum(log.written for log in logs), sum(log.dropped for log in logs)
-        self._written.inc(written - self._told[0])
-        self._dropped.inc(dropped - self._told[1])
-        self._told = written, dropped
-        self._log_failing.set(any(log.failing for log in logs))
+        """Note how the logs fare."""
+        with self._telling:
+            written, dropped = sum(log.written for log in logs), sum(log.dropped for log in logs)
+            self._written.inc(written - self._told[0])
+            self._dropped.inc(dropped - self._told[1])
+            self._told = written, dropped
+            self._log_failing.set(any(log.failing for log in logs))
 
     def show(self) -> bytes:
         """All metrics of all workers, as Prometheus reads them."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import msgspec
@@ -107,6 +107,10 @@ class Registry:
             )
         self._setting = setting
         self._base = found["scheme"] + found["host"]
+        try:
+            _ = urlsplit(self._base).port
+        except ValueError:
+            raise UserError(f"{setting} names a port above 65535; mend it.") from None
         self._name = unquote(found["name"])
         if found["alias"]:
             self.shown = f"{self._base}/{quote(self._name)}@{found['alias']}"

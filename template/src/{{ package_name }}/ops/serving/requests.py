@@ -30,6 +30,9 @@ LONGEST_SHOWN = 200
 CLOSE = 0.7
 """How alike two names are, of 1, if the one may be a slip for the other."""
 
+MOST_COMPARED = 100
+"""How many unknown fields of a request are compared with absent columns."""
+
 UNKNOWN_FIELD = "unknown_field"
 """The rule that a row breaks by a field that the contract does not know."""
 
@@ -101,6 +104,25 @@ class Rows(NamedTuple):
     """The fields that the contract does not know."""
     respelt: int = 0
     """How many values came in a spelling of releases before 0.5.0."""
+
+
+class _Guesses:
+    """Which absent column an unknown field of a request may mean.
+
+    A comparison takes some 20 µs, and a body may hold a hundred thousand names: so there is an end.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, tuple[str, ...]], str | None] = {}
+
+    def meant(self, name: str, absent: tuple[str, ...]) -> str | None:
+        """The column whose name is closest, if it is close; nothing after `MOST_COMPARED`."""
+        key = name, absent
+        if absent and key not in self._found and len(self._found) < MOST_COMPARED:
+            named = {column.casefold(): column for column in absent}
+            close = get_close_matches(name.casefold(), named, 1, CLOSE)
+            self._found[key] = named[close[0]] if close else None
+        return self._found.get(key)
 
 
 class Reader:
@@ -204,9 +226,10 @@ class Reader:
         records: list[Record] = []
         wrong: list[Violation] = []
         unknown: set[str] = set()
+        guesses = _Guesses()
         respelt = 0
         for number, row in enumerate(bodies):
-            wrong += self._misnamed(number, RAW_FIELDS.decode(row), unknown)
+            wrong += self._misnamed(number, RAW_FIELDS.decode(row), unknown, guesses)
             try:
                 records.append(self._record(self._lenient.decode(row)))
             except (msgspec.ValidationError, Unread):
@@ -223,7 +246,7 @@ class Reader:
         return Rows(many, records, frozenset(unknown), respelt)
 
     def _misnamed(
-        self, number: int, fields: Mapping[str, Any], unknown: set[str]
+        self, number: int, fields: Mapping[str, Any], unknown: set[str], guesses: "_Guesses"
     ) -> list[Violation]:
         """Which fields of a row are refused for their names; those that are unknown are noted."""
         how = self._strictness.unknown_fields
@@ -231,14 +254,13 @@ class Reader:
         if not strange or how == "ignore":
             return []
         unknown |= strange
-        absent: dict[str, str] = {}
+        absent: tuple[str, ...] = ()
         if len(fields) - len(strange) < len(self._names):
-            absent = {name.casefold(): name for name in self._names if name not in fields}
+            absent = tuple(name for name in self._names if name not in fields)
         wrong = []
         for name in sorted(strange):
             shown = _shown(name)
-            if close := get_close_matches(name.casefold(), absent, 1, CLOSE):
-                meant = absent[close[0]]
+            if meant := guesses.meant(name, absent):
                 said = f"{shown} is no column, and {meant} is absent; is it {meant}?"
                 wrong.append(Violation(number, meant, UNKNOWN_FIELD, shown, said))
             elif how == "refuse":
@@ -303,6 +325,8 @@ class Reader:
         """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row."""
         _, components = msgspec.json.schema_components([self.row_type])
         schema: dict[str, Any] = components["Row"]
+        if self._strictness.unknown_fields != "refuse":
+            schema.pop("additionalProperties", None)
         words = {"enum": sorted(self._missing), "description": "A word for a missing value."}
         for its in self._readings:
             column = its.column

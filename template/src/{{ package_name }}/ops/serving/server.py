@@ -106,7 +106,7 @@ def configure(options: argparse.Namespace) -> Settings:
             environment[name.upper()] = str(value)
     settings = Settings.read(environment)
     if options.shadow is not None:
-        settings = replace(settings, shadow=named(options.shadow))
+        settings = replace(settings, shadow=named(options.shadow, follows=True))
     if options.model is None and environment.get("BUNDLE"):
         return settings
     if options.model is not None and Path(options.model).is_dir():
@@ -119,8 +119,12 @@ def configure(options: argparse.Namespace) -> Settings:
     return replace(settings, bundle=named(options.model or "champion"))
 
 
-def named(model: str) -> str:
+def named(model: str, *, follows: bool = False) -> str:
     """The folder of a model, by its path, or by a version or alias of the project.
+
+    Args:
+        model: what a person has typed.
+        follows: whether `challenger` means whichever there is, now and later.
 
     Raises:
         UserError: if there is none.
@@ -128,7 +132,7 @@ def named(model: str) -> str:
     if Path(model).is_dir():
         return model
     project = Project.find()
-    if model == "challenger":  # it is there when there is one
+    if follows and model == "challenger":
         return str(project.challenger)
     # The registry's own libraries take a second and 100 MB, so they are not loaded before.
     from ..registry.champion import located
