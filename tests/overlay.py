@@ -77,11 +77,17 @@ def _make(files: list[Path], answers: Mapping[str, Any], folder: Path) -> None:
 
 
 def activate(root: Path) -> None:
-    """Let this process, and those that it starts, import the package and find `ops`."""
+    """Let this process import the package."""
     source = str(root / "src")
     if source not in sys.path:
         sys.path.insert(0, source)
-        tools = [str(root / ".tools"), str(Path(sys.executable).parent)]
-        os.environ["PATH"] = os.pathsep.join([*tools, os.environ["PATH"]])
-        os.environ["PYTHONPATH"] = source
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / "build" / "hypothesis"))
+
+
+def variables(root: Path) -> dict[str, str]:
+    """What processes need in their environment to import the package and to find `ops`."""
+    tools = [str(root / ".tools"), str(Path(sys.executable).parent)]
+    return {
+        "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
+        "PYTHONPATH": str(root / "src"),
+    }

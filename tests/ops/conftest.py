@@ -12,7 +12,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from overlay import SOURCE, activate, under_test
+from overlay import SOURCE, activate, under_test, variables
 from render import ROOT
 from render import run as finish
 from sharing import once
@@ -25,6 +25,7 @@ from my_model.ops import cli  # noqa: E402
 from my_model.ops.project import Project  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -35,6 +36,15 @@ LATER = {"bulk", "data", "hosting", "monitoring", "retraining", "scoring", "serv
 def pytest_configure(config: pytest.Config) -> None:
     """Let MLflow use what SQLAlchemy has deprecated; all other warnings stay errors."""
     config.addinivalue_line("filterwarnings", "ignore::sqlalchemy.exc.SADeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processes() -> Iterator[None]:
+    """Let processes that these tests start run the package's own code, and those of others not."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables(PROJECT).items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

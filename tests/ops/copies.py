@@ -20,6 +20,7 @@ import yaml
 from mlflow import MlflowClient
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
+from overlay import under_test, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,8 @@ def client(project: Project) -> MlflowClient:
 
 def environment(project: Project) -> dict[str, str]:
     """Let processes import the copy's own package."""
-    return {**os.environ, "PYTHONPATH": str(project.root / "src"), "PREDICTIONS": ""}
+    own = {"PYTHONPATH": str(project.root / "src"), "PREDICTIONS": ""}
+    return {**os.environ, **variables(under_test()), **own}
 
 
 def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:

@@ -103,7 +103,7 @@ def test_other_packages_are_installed_beside_it(
 
 def test_what_cannot_be_reproduced_is_one_sentence(whole: Project) -> None:
     before = state(whole)
-    assert "There is no folder, alias or version 7" in ops(whole, "reproduce", "7", code=2)
+    assert "There is no alias or version 7" in ops(whole, "reproduce", "7", code=2)
     tag(whole, 1, git_commit="0" * 40)
     assert "git does not know the commit 000000000000" in ops(whole, "reproduce", "1", code=2)
     tag(whole, 1, git_commit="none")

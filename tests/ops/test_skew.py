@@ -103,7 +103,10 @@ def test_the_service_answers_as_the_bundle(held: Held, served: Service) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_bulk_scoring_answers_as_the_bundle(held: Held, kind: str, tmp_path: Path) -> None:
+def test_bulk_scoring_answers_as_the_bundle(
+    trained: Project, held: Held, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.root)
     source, scored = tmp_path / f"rows.{kind}", tmp_path / "scored.parquet"
     if kind == "csv":
         held.frame.write_csv(source)
