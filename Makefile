@@ -1,7 +1,7 @@
 # The template's own menu: `make help`. A rendered project has another one.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test check format bench release lock clean
+.PHONY: help demo story test mutants check format bench release lock clean
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -17,9 +17,12 @@ demo: .venv/ready ## render the default project to build/demo, train it, show wh
 story: .venv/ready ## let the world change around a served model, and draw what happens
 	@python hooks/story.py
 
-# Two files at a time, each file in one process, which trains a project once for all tests of its files.
-test: .venv/ready build/node/ready ## the whole suite; ARGS="-k name" for a part of it
-	python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+# Two processes; the tests of a file go to one of them, and all share the trained projects.
+test: .venv/ready build/node/ready ## the suite; ARGS="-k name" for a part, ARGS=--exhaustive for every case
+	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+mutants: .venv/ready build/node/ready ## put faults in, which the suite's default size must catch
+	python tests/mutants.py $(ARGS)
 
 check: .venv/ready ## format, lint and types of the template itself
 	ruff format --check
@@ -37,8 +40,11 @@ release: .venv/ready ## check and write VERSION=0.4.0; ARGS=--dry-run shows it o
 	@python hooks/release.py $(VERSION) $(ARGS)
 
 lock: .venv/ready ## compile requirements.txt anew, with the newest versions
+	@mkdir -p build
+	sed -n '/^dependencies = \[/,/^\]/p; /^rules = \[/,/^\]/p; /^train = \[/,/^\]/p' template/pyproject.toml.jinja \
+		| sed -n 's/^  "\(.*\)",.*/\1/p' > build/project.in
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --output-file requirements.txt requirements.in
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.txt requirements.in build/project.in
 
 clean: ## take away everything that was set up or rendered here
 	rm -rf .venv build

@@ -28,6 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from migrations import MIGRATIONS, Migration
+from releases import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -234,18 +235,6 @@ def _mark(project: Project, path: str, stages: tuple[bytes, bytes, bytes]) -> No
 # ==================================================================================================
 # What Copier or a person types
 # ==================================================================================================
-def number(version: str) -> tuple[int, ...]:
-    """A version as numbers, which sort as releases follow each other: v1.2.0-3-gabc is 1.2.0.
-
-    Raises:
-        UserError: if it is none.
-    """
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    if not found:
-        raise UserError(f"{version} is no version of the template: write it like 1.2.0.")
-    return tuple(map(int, found.groups()))
-
-
 def migrate(root: Path, stage: str | None = None, version: str | None = None) -> Iterator[str]:
     """Do what a release asks for at a stage, or tell what all that the project lacks would do.
 
@@ -256,6 +245,7 @@ def migrate(root: Path, stage: str | None = None, version: str | None = None) ->
 
     Raises:
         UserError: if there is no such project or release.
+        ValueError: if the project's is none.
         subprocess.CalledProcessError: if git or Copier fails.
     """
     if not root.is_dir():
@@ -285,7 +275,7 @@ def main() -> None:
     try:
         for sentence in migrate(options.project, options.stage, options.version):
             print(f"migrate: {sentence}.", file=sys.stderr)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         print(f"migrate: {error}", file=sys.stderr)
         sys.exit(2)
     except subprocess.CalledProcessError as error:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import subprocess
 import sys
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -40,6 +41,7 @@ UNRELEASED = re.compile(r"^## Unreleased\n(.*?)(?=^## |\Z)", re.MULTILINE | re.D
 BY_HAND = re.compile(r"^### By hand$", re.MULTILINE)
 ANCHOR = "# project-specific"
 FEW = 2  # files of a folder that are named one by one
+MANY = 20  # files that a migration moves or removes, and that are named one by one
 WIDTH = 120
 
 
@@ -243,6 +245,46 @@ def against_files(
             )
 
 
+def migration(history: History, version: str, pairs: Sequence[tuple[Files, Files]]) -> str:
+    """What hooks/migrations.py must say of files that go, as git sees it: a draft, to be read.
+
+    A file counts as moved where at least half of it is in one that is new.
+    """
+    with TemporaryDirectory() as place:
+        for name, renders in zip(("old", "new"), zip(*pairs, strict=True), strict=True):
+            for path, content in ChainMap(*renders).items():
+                if history.last.owner(path) != "yours":
+                    file = Path(place, name, path)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(content)
+        compared = ("diff", "--no-index", "--name-status", "--find-renames", "--diff-filter=RD")
+        done = subprocess.run(
+            [
+                "git",
+                "-c",
+                "core.quotePath=false",
+                "-c",
+                "diff.renameLimit=0",
+                *compared,
+                "old",
+                "new",
+            ],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = [line.split("\t")[1:] for line in done.stdout.splitlines()]
+    paths = [[name.partition("/")[2] for name in names] for names in found]
+    moved = [f'        "{its[0]}": "{its[1]}",\n' for its in paths if len(its) > 1]
+    removed = [f'        "{its[0]}",\n' for its in paths if len(its) == 1]
+    return (
+        f'    "{version}": Migration(\n'
+        f"    moved={{\n{''.join(moved)}    }},\n"
+        f"    removed=(\n{''.join(removed)}    ),\n),"
+    )
+
+
 # ==================================================================================================
 # What is written
 # ==================================================================================================
@@ -288,6 +330,8 @@ def trust(version: str, migration: Migration) -> str:
     """What a release with a migration asks for."""
     steps = [f"`{old}` is now `{new}`" for old, new in migration.moved.items()]
     steps += [f"`{name}` goes" for name in migration.removed]
+    if len(steps) > MANY:
+        steps = [f"{len(migration.moved)} files move and {len(migration.removed)} go"]
     steps += [
         f"`{name}` {old} is now {new}"
         for name, choices in migration.answers.items()
@@ -358,11 +402,6 @@ def release(
         *against_choices(history, version),
         *against_migrations(history, version),
     ]
-    if answers is None:
-        answers = [*history.tree.answers()]
-        answers += [
-            it for it in history.last.answers() if it not in answers and history.tree.offers(it)
-        ]
     try:
         pairs = [*history.pairs(answers)]
     except UserError as error:
@@ -406,10 +445,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("version", metavar="VERSION", help="as in 0.4.0, without a v")
     parser.add_argument("--dry-run", action="store_true", help="show, and write nothing")
+    parser.add_argument("--migration", action="store_true", help="draft one, and write nothing")
     options = parser.parse_args()
     try:
         with TemporaryDirectory() as work:
             history = History.of(ROOT, Path(work))
+            if options.migration:
+                print(migration(history, options.version, [*history.pairs()]))
+                return
             written = release(ROOT, options.version, history, datetime.now(tz=UTC).date())
     except UserError as error:
         for line in str(error).splitlines():

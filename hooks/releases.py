@@ -38,8 +38,15 @@ def releases(root: Path) -> dict[str, str]:
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version as numbers, which sort as releases follow each other."""
-    return tuple(map(int, version.split(".")))
+    """A version as numbers, which sort as releases follow each other: v1.2.0-3-gabc is 1.2.0.
+
+    Raises:
+        ValueError: if it is none, in a sentence.
+    """
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    if not found:
+        raise ValueError(f"{version} is no version of the template: write it like 1.2.0.")
+    return tuple(map(int, found.groups()))
 
 
 def git(root: Path, *arguments: str) -> str:

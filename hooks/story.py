@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -322,14 +323,15 @@ def keep_kind(project: Project) -> None:
 class Teller:
     """Lets the story happen in a project."""
 
-    def __init__(self, project: Project, folder: Path) -> None:
+    def __init__(self, project: Project, folder: Path, calm: int = WINDOWS) -> None:
         """Prepare.
 
         Args:
-            project: with the sample `support-mail`, set up, and with nothing trained.
+            project: with the sample `support-mail`, set up.
             folder: an empty one for mails, logs and scores.
+            calm: how many windows the control run looks at.
         """
-        self.project, self.folder = project, folder
+        self.project, self.folder, self.months = project, folder, calm
         self.story = Story()
 
     def tell(self) -> Story:
@@ -359,7 +361,7 @@ class Teller:
         logs, before = self.folder / "calm", dict[str, str]()
         with served(self.project, logs) as port:
             service = Service(port)
-            for mails, _ in windows(self.folder / "control"):
+            for mails, _ in islice(windows(self.folder / "control"), self.months):
                 window, truths = pour(service, mails)
                 service.tell(before)
                 self.monitor(window, logs)

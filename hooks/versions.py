@@ -204,8 +204,18 @@ class History:
         ]
         return cls(earlier, _extracted(root, "HEAD", "The tree", work / "tree"))
 
-    def pairs(self, answers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Files, Files]]:
-        """Renders of the last release, empty if it did not offer an answer, and of the tree."""
+    def pairs(
+        self, answers: Iterable[Mapping[str, Any]] | None = None
+    ) -> Iterator[tuple[Files, Files]]:
+        """Renders of the last release, empty if it did not offer an answer, and of the tree.
+
+        Args:
+            answers: what is answered in each; by default, every choice of every question once.
+        """
+        if answers is None:
+            offered = [it for it in self.last.answers() if self.tree.offers(it)]
+            answers = [*self.tree.answers(), *offered]
+            answers = [it for place, it in enumerate(answers) if it not in answers[:place]]
         for its in answers:
             yield self.last.render(its) if self.last.offers(its) else {}, self.tree.render(its)
 

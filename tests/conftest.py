@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from following import Follower, follow
 from history import past
-from project import PROFILES, begin, environment
+from project import PROFILES, begin, environment, kept
 from render import Template, working_tree
+from sharing import common, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from project import Project
 
@@ -29,9 +30,53 @@ IDENTITY = """\
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: those that need a trained project come last, in the order that they had."""
-    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", ()))
+LONG = (
+    "test_story.py",
+    "test_containers.py",
+    "test_run_retraining.py",
+    "test_template_update.py",
+    "test_onboarding.py",
+    "test_run_documents.py",
+    "test_run_ci.py",
+)
+"""Files that are begun first among those that need a trained project, so that none ends late."""
+
+SPREAD = ("test_run.py", "test_run_update.py", "test_update.py", "test_update_random.py")
+"""Files whose tests share little, so that both processes may take some."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the sizes that are too long for every change; a nightly workflow asks for them."""
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="every case of what is sampled by default: edits, streams, releases, profiles",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked exhaustive, unless it is asked for; then fast tests first.
+
+    Those that need a trained project come last. The tests of a file, or those of SPREAD with one
+    set of parameters, go to one process.
+    """
+    if not config.getoption("--exhaustive"):
+        left = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+    items.sort(key=_turn)
+    for item in items:
+        own = item.name.partition("[")[2] if item.path.name in SPREAD else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.location[0]} {own}".strip()))
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    """Where a test comes: whether it needs a trained project, and then how long it takes."""
+    if item.path.parent != Path(__file__).parent or "trained" not in getattr(
+        item, "fixturenames", ()
+    ):
+        return False, 0
+    return True, LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,17 +107,27 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Whether every case is asked for, where a sample of them does by default."""
+    return bool(request.config.getoption("--exhaustive"))
+
+
+@pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """The working tree as a release."""
     del isolated
-    return Template.of(working_tree(), tmp_path_factory.mktemp("template")).release("v9999.0.0")
+    return Template(once(common(tmp_path_factory) / "template", _release))
+
+
+def _release(source: Path) -> None:
+    Template.of(working_tree(), source).release("v9999.0.0")
 
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """A repository of the template with all its releases; tests leave it as it is."""
     del isolated
-    return past(tmp_path_factory.mktemp("history"))
+    return Template(once(common(tmp_path_factory) / "history", past))
 
 
 @pytest.fixture(scope="session")
@@ -90,26 +145,24 @@ def rendered(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def machine(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> dict[str, str]:
     """The variables that projects run with."""
     del isolated
-    return environment(tmp_path_factory.mktemp("machine"))
+    return environment(once(common(tmp_path_factory) / "machine", environment))
 
 
 @pytest.fixture(scope="session")
 def trained(
     template: Template, machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Project]:
-    """The project of a profile, rendered, set up and trained once; tests leave it as it is."""
+    """The project of a profile, rendered, set up and trained once for all processes.
+
+    Tests leave it as it is; who must change something takes a copy.
+    """
 
     @cache
     def project(name: str) -> Project:
-        return begin(template, PROFILES[name], tmp_path_factory.mktemp(name), machine)
+        profile, folder = PROFILES[name], common(tmp_path_factory) / "trained" / name
+        return kept(profile, once(folder, partial(begin, template, profile, machine)), machine)
 
     return project
-
-
-@pytest.fixture(scope="session", params=PROFILES)
-def project(request: pytest.FixtureRequest, trained: Callable[[str], Project]) -> Project:
-    """Each profile's project in turn: what is asked of every project."""
-    return trained(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +172,6 @@ def sample(trained: Callable[[str], Project]) -> Project:
 
 
 @pytest.fixture
-def follower(sample: Project, tmp_path: Path) -> Follower:
-    """A clone of the project that most people see first, and a template that is its alone."""
-    return follow(sample, tmp_path)
+def follower(template: Template, machine: dict[str, str], tmp_path: Path) -> Follower:
+    """The project that most people see first, and a template that is its alone."""
+    return follow(template, machine, tmp_path)

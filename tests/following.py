@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from project import Project
-from render import Template, run
-from test_update import commit
+from render import Template
+from test_update import begin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+OPS = """\
+#!/bin/sh
+PYTHONPATH=src exec {python} -m "$(basename src/*)".ops.cli "$@"
+"""
 CURRENT, MISTAKE, UNRESOLVED, BEHIND = 0, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Follower:
-    """A clone of a project, and a template of its own that it follows."""
+    """A project, a template of its own that it follows, and what calls its verbs."""
 
     project: Project
     template: Template
@@ -51,22 +57,23 @@ class Follower:
         self.template.release(tag)
 
 
-def follow(sample: Project, folder: Path) -> Follower:
-    """A clone of a project, on a machine of its own.
+def follow(template: Template, machine: Mapping[str, str], folder: Path) -> Follower:
+    """A project that nobody has worked on, which calls its verbs without an environment of its own.
 
     Args:
-        sample: the project.
+        template: what it is rendered from, as a copy that is its alone.
+        machine: the variables that its commands run with.
         folder: an empty one.
     """
-    root = folder / "project"
-    run("git", "clone", "--quiet", sample.root, root, cwd=folder)
-    record = root / ".copier-answers.yml"
-    answers = yaml.safe_load(record.read_text())
-    shutil.copytree(answers["_src_path"], folder / "template")
-    record.write_text(record.read_text().replace(answers["_src_path"], str(folder / "template")))
-    commit(root, "Follow another template")
-    ops = str(sample.root / ".venv" / "bin" / "ops")
-    return Follower(Project(root, sample.environment), Template(folder / "template"), ops)
+    own = Template(shutil.copytree(template.source, folder / "template"))
+    python_version = "{}.{}".format(*sys.version_info[:2])
+    answers = {"package_name": "my_model", "python_version": python_version}
+    project = Project(own.render(folder / "project", answers), machine)
+    begin(project.root)
+    ops = folder / "ops"
+    ops.write_text(OPS.format(python=sys.executable))
+    ops.chmod(0o755)
+    return Follower(project, own, str(ops))
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -81,5 +88,5 @@ def migrate(source: Path, version: str, command: str) -> None:
     migration = {"version": version, "when": "{{ _stage == 'before' }}", "command": command}
     settings = (source / "copier.yml").read_text()
     (source / "copier.yml").write_text(
-        f"{yaml.safe_dump({'_migrations': [migration]})}---\n{settings}"
+        f"{settings}\n---\n{yaml.safe_dump({'_migrations': [migration]})}"
     )

@@ -17,6 +17,7 @@ RELEASES = releases(ROOT)
 def past(source: Path) -> Template:
     """Make a repository of the template with all its releases, the working tree as the newest."""
     template = Template(source)
+    source.mkdir(exist_ok=True)
     for version, commit in RELEASES.items():
         clear(source)
         archive = subprocess.run(

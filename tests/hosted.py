@@ -147,11 +147,14 @@ def runner(desk: Project, folder: Path, world: World) -> dict[str, str]:
         folder: where all of it lies.
         world: the host's interface.
     """
+    environment = folder / "python"
+    desk.run("uv", "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
+    desk.warm(environment)
     return {
         **desk.environment,
         "CI": "true",
         "UV_CACHE_DIR": desk.run("uv", "cache", "dir").strip(),
-        "UV_PROJECT_ENVIRONMENT": str(folder / "python"),
+        "UV_PROJECT_ENVIRONMENT": str(environment),
         "GITHUB_API_URL": world.address,
         "GITHUB_REPOSITORY": "ada/model",
         "GITHUB_REF_NAME": "main",

@@ -10,13 +10,15 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from render import choices, run
+from render import ROOT, choices, run
+from sharing import alone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +99,10 @@ PROFILES = {
 }
 
 
+SAID = "said.json"
+"""In the folder of a profile: what its first commands printed."""
+
+
 @dataclass(frozen=True)
 class Project:
     """A rendered project on disk, and the environment that its commands run in."""
@@ -142,6 +148,17 @@ class Project:
     def versions(self) -> str:
         """What `ops history` shows."""
         return self.run("uv", "run", "ops", "history")
+
+    def warm(self, environment: Path | None = None) -> None:
+        """Let an environment have the bytecode of those before it, and lend its own.
+
+        Args:
+            environment: where it lies, if not in the project.
+        """
+        own, store = environment or self.root / ".venv", Path(self.environment["BYTECODE"])
+        with alone(store):
+            lend(store, own)
+            lend(own, store, every=True)
 
     def menu(self) -> set[str]:
         """The targets that `make help` offers."""
@@ -194,12 +211,28 @@ def environment(folder: Path) -> dict[str, str]:
         "DVC_GLOBAL_CONFIG_DIR": str(folder / "dvc"),
         "DVC_SITE_CACHE_DIR": str(folder / "dvc-cache"),
         "PRE_COMMIT_HOME": str(folder / "pre-commit"),
+        "BYTECODE": str(folder / "bytecode"),
     }
 
 
 def all_passed(said: str) -> bool:
     """Whether pytest's last line tells of tests that passed, and of nothing else."""
     return bool(re.fullmatch(r"=* ?\d+ passed in .*", said.rstrip().splitlines()[-1]))
+
+
+def asked(project: Project, *tests: str) -> str:
+    """What pytest says of tests in `tests/ops` that are run with this project's package."""
+    variables = {**os.environ, "PROJECT": str(project.root)}
+    for name in ("PYTEST_XDIST_WORKER", "PYTHONPATH"):
+        variables.pop(name, None)
+    command = (sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-o")
+    return run(
+        *command,
+        "addopts=--import-mode=importlib",
+        *(str(ROOT / "tests" / "ops" / name) for name in tests),
+        cwd=ROOT,
+        env=variables,
+    )
 
 
 def orders(path: Path) -> None:
@@ -265,10 +298,12 @@ def answers(profile: Profile) -> dict[str, Any]:
     return {**profile.answers, "python_version": version}
 
 
-def begin(
-    template: Template, profile: Profile, folder: Path, variables: Mapping[str, str]
-) -> Project:
-    """Render a profile and do what its README says, up to a registered model and a commit."""
+def begin(template: Template, profile: Profile, variables: Mapping[str, str], folder: Path) -> None:
+    """Render a profile and do what its README says, up to a registered model and a commit.
+
+    Then set it up once more, as somebody does who is not sure; what was said lies beside it.
+    """
+    folder.mkdir()
     if profile.inside:
         run("git", "init", "--quiet", cwd=folder)
     project = Project(template.render(folder / profile.folder, answers(profile)), variables)
@@ -286,7 +321,65 @@ def begin(
             (project.root / name).unlink()
     if profile.data or profile.inside:
         project.commit("Use our data")
+    project.warm()
     said["train"] = project.run("make", "train")
+    project.warm()
     said["changes"] = "\n".join(sorted(project.changes()))
     project.commit("Train")
-    return project
+    said["head"] = project.run("git", "rev-parse", "HEAD")
+    project.run("make", "setup")
+    (folder / SAID).write_text(json.dumps(said))
+
+
+def kept(profile: Profile, folder: Path, variables: Mapping[str, str]) -> Project:
+    """The project that `begin` left in a folder."""
+    said = json.loads((folder / SAID).read_text())
+    return Project(folder / profile.folder, variables, said)
+
+
+def copied(project: Project, profile: Profile, folder: Path) -> Project:
+    """A copy of a profile's project to change, with the environment of the one that it was.
+
+    Args:
+        project: as `trained` gives it.
+        profile: its profile.
+        folder: an empty one; a larger repository is copied as well.
+    """
+    around = project.root.parents[len(Path(profile.folder).parts) - 1]
+    root = copy_tree(around, folder / "copy") / profile.folder
+    shared = {"UV_PROJECT_ENVIRONMENT": str(project.root / ".venv"), "UV_NO_SYNC": "1"}
+    return Project(root, {**project.environment, **shared}, project.said)
+
+
+def apart(project: Project, root: Path) -> Project:
+    """A copy of a project to change, its code too: it has an environment of its own."""
+    copy = Project(copy_tree(project.root, root), project.environment)
+    copy.run("uv", "sync", "--quiet")
+    copy.warm()
+    return copy
+
+
+def copy_tree(source: Path, target: Path) -> Path:
+    """Copy a project without its environments."""
+    ignored = shutil.ignore_patterns(".venv*")
+    return shutil.copytree(source, target, ignore=ignored, symlinks=True)
+
+
+def lend(source: Path, target: Path, *, every: bool = False) -> None:
+    """Let an environment have the bytecode of another, so that nothing is compiled twice.
+
+    What is installed in both are links into one cache; where it is not, Python sees that bytecode
+    is of another source, and compiles.
+
+    Args:
+        source: the one that has compiled.
+        target: the one that need not.
+        every: also of packages that the target has not.
+    """
+    for folder in source.glob("lib/python3.*/site-packages/**/__pycache__"):
+        its = target / folder.relative_to(source)
+        if every or its.parent.is_dir():
+            its.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob("*.pyc"):
+                if not (its / path.name).exists():
+                    (its / path.name).hardlink_to(path)

@@ -41,6 +41,18 @@ def working_tree() -> list[Path]:
     return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
 
 
+def outline() -> list[Path]:
+    """The template without most of its managed files: what renders fast, and asks the same."""
+    kept = ("template", "samples", "licenses", "hooks")
+    left_out = [("template", name) for name in ("docs", "monitoring", "tests")]
+    return [
+        file
+        for file in working_tree()
+        if file.parts[0] in kept or len(file.parts) == 1
+        if file.parts[:2] not in left_out and "ops" not in file.parts
+    ]
+
+
 @cache
 def configuration() -> dict[str, Any]:
     """Everything that copier.yml and the file that it includes say, in order."""

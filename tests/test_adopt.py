@@ -11,7 +11,7 @@ import adopt
 import pytest
 from addresses import RAW, served
 from documents import commands
-from render import ROOT, Template, run, working_tree
+from render import ROOT, Template, outline, run
 from test_update import update
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ SHAPES: dict[str, tuple[dict[str, str], list[str], dict[str, str], set[str]]] = 
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """Two releases: the working tree, and one that says a line anew."""
     del isolated
-    made = Template.of(working_tree(), tmp_path_factory.mktemp("adopt") / "template")
+    made = Template.of(outline(), tmp_path_factory.mktemp("adopt") / "template")
     made.release("v1.0.0")
     with (made.source / "template" / ".editorconfig").open("a") as file:
         file.write("# said anew\n")

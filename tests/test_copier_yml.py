@@ -25,7 +25,9 @@ ASKED = [
     "serving",
     "monitoring",
 ]
-NEEDS_TRUST = {"_tasks", "_jinja_extensions", "_migrations"}
+NEEDS_TRUST = {"_tasks", "_jinja_extensions"}
+READ_AS = {"_migrations": "migration_tasks"}
+"""What Copier calls a setting that it does not call by its name."""
 
 
 def test_the_questions_are_the_promised_ones_in_order() -> None:
@@ -34,8 +36,13 @@ def test_the_questions_are_the_promised_ones_in_order() -> None:
 
 @pytest.mark.parametrize("setting", [key for key in configuration() if key.startswith("_")])
 def test_every_setting_is_known_and_needs_no_trust(setting: str) -> None:
-    assert hasattr(CopierTemplate, setting.removeprefix("_"))
+    own = READ_AS.get(setting, setting.removeprefix("_"))
+    assert hasattr(CopierTemplate, own)
     assert setting not in NEEDS_TRUST
+
+
+def test_a_migration_needs_trust_of_those_who_cross_it_only() -> None:
+    assert all("version" in migration for migration in configuration().get("_migrations", ()))
 
 
 @pytest.mark.parametrize("name", [key for key in configuration() if not key.startswith("_")])

@@ -1,6 +1,6 @@
 """`ops data use` on real data that well-known packages carry, each in a file of another kind.
 
-What happens to odd files in detail is tested in `inside/data_use.py`.
+What happens to odd files in detail is tested in `ops/test_data_use.py`.
 """
 
 from __future__ import annotations
@@ -122,14 +122,23 @@ class Data:
     task: str
     options: tuple[str, ...] = ()
     classes: int = 0
+    often: bool = False
 
 
 EVERY = [
-    Data("penguins.csv", penguins, "Sex", "classification", ("--group", "Individual ID"), 2),
-    Data("weather.txt", weather, "temp_max", "regression", ("--time", "date")),
+    Data(
+        "penguins.csv",
+        penguins,
+        "Sex",
+        "classification",
+        ("--group", "Individual ID"),
+        2,
+        often=True,
+    ),
+    Data("weather.txt", weather, "temp_max", "regression", ("--time", "date"), often=True),
     Data("temperatures.csv", temperatures, "°F", "regression"),
     Data("cars.jsonl", cars, "Miles_per_Gallon", "regression"),
-    Data("jokes.csv", jokes, "Language", "classification", (), 4),
+    Data("jokes.csv", jokes, "Language", "classification", (), 4, often=True),
     Data("wine.parquet", None, "cultivar", "classification", (), 3),
 ]
 
@@ -171,7 +180,13 @@ def desk(sample: Project, template: Template, tmp_path_factory: pytest.TempPathF
     return Project(root, variables)
 
 
-@pytest.mark.parametrize("data", EVERY, ids=lambda data: data.file)
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(data, id=data.file, marks=[] if data.often else pytest.mark.exhaustive)
+        for data in EVERY
+    ],
+)
 def test_real_data(desk: Project, shown: Table, tmp_path: Path, data: Data) -> None:
     file = tmp_path / data.file
     if data.write:
@@ -198,7 +213,7 @@ def test_real_data(desk: Project, shown: Table, tmp_path: Path, data: Data) -> N
 
     score = "roc_auc" if data.task == "classification" else "r2"
     ours, baseline = metrics[score], metrics[f"baseline_{score}"]
-    tuned = float(desk.run("python", str(ROOT / "tests" / "inside" / "reference.py")))
+    tuned = float(desk.run("python", str(ROOT / "tests" / "ops" / "reference.py")))
     shown.rows.append(
         (
             data.file,

@@ -13,7 +13,7 @@ import fleet
 import pytest
 from addresses import RAW, served
 from documents import commands
-from render import ROOT, Template, run, working_tree
+from render import ROOT, Template, outline, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ MIGRATION = '\n_migrations:\n  - version: 2.0.0\n    command: "touch migrated"\n
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """Three releases: the working tree, one that changes and deletes files, one that migrates."""
     del isolated
-    made = Template.of(working_tree(), tmp_path_factory.mktemp("fleet") / "template")
+    made = Template.of(outline(), tmp_path_factory.mktemp("fleet") / "template")
     inside = made.source / "template"
     made.release("v1.0.0")
     change(inside / ".editorconfig", "root = true", "root = true # said anew")

@@ -9,7 +9,7 @@ import yaml
 from copier import Settings, VcsRef, run_recopy
 from history import RELEASES
 from ownership import owner
-from project_guard import dropped
+from project_guard import outcome
 from render import run
 from test_ownership import THEIRS, anchors, lines, names
 from test_update import begin, commit, files, update
@@ -79,7 +79,7 @@ def test_an_answer_may_change_and_change_back(
         update(project, vcs_ref=VcsRef.CURRENT, data=answers)
         assert run("git", "ls-files", "--unmerged", cwd=project) == ""
         taken = {it for it in ours if it in names(before) - names(now)}
-        assert {it for it, _ in dropped(project, before, now)} == taken, "what is lost is named"
+        assert outcome(project, before, now).lost.keys() == taken, "what is lost is named"
         ours = {it: text for it, text in ours.items() if it not in taken}
         fresh, found = files(now), files(project)
         assert found.keys() == fresh.keys() | {it for it in ours if owner(it) != "yours"}

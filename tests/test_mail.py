@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from project import all_passed
+from project import all_passed, asked
 from render import ROOT
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ def mail(trained: Callable[[str], Project]) -> Project:
 
 
 def test_the_simulator_draws_what_it_says(mail: Project) -> None:
-    folder = ROOT / "tests" / "inside"
-    said = mail.run(
-        *("uv", "run", "pytest", "--config-file", "pyproject.toml", "--confcutdir", str(folder)),
-        str(folder / "mail" / "simulator.py"),
-    )
-    assert all_passed(said)
+    assert all_passed(asked(mail, "mail/simulator.py"))
 
 
 def test_wherever_it_shows_it_is_said_to_be_simulated(mail: Project) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import fleet
 import pytest
+import yaml
 from copier import Settings, run_update
 from copier.errors import UnsafeTemplateError
 from migrations import MIGRATIONS
@@ -29,8 +30,8 @@ MODELS, KINDS = "docs/ops/models.md", "docs/ops/kinds.md"
 PIPELINE, STAGES = "docs/ops/pipeline.md", "docs/ops/stages.md"
 SCORING, SCORES = "docs/ops/scoring.md", "docs/ops/scores.md"
 OWNERS, PEOPLE, WHOSE = (f"docs/ops/{name}.md" for name in ("ownership", "people", "whose"))
-TEST, STAGE_TEST = "tests/ops/test_pipeline.py", "tests/ops/test_stages.py"
-SAMPLING, DRAWING = (f"src/my_model/ops/{name}.py" for name in ("sampling", "drawing"))
+TEST, WAY_TEST = "tests/ops/test_smoke.py", "tests/ops/test_way.py"
+ERRORS, FAULTS = (f"src/my_model/ops/{name}.py" for name in ("errors", "faults"))
 SETTINGS, CHOSEN = (f"src/my_model/ops/{name}.py" for name in ("settings", "chosen"))
 GONE, EDITOR = ".dvcignore", ".editorconfig"
 
@@ -42,8 +43,8 @@ MIGRATIONS["2.0.0"] = Migration(
         "{OWNERS}": "{PEOPLE}",
         "{PIPELINE}": "{STAGES}",
         "{SCORING}": "{SCORES}",
-        "{TEST}": "{STAGE_TEST}",
-        "src/*/ops/sampling.py": "src/*/ops/drawing.py",
+        "{TEST}": "{WAY_TEST}",
+        "src/*/ops/errors.py": "src/*/ops/faults.py",
         "src/*/ops/settings.py": "src/*/ops/chosen.py",
     }},
     removed=("{GONE}", "{EDITOR}"),
@@ -57,18 +58,17 @@ MIGRATIONS["3.0.0"] = Migration(
 """
 
 
-def test_no_release_so_far_has_one() -> None:
-    """Ordinary releases need no trust."""
-    assert MIGRATIONS == {}
-    assert "_migrations" not in configuration()
+def test_each_has_the_block_that_is_told() -> None:
+    assert configuration()["_migrations"] == yaml.safe_load(blocks())["_migrations"]
 
 
 def blocks(*versions: str) -> str:
-    """What docs/develop.md tells to write into copier.yml, for some releases."""
+    """What docs/develop.md tells to write into copier.yml, for all releases and some more."""
     page = (ROOT / "docs" / "develop.md").read_text()
     found = re.search(r"^ *```yaml\n( *_migrations:\n)(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
     assert found
-    block = found[1] + "".join(re.sub(r"\d\.\d\.\d", version, found[2]) for version in versions)
+    every = [*MIGRATIONS, *versions]
+    block = found[1] + "".join(re.sub(r"\d\.\d\.\d", version, found[2]) for version in every)
     return textwrap.dedent(block)
 
 
@@ -91,9 +91,9 @@ def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Templa
     for old, new in ((DATA, ROWS), (MODELS, KINDS), (OWNERS, PEOPLE), (PIPELINE, STAGES)):
         (inside / old).rename(inside / new)
     (inside / SCORING).rename(inside / SCORES)
-    (inside / f"{TEST}.jinja").rename(inside / f"{STAGE_TEST}.jinja")
+    (inside / f"{TEST}.jinja").rename(inside / f"{WAY_TEST}.jinja")
     (package,) = (inside / "src").iterdir()
-    (package / "ops/sampling.py").rename(package / "ops/drawing.py")
+    (package / "ops/errors.py").rename(package / "ops/faults.py")
     (package / "ops/settings.py").rename(package / "ops/chosen.py")
     for name in (ROWS, PEOPLE, KINDS, STAGES):
         with (inside / name).open("a") as file:
@@ -146,7 +146,7 @@ def edit(project: Path) -> None:
     change(project / DATA, "# ", "# Our own: ")
     change(project / OWNERS, "# ", "# Our own: ")
     change(project / TEST, '"""', '"""Our own. ')
-    change(project / SAMPLING, '"""', '"""Our own. ')
+    change(project / ERRORS, '"""', '"""Our own. ')
     with (project / PIPELINE).open("a") as file:
         file.write("\nOur own end.\n")
     (project / MODELS).unlink()
@@ -203,7 +203,7 @@ def test_a_dry_run_tells_and_changes_nothing(template: Template, before: tuple[P
         f"{DATA} was edited: that goes into {ROWS}",
         f"{OWNERS} was edited: that goes into {WHOSE}",
         f"{MODELS} was deleted here, and so {KINDS} does not come",
-        f"{SAMPLING} was edited: that goes into {DRAWING}",
+        f"{ERRORS} was edited: that goes into {FAULTS}",
         f"{GONE} was edited, and stays: the template leaves it to you now",
     ):
         assert f"migrate: {sentence}.\n" in said
@@ -215,8 +215,8 @@ def test_a_dry_run_tells_and_changes_nothing(template: Template, before: tuple[P
     [
         (DATA, ROWS, "The template's new end."),
         (OWNERS, WHOSE, "And an end after that."),
-        (TEST, STAGE_TEST, "from my_model.ml import source"),
-        (SAMPLING, DRAWING, ""),
+        (TEST, WAY_TEST, "from my_model.ops.cli import STAGES, main"),
+        (ERRORS, FAULTS, ""),
     ],
 )
 def test_an_edit_lives_on_in_the_new_file(after: Path, old: str, new: str, theirs: str) -> None:

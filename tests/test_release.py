@@ -265,12 +265,12 @@ def drop_default(tree: Path) -> None:
 
 
 def drop_setting(tree: Path) -> None:
-    change(tree / OPS / "settings.py", "    trials: int = 30\n", "")
+    change(tree / OPS / "settings.py", "    trials: AtLeastOne = 30\n", "")
 
 
 def add_setting_without_default(tree: Path) -> None:
     change(
-        tree / OPS / "settings.py", "    seed: int = 7\n", "    colour: str\n    seed: int = 7\n"
+        tree / OPS / "settings.py", "    seed: Annotated", "    colour: str\n    seed: Annotated"
     )
 
 
@@ -310,11 +310,11 @@ def need_a_name(tree: Path) -> None:
 
 
 def need_an_imported_name(tree: Path) -> None:
-    change(tree / OPS / "scoring.py", "import features\n", "import colours, features\n")
+    change(tree / OPS / "scoring/rows.py", "import features\n", "import colours, features\n")
 
 
 def need_a_module(tree: Path) -> None:
-    change(tree / OPS / "scoring.py", "from ..ml.features", "from ..ml.traits")
+    change(tree / OPS / "scoring/rows.py", "from ...ml.features", "from ...ml.traits")
 
 
 def need_an_argument(tree: Path) -> None:
@@ -354,8 +354,11 @@ KEEP = 'MIGRATIONS["VERSION"] = Migration(answers={"license": {"MIT": "Proprieta
         (run_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
         (depend_on_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
         (need_a_name, "ops/pipeline/tune.py needs `COLOURS` in ml/model.py, which 0.1.0 lacks"),
-        (need_an_imported_name, "ops/scoring.py needs `colours` in ml/features.py, which 0.1.0"),
-        (need_a_module, "ops/scoring.py needs ml/traits.py, which 0.1.0 lacks"),
+        (
+            need_an_imported_name,
+            "ops/scoring/rows.py needs `colours` in ml/features.py, which 0.1.0",
+        ),
+        (need_a_module, "ops/scoring/rows.py needs ml/traits.py, which 0.1.0 lacks"),
         (need_an_argument, "another `features` in ml/features.py (got an unexpected keyword"),
         (need_fewer_arguments, "another `load` in ml/source.py (missing a required argument"),
     ],

@@ -37,7 +37,7 @@ TRACES: dict[str, dict[Any, str]] = {
         "support-mail": r"support-mail|\bbank\b",
     },
     "serving": {
-        True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|msgspec|prometheus|docker|grafana"
+        True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"
     },
     "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
@@ -104,6 +104,8 @@ def test_every_file_is_plain_text_that_parses(project: Path) -> None:
 def test_nothing_of_the_template_language_is_left(project: Path) -> None:
     names = "|".join([*questions(), "_copier", "_message"])
     for name, text in texts(project):
+        if name.endswith(".j2"):  # a template of the project's own
+            continue
         assert not re.search(r"\{%", text), name
         assert not re.search(rf"(?<!\$)\{{\{{[^}}]*\b({names})", text), name
         assert not name.endswith(".jinja")

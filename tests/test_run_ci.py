@@ -65,8 +65,10 @@ def work(
     return said
 
 
-def variables(world: StandIn, environment: Path) -> dict[str, str]:
+def variables(project: Project, world: StandIn, environment: Path) -> dict[str, str]:
     """What a runner's machine gives every job; all jobs share one environment of Python."""
+    project.run("uv", "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
+    project.warm(environment)
     return {
         "CI": "true",
         "UV_PROJECT_ENVIRONMENT": str(environment),
@@ -77,7 +79,7 @@ def variables(world: StandIn, environment: Path) -> dict[str, str]:
 
 def test_the_github_workflow_runs(sample: Project, world: StandIn, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
-    environment = variables(world, tmp_path / "environment")
+    environment = variables(sample, world, tmp_path / "environment")
     environment["GITHUB_STEP_SUMMARY"] = str(summary)
     contexts = {
         "always()": "true",
@@ -97,7 +99,7 @@ def test_the_gitlab_pipeline_runs(
     trained: Callable[[str], Project], world: StandIn, tmp_path: Path
 ) -> None:
     project = trained("regression")
-    environment = variables(world, tmp_path / "environment")
+    environment = variables(project, world, tmp_path / "environment")
     cache = project.run("uv", "cache", "dir").strip()
     settings = {
         "CI_PIPELINE_SOURCE": "merge_request_event",

@@ -182,6 +182,9 @@ def test_what_drifts_is_learnt_proposed_merged_and_served(story: Story, rows: li
     assert story.champion() == 1
 
 
+@pytest.mark.parametrize(
+    "story", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)], indirect=True
+)
 def test_what_does_not_drift_changes_nothing(story: Story, rows: list[Row]) -> None:
     clone, _ = story.work(story.jobs("push")["promote"])
     answer(clone, story.folder, rows, 1.0, "")

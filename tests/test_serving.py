@@ -1,6 +1,6 @@
 """The service as those see it who call it: a browser, a fuzzer, the hosts of models.
 
-What happens under load and under faults is tested in `inside/serving.py`.
+What happens under load and under faults is tested in `ops/test_serving.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import browser
-from project import all_passed
-from render import ROOT
+from project import all_passed, asked
 from servers import service
 
 if TYPE_CHECKING:
@@ -55,12 +54,7 @@ def test_training_bundle_service_and_bulk_scoring_agree(
     trained: Callable[[str], Project], name: str
 ) -> None:
     project = trained(name)
-    folder = ROOT / "tests" / "inside"
-    said = project.run(
-        *("uv", "run", "pytest", "--config-file", "pyproject.toml", "--confcutdir", str(folder)),
-        str(folder / "skew.py"),
-    )
-    assert all_passed(said)
+    assert all_passed(asked(project, "test_skew.py"))
     assert project.changes() == set()
 
 

@@ -9,27 +9,39 @@ from typing import TYPE_CHECKING
 import pytest
 import story as stories
 import story_picture
-from project import PROFILES, answers, environment
+from project import apart
 
 if TYPE_CHECKING:
-    from render import Template
+    from collections.abc import Callable
+
+    from project import Project
     from story import Story
 
 REFUSED = 3
 
 
+CALM = 5
+"""Windows in which nothing changes; all of them where every case is asked for."""
+
+
 @pytest.fixture(scope="module")
-def story(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def calm(exhaustive: bool) -> int:  # noqa: FBT001  a fixture
+    """How many windows the control run looks at."""
+    return stories.WINDOWS if exhaustive else CALM
+
+
+@pytest.fixture(scope="module")
+def story(
+    trained: Callable[[str], Project], calm: int, tmp_path_factory: pytest.TempPathFactory
+) -> Story:
     """What happened."""
     folder = tmp_path_factory.mktemp("story")
-    root = template.render(folder / "project", answers(PROFILES["mail"]))
-    project = stories.Project(root, environment(tmp_path_factory.mktemp("machine")))
-    project.run("make", "setup")
-    return stories.Teller(project, folder).tell()
+    mail = apart(trained("mail"), folder / "project")
+    return stories.Teller(stories.Project(mail.root, mail.environment), folder, calm).tell()
 
 
-def test_without_a_change_nothing_is_retrained(story: Story) -> None:
-    assert len(story.control) == stories.WINDOWS
+def test_without_a_change_nothing_is_retrained(story: Story, calm: int) -> None:
+    assert len(story.control) == calm
     assert "retrain" not in [window.decision for window in story.control]
     assert "retrain" not in [window.decision for window in story.windows[: stories.BEFORE]]
 

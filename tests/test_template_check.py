@@ -137,6 +137,42 @@ def test_what_is_decided_is_no_loss(dropping: Follower) -> None:
     assert dropping.lost(CURRENT) == {}
 
 
+def test_what_does_not_come_is_named(follower: Follower) -> None:
+    """A change to a file that the project has deleted, or moved."""
+    root = follower.project.root
+    (root / ".editorconfig").unlink()
+    (root / "docs" / "ours").mkdir()
+    run("git", "mv", "docs/ops/pipeline.md", "docs/ours", cwd=root)
+    commit(root, "Our places")
+    for name, old in ((".editorconfig", "root = true"), ("docs/ops/pipeline.md", "# Pipeline")):
+        edit(follower.template.source / "template" / name, old, f"{old} again")
+    follower.template.release("v9999.1.0")
+    update(root)
+    said = follower.check(CURRENT)
+    for name in (".editorconfig", "docs/ops/pipeline.md"):
+        assert f"{name}: the template changed it, and it is deleted or moved here." in said
+
+
+def test_a_package_that_was_renamed_gets_its_updates_under_its_new_name(
+    follower: Follower,
+) -> None:
+    """No module of it would be reached, so nothing is updated before the answers say so."""
+    root, module = follower.project.root, "ops/errors.py"
+    run("git", "mv", "src/my_model", "src/ours", cwd=root)
+    commit(root, "A better name")
+    path = follower.template.source / "template" / "src" / "{{ package_name }}" / module
+    edit(path, '"""The two ways', '"""Both ways')
+    follower.template.release("v9999.1.0")
+    for verb in ("template-check", "template-update"):
+        said = follower.project.refuse(follower.ops, verb, code=MISTAKE)
+        assert "says package_name: my_model, and the package is ours" in said
+    edit(root / ".copier-answers.yml", "package_name: my_model", "package_name: ours")
+    commit(root, "As the template shall call it")
+    follower.project.refuse(follower.ops, "template-update", code=CURRENT)
+    assert "Both ways" in (root / "src" / "ours" / module).read_text()
+    assert not (root / "src" / "my_model").exists()
+
+
 def test_an_answer_that_takes_changed_files_away_says_so(follower: Follower) -> None:
     root = follower.project.root
     with (root / "Dockerfile").open("a") as file:
@@ -186,6 +222,6 @@ def test_a_project_in_a_larger_repository_is_told_of_its_own_paths(
 def test_what_cannot_be_asked_is_a_sentence(follower: Follower) -> None:
     record = follower.project.root / ".copier-answers.yml"
     record.write_text(record.read_text().replace("v9999.0.0", "v0.0.1"))
-    assert "Copier cannot" in follower.check(MISTAKE)
+    assert "Copier failed" in follower.check(MISTAKE)
     record.unlink()
     assert "restore it from git" in follower.check(MISTAKE)

@@ -97,7 +97,7 @@ def hosted(request: pytest.FixtureRequest, follower: Follower, tmp_path: Path) -
     with stand_in(World()) as world:
         bare = tmp_path / "remotes" / "ada" / "model.git"
         desk.run("git", "clone", "--quiet", "--bare", str(desk.root), str(bare))
-        desk.run("git", "remote", "set-url", "origin", str(bare))
+        desk.run("git", "remote", "add", "origin", str(bare))
         variables = runner(desk, tmp_path, world)
         yield Hosted(request.param, "template", tmp_path, variables, world, SETTINGS)
 
@@ -128,11 +128,25 @@ def test_the_pipeline_proposes_what_a_release_brings(hosted: Hosted, follower: F
     assert "## 9999.1.0\n\nWhat 9999.1.0 brings." in text
     assert "0.3.0" not in text
 
+
+@pytest.mark.parametrize(
+    "hosted", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)], indirect=True
+)
+def test_the_pipeline_asks_before_code_runs_and_proposes_no_conflict(
+    hosted: Hosted, follower: Follower
+) -> None:
+    world = hosted.world
+    announce(follower, "9999.1.0")
+    follower.release("v9999.1.0", MANAGED, "Read the rows", "Read each row")
+    propose(hosted)
+
     # a release that runs code waits for somebody to allow it, and then replaces what is open
     migrate(follower.template.source, "v9999.2.0", "touch migrated.txt")
     announce(follower, "9999.2.0")
     follower.release("v9999.2.0", "params.yaml", "seed: 7", "seed: 8")
-    with pytest.raises(AssertionError, match=r"the migration of 9999\.2\.0, which runs code here"):
+    with pytest.raises(
+        AssertionError, match=r"9999\.2\.0 comes with a migration.* which runs code here"
+    ):
         propose(hosted)
     assert len(world.proposals) == 1
     propose(hosted, TRUSTED_TEMPLATE_VERSIONS="9999.1.9, 9999.2.0")

@@ -12,6 +12,7 @@ from render import ROOT
 from . import (
     fleet,
     idle,
+    last_release,
     rendering,
     scoring,
     serving,
@@ -36,6 +37,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "ten-million": ten_million.run,
     "serving": serving.run,
     "scoring": scoring.run,
+    "last-release": last_release.run,
     "suite": suite.run,
 }
 FOLDER = ROOT / "build" / "benchmarks"

@@ -36,9 +36,10 @@ less than 3 times the script.\
 class Contest:
     """A script and a project, each made anew for every run."""
 
-    def __init__(self, place: Path) -> None:
-        """Make the contest in an empty folder."""
-        self.template = Template.of(working_tree(), place / "template").release("v1.0.0")
+    def __init__(self, place: Path, template: Template | None = None) -> None:
+        """Make the contest in an empty folder, for the working tree or for another template."""
+        tree = template or Template.of(working_tree(), place / "template")
+        self.template = tree.release("v1.0.0")
         self.variables = {**environment(place / "machine"), "MLFLOW_DISABLE_TELEMETRY": "true"}
         self.python = list(interpreters())[-1]
         self.script = place / "script"

@@ -26,7 +26,9 @@ VERSION = "version.json"
 """Beside a bundle that the registry knows: which version it is, and where it comes from."""
 
 UNKNOWN = "none"
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest."""
 
 
 class Prediction(NamedTuple):
@@ -96,10 +98,10 @@ class Bundle:
             raise UserError(f"{folder} holds no model; run `make train` first.") from None
         except ValueError:
             raise UserError(f"{folder / MANIFEST} is broken; run `make train` again.") from None
-        if self.manifest.get("format") != FORMAT:
+        if self.manifest.get("format") not in READABLE:
             raise UserError(
                 f"{folder} has bundle format {self.manifest.get('format')}, and this project "
-                f"reads format {FORMAT}; run `make train` to make a new one."
+                f"reads formats up to {FORMAT}; run `make train` to make a new one."
             )
         self.contract = Contract.from_dict(self.manifest["contract"])
 
@@ -115,6 +117,12 @@ class Bundle:
         for name in (MODEL, MANIFEST):
             digest.update((self.folder / name).read_bytes())
         return digest.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the contract, as it was when the bundle was made."""
+        fingerprint: str = self.manifest["fingerprint"]
+        return fingerprint
 
     @cached_property
     def origin(self) -> Origin:

@@ -5,18 +5,21 @@ registry, the service) reads it from here. Importing this module costs only nump
 and polars are loaded where a frame is at hand anyway.
 """
 
+import ast
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .rules import Rule
+from .schema_rules import Rule, compile_rules, from_manifest
 
 if TYPE_CHECKING:
     import dataframely as dy
@@ -31,10 +34,12 @@ ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group")
 METADATA = (*ROLES, "category", "text", "sensitive")
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
-"""How ingest and the service read truth values that came as text, in lower case."""
+"""How truth values are read that came as text, in lower case."""
 
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
+
+SOURCE = Path(__file__).parents[1] / "ml" / "source.py"
 
 NO_DATA = (
     "This project has no data yet: run `uv run ops data use FILE --target COLUMN` "
@@ -58,6 +63,9 @@ class Column:
     maximum_exclusive: Scalar | None = None
     choices: tuple[Scalar, ...] | None = None
     pattern: str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    """How long a text may be, in bytes."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -72,8 +80,9 @@ class Contract:
 
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
-    """What a row is held to, beyond the types of its columns; empty only in a bundle that was made
-    before there were any, as a target may never be missing."""
+    """What a row is held to, beyond what its columns say."""
+    missing: tuple[str, ...] = ()
+    """Words that mean a missing value in every column."""
 
     @cached_property
     def target(self) -> Column:
@@ -119,14 +128,16 @@ class Contract:
         return {
             "columns": [asdict(column) for column in self.columns],
             "rules": [asdict(rule) for rule in self.rules],
+            "missing": list(self.missing),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`; reads what every release wrote."""
         return cls(
             tuple(Column.from_dict(column) for column in values["columns"]),
-            tuple(Rule.from_dict(rule) for rule in values.get("rules", ())),
+            from_manifest(values.get("rules")),
+            tuple(values.get("missing", ())),
         )
 
     def arrays(self, frame: "pl.DataFrame") -> dict[str, NDArray[Any]]:
@@ -165,12 +176,28 @@ def schema() -> "type[dy.Schema]":
 
 
 def load() -> Contract:
-    """Compile `ml/schema.py`.
+    """Compile `ml/schema.py`, with the words that `ml/source.py` takes for missing.
 
     Raises:
         UserError: if the schema is empty, or declares what the pipeline cannot honour.
     """
-    return compile_schema(schema())
+    return replace(compile_schema(schema()), missing=missing_words(SOURCE.read_text("utf-8")))
+
+
+def missing_words(source: str) -> tuple[str, ...]:
+    """The words that the text of an `ml/source.py` takes for missing, in its constant MISSING.
+
+    It is read, not run: what it imports may take seconds.
+    """
+    with suppress(SyntaxError, ValueError, TypeError):  # ingest says what is wrong with it
+        for node in ast.parse(source).body:
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Name(id="MISSING")], value=words)
+                    | ast.AnnAssign(target=ast.Name(id="MISSING"), value=ast.expr() as words)
+                ):
+                    return tuple(word for word in ast.literal_eval(words) if isinstance(word, str))
+    return ()
 
 
 @lru_cache(maxsize=8)
@@ -188,8 +215,6 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
             raise UserError(
                 'ml/schema.py: mark the column to predict with metadata={"target": True}.'
             )
-    from .rules.translation import compile_rules
-
     contract = Contract(columns, compile_rules(schema))
     if not contract.features:
         raise UserError("ml/schema.py: no column is left to learn from; declare a feature.")
@@ -224,6 +249,8 @@ def _column(name: str, column: "dy.Column") -> Column:
         maximum_exclusive=_bound(column, "max_exclusive"),
         choices=choices,
         pattern=getattr(column, "regex", None),
+        min_length=getattr(column, "min_length", None),
+        max_length=getattr(column, "max_length", None),
     )
 
 

@@ -4,19 +4,16 @@ It must work where nothing else does, so it imports only the standard library; w
 asked last, and says so if it cannot be loaded.
 """
 
-import ast
 import configparser
-import json
 import os
 import platform
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import git, template
+from . import command, git, template
 from .errors import UserError
 from .project import Project
 from .template import ANSWERS
@@ -24,28 +21,27 @@ from .template import ANSWERS
 PATIENCE = 60
 """Seconds that a tool may take to answer."""
 
-ENOUGH_DISK = 3 * 2**30
-"""Bytes that an environment and a first training take, with room to spare."""
-
-ANSWER = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
-"""A line of the answers, which Copier writes flat."""
-
-ANCHOR = "^[[:space:]]*# project-specific"
-"""The line that parts a shared file, as git looks for it."""
-
-RELIED = {
-    "params.yaml": "and every stage reads it",
-    "Makefile": "and the pipelines call it",
-    ".gitignore": "and without it git takes data in",
-    "README.md": "and pyproject.toml names it",
-    "LICENSE": "and pyproject.toml names it",
+TOOLS = {
+    "git": "https://git-scm.com/downloads",
+    "uv": "https://docs.astral.sh/uv/getting-started/installation",
 }
-"""Files besides modules without which something fails: path and reason."""
+"""The two programs that everything begins with, and where they come from."""
 
-RESOLVE = "resolve it, then `git add`"
+RELIED = (
+    *("src/*/ops/*.py", "src/*/ml/__init__.py", "src/*/ml/features.py", "src/*/ml/model.py"),
+    *("src/*/ml/schema.py", "src/*/ml/source.py", "params.yaml", "Makefile", ".gitignore"),
+    *("README.md", "LICENSE"),
+)
+"""Files without which something fails, as git matches paths."""
 
-INSTALL_GIT = "install it: https://git-scm.com/downloads"
-INSTALL_UV = "install it: https://docs.astral.sh/uv/getting-started/installation"
+LOCK = {
+    "missing an upload date": (
+        "the package index tells no upload times, and exclude-newer in pyproject.toml needs them",
+        "use an index that does, or take exclude-newer out",
+    ),
+    "needs to be updated": ("uv.lock does not fit pyproject.toml", "run `uv lock`"),
+}
+"""What uv says of a lock: by a part of that, what it means and what to do."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,11 @@ class Finding:
     remedy: str = ""
 
 
+def judged(subject: str, good: object, state: str, fault: str, remedy: str) -> Finding:
+    """What is told where something is as it should be, and where it is not."""
+    return Finding(subject, state) if good else Finding(subject, fault, remedy)
+
+
 def run() -> None:
     """Print what was found.
 
@@ -64,156 +65,58 @@ def run() -> None:
         UserError: if this is no project, or something is to be mended.
     """
     project = Project.find()
-    findings = []
+    amiss = []
     for check in CHECKS:
         for finding in check(project):
-            findings.append(finding)
-            mark = "mend" if finding.remedy else "ok"
-            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            mark, remedy = ("mend", f"; {finding.remedy}") if finding.remedy else ("ok", "")
             print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
-    amiss = dict.fromkeys(finding.subject for finding in findings if finding.remedy)
+            amiss += [finding.subject] if finding.remedy else []
     if amiss:
-        raise UserError(f"mend {', '.join(amiss)}; each line above says how.")
+        raise UserError(f"mend {', '.join(dict.fromkeys(amiss))}; each line above says how.")
     print("All is well.")
 
 
+def tools(project: Project) -> Iterator[Finding]:
+    """The programs that everything begins with."""
+    for name, page in TOOLS.items():
+        fault = _fault(project, name, "--version")
+        yield judged(name, not fault, "runs", fault, f"install it: {page}")
+
+
 def layout(project: Project) -> Iterator[Finding]:
-    """The files that the code of `ops` relies on, and the answers that they follow from."""
-    answers = _answers(project.root)
-    found = [*_contradictions(project, answers)]
-    for path, reason in {**RELIED, **_imported(project)}.items():
-        if not (project.root / path).exists():
-            kept = git.content(project.root, path) is not None
-            where = f"`git restore {path}`" if kept else f"`git log --diff-filter=D -- {path}`"
-            remedy = f"bring it back: {where}{'' if kept else ' names the commit that took it'}"
-            found.append(Finding("layout", f"{path} is not here, {reason}", remedy))
-    yield from found or [Finding("layout", f"whole, as {ANSWERS} has it")]
-
-
-def _answers(root: Path) -> dict[str, str]:
-    """What was answered when the project was rendered, as text; empty if that is nowhere."""
-    path = root / ANSWERS
+    """What the code of `ops` relies on, as the last update, or the render, brought it."""
+    root, path = project.root, project.root / ANSWERS
+    for name in _since_update(root, "--diff-filter=D", *RELIED):
+        remedy = f"bring it back: `git checkout {_last_update(root)} -- {name}`"
+        yield Finding("layout", f"{name} is not here, and something fails without it", remedy)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return {name: value.strip("'\"") for name, value in ANSWER.findall(text)}
-
-
-def _contradictions(project: Project, answers: Mapping[str, str]) -> Iterator[Finding]:
-    """Answers that the files belie."""
-    if not answers:
-        yield Finding("layout", f"{ANSWERS} is not here", f"run `git restore {ANSWERS}`")
-    for name, answer in answers.items():
-        folder = project.package / "ops" / name
-        if answer in ("true", "false") and folder.is_dir() != (answer == "true"):
-            state = "is there" if folder.is_dir() else "is not there"
-            path = folder.relative_to(project.root).as_posix()
-            yield Finding(
-                "layout",
-                f"{ANSWERS} says {name}: {answer}, and {path} {state}",
-                "restore what git has of both, then let Copier change the answer",
-            )
-    held = {
-        "package_name": project.package.name,
-        "python_version": _text(project.root / ".python-version"),
-    }
+    answers = dict(re.findall(r"^(\w+): ['\"]?(.*?)['\"]?$", text, re.MULTILINE))
+    held = {"package_name": project.package.name, "python_version": _python_version(project)}
     for name, value in held.items():
-        if name in answers and answers[name] != value:
-            yield Finding(
-                "layout",
-                f"{ANSWERS} says {name}: {answers[name]}, and the project has {value or 'none'}",
-                "restore what git has of both, then let Copier change the answer",
-            )
-
-
-def _imported(project: Project) -> dict[str, str]:
-    """Every module of the project that `ops` imports: its path, and which module needs it."""
-    found: dict[str, str] = {}
-    for path in sorted((project.package / "ops").rglob("*.py")):
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError):
-            continue  # `make check` tells of that
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                module = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                for needed in _files(module, [alias.name for alias in node.names]):
-                    name = needed.relative_to(project.root).as_posix()
-                    found.setdefault(name, f"and {path.relative_to(project.root)} imports it")
-    return found
-
-
-def _files(module: Path, names: Iterable[str]) -> Iterator[Path]:
-    """The files that `from module import names` reads, as far as their places are certain."""
-    if not module.is_dir():
-        yield module.with_name(f"{module.name}.py")
-        return
-    own = _text(module / "__init__.py")
-    for name in names:
-        if name not in own and not (module / name).is_dir():
-            yield module / f"{name}.py"
+        state = f"{name} is {value}, as {ANSWERS} has it"
+        fault = f"{ANSWERS} says {name}: {answers.get(name)}, and the project has {value}"
+        remedy = "restore both from git, or let both say the same"
+        yield judged("layout", answers.get(name) == value, state, fault, remedy)
 
 
 def ownership(project: Project) -> Iterator[Finding]:
-    """What was done to the files that an update merges, as far as git tells without the template.
-
-    The commit that brought the last update, or the render, is the one that wrote the answers.
-    """
-    root = project.root
-    found = [
-        Finding("ownership", f"{path} has a conflict that an update left", f"{RESOLVE} `{path}`")
-        for path in template.conflicts(root)
-    ]
-    commit = git.output(root, "log", "-1", "--format=%H", "--", ANSWERS) or ""
-    now = _anchors(root)
-    for path, count in _anchors(root, commit).items() if commit else ():
-        if (root / path).is_file() and now.get(path, 0) < count:
-            found.append(
-                Finding(
-                    "ownership",
-                    f"{path} lacks a line `# project-specific`, below which yours never conflicts",
-                    f"put it where `git show {commit[:7]}:./{path}` has it",
-                )
-            )
-    yield from found
-    kept = (f"src/{project.package.name}/ops", "tests/ops", "docs/ops", "dvc.yaml")
-    changes = git.output(root, "diff", "--name-only", "--relative", commit, "--", *kept)
-    if commit and changes:
-        named = ", ".join(changes.splitlines())
-        yield Finding(
-            "ownership", f"changed since the last update: {named} (`make template-check`)"
-        )
-    elif not found:
-        yield Finding("ownership", "what is kept current is as the last update left it")
-
-
-def _anchors(root: Path, *commit: str) -> dict[str, int]:
-    """How many lines part each shared file, in a commit or here."""
-    counts = git.output(root, "grep", "--count", "-E", ANCHOR, *commit, "--", ".") or ""
-    parted = (line.rsplit(":", 2) for line in counts.splitlines())
-    return {path: int(count) for *_, path, count in parted}
-
-
-def tools(project: Project) -> Iterator[Finding]:
-    """The two programs that everything begins with."""
-    del project
-    for name, remedy in (("git", INSTALL_GIT), ("uv", INSTALL_UV)):
-        if shutil.which(name) is None:
-            yield Finding(name, "is not on the PATH", remedy)
+    """What was done to files that an update merges, so that one conflicts."""
+    for name in template.conflicts(project.root):
+        remedy = f"resolve it, then `git add {name}`"
+        yield Finding("ownership", f"{name} has a conflict that an update left", remedy)
+    for name in _since_update(project.root, "-S# project-specific", "."):
+        if not (project.root / name).is_file():
             continue
-        asked = _ask(name, "--version")
-        if asked.returncode == 0:
-            yield Finding(name, asked.stdout.strip())
-        else:
-            yield Finding(name, f"does not run: {_reason(asked)}", remedy)
+        remedy = f"put it where `git show {_last_update(project.root)}:./{name}` has it"
+        state = f"{name} lacks a line `# project-specific`, below which yours never conflicts"
+        yield Finding("ownership", state, remedy)
 
 
 def python(project: Project) -> Iterator[Finding]:
     """The interpreter of the project."""
-    wanted = (project.root / ".python-version").read_text(encoding="utf-8").strip()
-    running = platform.python_version()
-    if running.startswith(f"{wanted}."):
-        yield Finding("python", running)
-    else:
-        yield Finding("python", f"{running} runs here, not {wanted}", "run `make setup`")
+    wanted, running = _python_version(project), platform.python_version()
+    fault = f"{running} runs here, not {wanted}"
+    yield judged("python", running.startswith(f"{wanted}."), running, fault, "run `make setup`")
 
 
 def environment(project: Project) -> Iterator[Finding]:
@@ -221,28 +124,16 @@ def environment(project: Project) -> Iterator[Finding]:
     if shutil.which("uv") is None:
         return
     locked = (project.root / "uv.lock").exists()
-    checked = _ask("uv", "lock", "--check" if locked else "--dry-run", cwd=project.root)
-    if checked.returncode == 0:
-        state, remedy = ("is current", "") if locked else ("is not there", "run `make setup`")
-        yield Finding("lock", f"uv.lock {state}", remedy)
-    elif "missing an upload date" in checked.stderr:
-        yield Finding(
-            "lock",
-            "the package index tells no upload times, and exclude-newer in pyproject.toml needs "
-            "them",
-            "use an index that does, or take exclude-newer out",
-        )
-    elif "needs to be updated" in checked.stderr:
-        yield Finding("lock", "uv.lock does not fit pyproject.toml", "run `uv lock`")
+    fault = _fault(project, "uv", "lock", "--check" if locked else "--dry-run")
+    known = (meaning for sign, meaning in LOCK.items() if sign in fault)
+    remedy = next(known, (f"uv cannot tell: {fault.strip()}", "mend that, and ask again"))
+    yield judged("lock", not fault, "fits pyproject.toml", *remedy)
+    if locked:
+        fault = _fault(project, "uv", "sync", "--check", "--frozen")
+        state, lacking = "has what uv.lock names", "does not have what uv.lock names"
+        yield judged("environment", not fault, state, lacking, "run `uv sync`")
     else:
-        yield Finding("lock", f"uv cannot tell: {_reason(checked)}", "mend that, and ask again")
-    if not locked:
-        return
-    synced = _ask("uv", "sync", "--check", "--frozen", cwd=project.root)
-    if synced.returncode == 0:
-        yield Finding("environment", "has what uv.lock names")
-    else:
-        yield Finding("environment", "does not have what uv.lock names", "run `uv sync`")
+        yield Finding("environment", "uv.lock is not there", "run `make setup`")
 
 
 def repository(project: Project) -> Iterator[Finding]:
@@ -252,53 +143,40 @@ def repository(project: Project) -> Iterator[Finding]:
         return
     top = git.output(root, "rev-parse", "--show-toplevel")
     if top is None:
-        yield Finding("repository", "the project is in no git repository", "run `make setup`")
+        yield Finding("repository", "the project is in none", "run `make setup`")
         return
-    commit = git.commit(root)
-    if commit is None:
-        yield Finding("repository", "has no commit yet", "run `make setup`")
-    else:
-        yield Finding("repository", f"at commit {commit[:7]}")
+    commit, setup = git.commit(root), "run `make setup`"
+    yield judged("repository", commit, f"at commit {commit}", "has no commit yet", setup)
     for key, example in (("user.name", "Your Name"), ("user.email", "you@example.org")):
         value = git.output(root, "config", key)
-        remedy = "" if value else f'run `git config --global {key} "{example}"`'
-        yield Finding(key, value or "git does not know it", remedy)
+        remedy = f'run `git config --global {key} "{example}"`'
+        yield judged(key, value, str(value), "git does not know it", remedy)
     hook = git.output(root, "rev-parse", "--git-path", "hooks/pre-commit") or ""
-    if git.output(root, "config", "core.hooksPath"):
-        yield Finding("hooks", "left to core.hooksPath of your git configuration")
-    elif Path(top).resolve() != root:
-        yield Finding("hooks", "left to the larger repository")
-    elif (root / hook).is_file():
-        yield Finding("hooks", "installed")
+    if Path(top).resolve() != root or git.output(root, "config", "core.hooksPath"):
+        yield Finding("hooks", "left to the larger repository, or to core.hooksPath")
     else:
-        yield Finding("hooks", "are not installed", "run `make setup`")
+        yield judged("hooks", (root / hook).is_file(), "installed", "are not installed", setup)
 
 
 def storage(project: Project) -> Iterator[Finding]:
     """DVC: initialised, with a remote, and with the files that it keeps for the project."""
-    folder = project.root / ".dvc"
+    folder, url = project.root / ".dvc", remote(project)
     if not (folder / "config").is_file():
-        yield Finding(
-            "dvc", "has no .dvc/config here", "run `git restore .dvc`, or `uv run dvc init`"
-        )
-        return
-    yield Finding("dvc", "is set up")
-    url = remote(project)
-    if not url:
+        yield Finding("dvc", "has no .dvc/config here", "run `git restore .dvc`")
+    elif not url:
         yield Finding("remote", "DVC has none", "run `uv run dvc remote add --default NAME URL`")
     elif "://" in url:
         yield Finding("remote", f"{url} (not tried: `make pull` does)")
-    elif _can_write(folder / url):
-        yield Finding("remote", f"the folder {(folder / url).resolve()}")
     else:
-        yield Finding("remote", f"{folder / url} cannot be written", "mend `url` in .dvc/config")
-    tracked = [file.with_suffix("") for file in sorted(project.data.rglob("*.dvc"))]
-    absent = [file.relative_to(project.root) for file in tracked if not file.exists()]
-    if absent:
-        named = ", ".join(file.as_posix() for file in absent)
-        yield Finding("data", f"{named} is not here", "run `make pull`")
-    else:
-        yield Finding("data", "every file under DVC is here")
+        place = folder / url
+        nearest = next(it for it in (place, *place.parents) if it.exists())
+        writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+        state, fault = f"the folder {place.resolve()}", f"{place} cannot be written"
+        yield judged("remote", writable, state, fault, "mend `url` in .dvc/config")
+    kept = [file.with_suffix("") for file in sorted(project.data.rglob("*.dvc"))]
+    absent = [file.relative_to(project.root).as_posix() for file in kept if not file.exists()]
+    state, fault = "every file under DVC is here", f"{', '.join(absent)} is not here"
+    yield judged("data", not absent, state, fault, "run `make pull`")
 
 
 def remote(project: Project) -> str:
@@ -329,73 +207,57 @@ def contract(project: Project) -> Iterator[Finding]:
 
 
 def registry(project: Project) -> Iterator[Finding]:
-    """Where models are registered, and the one that is champion."""
-    from . import tracking
-
+    """Where models are registered."""
+    try:
+        from .registry import tracking
+    except ImportError as error:
+        yield Finding("registry", f"cannot be asked without {error.name}", "run `make setup`")
+        return
     address = tracking.address(project)
     try:
         tracking.reach(address)
+        yield Finding("registry", tracking.presentable(address))
     except UserError as error:
         yield Finding("registry", "is out of reach", str(error))
-    else:
-        yield Finding("registry", tracking.presentable(address))
-    try:
-        manifest = json.loads((project.champion / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        yield Finding("champion", "there is none in models/champion", "run `make train`")
-    else:
-        yield Finding("champion", f"{manifest['model']['kind']}, in models/champion")
-
-
-def disk(project: Project) -> Iterator[Finding]:
-    """Room for an environment and a training."""
-    free = shutil.disk_usage(project.root).free
-    remedy = "" if free >= ENOUGH_DISK else f"make room: {ENOUGH_DISK / 2**30:.0f} GiB are needed"
-    yield Finding("disk", f"{free / 2**30:.1f} GiB free", remedy)
 
 
 CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
-    tools,
-    layout,
-    ownership,
-    python,
-    disk,
-    environment,
-    repository,
-    storage,
-    contract,
-    registry,
+    *(tools, layout, ownership, python, environment, repository, storage, contract, registry),
 )
 
 
-def _ask(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a tool; one that does not come back in time counts as failed."""
+def _python_version(project: Project) -> str:
+    """The Python that the project asks for."""
+    path = project.root / ".python-version"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else "none"
+
+
+def _last_update(root: Path) -> str:
+    """The commit that brought the last update, or the render: the one that wrote the answers."""
+    return git.output(root, "log", "-1", "--format=%h", "--", ANSWERS) or ""
+
+
+def _since_update(root: Path, kind: str, *paths: str) -> list[str]:
+    """Files that a kind of change was made to since, by an option of `git diff`.
+
+    None while an update is under way: its changes are not known from the project's own.
+    """
+    commit = _last_update(root)
+    if not commit or git.output(root, "status", "--porcelain", "--", ANSWERS):
+        return []
+    found = git.output(
+        root, "diff", "--no-renames", "--name-only", "--relative", kind, commit, "--", *paths
+    )
+    return (found or "").splitlines()
+
+
+def _fault(project: Project, *asked: str) -> str:
+    """What a tool says where it fails, or has no answer in time; empty if it succeeds."""
     try:
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            env={**os.environ, "UV_HTTP_RETRIES": "0"},
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer in {PATIENCE} seconds")
-
-
-def _text(path: Path) -> str:
-    """What a file says, without the space around it; empty if there is none."""
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-
-
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in done.stderr.splitlines()]
-    errors = [line for line in lines if line.startswith(("error:", "cause:"))]
-    return next(iter((errors or lines)[-1:]), "no reason given").removeprefix("error: ")
-
-
-def _can_write(folder: Path) -> bool:
-    """Whether the folder, or the nearest one above that is there, takes new files."""
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK)
+        variables = {"UV_HTTP_RETRIES": "0"}
+        command.output(project.root, *asked, variables=variables, timeout=PATIENCE)
+    except command.CommandError as error:
+        return error.words or str(error)
+    except UserError as error:
+        return str(error)
+    return ""

@@ -18,9 +18,7 @@ def add(root: Path, path: str) -> None:
     Raises:
         UserError: if DVC refuses, with its reason.
     """
-    done = _done(root, "add", path)
-    if done.returncode != 0:
-        raise UserError(f"DVC cannot keep {path}: {reason(done.stderr)}")
+    _asked(root, ("add", path), f"DVC cannot keep {path}")
 
 
 def ask(root: Path, *arguments: str) -> str:
@@ -29,10 +27,7 @@ def ask(root: Path, *arguments: str) -> str:
     Raises:
         UserError: if it fails, with its reason.
     """
-    done = _done(root, *arguments)
-    if done.returncode != 0:
-        raise UserError(f"`dvc {arguments[0]}` fails: {reason(done.stderr)}")
-    return done.stdout.strip()
+    return _asked(root, arguments, f"`dvc {arguments[0]}` fails")
 
 
 def run(
@@ -44,6 +39,8 @@ def run(
 ) -> bool:
     """Run a command of DVC in view of the person; give whether it succeeded.
 
+    Stages find `ops` also where nobody put this environment on the PATH.
+
     Args:
         root: the project's folder.
         arguments: of DVC.
@@ -54,14 +51,15 @@ def run(
     Raises:
         UserError: if there is no such command.
     """
-    inherited = () if sys.platform == "win32" else tuple(keep)
+    own = str(Path(sys.executable).parent)
+    path = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])
     sys.stdout.flush()
     try:
         done = subprocess.run(
             [*command, *arguments],
             cwd=root,
-            env={**environment(), **variables},
-            pass_fds=inherited,
+            env={**os.environ, "PATH": path, **variables},
+            pass_fds=() if sys.platform == "win32" else tuple(keep),
             check=False,
         )
     except FileNotFoundError:
@@ -69,17 +67,11 @@ def run(
     return done.returncode == 0
 
 
-def environment() -> Mapping[str, str]:
-    """The environment, in which stages find `ops` also where nobody put it on the PATH."""
-    own = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)])}
-
-
-def reason(said: str) -> str:
-    """The first line of why DVC ended, from what it wrote to stderr."""
-    return (said.partition("ERROR: ")[2] or said).strip().partition("\n")[0]
-
-
-def _done(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _asked(root: Path, arguments: Sequence[str], failure: str) -> str:
     command = [*COMMAND, *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.partition("ERROR: ")[2] or done.stderr
+        reason, *_ = said.strip().splitlines() or [""]
+        raise UserError(f"{failure}: {reason}")
+    return done.stdout.strip()

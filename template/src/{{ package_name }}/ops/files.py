@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,33 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON that is the same, byte for byte, whenever the value is."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """Write a folder of files by name, as one: bytes and text as they are, all else as JSON."""
+    with replacing(folder) as aside:
+        aside.mkdir()
+        for name, content in files.items():
+            text = content if isinstance(content, bytes | str) else _json(content)
+            data = text.encode() if isinstance(text, str) else text
+            (aside / name).write_bytes(data)
 
 
 def read_json(path: Path) -> Any:
     """Read what `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested data under dotted names; what is empty is a value."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        inner = f"{place}.{key}" if place else str(key)
+        if isinstance(item, Mapping | list) and item:
+            yield from flat(item, inner)
+        else:
+            yield inner, item
 
 
 def remove(path: Path) -> None:
@@ -55,8 +78,36 @@ def remove(path: Path) -> None:
         _remove(retired)
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(file: FileIO, wait: bool = False) -> bool:
+        """Lock a file until it is closed, or say that another process has."""
+        file.seek(1 << 62)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def lock(file: FileIO, wait: bool = False) -> bool:
+        """Lock a file until it is closed, or say that another process has."""
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            return False
+        return True

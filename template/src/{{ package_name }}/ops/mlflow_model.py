@@ -2,6 +2,8 @@
 
 MLflow and pandas are not needed to make a bundle, nor to serve one; whoever loads it this way has
 them, and calls `predict` with a data frame.
+
+This module keeps its place and its name: every version that was ever registered names it there.
 """
 
 import json
@@ -78,16 +80,16 @@ class Model:
             A frame under the index of `model_input`, with the columns that `ops score` adds.
         """
         contract = self.bundle.contract
-        prediction = predict(
-            self.bundle,
-            {column.name: _array(column, model_input) for column in contract.features},
-        )
+        names = [column.name for column in contract.features]
+        frame = model_input.reindex(columns=names)
+        columns = {column.name: _array(column, frame[column.name]) for column in contract.features}
+        prediction = predict(self.bundle, columns)
         answers: list[NDArray[Any]] = [prediction.values]
         if prediction.probabilities is not None:
             labels = np.array(contract.classes, dtype=object)
             answers = [labels[prediction.values], *prediction.probabilities.T]
-        columns = dict(zip(columns_of(contract), answers, strict=True))
-        return type(model_input)(columns, index=model_input.index)
+        answered = dict(zip(columns_of(contract), answers, strict=True))
+        return type(model_input)(answered, index=model_input.index)
 
 
 def _load_pyfunc(path: str) -> Model:
@@ -95,21 +97,13 @@ def _load_pyfunc(path: str) -> Model:
     return Model(Bundle(Path(path)))
 
 
-def _array(column: Column, frame: Any) -> NDArray[Any]:
+def _array(column: Column, values: Any) -> NDArray[Any]:
     """One column of a pandas frame as `Contract.arrays` would make it."""
-    rows = len(frame)
-    if column.name not in frame:
-        if column.kind == "time":
-            return np.full(rows, "NaT", dtype="datetime64[us]")
-        if column.kind in ("number", "boolean"):
-            return np.full(rows, np.nan, dtype=np.float32)
-        return np.full(rows, "", dtype=object)
-    values = frame[column.name]
     if column.kind == "time":
         return np.asarray(values.to_numpy(dtype="datetime64[us]"))
     if column.kind in ("number", "boolean"):
         return np.asarray(values.to_numpy(dtype=np.float32, na_value=np.nan))
-    texts = np.full(rows, "", dtype=object)
+    texts = np.full(len(values), "", dtype=object)
     known = values.notna().to_numpy()
     texts[known] = [_text(value) for value in values[known]]
     return texts

@@ -1,6 +1,8 @@
-"""Rows made from the contract alone, for tests that must hold whatever the data are."""
+"""Rows made from the contract: for tests that must hold whatever the data are, and to try with."""
 
 import copy
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from . import contract as contracts
 from .contract import Column, Contract
 from .errors import UserError
+from .schema_rules import sampling_overrides
 
 if TYPE_CHECKING:
     import dataframely as dy
@@ -32,6 +35,12 @@ VALUES = {
 
 START = np.datetime64("2020-01-01", "us")
 """Where times begin; they go on by days."""
+
+TRIED = 20
+"""How many rows are made for one that serves as an example."""
+
+DIGITS, WORDS = 4, 5
+"""How many digits of a number, and words of a text, an example shows."""
 
 
 def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
@@ -64,7 +73,7 @@ def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
             drawn = drawn.with_columns(_target(drawn, contract, drawn[follows], draw))
         drawn = drawn.with_columns(
             values.cast(declared[name].dtype).alias(name)
-            for name, values in schema._sampling_overrides().items()
+            for name, values in sampling_overrides(schema).items()
         )
         made = schema.filter(pl.concat([made, drawn])).result
         if len(made) >= rows:
@@ -129,3 +138,61 @@ def _target(
     ascending = np.argsort(contract.labels(drawn), kind="stable")
     target = drawn[contract.target.name]
     return target.gather(ascending[np.argsort(np.argsort(place))])
+
+
+def example(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A row that keeps the contract, as JSON has it: what is usual where that breaks no rule.
+
+    Nothing of it is a row of the data, and of a sensitive column it tells nothing. None if hardly
+    any row keeps the rules.
+    """
+    import polars as pl
+
+    from .pipeline.parsing import parse
+    from .pipeline.validate import check
+
+    try:
+        (row,) = sample(TRIED, 0).drop(contract.target.name).head(1).to_dicts()
+    except UserError:
+        return None
+    made = {name: it.isoformat() if isinstance(it, date) else it for name, it in row.items()}
+    typical = usual(contract, profile)
+    while typical:
+        frame = pl.DataFrame([made | typical]).lazy()
+        checked = check(parse(frame, labelled=False).rows.collect(), labelled=False)
+        if not checked.counts:
+            break
+        broken = {rule.rpartition("|")[0] for rule in checked.counts}
+        left = {name: value for name, value in typical.items() if name not in broken}
+        typical = left if len(left) < len(typical) else {}  # a rule across columns is broken
+    return made | typical
+
+
+def usual(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What is usual in the profile of the training rows, for each input that it tells of."""
+    known = profile.get("columns", {})
+    told = {
+        column.name: _usual(column, known[column.name])
+        for column in contract.inputs
+        if column.name in known and not column.sensitive
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _usual(column: Column, known: Mapping[str, Any]) -> Any:
+    """The middle of numbers and times, the most frequent of other values; None if unknown."""
+    kind, edges, counts = known["kind"], known.get("edges"), known.get("counts")
+    if kind == "text":
+        return " ".join(list(known["tokens"])[:WORDS])
+    if edges:
+        middle = float(edges[len(edges) // 2])
+        if kind == "time":
+            moment = datetime.fromtimestamp(middle, UTC).replace(tzinfo=None)
+            return f"{moment:%Y-%m-%d}" if column.dtype == "Date" else moment.isoformat()
+        return round(middle) if "Int" in column.dtype else float(f"{middle:.{DIGITS}g}")
+    if isinstance(counts, Mapping) and counts:
+        label = max(counts, key=lambda name: int(counts[name]))
+        if kind == "boolean":
+            return label == "true"
+        return next((it for it in column.choices or () if str(it) == label), label)
+    return None

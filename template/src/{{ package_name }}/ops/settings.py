@@ -1,52 +1,55 @@
 """`params.yaml`, typed. A key that the file lacks has its default here."""
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from functools import reduce
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from .errors import UserError
 
+Positive = Annotated[float, Meta(gt=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
 
-@dataclass(frozen=True)
-class Data:
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A section of the file: its keys, their types, bounds and defaults."""
+
+
+class Data(Section, frozen=True):
     """Where the rows come from."""
 
     source: str = ""
 
 
-@dataclass(frozen=True)
-class Validation:
+class Validation(Section, frozen=True):
     """How many bad rows are too many."""
 
-    quarantine: float = 0.05
+    quarantine: Annotated[float, Meta(ge=0, le=1)] = 0.05
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(Section, frozen=True):
     """The share held out, and the folds that models are compared on."""
 
-    holdout: float = 0.2
-    folds: int = 5
+    holdout: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    folds: Annotated[int, Meta(ge=2, le=100)] = 5
 
 
-@dataclass(frozen=True)
-class Train:
+class Train(Section, frozen=True):
     """Which model, by which score, with which parameters."""
 
     model: Literal["auto", "linear", "boosting"] = "auto"
     score: str = "auto"
-    half_life: float | Literal["auto", "none"] = "auto"
+    half_life: Positive | Literal["auto", "none"] = "auto"
     """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
 
-    linear: Mapping[str, Any] = field(default_factory=dict)
-    boosting: Mapping[str, Any] = field(default_factory=dict)
+    linear: dict[str, Any] = {}
+    boosting: dict[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Gates:
+class Gates(Section, frozen=True):
     """What a model must show before it may be promoted."""
 
     baseline_gain: float = 0.02
@@ -57,41 +60,37 @@ class Gates:
     minimum_score: float | None = None
 
 
-@dataclass(frozen=True)
-class Registry:
+class Registry(Section, frozen=True):
     """Whether an accepted model becomes champion by itself, and what it must show before."""
 
     promote: Literal["auto", "manual"] = "auto"
-    shadow_rows: int = 0
+    shadow_rows: Annotated[int, Meta(ge=0)] = 0
 
 
-@dataclass(frozen=True)
-class Tune:
+class Tune(Section, frozen=True):
     """The budget of the search: whichever ends first."""
 
-    trials: int = 30
+    trials: AtLeastOne = 30
     seconds: float = 120.0
 
 
-@dataclass(frozen=True)
-class Monitoring:
+class Monitoring(Section, frozen=True):
     """How the log is looked at, and how far the world may move."""
 
     window: int | str = 1000
     """As many rows, or the rows of a time such as `7d` or `12h`."""
-    last: int = 3
-    violated: int = 2
-    alpha: float = 0.01
+    last: AtLeastOne = 3
+    violated: AtLeastOne = 2
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     psi: float = 0.2
     share: float = 0.05
     score: float = 0.03
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Section, frozen=True):
     """All of `params.yaml`."""
 
-    seed: int = 7
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 7
     data: Data = Data()
     validation: Validation = Validation()
     split: Split = Split()
@@ -116,69 +115,35 @@ class Settings:
             raise UserError(
                 f"{path} is missing; restore it with `git restore {path.name}`."
             ) from None
-        except yaml.YAMLError as error:
-            place = str(getattr(error, "problem_mark", "")).strip()
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            place = str(getattr(error, "problem_mark", "")).strip() or "as a text in UTF-8"
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
-        settings: Self = _typed(cls, values, "")
-        watch, fades = settings.monitoring, settings.train.half_life
-        for place, fine, asked in (
-            ("seed", 0 <= settings.seed < 2**32, "between 0 and 4294967295"),
-            ("validation.quarantine", 0 <= settings.validation.quarantine <= 1, "from 0 to 1"),
-            ("split.holdout", 0 < settings.split.holdout < 1, "between 0 and 1"),
-            ("train.half_life", isinstance(fades, str) or fades > 0, "above 0"),
-            ("split.folds", 2 <= settings.split.folds <= 100, "from 2 to 100"),
-            ("registry.shadow_rows", settings.registry.shadow_rows >= 0, "0 or more"),
-            ("tune.trials", settings.tune.trials >= 1, "1 or more"),
-            ("monitoring.last", watch.last >= 1, "1 or more"),
-            ("monitoring.violated", 1 <= watch.violated <= watch.last, "from 1 to monitoring.last"),
-            ("monitoring.alpha", 0 < watch.alpha < 1, "between 0 and 1"),
-        ):
-            if not fine:
-                raise UserError(f"params.yaml: {place} must be {asked}.")
+        try:
+            settings = msgspec.convert(values, cls)
+        except msgspec.ValidationError as error:
+            raise UserError(f"params.yaml: {_mistake(str(error), values)}") from None
+        if settings.monitoring.violated > settings.monitoring.last:
+            raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")
         return settings
 
 
-def _typed(kind: Any, value: Any, place: str) -> Any:
-    """Hold `value` to `kind`, a dataclass or a plain type hint; `place` names it in messages."""
-    if is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise UserError(f"params.yaml: {place or 'the file'} must be a section with keys.")
-        names = [item.name for item in fields(kind)]
-        for key in value:
-            if key not in names:
-                close = difflib.get_close_matches(str(key), names, 1) or names
-                raise UserError(
-                    f"params.yaml: unknown key {_join(place, key)}; did you mean {close[0]}?"
-                )
-        hints = get_type_hints(kind)
-        build: Any = kind
-        return build(
-            **{key: _typed(hints[key], item, _join(place, key)) for key, item in value.items()}
-        )
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise UserError(f"params.yaml: {place} must be one of {', '.join(get_args(kind))}.")
-    words: list[str] = []
-    if get_origin(kind) in (UnionType, Union):
-        if value is None and NoneType in get_args(kind):
-            return None
-        options = [item for item in get_args(kind) if item is not NoneType]
-        words = [word for item in options for word in get_args(item)]
-        if value in words:
-            return value
-        plain = [item for item in options if not get_args(item)]
-        kind = next((item for item in plain if isinstance(value, item)), plain[0])
-    if get_origin(kind) is not None:
-        kind = Mapping
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        name = "section" if kind is Mapping else kind.__name__
-        of = "".join(f"{word}, or " for word in words) + f"of type {name}"
-        raise UserError(f"params.yaml: {place} is {value!r}, and must be {of}.")
-    return value
-
-
-def _join(place: str, key: Any) -> str:
-    return f"{place}.{key}" if place else str(key)
+def _mistake(said: str, values: Any) -> str:
+    """What msgspec says of the values, in words that name the place as people type it."""
+    said, _, place = said.replace("`object`", "section").replace("`", "").partition(" - at $.")
+    if " - at key in " in said:
+        place = said.partition(" - at key in $")[2].lstrip(".")
+        return f"a key in {place or 'the file'} is no text: write it in quotes."
+    keys = place.split(".") if place else []
+    hint: Any = reduce(lambda section, key: get_type_hints(section)[key], keys, Settings)
+    if said.startswith("Object contains unknown field "):
+        wrong, names = said.split()[-1], hint.__struct_fields__
+        (close, *_) = difflib.get_close_matches(wrong, names, 1) or names
+        return f"unknown key {'.'.join([*keys, wrong])}; did you mean {close}?"
+    if isinstance(hint, type) and issubclass(hint, Section):
+        return f"{place or 'the file'} must be a section with keys."
+    value = reduce(lambda section, key: section[key], keys, values)
+    words = [word for part in (hint, *get_args(hint)) for word in get_args(part)]
+    if said.startswith("Invalid enum value"):
+        said = f"Expected {', '.join(str(word) for word in words if isinstance(word, str))}"
+        said += " or a number" if float in get_args(hint) or Positive in get_args(hint) else ""
+    return f"{place} is {value!r}: {said[0].lower()}{said[1:]}."

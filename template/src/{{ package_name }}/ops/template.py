@@ -1,4 +1,4 @@
-"""`ops template-check`: whether the project is as its template would have it today.
+"""`ops template-check`: how the project stands to its template, and what an update left undone.
 
 Copier runs in an environment of its own, by uv: the project does not depend on it.
 """
@@ -7,61 +7,95 @@ import difflib
 import json
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import git
+from . import command, git
 from .errors import UserError
 from .project import Project
 
 COPIER = "copier>=9.19,<10"
 ANSWERS = ".copier-answers.yml"
-ANCHOR = re.compile(r"\s*# project-specific")
-"""Above the last such line, a file that is shared is the template's; below it, the project's."""
 
 YOURS = ("README.md", "params.yaml", "src/*/ml/*", "tests/ml/*", "notebooks/*")
 """What the template rendered once, and never looks at again."""
+
+ANCHOR = re.compile(r"\s*# project-specific")
+"""Above the last such line, a file that is shared is the template's; below it, the project's."""
 
 MARKER = "^(<<<<<<< before updating|>>>>>>> after updating)"
 """What a conflict of `copier update` leaves in a file until somebody resolves it."""
 
 TAKEN = "it held changes of yours, and the template has it no more"
 REPLACED = "it held changes of yours, and the template's replaced it, as only text can be merged"
+ABSENT = "the template changed it, and it is deleted or moved here"
 
 CURRENT, UNRESOLVED, BEHIND = 0, 3, 4
 """Exit codes; hand-made changes are no failure, for the next update merges them."""
 
 
 @dataclass(frozen=True)
-class State:
-    """How a project stands to its template."""
+class Outcome:
+    """What an update that is not committed yet left undone.
+
+    Attributes:
+        conflicts: files with something to resolve.
+        lost: files of which it dropped the project's changes: by path, with why.
+        missed: files of which it left out the template's changes: by path, with why. That needs no
+            decision: as a rule, the project has deleted the file on purpose.
+    """
+
+    conflicts: list[str]
+    lost: dict[str, str]
+    missed: dict[str, str]
+
+    @property
+    def resolved(self) -> bool:
+        """Whether nothing is left to decide."""
+        return not (self.conflicts or self.lost)
+
+    def sentences(self) -> Iterator[str]:
+        """What there is to say of each file, and to do about it."""
+        for path in self.conflicts:
+            yield f"{path}: an update left a conflict here; resolve it, then `git add` the file."
+        for path, reason in self.lost.items():
+            back = f"`git checkout HEAD -- {shlex.quote(path)}`"
+            yield f"{path}: {reason}; bring yours back with {back}, or commit without it."
+        for path, reason in self.missed.items():
+            yield f"{path}: {reason}."
+
+
+@dataclass(frozen=True)
+class State(Outcome):
+    """How a project stands to its template.
+
+    Attributes:
+        version: the release that it has.
+        newest: the newest release; the version itself if there is none beyond it.
+        drift: what was changed by hand in files that are kept current: by path, as a diff.
+    """
 
     version: str
     newest: str
-    """The newest release; the version itself if there is none beyond it."""
-
-    conflicts: list[str]
-    """Files in which an update left something to resolve."""
-
-    lost: dict[str, str]
-    """Files of which an update that is not committed yet dropped changes: by path, with why."""
-
     drift: dict[str, str]
-    """What was changed by hand in files that are kept current: by path, as a diff."""
 
-    @property
-    def exit_code(self) -> int:
-        """One of `CURRENT`, `UNRESOLVED` and `BEHIND`, the more urgent one if both are true."""
-        if self.conflicts or self.lost:
-            return UNRESOLVED
-        return CURRENT if self.newest == self.version else BEHIND
+    def report(self) -> Iterator[str]:
+        """The differences, then what they come to."""
+        for path, difference in self.drift.items():
+            yield difference or f"{path} is deleted here."
+        yield from self.sentences()
+        merged = "; an update merges that." if self.drift else "."
+        yield f"{len(self.drift)} of the files that are kept current are changed by hand{merged}"
+        if self.newest == self.version:
+            yield f"The project has the newest release of its template, {self.version}."
+        else:
+            known = f"The project has {self.version} of its template, and {self.newest} is out"
+            yield f"{known}; take it with `make template-update`."
 
 
 def run(project: Project, *, as_json: bool = False) -> None:
@@ -69,76 +103,40 @@ def run(project: Project, *, as_json: bool = False) -> None:
 
     Raises:
         UserError: if the project came from no template, or the template cannot be reached.
-        SystemExit: with the state's exit code.
+        SystemExit: with `CURRENT`, `UNRESOLVED` or `BEHIND`, the more urgent one if both are true.
     """
-    state = check(project)
+    answers = recorded(project)
+    version, newest = releases(project.root)
+    with TemporaryDirectory() as folder:
+        found = dict(drift(project.root, render(project.root, answers, Path(folder, "render"))))
+    state = State(**asdict(uncommitted(project)), version=version, newest=newest, drift=found)
     if as_json:
         print(json.dumps(asdict(state), indent=2, ensure_ascii=False))
     else:
-        tell(state)
-    sys.exit(state.exit_code)
+        print("\n".join(state.report()))
+    if not state.resolved:
+        sys.exit(UNRESOLVED)
+    sys.exit(CURRENT if newest == version else BEHIND)
 
 
-def tell(state: State) -> None:
-    """Print the differences, then what they come to."""
-    for path, text in state.drift.items():
-        print(text or f"{path} is deleted here.")
-    for sentence in to_resolve(state.conflicts, state.lost):
-        print(sentence)
-    changed = len(state.drift)
-    print(
-        f"{changed} of the files that are kept current are changed by hand"
-        + ("; an update merges that." if changed else ".")
-    )
-    if state.newest == state.version:
-        print(f"The project has the newest release of its template, {state.version}.")
-    else:
-        print(
-            f"The project has {state.version} of its template, and {state.newest} is out; take it "
-            "with `make template-update`."
-        )
-
-
-def to_resolve(conflicts: Iterable[str], lost: Mapping[str, str]) -> Iterator[str]:
-    """What people have to do about each file, in a sentence."""
-    for path in conflicts:
-        yield f"{path}: an update left a conflict here; resolve it, then `git add` the file."
-    for path, reason in lost.items():
-        back = f"`git checkout HEAD -- {shlex.quote(path)}`"
-        yield f"{path}: {reason}; bring yours back with {back}, or commit without it."
-
-
-def check(project: Project) -> State:
-    """Ask git for conflicts, and Copier for releases and for what it rendered; see `run`."""
-    answers = recorded(project.root)
-    version, latest = newest(project.root)
-    with TemporaryDirectory() as folder:
-        drift = dict(changes(render(project.root, answers, Path(folder)), project.root))
-    return State(version, latest, conflicts(project.root), lost(project.root), drift)
-
-
-def newest(root: Path) -> tuple[str, str]:
-    """The release that a project has, and the newest; the same if there is none beyond it.
-
-    Raises:
-        UserError: if the template cannot be reached.
-    """
-    told = json.loads(copier(root, "check-update", "--output-format", "json"))
-    version = str(told["current_version"])
-    return version, str(told["latest_version"]) if told["update_available"] else version
-
-
-def recorded(root: Path) -> Mapping[str, Any]:
+def recorded(project: Project) -> Mapping[str, Any]:
     """What Copier wrote down of the project.
 
     Raises:
-        UserError: if that is not there, or is not what Copier writes.
+        UserError: if that is not there, is not what Copier writes, or is of another package.
     """
-    path = root / ANSWERS
-    return said(path.read_bytes() if path.is_file() else b"")
+    path = project.root / ANSWERS
+    answers = read(path.read_bytes() if path.is_file() else b"")
+    package = answers.get("package_name")
+    if package != project.package.name:
+        raise UserError(
+            f"{ANSWERS} says package_name: {package}, and the package is {project.package.name}, "
+            "so no update reaches it: write that name there, and commit."
+        )
+    return answers
 
 
-def said(text: bytes) -> Mapping[str, Any]:
+def read(text: bytes) -> Mapping[str, Any]:
     """What the text of an answers file says.
 
     Raises:
@@ -156,71 +154,86 @@ def said(text: bytes) -> Mapping[str, Any]:
     return answers
 
 
-def render(root: Path, answers: Mapping[str, Any], folder: Path) -> Path:
-    """What the release that these answers name renders with them, in a folder.
+def releases(root: Path) -> tuple[str, str]:
+    """The release that a project has, and the newest; the same if there is none beyond it."""
+    found = json.loads(copier(root, "check-update", "--output-format", "json"))
+    version = str(found["current_version"])
+    return version, str(found["latest_version"]) if found["update_available"] else version
 
-    Raises:
-        UserError: if it cannot be rendered any more.
-    """
+
+def render(root: Path, answers: Mapping[str, Any], folder: Path) -> Path:
+    """What the release that these answers name renders with them, in a new folder."""
     import yaml
 
-    given = {name: answer for name, answer in answers.items() if not name.startswith("_")}
-    with TemporaryDirectory() as place:
-        data = Path(place, "answers.yml")
-        data.write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
-        copier(
-            root, "copy", "--quiet", "--defaults", "--vcs-ref", str(answers["_commit"]),
-            "--data-file", str(data), str(answers["_src_path"]), str(folder),
-        )  # fmt: skip
+    given = folder.with_suffix(".yml")
+    given.write_text(yaml.safe_dump(dict(answers), allow_unicode=True), encoding="utf-8")
+    release = ("--vcs-ref", str(answers["_commit"]), "--data-file", str(given))
+    source = str(answers["_src_path"])
+    copier(root, "copy", "--quiet", "--defaults", *release, source, str(folder))
     return folder
 
 
-def lost(root: Path) -> dict[str, str]:
-    """Files of which an update that is not committed yet dropped changes: by path, with why.
+def copier(root: Path, *arguments: str) -> str:
+    """What a command of Copier prints.
 
-    Copier merges texts, and says where that conflicts. But it says nothing where the template
-    deleted or renamed a file, or leaves it out for another answer, nor of a file that is no text.
-    Where no update is uncommitted, Copier is not asked.
+    Raises:
+        command.CommandError: if it fails.
+    """
+    environment = ("uv", "tool", "run", "--quiet", "--from", COPIER)
+    try:
+        return command.output(root, *environment, "copier", *arguments)
+    except command.CommandError as error:
+        raise command.CommandError("Copier", error.code, error.words) from None
+
+
+def uncommitted(project: Project) -> Outcome:
+    """What an update that is not committed yet left undone; Copier is asked only if there is one.
 
     Raises:
         UserError: if what the project was, or is, cannot be rendered any more.
     """
-    committed = git.content(root, ANSWERS)
-    if committed is None or (before := said(committed)) == (after := recorded(root)):
-        return {}
+    root = project.root
+    committed, answers = git.content(root, ANSWERS), recorded(project)
+    if committed is None or (before := read(committed)) == answers:
+        return Outcome(conflicts(root), {}, {})
     with TemporaryDirectory() as folder:
         old = render(root, before, Path(folder, "old"))
-        new = render(root, after, Path(folder, "new"))
-        return dict(dropped(root, old, new))
+        return outcome(root, old, render(root, answers, Path(folder, "new")))
 
 
-def dropped(root: Path, old: Path, new: Path) -> Iterator[tuple[str, str]]:
-    """Files that were changed in the last commit, and are as the template would have them now.
+def outcome(root: Path, old: Path, new: Path) -> Outcome:
+    """What became of each file that both sides had changed since the last commit.
+
+    Copier merges texts, and says where that conflicts. But it says nothing where one side has no
+    such file any more, or where a file is no text: there, one side's changes are gone.
 
     Args:
         root: the project.
         old: what the template rendered before the update.
         new: what it renders now.
     """
-    changed = git.output(root, "diff", "--numstat", "--no-renames", "--relative", "-z", "HEAD")
-    found = [line.split("\t", 2) for line in (changed or "").split("\0") if line]
-    come = [name for *_, name in found if git.content(root, name) is None]
-    come += (git.output(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
-    elsewhere: Counter[bytes] = Counter()  # a migration moves a file with its changes
-    for name in come:
-        if (new / name).is_file():
-            elsewhere += parts(content(root / name))
-    for count, _, name in found:
-        committed = git.content(root, name)
-        now = content(root / name)
-        if committed is None or now != content(new / name) or is_yours(name):
-            continue  # it is new, or is not what the template alone would make of it
-        was = content(old / name)
-        if (count != "-" and b"\0" not in (was or b"")) if now is not None else was is None:
-            continue  # a text was merged; and what the template never had, it does not take away
-        changes = parts(committed) - parts(was)
-        if changes - parts(now) - elsewhere:
-            yield name, TAKEN if now is None else REPLACED
+    unresolved, lost, missed = conflicts(root), dict[str, str](), dict[str, str]()
+    moved: Counter[bytes] = Counter()  # a migration moves a file with what was changed in it
+    for name in files(new) - files(old):
+        moved += changed(content(root / name), None)
+    for name in sorted(files(old) | files(new)):
+        was, wanted, now = (content(folder / name) for folder in (old, new, root))
+        if was == wanted == now or is_yours(name) or name in unresolved:
+            continue
+        ours = git.content(root, name)
+        if ours in (was, wanted) or (ours and wanted and is_text(root, name, was, ours, wanted)):
+            continue
+        if now == wanted and (now is not None or changed(ours, was) - moved):
+            lost[name] = TAKEN if now is None else REPLACED
+        elif now == ours and was != wanted:
+            missed[name] = ABSENT
+    return Outcome(unresolved, lost, missed)
+
+
+def files(folder: Path) -> set[str]:
+    """The paths of all files in a folder but Copier's own record."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix() for path in found} - {ANSWERS}
 
 
 def content(path: Path) -> bytes | None:
@@ -228,16 +241,21 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def parts(file: bytes | None) -> Counter[bytes]:
-    """What a file is made of: a text of its lines, but for blank ones; any other of itself."""
-    if file is None or b"\0" in file:
-        return Counter([file] if file else [])
-    return Counter(line for line in file.splitlines() if line.strip())
+def changed(text: bytes | None, was: bytes | None) -> Counter[bytes]:
+    """The lines of a text that it did not have before, but for blank ones."""
+    now, before = ((it or b"").splitlines() for it in (text, was))
+    return Counter(line for line in now if line.strip()) - Counter(before)
 
 
 def is_yours(name: str) -> bool:
     """Whether the template rendered a file once, and never looks at it again."""
     return any(map(PurePosixPath(name).match, YOURS))
+
+
+def is_text(root: Path, name: str, *contents: bytes | None) -> bool:
+    """Whether git merges the lines of a file."""
+    attribute = git.output(root, "check-attr", "diff", "--", name) or ""
+    return not attribute.endswith("unset") and not any(b"\0" in (it or b"") for it in contents)
 
 
 def conflicts(root: Path) -> list[str]:
@@ -251,40 +269,26 @@ def conflicts(root: Path) -> list[str]:
     return sorted({name for name in found.split("\0") if name})
 
 
-def ignored(root: Path, old: Path, new: Path) -> list[str]:
-    """Files that an update would replace or delete, and that are in no commit: git ignores them.
-
-    Args:
-        root: the project, with nothing else that is not committed.
-        old: what the template rendered before the update.
-        new: what it is to render.
-    """
-    committed = set((git.output(root, "ls-files", "-z") or "").split("\0"))
-    rendered = {
-        path.relative_to(folder).as_posix()
-        for folder in (old, new)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    found = {name for name in rendered - committed if not is_yours(name) and (root / name).exists()}
-    return sorted(name for name in found if content(root / name) != content(new / name))
-
-
-def changes(render: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Files that are kept current and differ from the render: path and diff."""
-    for path in sorted(render.rglob("*")):
-        name = path.relative_to(render).as_posix()
-        if not path.is_file() or name == ANSWERS or is_yours(name):
+def drift(root: Path, render: Path) -> Iterator[tuple[str, str]]:
+    """Files that are kept current and differ from the render: path and diff, empty if it is gone."""
+    for name in sorted(files(render)):
+        if is_yours(name) or content(render / name) == content(root / name):
             continue
-        ours, theirs = lines(path), lines(root / name)
-        if theirs is None:
+        if not (root / name).is_file():
             yield name, ""
-        elif ours is not None and ours != theirs:
-            if any(map(ANCHOR.match, ours)):
-                theirs = without_additions(ours, theirs)
-            found = difflib.unified_diff(ours, theirs, f"template/{name}", f"project/{name}")
-            if text := "".join(found):
-                yield name, text
+            continue
+        ours, theirs = lines(render / name), lines(root / name)
+        if any(map(ANCHOR.match, ours)):
+            theirs = without_additions(ours, theirs)
+        found = "".join(difflib.unified_diff(ours, theirs, f"template/{name}", f"project/{name}"))
+        if found:
+            yield name, found
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text, whatever its line ends; none if there is no file."""
+    text = (content(path) or b"").decode(errors="replace")
+    return text.replace("\r\n", "\n").splitlines(keepends=True)
 
 
 def without_additions(ours: list[str], theirs: list[str]) -> list[str]:
@@ -296,27 +300,3 @@ def without_additions(ours: list[str], theirs: list[str]) -> list[str]:
         if not (tag == "insert" and below):
             kept += theirs[first:last]
     return kept
-
-
-def lines(path: Path) -> list[str] | None:
-    """The lines of a text, whatever its line ends; None if there is none to read."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def copier(root: Path, *arguments: str) -> str:
-    """What a command of Copier prints.
-
-    Raises:
-        UserError: if it fails, in its own last words, or uv is missing.
-    """
-    if shutil.which("uv") is None:
-        raise UserError("uv is missing; install it: https://docs.astral.sh/uv")
-    command = ("uv", "tool", "run", "--quiet", "--from", COPIER, "copier", *arguments)
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise UserError(f"Copier cannot `{arguments[0]}`: {said[-1]}")
-    return done.stdout

@@ -7,29 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Self
 
-from . import git
+from . import command, git, template
 from .errors import UserError
-from .hosting.proposal import LONGEST, Host, Proposal, committed, do
-from .hosting.proposal import propose as push
+from .hosting.proposal import Host, Proposal, commit
 from .project import Project
-from .template import (
-    ANSWERS,
-    UNRESOLVED,
-    conflicts,
-    copier,
-    ignored,
-    lost,
-    newest,
-    recorded,
-    render,
-    said,
-    to_resolve,
-)
 
 BRANCH = "ops/template"
 
@@ -41,55 +26,11 @@ SHORT = {
 }
 """How an address of a template may begin, and what Copier takes that for."""
 
-CHECKED = {"UV_LOCKED", "UV_FROZEN"}
+UNSAFE = 4
+"""What Copier ends with where a release runs code, and nobody has allowed it."""
+
+CHECKED = ("UV_LOCKED", "UV_FROZEN")
 """Variables by which a pipeline forbids uv what an update is for."""
-
-
-class Version(NamedTuple):
-    """A release, by the numbers that sort it."""
-
-    major: int
-    minor: int
-    patch: int
-    post: int = 0
-    """What a copy of the template counts on top of a release: 1.2.0.post1."""
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """Read a version, with or without the letter of its tag; what follows it is left out.
-
-        Raises:
-            UserError: if it is none.
-        """
-        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?", str(text))
-        if not found:
-            raise UserError(f"{text} is no version of a template; write it like 1.2.0.")
-        return cls(*(int(part or 0) for part in found.groups()))
-
-    def __str__(self) -> str:
-        """As people write it."""
-        release = f"{self.major}.{self.minor}.{self.patch}"
-        return f"{release}.post{self.post}" if self.post else release
-
-
-class Release(NamedTuple):
-    """What a release of the template says of itself and of those before it."""
-
-    migrations: list[Version]
-    """The releases, none twice, that run code in a project that passes them."""
-
-    changelog: str
-
-    def since(self, old: Version, new: Version) -> str:
-        """The changelog's sections of the releases after one, up to another."""
-        sections = re.split(r"^(?=## )", self.changelog, flags=re.MULTILINE)
-        kept = [
-            section.strip()
-            for section in sections
-            if re.match(r"## v?\d+\.\d+\.\d+\s", section)
-            and old < Version.parse(section.removeprefix("## ")) <= new
-        ]
-        return "\n\n".join(kept)
 
 
 def update(project: Project, trusted: Iterable[str]) -> None:
@@ -97,17 +38,17 @@ def update(project: Project, trusted: Iterable[str]) -> None:
 
     Args:
         project: what has no change that is not committed.
-        trusted: the releases that may run the code of their migrations.
+        trusted: the releases that may run code here. A release runs the migrations of all that it
+            passes over, so the one that is taken is the one to trust.
 
     Raises:
         UserError: if that is not so, or Copier or uv cannot do it.
         SystemExit: with `UNRESOLVED`, if something is left for people to resolve.
     """
-    root = project.root
-    allowed = {Version.parse(version) for version in trusted}
-    answers = recorded(root)
-    old, new = map(Version.parse, newest(root))
-    if new <= old:
+    root, before = project.root, template.recorded(project)
+    allowed = {number(version) for version in trusted}
+    old, new = template.releases(root)
+    if new == old:
         print(f"The project has the newest release of its template, {old}.")
         return
     if git.output(root, "status", "--porcelain") != "":
@@ -115,36 +56,53 @@ def update(project: Project, trusted: Iterable[str]) -> None:
             "An update can be told from your own changes only if those are committed: commit or "
             "stash them first."
         )
-    release = released(root, answers, f"v{new}")
-    crossed = [version for version in release.migrations if old < version <= new]
-    # Copier trusts the release that is taken: its code runs the migrations of all.
-    needed = sorted({*crossed, new}) if crossed else []
-    if not allowed.issuperset(needed):
-        raise UserError(
-            f"{new} comes with the migration of {' and of '.join(map(str, crossed))}, which runs "
-            "code here; read it in the template, then "
-            f"`make template-update TRUST={','.join(map(str, needed))}`."
-        )
+    changes = changelog(root, str(before["_src_path"]), old, new)
     with TemporaryDirectory() as folder:
-        before = render(root, answers, Path(folder, "old"))
-        after = before
-        if not crossed:  # else a migration may replace answers that the new release refuses
-            after = render(root, {**answers, "_commit": f"v{new}"}, Path(folder, "new"))
-        if names := ignored(root, before, after):
+        was = template.render(root, before, Path(folder, "old"))
+        try:
+            wanted = template.render(root, {**before, "_commit": f"v{new}"}, Path(folder, "new"))
+        except command.CommandError:
+            wanted = was  # the release's migration replaces an answer that it refuses
+        if names := ignored(root, was, wanted):
             raise UserError(
                 f"Git ignores {', '.join(names)}, and an update would replace it for good: move "
                 "it away, or commit it with `git add --force`."
             )
-    trust = ["--trust"] if crossed else []
-    copier(root, "update", "--quiet", "--defaults", "--vcs-ref", f"v{new}", *trust)
-    print(f"The template goes from {old} to {new}.\n\n{release.since(old, new)}\n", flush=True)
+    trust = ["--trust"] if number(new) in allowed else []
+    try:
+        template.copier(root, "update", "--quiet", "--defaults", "--vcs-ref", f"v{new}", *trust)
+    except command.CommandError as error:
+        if error.code != UNSAFE:
+            raise
+        raise UserError(
+            f"{new} comes with a migration, its own or one that it passes over, which runs code "
+            f"here; read it in the template, then `make template-update TRUST={new}`."
+        ) from None
+    print(f"The template goes from {old} to {new}.\n\n{changes}\n", flush=True)
     subprocess.run(["git", "status", "--short", "."], cwd=root, check=False)
-    if left := [*to_resolve(conflicts(root), lost(root))]:
-        print("\n".join(["", *left]))
+    left = template.uncommitted(project)
+    print("\n".join(["", *left.sentences()]))
+    if not left.resolved:
         print("Resolve that, then `uv lock --upgrade`, `make setup check test`, and commit.")
-        sys.exit(UNRESOLVED)
+        sys.exit(template.UNRESOLVED)
     upgrade(root)
     print("Nothing is left to resolve. Next: `make setup check test`, then commit.")
+
+
+def ignored(root: Path, was: Path, wanted: Path) -> list[str]:
+    """Files that git ignores, and that an update from one render to another would replace.
+
+    They are in no commit, so that could not be taken back.
+    """
+    committed = (git.output(root, "ls-files", "-z") or "").split("\0")
+    names = (template.files(was) | template.files(wanted)).difference(committed)
+    content = template.content
+    return [
+        name
+        for name in sorted(names)
+        if not template.is_yours(name)
+        and content(root / name) not in (None, content(wanted / name))
+    ]
 
 
 def upgrade(root: Path) -> None:
@@ -166,62 +124,66 @@ def propose(project: Project, host: Host) -> None:
         UserError: if the template or the host is out of reach.
         SystemExit: with `UNRESOLVED`, if something is left for people to resolve.
     """
-    root = project.root
-    before, after = git.content(root, ANSWERS), recorded(root)
-    if before is None or said(before) == after:
+    root, after = project.root, template.recorded(project)
+    before = template.read(git.content(root, template.ANSWERS) or b"")
+    if before == after:
         print("There is no update to propose.")
         return
-    if left := [*to_resolve(conflicts(root), lost(root))]:
-        print("\n".join(left))
-        sys.exit(UNRESOLVED)
-    old, new = Version.parse(said(before)["_commit"]), Version.parse(after["_commit"])
+    left = template.uncommitted(project)
+    if not left.resolved:
+        print("\n".join(left.sentences()))
+        sys.exit(template.UNRESOLVED)
+    old, new = (str(answers["_commit"]).removeprefix("v") for answers in (before, after))
     title = f"Update the template from {old} to {new}"
-    commit = committed(root, ["."], title) or ""
-    changes = released(root, after, str(after["_commit"])).since(old, new)
     text = (
         "What the template keeps current, merged with what was changed here, and the newest "
-        "versions that its date allows in `uv.lock`. Nothing conflicted, and no change was "
-        f"dropped. The template's changelog:\n\n{changes}\n"
+        "versions that its date allows in `uv.lock`. Nothing conflicted, and no change of yours "
+        "was dropped."
     )
-    page = push(root, host, commit, Proposal(BRANCH, title, text[:LONGEST]))
+    missed = "\n".join(f"- {sentence}" for sentence in left.sentences())
+    changes = changelog(root, str(after["_src_path"]), old, new)
+    told = [text, missed, f"The template's changelog:\n\n{changes}"]
+    proposal = Proposal(BRANCH, title, "\n\n".join(part for part in told if part))
+    page = host.propose(root, commit(root, ["."], title) or "HEAD", proposal)
     print(f"{title} is proposed: {page}")
 
 
-def released(root: Path, answers: Mapping[str, Any], tag: str) -> Release:
-    """What a release of the project's template says.
+def changelog(root: Path, source: str, old: str, new: str) -> str:
+    """What the template's changelog says of the releases after one, up to another.
+
+    Args:
+        root: a folder to start from.
+        source: the template, as Copier names it.
+        old: the one release.
+        new: the other one, which holds the changelog.
 
     Raises:
         UserError: if it cannot be fetched.
     """
-    source = str(answers["_src_path"])
     for short, meant in SHORT.items():
         if source.startswith(short):
             source = meant + source.removeprefix(short)
     with TemporaryDirectory() as folder:
-        only = ("--quiet", "--depth=1", "--branch", tag, "-c", "advice.detachedHead=false")
-        do(root, "git", "clone", *only, "--", source, folder)
-        changelog = Path(folder, "CHANGELOG.md")
-        return Release(
-            migrations(Path(folder, "copier.yml").read_text(encoding="utf-8")),
-            changelog.read_text(encoding="utf-8") if changelog.is_file() else "",
-        )
+        only = ("--quiet", "--depth=1", "--branch", f"v{new}", "-c", "advice.detachedHead=false")
+        command.output(root, "git", "clone", *only, "--", source, folder)
+        path = Path(folder, "CHANGELOG.md")
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    _, *sections = re.split(r"^(?=## v?\d+\.\d+\.\d+\s)", text, flags=re.MULTILINE)
+    since = [
+        section.strip()
+        for section in sections
+        if number(old) < number(section.partition("\n")[0]) <= number(new)
+    ]
+    return "\n\n".join(since)
 
 
-def migrations(text: str) -> list[Version]:
-    """The releases that have a migration, the oldest first, from the text of `copier.yml`.
+def number(version: str) -> tuple[int, ...]:
+    """The numbers of a version, which sort as releases follow each other; of 1.2.0.post1, four.
 
-    What it includes is left out, and so are migrations of no release: those Copier refuses.
+    Raises:
+        UserError: if it has none.
     """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Passes over tags that only Copier knows."""
-
-    Loader.add_multi_constructor("!", lambda *_: {})
-    found = {
-        Version.parse(migration["version"])
-        for document in yaml.load_all(text, Loader)  # nosec B506
-        for migration in (document or {}).get("_migrations", ())
-        if isinstance(migration, dict) and "version" in migration
-    }
-    return sorted(found)
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?", version)
+    if not found:
+        raise UserError(f"{version} is no version of a template; write it like 1.2.0.")
+    return tuple(int(part or 0) for part in found.groups())

@@ -15,6 +15,7 @@ SUSPECT = 0.98
 """A column that tells this much of it deserves a look."""
 
 ROWS = 20_000
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def strength(values: pl.Series, target: pl.Series) -> float:
@@ -24,45 +25,45 @@ def strength(values: pl.Series, target: pl.Series) -> float:
         values: numbers, booleans, times or text; missing values tell something, too.
         target: numbers for R squared, text for balanced accuracy; nothing is missing.
     """
-    order = np.random.default_rng(0).permutation(len(target))[:ROWS]
-    seen, unseen = np.array_split(order, 2)
-    classify = target.dtype == pl.String
-    truth = target.to_numpy()
-    told = _by_value(values, truth, seen, classify) if values.dtype == pl.String else None
-    if told is None:
-        told = _by_size(values, truth, seen, classify)
-    if not classify:
-        return float(r2_score(truth[unseen], told[unseen]))
-    right = truth[unseen] == told[unseen]
-    return float(np.mean([right[truth[unseen] == name].mean() for name in set(truth[unseen])]))
+    rows = pl.DataFrame({"value": values, "truth": target})
+    rows = rows[np.random.default_rng(0).permutation(len(rows))[:ROWS]]
+    seen, unseen = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    told = (_by_value if values.dtype == pl.String else _by_size)(seen, unseen)
+    truth = unseen["truth"].to_numpy()
+    if target.dtype != pl.String:
+        return float(r2_score(truth, told))
+    right = truth == told
+    return float(np.mean([right[truth == name].mean() for name in set(truth)]))
 
 
-def _by_value(
-    values: pl.Series, truth: NDArray[Any], seen: NDArray[Any], classify: bool
-) -> NDArray[Any]:
+def _by_value(seen: pl.DataFrame, unseen: pl.DataFrame) -> NDArray[Any]:
     """What each value went with most often, or on average, among the rows seen."""
-    rows = pl.DataFrame({"value": values.fill_null(""), "truth": truth})
+    classify = seen["truth"].dtype == pl.String
     summary = pl.col("truth").mode().sort().first() if classify else pl.col("truth").mean()
-    table = rows[seen].group_by("value").agg(told=summary)
-    other = "" if classify else float(np.mean(truth[seen]))
-    told = rows.join(table, on="value", how="left", maintain_order="left")["told"]
-    return told.fill_null(other).to_numpy()
+    other = "" if classify else seen["truth"].mean()
+    table = seen.group_by("value").agg(told=summary)
+    told = unseen.join(table, on="value", how="left", nulls_equal=True, maintain_order="left")
+    return told["told"].fill_null(other).to_numpy()
 
 
-def _by_size(
-    values: pl.Series, truth: NDArray[Any], seen: NDArray[Any], classify: bool
-) -> NDArray[Any]:
+def _by_size(seen: pl.DataFrame, unseen: pl.DataFrame) -> NDArray[Any]:
     """What a tree of one column says; of a number, also what lies on the line between two rows."""
-    numbers = values.to_physical().cast(pl.Float64).to_numpy()
-    if classify:
+    numbers, unknown = _numbers(seen), _numbers(unseen)
+    truth = seen["truth"].to_numpy()
+    if seen["truth"].dtype == pl.String:
         tree = DecisionTreeClassifier(max_leaf_nodes=2 * len(np.unique(truth)), random_state=0)
-    else:
-        known = seen[np.isfinite(numbers[seen])]
-        points, index = np.unique(numbers[known], return_inverse=True)
-        if len(points) > 1 and not np.isnan(numbers).any():
-            heights = np.bincount(index, truth[known]) / np.bincount(index)
-            line: NDArray[Any] = np.interp(numbers, points, heights)
-            return line
+    elif np.isnan(numbers).any() or np.isnan(unknown).any():
         tree = DecisionTreeRegressor(max_leaf_nodes=256, random_state=0)
-    told: NDArray[Any] = tree.fit(numbers[seen, None], truth[seen]).predict(numbers[:, None])
+    else:
+        points, index = np.unique(numbers, return_inverse=True)
+        heights = np.bincount(index, truth) / np.bincount(index)
+        line: NDArray[Any] = np.interp(unknown, points, heights)
+        return line
+    told: NDArray[Any] = tree.fit(numbers[:, None], truth).predict(unknown[:, None])
     return told
+
+
+def _numbers(rows: pl.DataFrame) -> NDArray[Any]:
+    """The values as numbers; NaN for what is missing, and for what is too large for a feature."""
+    numbers = rows["value"].to_physical().cast(pl.Float64).to_numpy()
+    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)

@@ -22,19 +22,14 @@ from ..errors import UserError
 Format = Literal["csv", "parquet", "jsonl"]
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
 QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_NONE}
-HEAD = 1 << 20  # what is looked at, in bytes, to guess a layout
+HEAD = 1 << 20  # what is looked at to guess a layout, in bytes
 CHUNK = 1 << 20
-UNREADABLE = "The file cannot be read as CSV; save it with line ends as on Windows or Unix."
+WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
+SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
 LINES = 100_000  # of JSON, in which every key should have appeared
-BOMS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+SEPARATED = re.compile(r"sep=.\r?\n")  # the line with which Excel names the separator
+LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV would double
 OTHERS = {
     b"PK\x03\x04": "an Excel workbook or another zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -46,49 +41,53 @@ OTHERS = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """All that must be known to read a file again.
+class DataFile:
+    """A file, and all that must be known to read it again.
 
     Attributes:
+        origin: as a person named it.
+        path: where it can be read: there, or in a copy in UTF-8.
         format: what kind of file it is.
-        encoding: of its text, as it came; "" for Parquet.
         columns: the names, in order; "" for a column without one.
+        encoding: of its text, as it came; "" for Parquet.
         separator: between two fields of a CSV file.
         quoted: whether quotation marks enclose fields of a CSV file.
         renamed: whether polars would read other names in the header of a CSV file.
+        notes: what a person should look at, a sentence each.
     """
 
+    origin: Path
+    path: Path
     format: Format
-    encoding: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    encoding: str = ""
     separator: str = ","
     quoted: bool = True
     renamed: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
         """The layout in words."""
         if self.format == "parquet":
             return "Parquet"
-        encoding = ENCODINGS.get(self.encoding, self.encoding.removesuffix("-sig").upper())
-        if self.format == "jsonl":
-            return f"JSON lines in {encoding}"
-        return f"CSV with {SEPARATORS[self.separator]} in {encoding}"
+        kind = "JSON lines" if self.format == "jsonl" else f"CSV with {SEPARATORS[self.separator]}"
+        return f"{kind} in {_spelled(self.encoding)}"
 
     @property
     def unique_columns(self) -> tuple[str, ...]:
         """The names, with a made one for a column that has none."""
         return tuple(name or f"column {place}" for place, name in enumerate(self.columns, start=1))
 
-    def scan(self, path: Path) -> pl.LazyFrame:
-        """Read the columns of `path` that have a name; of a text file, every value as text."""
+    def scan(self) -> pl.LazyFrame:
+        """Read the columns that have a name; of a text file, every value as text."""
         if self.format == "parquet":
-            return pl.scan_parquet(path, glob=False)
+            return pl.scan_parquet(self.path, glob=False)
         if self.format == "jsonl":
             texts = dict.fromkeys(self.columns, pl.String)
-            return pl.scan_ndjson(glob.escape(str(path)), schema=texts)
+            return pl.scan_ndjson(glob.escape(str(self.path)), schema=texts)
         rows = pl.scan_csv(
-            path,
+            self.path,
             separator=self.separator,
             quote_char='"' if self.quoted else None,
             new_columns=self.unique_columns,
@@ -97,174 +96,232 @@ class Layout:
         )
         return rows.select(name for name in self.columns if name)
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what polars says about a broken file into a sentence."""
+        try:
+            yield
+        except pl.exceptions.PolarsError as error:
+            reason = self.first_fault() or str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(
+                f"{self.origin} cannot be read as {self.description}: {reason}."
+            ) from None
 
-def copy(source: Path, folder: Path) -> tuple[Path, Layout]:
-    """Copy `source` into `folder` as `source.<format>`, text as UTF-8, and say how it is laid out.
+    def first_fault(self) -> str:
+        """Name the first line of a text file that does not fit its layout; "" if all do."""
+        if self.format == "parquet":
+            return ""
+        with self.path.open(encoding="utf-8", newline="") as text:
+            faults = self._faults_of_json(text) if self.format == "jsonl" else self._faults(text)
+            return next(faults, "")
+
+    def _faults_of_json(self, lines: Iterator[str]) -> Iterator[str]:
+        for number, line in enumerate(lines, start=1):
+            if line.strip() and not _is_object(line):
+                yield f"line {number} is no JSON object"
+            elif found := re.search(r"[:[,]\s*(-?(?:NaN|Infinity))\b", line):
+                yield f"line {number} holds {found[1]}, which JSON has not; write null"
+
+    def _faults(self, lines: Iterator[str]) -> Iterator[str]:
+        width = len(self.columns)
+        reader = csv.reader(lines, delimiter=self.separator, quoting=QUOTING[self.quoted])
+        try:
+            for record in reader:
+                if len(record) > width or (record and len(record) < width and not self.quoted):
+                    fields = f"{len(record)} fields where the header has {width}"
+                    yield f"line {reader.line_num} has {fields}"
+        except csv.Error as error:
+            yield f"line {reader.line_num + 1} is broken: {error}"
+
+
+def open_file(
+    origin: Path, folder: Path, *, encoding: str | None = None, single_column: bool = False
+) -> DataFile:
+    """Say how a file is laid out, and where it can be read so.
 
     Args:
-        source: the file, left as it is.
-        folder: to copy it to.
+        origin: the file, left as it is.
+        folder: where a text in another encoding is copied to in UTF-8; made if need be.
+        encoding: of its text, if it need not be guessed.
+        single_column: whether a single column will do, as in a file of texts to be scored.
 
     Raises:
-        UserError: as `opened` does.
+        UserError: if the file is missing, empty, of another format, of an unknown encoding, or
+            has columns that cannot be told apart.
     """
-    found, layout = opened(source, folder)
-    copied = folder / f"source.{layout.format}"
-    if found == source:
-        shutil.copyfile(source, copied)
-    else:
-        found.rename(copied)
-    return copied, layout
-
-
-def opened(source: Path, folder: Path, *, narrow: bool = False) -> tuple[Path, Layout]:
-    """Say how `source` is laid out, and where it can be read so: there, or in UTF-8 in `folder`.
-
-    Args:
-        source: the file, left as it is.
-        folder: where a text in another encoding is written in UTF-8; made if need be.
-        narrow: whether a single column will do, as in a file of texts to be scored.
-
-    Raises:
-        UserError: if the file is missing, empty, of another format, or has columns that cannot
-            be told apart.
-    """
-    if not source.is_file():
-        what = "is a folder" if source.is_dir() else "does not exist"
-        raise UserError(f"{source} {what}; name a CSV, Parquet or JSON lines file.")
-    with source.open("rb") as file:
-        head = file.read(HEAD)
+    if not origin.is_file():
+        what = "is a folder" if origin.is_dir() else "does not exist"
+        raise UserError(f"{origin} {what}; name a CSV, Parquet or JSON lines file.")
+    with origin.open("rb") as bytes_:
+        head = bytes_.read(HEAD)
     if not head.strip():
-        raise UserError(f"{source} is empty; name a file with a header and rows.")
+        raise UserError(f"{origin} is empty; name a file with a header and rows.")
     for magic, what in OTHERS.items():
         if head.startswith(magic):
-            raise UserError(f"{source} is {what}; save it as CSV, Parquet or JSON lines.")
+            raise UserError(f"{origin} is {what}; save it as CSV, Parquet or JSON lines.")
     if head.startswith(b"PAR1"):
-        return source, _parquet(source)
-    encoding = _encoding(source, head)
-    found = source if encoding == "utf-8" else _to_utf8(source, folder, encoding)
-    with found.open(encoding="utf-8", newline="") as text:
+        return _parquet(DataFile(origin, origin, "parquet"))
+    encoding, words = (_marked(encoding, head), []) if encoding else _guessed_encoding(origin, head)
+    path = _in_utf8(origin, folder, encoding)
+    with path.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
+    if not start.strip():
+        raise UserError(f"{origin} is empty; name a file with a header and rows.")
+    file = DataFile(origin, path, "csv", encoding=encoding)
+    if words:
+        shown = ", ".join(repr(word.decode(encoding, "replace")) for word in words[:3])
+        note = f"Read as {_spelled(encoding)}, for its {shown}; if that is wrong, say `--encoding`."
+        file = replace(file, notes=(note,))
     if re.match(r"\s*(\{|\[\s*\{)", start):
-        return found, _jsonl(source, found, start, encoding)
-    return found, _csv(source, found, start, encoding, narrow)
+        return _json_lines(replace(file, format="jsonl"), start)
+    return _csv(file, start, single_column)
 
 
-@contextmanager
-def readable(source: Path, copied: Path, layout: Layout) -> Iterator[None]:
-    """Turn what polars says about a broken file into a sentence about `source`."""
+def _marked(encoding: str, head: bytes) -> str:
+    """The encoding that was named; UTF-8 as Python calls it, with the mark that Excel writes."""
     try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        fault = _first_fault(copied, layout)
-        reason = fault or str(error).strip().splitlines()[0].rstrip(".")
-        raise UserError(f"{source} cannot be read as {layout.description}: {reason}.") from None
-
-
-def _encoding(source: Path, head: bytes) -> str:
-    """How the text of a file is encoded: by its mark, else UTF-8 if it fits, else Windows-1252."""
-    for mark, encoding in BOMS.items():
-        if head.startswith(mark):
-            return encoding
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) > len(head) / 5:
-        return "utf-16-be" if even > odd else "utf-16-le"
-    if even or odd:
-        raise UserError(f"{source} is not text; name a CSV, Parquet or JSON lines file.")
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            for _ in _chunks(source, encoding):
-                pass
-        except UnicodeDecodeError:
-            continue
+        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    except LookupError:  # said where it is read
         return encoding
-    return "latin-1"  # gives every byte a letter
+    marked = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
+    return marked if is_utf8 else encoding
 
 
-def _chunks(source: Path, encoding: str) -> Iterator[str]:
-    with source.open(encoding=encoding, newline="") as text:
-        while chunk := text.read(CHUNK):
-            yield chunk
+def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
+    """How the text of a file is encoded, and the words that it was guessed from, if it was.
+
+    It is UTF-8 if it fits; otherwise what chardet takes the words with other letters for.
+    """
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig", []
+    wide = b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not wide and _decodes(origin, "utf-8"):
+        return "utf-8", []
+    import chardet  # seldom needed
+
+    if wide:
+        encoding = chardet.detect(head, compat_names=False)["encoding"] or ""
+        if not encoding.startswith("utf-"):
+            raise UserError(f"{origin} is not text; name a CSV, Parquet or JSON lines file.")
+        return encoding, []
+    words = _foreign_words(origin)
+    modern = chardet.EncodingEra.MODERN_WEB
+    found = chardet.detect(b"\n".join(words), encoding_era=modern, compat_names=False)
+    sure = found["confidence"] >= SURE
+    return (found["encoding"] if sure else None) or "cp1252", words
 
 
-def _to_utf8(source: Path, folder: Path, encoding: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    copied = folder / "source"
+def _decodes(origin: Path, encoding: str) -> bool:
     try:
-        with copied.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(_chunks(source, encoding))
+        with origin.open(encoding=encoding, newline="") as text:
+            while text.read(CHUNK):
+                pass
     except UnicodeError:
-        raise UserError(f"{source} is not the {encoding} text that it claims to be.") from None
-    return copied
+        return False
+    return True
 
 
-def _parquet(source: Path) -> Layout:
+def _foreign_words(origin: Path) -> list[bytes]:
+    """Words with bytes beyond ASCII, each once, from all over a file as far as they are needed."""
+    words: dict[bytes, None] = {}
+    with origin.open("rb") as file:
+        for chunk in iter(partial(file.read, CHUNK), b""):
+            words |= dict.fromkeys(re.findall(rb'[^\s,;"]*[\x80-\xff][^\s,;"]*', chunk))
+            if sum(map(len, words)) > WORDS:
+                break
+    return list(words)
+
+
+def _in_utf8(origin: Path, folder: Path, encoding: str) -> Path:
+    """The file itself if its text is UTF-8, or else a copy; Excel's first line is left out."""
     try:
-        columns = pl.scan_parquet(source, glob=False).collect_schema().names()
+        with origin.open(encoding=encoding, newline="") as text:
+            named = SEPARATED.match(text.readline(len("sep=;\r\n")))
+            if encoding == "utf-8" and not named:
+                return origin
+            if not named:
+                text.seek(0)
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "source").open("w", encoding="utf-8", newline="") as copied:
+                shutil.copyfileobj(text, copied, CHUNK)
+    except (LookupError, UnicodeError):
+        raise UserError(
+            f"{origin} is not text in {_spelled(encoding)}; name its encoding, as in "
+            "`--encoding cp1252`, or save it in UTF-8."
+        ) from None
+    return folder / "source"
+
+
+def _spelled(encoding: str) -> str:
+    """The name of an encoding as people know it."""
+    return re.sub(r"^CP(125\d)$", r"Windows-\1", encoding.upper().removesuffix("-SIG"))
+
+
+def _parquet(file: DataFile) -> DataFile:
+    try:
+        columns = file.scan().collect_schema().names()
     except pl.exceptions.PolarsError:
-        raise UserError(f"{source} is a damaged Parquet file; write it again.") from None
-    _check_names(source, columns)
-    return Layout("parquet", "", tuple(columns))
+        raise UserError(f"{file.origin} is a damaged Parquet file; write it again.") from None
+    return _named(file, columns)
 
 
-def _jsonl(source: Path, copied: Path, start: str, encoding: str) -> Layout:
+def _json_lines(file: DataFile, start: str) -> DataFile:
     if start.lstrip().startswith("["):
-        raise UserError(f"{source} is one JSON list; write it as JSON lines, one object to a line.")
+        raise UserError(
+            f"{file.origin} is one JSON list; write it as JSON lines, one object to a line."
+        )
     if not _is_object(start.lstrip().splitlines()[0]):
         raise UserError(
-            f"{source} begins like JSON, but its first line is no object; "
+            f"{file.origin} begins like JSON, but its first line is no object; "
             "write one object to a line."
         )
-    layout = Layout("jsonl", encoding, ())
-    with readable(source, copied, layout):
-        rows = pl.scan_ndjson(glob.escape(str(copied)), infer_schema_length=LINES)
-        columns = rows.collect_schema().names()
-    _check_names(source, columns)
-    return Layout("jsonl", encoding, tuple(columns))
+    with file.explained():
+        rows = pl.scan_ndjson(glob.escape(str(file.path)), infer_schema_length=LINES)
+        return _named(file, rows.collect_schema().names())
 
 
-def _csv(source: Path, copied: Path, start: str, encoding: str, narrow: bool) -> Layout:
+def _csv(file: DataFile, start: str, single_column: bool) -> DataFile:
     """Guess separator and quotes: whichever gives most rows the width of the header."""
     best: tuple[float, int] = (0.0, 1)
-    chosen: tuple[list[str], str, bool] | None = None
+    chosen = (_records(start, ",", True), ",", True) if single_column else None
     for quoted in (True, False):
         for separator in SEPARATORS:
             records = _records(start, separator, quoted)
             width = len(records[0])
             fits = sum(len(record) == width for record in records) / len(records)
             if width > 1 and (fits, width) > best and (quoted or fits > best[0]):
-                best = fits, width
-                chosen = records[0], separator, quoted
-    if chosen is None and narrow:
-        chosen = _records(start, ",", True)[0], ",", True
+                best, chosen = (fits, width), (records, separator, quoted)
     if chosen is None:
         raise UserError(
-            f"{source} has a single column: no comma, semicolon, tab or bar separates its header."
+            f"{file.origin} has a single column: no comma, semicolon, tab or bar separates its "
+            "header."
         )
-    header, separator, quoted = chosen
-    columns = tuple(name.strip() for name in header)
-    _check_names(source, columns)
-    layout = Layout("csv", encoding, columns, separator, quoted)
-    if quoted and _has_stray_quotes(copied, layout):
-        layout = replace(layout, quoted=False)
-    if len(_records(start, separator, quoted)) == 1:
-        raise UserError(f"{source} holds a header and no rows.")
-    with readable(source, copied, layout):
-        mark = '"' if layout.quoted else None
-        bare = pl.scan_csv(copied, separator=separator, quote_char=mark, glob=False)
-        renamed = bare.collect_schema().names() != list(layout.unique_columns)
-    return replace(layout, renamed=renamed)
+    records, separator, quoted = chosen
+    file = _named(file, [name.strip() for name in records[0]])
+    file = replace(file, separator=separator, quoted=quoted)
+    if quoted and _has_stray_quotes(file):
+        file = replace(file, quoted=False)
+    if len(records) == 1 and len(start) < HEAD:
+        raise UserError(f"{file.origin} holds a header and no rows.")
+    if file.quoted and LOST_QUOTE.search(start):
+        note = r'A \" within quotes is read without its quotation mark, which CSV writes twice: "".'
+        file = replace(file, notes=(*file.notes, note))
+    with file.explained():
+        mark = '"' if file.quoted else None
+        bare = pl.scan_csv(file.path, separator=separator, quote_char=mark, glob=False)
+        renamed = bare.collect_schema().names() != list(file.unique_columns)
+    return replace(file, renamed=renamed)
 
 
-def _has_stray_quotes(copied: Path, layout: Layout) -> bool:
+def _has_stray_quotes(file: DataFile) -> bool:
     """Whether quotation marks are part of the text: the file is in order only if they are."""
-    with copied.open("rb") as file:
-        if not any(b'"' in chunk for chunk in iter(partial(file.read, CHUNK), b"")):
+    with file.path.open("rb") as content:
+        if not any(b'"' in chunk for chunk in iter(partial(content.read, CHUNK), b"")):
             return False
     try:
-        layout.scan(copied).select(pl.all().is_null().sum()).collect(engine="streaming")
+        file.scan().select(pl.all().is_null().sum()).collect(engine="streaming")
     except pl.exceptions.PolarsError:
-        return not _first_fault(copied, replace(layout, quoted=False))
+        return not replace(file, quoted=False).first_fault()
     return False
 
 
@@ -275,40 +332,20 @@ def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
     try:
         records = [record for record in reader if record]
     except csv.Error as error:
-        raise UserError(UNREADABLE) from error
+        raise UserError(
+            "The file cannot be read as CSV; save it with line ends as on Windows or Unix."
+        ) from error
     return records[:-1] if len(start) >= HEAD and len(records) > 1 else records
 
 
-def _check_names(source: Path, names: list[str] | tuple[str, ...]) -> None:
-    """Refuse names that cannot be told apart; unnamed columns are left out later."""
-    counts = Counter(names)
-    twice = [repr(name) for name, count in counts.items() if name and count > 1]
+def _named(file: DataFile, names: list[str]) -> DataFile:
+    """The file with its columns; refuse names that cannot be told apart."""
+    twice = [repr(name) for name, count in Counter(names).items() if name and count > 1]
     if twice:
         raise UserError(
-            f"{source} has more than one column called {', '.join(twice)}; rename all but one."
+            f"{file.origin} has more than one column called {', '.join(twice)}; rename all but one."
         )
-
-
-def _first_fault(copied: Path, layout: Layout) -> str:
-    """Name the first line of a text file that does not fit its layout; "" if all do."""
-    if layout.format == "parquet":
-        return ""
-    with copied.open(encoding="utf-8", newline="") as text:
-        if layout.format == "jsonl":
-            for number, line in enumerate(text, start=1):
-                if line.strip() and not _is_object(line):
-                    return f"line {number} is no JSON object"
-            return ""
-        width = len(layout.columns)
-        reader = csv.reader(text, delimiter=layout.separator, quoting=QUOTING[layout.quoted])
-        try:
-            for record in reader:
-                if len(record) > width or (record and len(record) < width and not layout.quoted):
-                    fields = f"{len(record)} fields where the header has {width}"
-                    return f"line {reader.line_num} has {fields}"
-        except csv.Error as error:
-            return f"line {reader.line_num + 1} is broken: {error}"
-    return ""
+    return replace(file, columns=tuple(names))
 
 
 def _is_object(line: str) -> bool:

@@ -6,12 +6,14 @@ sentence what was measured and what was asked.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import number, rounded, share
 from . import metrics
 from .metrics import Array, Score, Weights
 from .slices import Slice
@@ -226,27 +228,6 @@ def latency(milliseconds: float, limit: float) -> Gate:
     )
 
 
-def number(value: float) -> str:
-    """A number as a reader wants it: three decimals, or fewer digits if it is large or tiny."""
-    if not np.isfinite(value):
-        return "undefined"
-    if 0 < abs(value) < 0.001:
-        return f"{value:.1e}"
-    if abs(value) < 1000:
-        return f"{value:.3f}"
-    return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.4g}"
-
-
-def share(value: float) -> str:
-    """A share as a percentage."""
-    return f"{value:.1%}" if np.isfinite(value) else "an undefined share"
-
-
-def rounded(value: float | None) -> float | None:
-    """Six significant digits, or None for what is not a finite number."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
-
-
 def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:
     finite = bool(np.isfinite(value))
     return Gate(name, bool(passed) and finite, float(value) if finite else None, limit, reason)
@@ -257,8 +238,4 @@ def _amount(score: Score, difference: float) -> str:
 
 
 def _mean_of(rows: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], metrics.Measure]:
-    def prepare_rows(chosen: NDArray[np.int64]) -> metrics.Measure:
-        values = rows[chosen]
-        return lambda weights: float((values * weights).sum() / weights.sum())
-
-    return prepare_rows
+    return lambda chosen: partial(metrics.mean, rows[chosen])

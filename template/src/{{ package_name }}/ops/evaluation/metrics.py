@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..bundle import Prediction
     from ..contract import Task
 
@@ -109,11 +111,17 @@ def answers_of(prediction: "Prediction") -> Array:
     return prediction.values if prediction.probabilities is None else prediction.probabilities
 
 
+def groups(values: "pl.Series") -> Array:
+    """A group's column as the array that `deviations` takes; all rows without one are alike."""
+    import polars as pl
+
+    return values.cast(pl.String).fill_null("").to_numpy()
+
+
 def losses(truth: Array, answers: Array) -> NDArray[np.float64]:
     """The loss of each row: log loss of a classification, squared error of a regression."""
-    if answers.ndim == 2:
-        return _surprise(truth, answers.astype(np.float64))
-    return np.square(answers.astype(np.float64) - truth)
+    rows = _surprise if answers.ndim == 2 else _squared_error
+    return rows(truth, answers.astype(np.float64))
 
 
 def deviations(
@@ -223,9 +231,22 @@ def _span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
     return center + float(low), center + float(high)
 
 
-def _mean(rows: NDArray[np.float64], weights: Weights) -> float:
+def mean(rows: NDArray[np.float64], weights: Weights) -> float:
+    """The weighted mean of rows; NaN if they weigh nothing."""
     total = weights.sum()
     return float((rows * weights).sum() / total) if total else float("nan")
+
+
+def _mean_of(
+    rows: Callable[[Array, Array], NDArray[np.float64]], turned: Callable[[float], float] = float
+) -> Callable[[Array, Array], Measure]:
+    """The mean of what each row is worth, turned into the score's own units."""
+
+    def measure(truth: Array, answers: Array) -> Measure:
+        values = rows(truth, answers)
+        return lambda weights: turned(mean(values, weights))
+
+    return measure
 
 
 def _surprise(truth: Array, answers: Array) -> NDArray[np.float64]:
@@ -233,17 +254,23 @@ def _surprise(truth: Array, answers: Array) -> NDArray[np.float64]:
     return -np.log(np.clip(likely, FLOOR, 1.0))
 
 
-def _log_loss(truth: Array, answers: Array) -> Measure:
-    rows = _surprise(truth, answers)
-    return lambda weights: _mean(rows, weights)
-
-
-def _brier(truth: Array, answers: Array) -> Measure:
+def _distance(truth: Array, answers: Array) -> NDArray[np.float64]:
     """Squared distance between probabilities and truth; of two classes, that of one of them."""
     classes = answers.shape[1]
-    distance = np.square(answers - np.eye(classes)[truth])
-    rows = distance[:, 1] if classes == 2 else distance.sum(axis=1)
-    return lambda weights: _mean(rows, weights)
+    squared: NDArray[np.float64] = np.square(answers - np.eye(classes)[truth])
+    return squared[:, 1] if classes == 2 else squared.sum(axis=1)
+
+
+def _hit(truth: Array, answers: Array) -> NDArray[np.float64]:
+    return np.asarray(answers.argmax(axis=1) == truth, dtype=np.float64)
+
+
+def _squared_error(truth: Array, answers: Array) -> NDArray[np.float64]:
+    return np.asarray(np.square(answers - truth))
+
+
+def _absolute_error(truth: Array, answers: Array) -> NDArray[np.float64]:
+    return np.asarray(np.abs(answers - truth))
 
 
 def _against_the_rest(
@@ -282,59 +309,39 @@ def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.floa
     return count
 
 
-def _accuracy(truth: Array, answers: Array) -> Measure:
-    right = (answers.argmax(axis=1) == truth).astype(np.float64)
-    return lambda weights: _mean(right, weights)
+def _mean_rate(
+    rate: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> Callable[[Array, Array], Measure]:
+    """The mean over the classes of a rate, given as what is counted and out of how many.
 
+    Classes that it is counted out of nothing for take no part.
+    """
 
-def _balanced_accuracy(truth: Array, answers: Array) -> Measure:
-    """The mean recall of the classes that are there."""
-    counts = _counts(truth, answers)
+    def measure(truth: Array, answers: Array) -> Measure:
+        counts = _counts(truth, answers)
 
-    def measure(weights: Weights) -> float:
-        table = counts(weights)
-        rows = table.sum(axis=1)
-        there = rows > 0
-        return float((table.diagonal()[there] / rows[there]).mean()) if there.any() else np.nan
+        def average(weights: Weights) -> float:
+            hits, total = rate(counts(weights))
+            there = total > 0
+            return float((hits[there] / total[there]).mean()) if there.any() else float("nan")
 
-    return measure
-
-
-def _f1(truth: Array, answers: Array) -> Measure:
-    """The mean F1 of the classes that are there or were answered."""
-    counts = _counts(truth, answers)
-
-    def measure(weights: Weights) -> float:
-        table = counts(weights)
-        both = table.sum(axis=0) + table.sum(axis=1)
-        there = both > 0
-        return float((2 * table.diagonal()[there] / both[there]).mean()) if there.any() else np.nan
+        return average
 
     return measure
 
 
 def _r2(truth: Array, answers: Array) -> Measure:
-    wrong = np.square(answers - truth)
+    wrong = _squared_error(truth, answers)
 
     def measure(weights: Weights) -> float:
-        spread = _mean(np.square(truth - _mean(truth, weights)), weights)
-        return 1 - _mean(wrong, weights) / spread if spread > 0 else float("nan")
+        spread = mean(np.square(truth - mean(truth, weights)), weights)
+        return 1 - mean(wrong, weights) / spread if spread > 0 else float("nan")
 
     return measure
 
 
-def _rmse(truth: Array, answers: Array) -> Measure:
-    wrong = np.square(answers - truth)
-    return lambda weights: float(np.sqrt(_mean(wrong, weights)))
-
-
-def _mae(truth: Array, answers: Array) -> Measure:
-    wrong = np.abs(answers - truth)
-    return lambda weights: _mean(wrong, weights)
-
-
-def _median_absolute_error(truth: Array, answers: Array) -> Measure:
-    wrong = np.abs(answers - truth)
+def _median_error(truth: Array, answers: Array) -> Measure:
+    wrong = _absolute_error(truth, answers)
     order = np.argsort(wrong, kind="stable")
     ordered = wrong[order]
 
@@ -349,28 +356,22 @@ def _median_absolute_error(truth: Array, answers: Array) -> Measure:
     return measure
 
 
+_recall = _mean_rate(lambda table: (table.diagonal(), table.sum(axis=1)))
+_f1 = _mean_rate(lambda table: (2 * table.diagonal(), table.sum(axis=0) + table.sum(axis=1)))
+_precision = _against_the_rest(average_precision)
+
 SCORES = (
     Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(roc_area)),
-    Score(
-        "average_precision",
-        "average precision",
-        "classification",
-        False,
-        _against_the_rest(average_precision),
-    ),
-    Score("accuracy", "accuracy", "classification", False, _accuracy),
-    Score("balanced_accuracy", "balanced accuracy", "classification", False, _balanced_accuracy),
+    Score("average_precision", "average precision", "classification", False, _precision),
+    Score("accuracy", "accuracy", "classification", False, _mean_of(_hit)),
+    Score("balanced_accuracy", "balanced accuracy", "classification", False, _recall),
     Score("f1", "F1 (macro)", "classification", False, _f1),
-    Score("log_loss", "log loss", "classification", True, _log_loss),
-    Score("brier", "Brier score", "classification", True, _brier),
+    Score("log_loss", "log loss", "classification", True, _mean_of(_surprise)),
+    Score("brier", "Brier score", "classification", True, _mean_of(_distance)),
     Score("r2", "R²", "regression", False, _r2),
-    Score("rmse", "root mean squared error", "regression", True, _rmse),
-    Score("mae", "mean absolute error", "regression", True, _mae),
     Score(
-        "median_absolute_error",
-        "median absolute error",
-        "regression",
-        True,
-        _median_absolute_error,
+        "rmse", "root mean squared error", "regression", True, _mean_of(_squared_error, math.sqrt)
     ),
+    Score("mae", "mean absolute error", "regression", True, _mean_of(_absolute_error)),
+    Score("median_absolute_error", "median absolute error", "regression", True, _median_error),
 )

@@ -5,16 +5,16 @@ is read as text, so that lines of versions with other classes are no obstacle.
 """
 
 from dataclasses import replace
+from os import SEEK_END
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..bundle import Bundle
 from ..project import Project
 from ..settings import Settings
-from . import gates as rules
-from . import metrics
+from . import gates, metrics
 from .gates import Gate
 
 if TYPE_CHECKING:
@@ -30,6 +30,16 @@ LEAST_ROWS = 30
 
 MOST_ROWS = 200_000
 """Of more rows whose truth is known, the newest count."""
+
+
+class Compared(NamedTuple):
+    """What two versions said of the same rows, as `metrics` takes it, the oldest row first."""
+
+    truth: "Array"
+    ours: "Array"
+    theirs: "Array"
+    """A class that the champion does not know has probability 0 here."""
+    groups: "Array | None"
 
 
 def gate(
@@ -54,16 +64,22 @@ def gate(
         return _judged(answered, asked, False, f"{said} and failed at {failed:,}; none is allowed.")
     if answered < asked:
         return _judged(answered, asked, False, f"{said}; {asked:,} are asked.")
-    frame = compared(project.served, challenger.contract, version, champion)
-    if len(frame) < LEAST_ROWS:
-        few = f"the truth has come for {len(frame)}, too few to compare it with the champion"
+    both = compared(project.served, challenger.contract, version, champion)
+    rows = len(both.truth)
+    if rows < LEAST_ROWS:
+        few = f"the truth has come for {rows}, too few to compare it with the champion"
         return _judged(answered, asked, True, f"{said}; {few}.")
-    contract = challenger.contract
-    truth, ours, theirs, groups = arrays(frame, contract)
     score = metrics.find(challenger.manifest["score"])
-    limit, seed = settings.gates.regression, settings.seed
-    verdict = rules.regression(score, truth, ours, theirs, limit, seed, groups)
-    reason = f"{said}; where the truth has come ({len(frame):,} rows), {verdict.reason}"
+    verdict = gates.regression(
+        score,
+        both.truth,
+        both.ours,
+        both.theirs,
+        settings.gates.regression,
+        settings.seed,
+        both.groups,
+    )
+    reason = f"{said}; where the truth has come ({rows:,} rows), {verdict.reason}"
     return replace(verdict, name=NAME, reason=reason)
 
 
@@ -78,13 +94,8 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
     return int(answered), int(failed)
 
 
-def compared(served: Path, contract: "Contract", version: int, champion: int) -> "pl.DataFrame":
-    """Rows that both have answered and whose newest truth is known to the contract.
-
-    Returns:
-        `truth`, `ours` and `theirs`, the last two as they are logged; `group` where the contract
-        has one that the log may keep. A classification's are structs of the contract's classes.
-    """
+def compared(served: Path, contract: "Contract", version: int, champion: int) -> Compared:
+    """Rows that both have answered and whose newest truth is known to the contract."""
     import polars as pl
 
     truth = (
@@ -105,8 +116,9 @@ def compared(served: Path, contract: "Contract", version: int, champion: int) ->
         return lines.filter(pl.col("version") == str(number)).rename({field: name}).drop("version")
 
     group = contract.with_role("group")
-    kept = group is not None and not group.sensitive
-    inputs = {"inputs": pl.Struct({group.name: pl.String})} if group and kept else {}
+    if group is not None and group.sensitive:
+        group = None  # the log does not tell it
+    inputs = {"inputs": pl.Struct({group.name: pl.String})} if group else {}
     frame = (
         said("shadow", version, "ours")
         .drop("time")
@@ -117,38 +129,41 @@ def compared(served: Path, contract: "Contract", version: int, champion: int) ->
         .sort("time", "id")
         .tail(MOST_ROWS)
     )
-    if group and kept:
-        frame = frame.with_columns(frame["inputs"].struct.field(group.name).alias("group"))
-    return frame
-
-
-def arrays(
-    frame: "pl.DataFrame", contract: "Contract"
-) -> tuple["Array", "Array", "Array", "Array | None"]:
-    """Truth, both answers and groups of `compared` rows, as `metrics` and `gates` take them.
-
-    A class that the champion does not know has probability 0 there.
-    """
-    import polars as pl
-
-    groups = frame["group"].fill_null("").to_numpy() if "group" in frame.columns else None
+    groups = metrics.groups(frame["inputs"].struct.field(group.name)) if group else None
     if not contract.classes:
-        truth, ours, theirs = (frame[name].to_numpy() for name in ("truth", "ours", "theirs"))
-        return truth, ours, theirs, groups
-    order = pl.Series(contract.classes, dtype=pl.String)
-    places = frame["truth"].replace_strict(order, range(len(order)), return_dtype=pl.Int64)
+        truths, ours, theirs = (frame[name].to_numpy() for name in ("truth", "ours", "theirs"))
+        return Compared(truths, ours, theirs, groups)
+    places = frame["truth"].replace_strict(
+        contract.classes, range(len(contract.classes)), return_dtype=pl.Int64
+    )
     ours, theirs = (
-        np.column_stack([frame[name].struct.field(label).fill_null(0.0) for label in order])
+        np.column_stack(
+            [frame[name].struct.field(label).fill_null(0.0) for label in contract.classes]
+        )
         for name in ("ours", "theirs")
     )
-    return places.to_numpy(), ours, theirs, groups
+    return Compared(places.to_numpy(), ours, theirs, groups)
 
 
 def _lines(folder: Path, *texts: str, **others: Any) -> "pl.LazyFrame":
-    """The lines of a log: these fields as text, and others as they are said to be."""
+    """The whole lines of a log: these fields as text, and others as they are said to be."""
     import polars as pl
 
-    return pl.scan_ndjson(folder / "*.jsonl", schema={**dict.fromkeys(texts, pl.String), **others})
+    schema = {**dict.fromkeys(texts, pl.String), **others}
+    wholes = [whole for path in sorted(folder.glob("*.jsonl")) if (whole := _whole(path))]
+    return pl.concat(
+        [pl.LazyFrame(schema=schema), *(pl.scan_ndjson(its, schema=schema) for its in wholes)]
+    )
+
+
+def _whole(path: Path) -> Path | bytes:
+    """A file of a log, or what it holds before the half of a line that is being written."""
+    with path.open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read() == b"\n":
+            return path
+    return path.read_bytes().rpartition(b"\n")[0]
 
 
 def _judged(answered: int, asked: int, passed: bool, reason: str) -> Gate:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import rounded
 from . import metrics
 from .metrics import Array, Score
 from .profile import frequent
@@ -42,19 +43,6 @@ class Slice:
         return f"{self.column} {self.value}"
 
 
-@dataclass(frozen=True)
-class SliceScore:
-    """How a model does on a slice, and how the trivial baseline does."""
-
-    column: str
-    value: str
-    rows: int
-    score: float
-    """The primary score; NaN where the slice has a single class."""
-    loss: float
-    baseline_loss: float
-
-
 def slices(
     columns: Sequence["Column"], arrays: dict[str, Array], order: Sequence[str] = ()
 ) -> list[Slice]:
@@ -77,20 +65,30 @@ def slices(
 
 def measure(
     slices: Sequence[Slice], score: Score, truth: Array, answers: Array, baseline: Array
-) -> list[SliceScore]:
-    """Score each slice; `truth` and the two `answers` as in `metrics`, over all rows."""
+) -> list[dict[str, Any]]:
+    """Score each slice, the weakest first; those without a score stand at the end.
+
+    Args:
+        slices: positions of their rows.
+        score: is undefined where a slice has a single class.
+        truth: see `metrics`, of all rows.
+        answers: likewise, the model's.
+        baseline: likewise, the trivial baseline's.
+    """
     losses, trivial = metrics.losses(truth, answers), metrics.losses(truth, baseline)
-    return [
-        SliceScore(
-            column=part.column,
-            value=part.value,
-            rows=len(part.rows),
-            score=metrics.value(score, truth[part.rows], answers[part.rows]),
-            loss=float(losses[part.rows].mean()),
-            baseline_loss=float(trivial[part.rows].mean()),
-        )
+    measured: list[dict[str, Any]] = [
+        {
+            "slice": str(part),
+            "rows": len(part.rows),
+            "score": rounded(metrics.value(score, truth[part.rows], answers[part.rows])),
+            "loss": rounded(float(losses[part.rows].mean())),
+            "baseline loss": rounded(float(trivial[part.rows].mean())),
+        }
         for part in slices
     ]
+    known = [record for record in measured if record["score"] is not None]
+    known.sort(key=lambda record: record["score"], reverse=score.loss)
+    return known + [record for record in measured if record["score"] is None]
 
 
 def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:

@@ -1,56 +1,26 @@
-"""GitHub, as far as a proposal needs it.
-
-https://docs.github.com/en/rest/pulls/pulls
-"""
+"""GitHub, as far as a proposal needs it: https://docs.github.com/en/rest/pulls/pulls."""
 
 import os
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from ..errors import UserError
-from .proposal import Proposal
-from .rest import ask
+from .proposal import Host, Proposal, variables
+
+RETRAINING = "GITHUB_TOKEN"
+"""The variable with the token that a retraining is proposed with."""
 
 
-@dataclass(frozen=True)
-class GitHub:
+class GitHub(Host):
     """A repository on GitHub."""
 
-    name: str
-    """Owner and name, with a slash between them."""
-    branch: str
-    """What a pull request is to be merged into."""
-    token: str
-    site: str = "https://github.com"
-    api: str = "https://api.github.com"
-    user: str = "x-access-token"
-
-    @property
-    def repository(self) -> str:
-        """Its address, for git."""
-        return f"{self.site}/{self.name}.git"
-
-    def propose(self, proposal: Proposal) -> str:
-        """Open a pull request, or write the open one of its branch anew; gives its page."""
-        owner = self.name.partition("/")[0]
-        known = urlencode(
-            {"state": "open", "head": f"{owner}:{proposal.branch}", "base": self.branch}
-        )
+    def open(self, proposal: Proposal) -> str:
+        """Open a pull request, or write the open one of its branch anew; gives the page of it."""
+        owner = urlsplit(self.requests).path.split("/")[-3]
+        known = {"state": "open", "head": f"{owner}:{proposal.branch}", "base": self.branch}
         written = {"title": proposal.title, "body": proposal.text}
-        pulls = f"{self.api}/repos/{self.name}/pulls"
-        for pull in self._ask("GET", f"{pulls}?{known}"):
-            return str(self._ask("PATCH", f"{pulls}/{pull['number']}", written)["html_url"])
+        for pull in self.ask("GET", f"?{urlencode(known)}"):
+            return str(self.ask("PATCH", f"/{pull['number']}", written)["html_url"])
         opened = {**written, "head": proposal.branch, "base": self.branch}
-        return str(self._ask("POST", pulls, opened)["html_url"])
-
-    def _ask(self, method: str, address: str, body: object = None) -> Any:
-        headers = {
-            "Accept": "application/vnd.github+json",
-            "Authorization": f"Bearer {self.token}",
-            "X-GitHub-Api-Version": "2022-11-28",
-        }
-        return ask(method, address, headers, body)
+        return str(self.ask("POST", body=opened)["html_url"])
 
 
 def host(token: str) -> GitHub:
@@ -62,14 +32,18 @@ def host(token: str) -> GitHub:
     Raises:
         UserError: if a variable that says so is missing.
     """
-    variables = os.environ
-    for name, value in (("GITHUB_REPOSITORY", "OWNER/NAME"), (token, "a token that may push")):
-        if not variables.get(name):
-            raise UserError(f"{name} is not set: let it be {value}.")
+    name, secret = variables({"GITHUB_REPOSITORY": "OWNER/NAME", token: "a token that may push"})
+    site = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    api = os.environ.get("GITHUB_API_URL", "https://api.github.com")
     return GitHub(
-        name=variables["GITHUB_REPOSITORY"],
-        branch=variables.get("GITHUB_REF_NAME", "main"),
-        token=variables[token],
-        site=variables.get("GITHUB_SERVER_URL", GitHub.site),
-        api=variables.get("GITHUB_API_URL", GitHub.api),
+        repository=f"{site}/{name}.git",
+        requests=f"{api}/repos/{name}/pulls",
+        branch=os.environ.get("GITHUB_REF_NAME", "main"),
+        user="x-access-token",
+        token=secret,
+        headers={
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {secret}",
+            "X-GitHub-Api-Version": "2022-11-28",
+        },
     )

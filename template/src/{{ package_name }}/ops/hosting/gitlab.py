@@ -1,54 +1,31 @@
-"""GitLab, as far as a proposal needs it.
-
-https://docs.gitlab.com/api/merge_requests
-"""
+"""GitLab, as far as a proposal needs it: https://docs.gitlab.com/api/merge_requests."""
 
 import os
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import UserError
-from .proposal import Proposal
-from .rest import ask
+from .proposal import Host, Proposal, variables
 
-VARIABLES = (
-    ("CI_API_V4_URL", "https://gitlab.com/api/v4"),
-    ("CI_PROJECT_ID", "the number of the project"),
-    ("CI_PROJECT_URL", "the project's page"),
-)
-RIGHTS = "an access token with the scopes api and write_repository"
+RETRAINING = "RETRAIN_TOKEN"
+"""The variable with the token that a retraining is proposed with."""
+
+NEEDED = {
+    "CI_API_V4_URL": "https://gitlab.com/api/v4",
+    "CI_PROJECT_ID": "the number of the project",
+    "CI_PROJECT_URL": "the project's page",
+}
 
 
-@dataclass(frozen=True)
-class GitLab:
+class GitLab(Host):
     """A project on GitLab."""
 
-    api: str
-    project: str
-    page: str
-    branch: str
-    """What a merge request is to be merged into."""
-    token: str
-    user: str = "oauth2"
-
-    @property
-    def repository(self) -> str:
-        """Its address, for git."""
-        return f"{self.page}.git"
-
-    def propose(self, proposal: Proposal) -> str:
-        """Open a merge request, or write the open one of its branch anew; gives its page."""
+    def open(self, proposal: Proposal) -> str:
+        """Open a merge request, or write the open one of its branch anew; gives the page of it."""
         branches = {"source_branch": proposal.branch, "target_branch": self.branch}
         written = {"title": proposal.title, "description": proposal.text}
-        requests = f"{self.api}/projects/{self.project}/merge_requests"
-        for known in self._ask("GET", f"{requests}?{urlencode({'state': 'opened', **branches})}"):
-            return str(self._ask("PUT", f"{requests}/{known['iid']}", written)["web_url"])
+        for known in self.ask("GET", f"?{urlencode({'state': 'opened', **branches})}"):
+            return str(self.ask("PUT", f"/{known['iid']}", written)["web_url"])
         opened = {**written, **branches, "remove_source_branch": True}
-        return str(self._ask("POST", requests, opened)["web_url"])
-
-    def _ask(self, method: str, address: str, body: object = None) -> Any:
-        return ask(method, address, {"PRIVATE-TOKEN": self.token}, body)
+        return str(self.ask("POST", body=opened)["web_url"])
 
 
 def host(token: str) -> GitLab:
@@ -60,14 +37,13 @@ def host(token: str) -> GitLab:
     Raises:
         UserError: if a variable that says so is missing.
     """
-    variables = os.environ
-    for name, value in (*VARIABLES, (token, RIGHTS)):
-        if not variables.get(name):
-            raise UserError(f"{name} is not set: let it be {value}.")
+    rights = "an access token with the scopes api and write_repository"
+    api, number, page, secret = variables({**NEEDED, token: rights})
     return GitLab(
-        api=variables["CI_API_V4_URL"],
-        project=variables["CI_PROJECT_ID"],
-        page=variables["CI_PROJECT_URL"],
-        branch=variables.get("CI_COMMIT_REF_NAME", "main"),
-        token=variables[token],
+        repository=f"{page}.git",
+        requests=f"{api}/projects/{number}/merge_requests",
+        branch=os.environ.get("CI_COMMIT_REF_NAME", "main"),
+        user="oauth2",
+        token=secret,
+        headers={"PRIVATE-TOKEN": secret},
     )

@@ -9,18 +9,19 @@ number that counts.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr
 
-from ..evaluation import metrics
-from ..evaluation.gates import number, rounded, share
+from ..evaluation import metrics, profile
 from ..evaluation.metrics import Score
 from ..settings import Monitoring
-from . import statistics
-from .reference import Known, Reference
-from .tally import Categorised, Numbered, Tally, Timed, Worded
-from .window import Window
+from ..wording import number, rounded, share
+from . import drift
+from .reference import HELD_OUT, NOW, THEN, Categories, Distribution, Known, Numbers, Texts
+from .windows import Window
 
 LEAST_TRUTHS = 50
 """Rows of a window whose truth must be known before its score is judged."""
@@ -29,6 +30,20 @@ FAMILIES = 3
 
 MOST_NAMED = 3
 """As many values are named in a sentence."""
+
+SENTENCES = {
+    "contract": "{now} of the rows were refused, for they broke the contract: {names}.",
+    "missing": "{now} of {column} are missing; {then} were {since}.",
+    "out of range": (
+        "{now} of {column} lie beyond all that the model was trained and judged on, {names}."
+    ),
+    "unknown categories": "{now} of {column} are values never seen before: {names}.",
+    "unknown labels": ("{now} of the truths are labels that the contract does not know: {names}."),
+}
+"""What is said of a share that moved."""
+
+Measured = dict[str, float | None]
+"""What a column of a window is like: `psi`, and shares `missing`, `out_of_range`, `unknown`."""
 
 
 @dataclass(frozen=True)
@@ -71,279 +86,227 @@ class Scored:
         }
 
 
-def incoming(window: Window, limits: Monitoring) -> list[Finding]:
-    """The findings on what came in that are violated."""
-    found = [_refused(window, limits)]
-    for name, counts in window.columns.items():
-        found += _column(name, counts, window.reference, limits)
-    return violated(found, limits)
+class Checks:
+    """The checks of one window."""
 
+    def __init__(self, window: Window, limits: Monitoring) -> None:
+        """Hold a window to its reference, by the limits."""
+        self._window, self._reference, self._limits = window, window.reference, limits
 
-def answered(window: Window, limits: Monitoring) -> list[Finding]:
-    """The findings on what the champion answered that are violated."""
-    since = "on the holdout"
-    found = [_moved("predictions", None, "The predictions", window.answers, limits, since)]
-    by_class = [
-        _moved("probabilities", None, f"The probabilities of {name}", counts, limits, since)
-        for name, counts in window.probabilities.items()
-    ]
-    if by_class:
-        most = max(by_class, key=lambda finding: finding.value)
-        found.append(replace(most, p=min(1.0, most.p * len(by_class))))
-    return violated(found, limits)
+    def incoming(self) -> tuple[list[Finding], dict[str, Measured]]:
+        """The violated findings on what came in, and what each column is like."""
+        window, measured = self._window, {}
+        hits, rows = (0, window.refused), (self._reference.rows, window.rows + window.refused)
+        found = [self._share("contract", hits, rows, _named(window.violations))]
+        for name, column in window.columns.items():
+            on_column = list(self._column(name, column))
+            measured[name] = _measured(column, on_column)
+            found += on_column
+        return self._violated(found), measured
 
+    def answered(self) -> tuple[list[Finding], float]:
+        """The violated findings on what the champion answered, and the PSI of its predictions."""
+        on_all, *by_class = (
+            self._moved("predictions", what, answers, since=HELD_OUT)
+            for what, answers in self._window.answers.items()
+        )
+        found = [on_all]
+        if by_class:
+            most = max(by_class, key=lambda finding: finding.value)
+            p = min(1.0, most.p * len(by_class))
+            found.append(replace(most, check="probabilities", p=p))
+        return self._violated(found), on_all.value
 
-def true(window: Window, scores: Sequence[Scored], limits: Monitoring) -> list[Finding]:
-    """The findings on what turned out to be true that are violated."""
-    truths, rows = window.truths, window.truths.rows
-    unknown = truths.unknown.total()
-    found = [_fallen(scored, scored.expected, limits) for scored in scores if scored.expected]
-    if window.reference.contract.classes:
-        p = statistics.shares(0, window.reference.held_out, unknown, rows)[0]
+    def true(self, scores: Iterable[Scored]) -> list[Finding]:
+        """The violated findings on what turned out to be true."""
+        window, found = self._window, [self._fallen(scored) for scored in scores if scored.expected]
+        if self._reference.contract.classes:
+            hits = 0, window.unknown.total()
+            rows = self._reference.held_out, window.labelled
+            found.append(self._share("unknown labels", hits, rows, _named(window.unknown)))
+        return self._violated([*found, *self._trust()])
+
+    def _violated(self, family: Sequence[Finding]) -> list[Finding]:
+        """The findings of a family that are both large and beyond chance."""
+        corrected = drift.holm([finding.p for finding in family])
+        return [
+            replace(finding, p=p)
+            for finding, p in zip(family, corrected, strict=True)
+            if p <= self._limits.alpha / FAMILIES and finding.value >= finding.limit
+        ]
+
+    def _column(self, name: str, column: Distribution) -> Iterator[Finding]:
+        """All findings on a column."""
+        yield self._share("missing", column.missing, column.rows, column=name)
+        match column:
+            case Numbers():
+                yield self._moved("drift", name, column, name)
+                names = f"{number(column.lowest)} to {number(column.highest)}"
+                yield self._share("out of range", column.beyond, column.rows, names, name)
+            case Categories():
+                yield self._moved("drift", name, column, name)
+                names = _named(column.new)
+                yield self._share("unknown categories", column.unknown, column.rows, names, name)
+            case Texts():
+                yield self._moved("drift", f"The words in a text of {name}", column.lengths, name)
+                if column.unfamiliar is not None:
+                    what = f"The share of unfamiliar words in a text of {name}"
+                    found = self._moved("vocabulary", what, column.unfamiliar, name)
+                    new = f" New are {_named(column.new)}." if column.new else ""
+                    yield replace(found, sentence=found.sentence + new)
+                yield self._words(name, column)
+
+    def _share(
+        self,
+        check: str,
+        hits: ArrayLike,
+        rows: ArrayLike,
+        names: str = "",
+        column: str | None = None,
+    ) -> Finding:
+        """How far a share moved: of some rows, shape (2,), among all of them."""
+        some, every = np.asarray(hits), np.asarray(rows)
+        then, now = some / np.maximum(every, 1)
+        words = {"column": column, "names": names, "since": self._reference.since}
+        sentence = SENTENCES[check].format(then=share(then), now=share(now), **words)
+        p, moved = float(drift.shares(some[:, None], every)[0]), float(abs(now - then))
+        return Finding(check, column, "chi-square", moved, self._limits.share, p, sentence)
+
+    def _moved(
+        self,
+        check: str,
+        what: str,
+        moved: Numbers | Categories,
+        column: str | None = None,
+        since: str | None = None,
+    ) -> Finding:
+        """How far a distribution moved, and where to."""
+        since, limit = since or self._reference.since, self._limits.psi
+        found = drift.difference(moved.table, ordered=isinstance(moved, Numbers))
+        if isinstance(moved, Numbers):
+            then, now = (number(mean) for mean in moved.means)
+            change = f"{now} on average, and {then} {since}"
+        else:
+            shares = moved.table / np.maximum(moved.table.sum(axis=1, keepdims=True), 1)
+            place = int(np.abs(shares[NOW] - shares[THEN]).argmax())
+            then, now = (share(one) for one in shares[:, place])
+            value = [*moved.names, "all other values together"][place]
+            change = f"{value} {now}, and {then} {since}"
+        sentence = f"{what} moved (PSI {found.psi:.2f}; {limit:g} is allowed): {change}."
+        return Finding(check, column, found.test, found.psi, limit, found.p, sentence)
+
+    def _words(self, name: str, texts: Texts) -> Finding:
+        """How far the words moved, and which most.
+
+        The words taken together move by the PSI of their counts, a single one by that of being in
+        a text or not.
+        """
+        psi, p, moved, limits = 0.0, 1.0, "", self._limits
+        if texts.words and texts.texts.all():
+            chances = drift.shares(texts.table, texts.texts) * len(texts.words)
+            then, now = (texts.table + 0.5) / (texts.texts[:, None] + 1)
+            single = (now - then) * np.log(now * (1 - then) / (then * (1 - now)))
+            single = np.where(chances <= limits.alpha, single, 0.0)
+            together = drift.psi(drift.pooled(texts.table))
+            psi, p = max(together, float(single.max())), min(1.0, float(chances.min()))
+            moved = ", ".join(
+                f"{texts.words[place]} in {share(now[place])} ({share(then[place])})"
+                for place in np.argsort(-single, kind="stable")[:MOST_NAMED]
+                if single[place] > 0
+            )
+        sentence = f"{name} has other words (PSI {psi:.2f}; {limits.psi:g} is allowed)"
+        sentence += f": {moved} ({self._reference.since})." if moved else "."
+        return Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
+
+    def _fallen(self, scored: Scored) -> Finding:
+        """How much worse a score is than on the holdout."""
+        score, expected = scored.score, cast(Known, scored.expected)
+        gap = (expected.value - scored.value) * (-1 if score.loss else 1)
+        # Intervals lean: what counts is how far both reach towards each other.
+        reach = scored.value - scored.low if score.loss else scored.high - scored.value
+        p = _beyond(gap, expected.deviation, reach / 1.96)
         sentence = (
-            f"{share(unknown / rows)} of the truths are labels that the contract does not know: "
-            f"{named(truths.unknown)}."
+            f"{score.label} is {number(scored.value)} (95% interval {number(scored.low)} to "
+            f"{number(scored.high)}), and was {number(expected.value)} on the holdout."
         )
-        found.append(
-            Finding("unknown labels", None, "chi-square", unknown / rows, limits.share, p, sentence)
-        )
-    found += _trust(window, limits)
-    return violated(found, limits)
+        lead = score.gain(expected.value, scored.value)
+        return Finding("score", None, score.name, lead, self._limits.score, p, sentence)
+
+    def _trust(self) -> Iterator[Finding]:
+        """How far the model's certainty is from the truth, compared with the holdout."""
+        expected = self._reference.trust
+        if expected is None:
+            return
+        found = self._reference.trusted(*self._window.known())
+        gap = abs(found.value - expected.value)
+        p = min(1.0, 2 * _beyond(gap, expected.deviation, found.deviation))
+        if self._reference.contract.classes:
+            check, form, sentence = (
+                "calibration",
+                _points,
+                (
+                    "The model is right {} often than it is confident; on the holdout it was {} often."
+                ),
+            )
+        else:
+            check, form, sentence = (
+                "coverage",
+                share,
+                (
+                    "The truth lies within the interval in {} of the rows, and did in {} on the "
+                    "holdout."
+                ),
+            )
+        sentence = sentence.format(form(found.value), form(expected.value))
+        yield Finding(check, None, "z", gap, self._limits.share, p, sentence)
 
 
-def told(window: Window) -> bool:
-    """Whether the truth of enough rows is known to be judged."""
-    return sum(map(len, window.truths.truth)) >= LEAST_TRUTHS
-
-
-def score(window: Window, seed: int) -> list[Scored]:
-    """The true scores of a window with enough truths, as far as they are defined."""
-    truth = np.concatenate(window.truths.truth)
-    answers = np.concatenate(window.truths.answers)
-    known = truth >= 0 if answers.ndim == 2 else np.isfinite(truth)
-    scored: list[Scored] = []
+def scores(window: Window, seed: int) -> list[Scored] | None:
+    """The true scores of a window, as far as they are defined; None with too few truths."""
+    truth, said = window.known()
+    if len(truth) < LEAST_TRUTHS:
+        return None
+    known = truth >= 0 if said.ndim == 2 else np.isfinite(truth)
+    found: list[Scored] = []
     # A label that the model never heard of is a miss; only accuracy has a place for it.
     for misses in (False, True):
-        scores = [one for one in window.reference.scores if (one.name == "accuracy") == misses]
+        wanted = [one for one in window.reference.scores if (one.name == "accuracy") == misses]
         chosen = known | misses
-        spans = metrics.intervals(scores, truth[chosen], answers[chosen], seed) if scores else {}
-        for one in scores:
-            value = metrics.value(one, truth[chosen], answers[chosen])
+        spans = metrics.intervals(wanted, truth[chosen], said[chosen], seed) if wanted else {}
+        for one in wanted:
+            value = metrics.value(one, truth[chosen], said[chosen])
             if np.isfinite([value, *spans[one.name]]).all():
-                scored.append(Scored(one, value, *spans[one.name], window.reference.expected(one)))
-    return scored
+                found.append(Scored(one, value, *spans[one.name], window.reference.expected(one)))
+    return found
 
 
-def violated(found: Iterable[Finding], limits: Monitoring) -> list[Finding]:
-    """The findings of a family that are both large and beyond chance."""
-    family = list(found)
-    corrected = statistics.holm([finding.p for finding in family])
-    return [
-        replace(finding, p=p)
-        for finding, p in zip(family, corrected, strict=True)
-        if p <= limits.alpha / FAMILIES and finding.value >= finding.limit
-    ]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far a distribution moved."""
-
-    psi: float
-    p: float
-    test: str
-
-
-def difference(counts: Numbered | Categorised) -> Difference:
-    """Compare a distribution with the reference's."""
-    pool = statistics.merged if isinstance(counts, Numbered) else statistics.pooled
-    then, now = pool(counts.seen.counts, counts.counts)
-    chances = {"chi-square": statistics.chi_square(then, now)}
-    if isinstance(counts, Numbered):
-        chances["KS"] = statistics.kolmogorov_smirnov(counts.seen.counts, counts.counts)[1]
-    test = min(chances, key=chances.__getitem__)
-    return Difference(statistics.psi(then, now), min(1.0, len(chances) * chances[test]), test)
-
-
-def measured(counts: Tally) -> dict[str, float | None]:
-    """What a column of a window is like, in four numbers for people and dashboards."""
-    rows = counts.rows + counts.missing if not isinstance(counts, Worded) else counts.rows
-    psi = out_of_range = unknown = None
-    match counts:
-        case Numbered():
-            psi = difference(counts).psi
-            if np.isfinite([counts.seen.lowest, counts.seen.highest]).any():
-                out_of_range = counts.beyond / rows if rows else None
-        case Categorised():
-            psi = difference(counts).psi
-            if counts.seen.known is not None:
-                unknown = counts.unknown / rows if rows else None
-        case Worded():
-            parts = [difference(one).psi for one in (counts.words, counts.unfamiliar) if one]
-            psi = max(*parts, _words(counts, 0.0)[0])
-            unknown = (
-                counts.unfamiliar.mean if counts.unfamiliar and counts.unfamiliar.rows else None
-            )
-        case Timed():
-            pass
-    missing = counts.missing / rows if rows else None
+def _measured(column: Distribution, found: Iterable[Finding]) -> Measured:
+    """What a column is like, in four numbers for people and dashboards."""
+    moved = [finding.value for finding in found if finding.check in ("drift", "vocabulary")]
+    rows, out_of_range, unknown = column.rows[NOW] or np.nan, None, None
+    match column:
+        case Numbers():
+            out_of_range = column.beyond[NOW] / rows
+        case Categories() if column.known is not None:
+            unknown = column.unknown[NOW] / rows
+        case Texts() if column.unfamiliar is not None:
+            unknown = column.unfamiliar.means[NOW]
     return {
-        "psi": rounded(psi),
-        "missing": rounded(missing),
+        "psi": rounded(max(moved, default=None)),
+        "missing": rounded(column.missing[NOW] / rows),
         "out_of_range": rounded(out_of_range),
         "unknown": rounded(unknown),
     }
 
 
-def named(counted: Counter[str]) -> str:
+def _beyond(gap: float, then: float, now: float) -> float:
+    """How likely chance goes as far as a gap between two values of such deviations."""
+    return float(ndtr(-gap / max(float(np.hypot(then, now)), 1e-12)))
+
+
+def _named(counted: Counter[str]) -> str:
     """The most frequent names with their counts."""
-    return ", ".join(f"{name} ({rows:,})" for name, rows in counted.most_common(MOST_NAMED))
-
-
-def _column(
-    name: str, counts: Tally, reference: Reference, limits: Monitoring
-) -> Iterator[Finding]:
-    since = reference.since
-    rows = counts.rows + (0 if isinstance(counts, Worded) else counts.missing)
-
-    def more(check: str, then: int, now: int, sentence: str) -> Finding:
-        p = statistics.shares(then, reference.rows, now, rows)[0]
-        gone_up = abs(now / max(rows, 1) - then / max(reference.rows, 1))
-        return Finding(check, name, "chi-square", gone_up, limits.share, p, sentence)
-
-    missing, before = share(counts.missing / max(rows, 1)), counts.seen.missing
-    yield more(
-        "missing", before, counts.missing,
-        f"{missing} of {name} are missing; {share(before / max(reference.rows, 1))} were {since}.",
-    )  # fmt: skip
-    match counts:
-        case Numbered():
-            yield _moved("drift", name, name, counts, limits, since)
-            low, high = number(counts.seen.lowest), number(counts.seen.highest)
-            yield more(
-                "out of range", 0, counts.beyond,
-                f"{share(counts.beyond / max(rows, 1))} of {name} lie beyond all that the model was "
-                f"trained and judged on, {low} to {high}.",
-            )  # fmt: skip
-        case Categorised():
-            yield _moved("drift", name, name, counts, limits, since)
-            yield more(
-                "unknown categories", 0, counts.unknown,
-                f"{share(counts.unknown / max(rows, 1))} of {name} are values never seen before: "
-                f"{named(counts.new)}.",
-            )  # fmt: skip
-        case Worded():
-            what = f"The words in a text of {name}"
-            yield _moved("drift", name, what, counts.words, limits, since)
-            if counts.unfamiliar is not None:
-                what = f"The share of unfamiliar words in a text of {name}"
-                found = _moved("vocabulary", name, what, counts.unfamiliar, limits, since)
-                new = f" New are {named(counts.new)}." if counts.new else ""
-                yield replace(found, sentence=found.sentence + new)
-            psi, p, moved = _words(counts, limits.alpha)
-            sentence = f"{name} has other words (PSI {psi:.2f}; {limits.psi:g} is allowed)"
-            sentence += f": {moved} ({since})." if moved else "."
-            yield Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
-
-
-def _moved(
-    check: str,
-    column: str | None,
-    what: str,
-    counts: Numbered | Categorised,
-    limits: Monitoring,
-    since: str,
-) -> Finding:
-    """How far a distribution moved, and where to."""
-    found = difference(counts)
-    if isinstance(counts, Numbered):
-        change = f"{number(counts.mean)} on average, and {number(counts.seen.mean)} {since}"
-    else:
-        then = counts.seen.counts / max(int(counts.seen.counts.sum()), 1)
-        now = counts.counts / max(int(counts.counts.sum()), 1)
-        place = int(np.abs(now - then).argmax())
-        value = [*counts.seen.names, "all other values together"][place]
-        change = f"{value} {share(now[place])}, and {share(then[place])} {since}"
-    sentence = f"{what} moved (PSI {found.psi:.2f}; {limits.psi:g} is allowed): {change}."
-    return Finding(check, column, found.test, found.psi, limits.psi, found.p, sentence)
-
-
-def _words(counts: Worded, alpha: float) -> tuple[float, float, str]:
-    """How far the words moved: PSI, chance, and which words moved most.
-
-    The words taken together move by the PSI of their counts, a single one by that of being in a
-    text or not.
-    """
-    seen, words = counts.seen, len(counts.seen.tokens)
-    if not words or not seen.rows or not counts.rows:
-        return 0.0, 1.0, ""
-    p = np.minimum(statistics.shares(seen.counts, seen.rows, counts.counts, counts.rows) * words, 1)
-    then, now = (seen.counts + 0.5) / (seen.rows + 1), (counts.counts + 0.5) / (counts.rows + 1)
-    single = (now - then) * np.log(now * (1 - then) / (then * (1 - now)))
-    single = np.where(p <= alpha, single, 0.0)
-    together = statistics.psi(*statistics.pooled(seen.counts, counts.counts))
-    moved = np.argsort(-single, kind="stable")[:MOST_NAMED]
-    sentence = ", ".join(
-        f"{seen.tokens[place]} in {share(now[place])} ({share(then[place])})"
-        for place in moved
-        if single[place] > 0
-    )
-    return max(together, float(single.max())), float(p.min()), sentence
-
-
-def _refused(window: Window, limits: Monitoring) -> Finding:
-    rows = window.rows + window.refused
-    refused = window.refused / max(rows, 1)
-    p = statistics.shares(0, window.reference.rows, window.refused, rows)[0]
-    sentence = (
-        f"{share(refused)} of the rows were refused, for they broke the contract: "
-        f"{named(window.violations)}."
-    )
-    return Finding("contract", None, "chi-square", refused, limits.share, p, sentence)
-
-
-def _fallen(scored: Scored, expected: Known, limits: Monitoring) -> Finding:
-    """How much worse a score is than on the holdout."""
-    score = scored.score
-    gap = (expected.value - scored.value) * (-1 if score.loss else 1)
-    # Intervals lean: what counts is how far both reach towards each other.
-    reach = scored.value - scored.low if score.loss else scored.high - scored.value
-    deviation = float(np.hypot(expected.deviation, reach / 1.96))
-    p = statistics.normal_tail(gap / max(deviation, 1e-12))
-    sentence = (
-        f"{score.label} is {number(scored.value)} (95% interval {number(scored.low)} to "
-        f"{number(scored.high)}), and was {number(expected.value)} on the holdout."
-    )
-    lead = score.gain(expected.value, scored.value)
-    return Finding("score", None, score.name, lead, limits.score, p, sentence)
-
-
-def _trust(window: Window, limits: Monitoring) -> Iterator[Finding]:
-    """How far the model's certainty is from the truth, compared with the holdout."""
-    expected = window.reference.trust
-    if expected is None or not window.truths.truth:
-        return
-    truth, answers = (np.concatenate(p) for p in (window.truths.truth, window.truths.answers))
-    if window.reference.contract.classes:
-        check = "calibration"
-        rows = (answers.argmax(axis=1) == truth) - answers.max(axis=1).astype(np.float64)
-    else:
-        check = "coverage"
-        rows = np.abs(truth - answers) <= window.reference.half_width
-    value = float(rows.mean())
-    deviation = float(np.hypot(expected.deviation, rows.std() / np.sqrt(len(rows))))
-    p = min(1.0, 2 * statistics.normal_tail(abs(value - expected.value) / max(deviation, 1e-12)))
-    if check == "coverage":
-        sentence = (
-            f"The truth lies within the interval in {share(value)} of the rows, and did in "
-            f"{share(expected.value)} on the holdout."
-        )
-    else:
-        sentence = (
-            f"The model is right {_points(value)} often than it is confident; on the holdout it "
-            f"was {_points(expected.value)} often."
-        )
-    yield Finding(check, None, "z", abs(value - expected.value), limits.share, p, sentence)
+    return ", ".join(f"{name} ({rows:,})" for name, rows in profile.frequent(counted, MOST_NAMED))
 
 
 def _points(value: float) -> str:

@@ -1,12 +1,12 @@
 """Reading the log of the service: many files, several writers, and only a part of one at a time.
 
-A file's name says when it was begun, and it ends with its day (UTC): so the newest are found
-without opening the rest. A line that is not what it should be is counted, and left out; a value
-that is not of its column's type, as another version of the model may have taken it, is missing.
+A file's name begins with its day (UTC), and no row in it is later: so the newest are found without
+opening the rest. A line that is not what it should be is counted and passed over; the half
+of one at a file's end is passed over; a value that is not of its column's type, as another version of the
+model may have taken it, is missing.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,18 +18,12 @@ import polars as pl
 
 from ..contract import Column, Contract
 
-MIB = 1024**2
-
-PART = 8 * MIB
+PART = 8 * 1024**2
 """Bytes that are read at once; a longer line is read whole."""
-
-NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-")
 
 EVER = 2**62
 """Later than every time of a row."""
 
-DAY = timedelta(days=1)
-MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,22 +35,16 @@ class File:
     until: int
 
 
-def files(folder: Path) -> list[File]:
-    """The files of a log, the newest first."""
-    found = []
-    for path in folder.glob("*.jsonl"):
-        named = NAME.match(path.name)
-        until = EVER
-        if named:
-            begun = datetime.strptime(named[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-            until = micros(begun.replace(hour=0, minute=0, second=0, microsecond=0) + DAY)
-        found.append(File(path, until))
+def files(folder: Path, since: int = -1) -> list[File]:
+    """The files of a log that may hold rows after `since`, the newest first."""
+    every = [File(path, _until(path.name)) for path in folder.glob("*.jsonl")]
+    found = [file for file in every if file.until > since]
     return sorted(found, key=lambda file: (file.until, file.path.name), reverse=True)
 
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970."""
-    return (moment - EPOCH) // MICROSECOND
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def moment(micros: int) -> datetime:
@@ -88,13 +76,15 @@ class Reader:
         except FileNotFoundError:  # somebody moved it: what is older is theirs
             return
 
+    def since(self, folder: Path, time: int) -> Iterator[pl.DataFrame]:
+        """The rows of all files of a log that may hold some after a time, the newest files first."""
+        for file in files(folder, time):
+            yield from self.frames(file)
+
     def _timed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        stamped = frame.with_columns(
-            pl.col("time")
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
-            .dt.epoch("us")
-        )
-        timed = stamped.drop_nulls("time")
+        form = "%Y-%m-%dT%H:%M:%S%.f%:z"
+        time = pl.col("time").str.to_datetime(form, time_unit="us", strict=False)
+        timed = frame.with_columns(time.dt.epoch("us")).drop_nulls("time")
         self.unreadable += len(frame) - len(timed)
         return timed
 
@@ -131,15 +121,24 @@ def feedback(contract: Contract) -> dict[str, Any]:
     return {"id": pl.String, "truth": pl.String if contract.classes else pl.Float64}
 
 
-def refusals(file: File) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
-    """The lines about refused requests: when, how many rows, and which rules they broke how often."""
-    reader = Reader({"rows": pl.Int64, "violations": pl.String})
-    for frame in reader.frames(file):
-        for time, rows, violations in frame.select("time", "rows", "violations").iter_rows():
-            broken = []
-            for field, rule, count in json.loads(violations or "[]"):
-                broken.append((f"{field}|{rule}" if field else rule, count))
+def refusals(folder: Path, since: int) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
+    """Refused requests after a time: when, how many rows, and which rules they broke how often."""
+    for frame in Reader({"rows": pl.Int64, "violations": pl.String}).since(folder, since):
+        for time, rows, violations in frame.filter(pl.col("time") > since).iter_rows():
+            broken = [
+                (f"{field}|{rule}" if field else rule, count)
+                for field, rule, count in json.loads(violations or "[]")
+            ]
             yield time, rows or 0, broken
+
+
+def _until(name: str) -> int:
+    """The end of the day that a file's name begins with; without one, it may hold any row."""
+    try:
+        day = datetime.strptime(name[:9], "%Y%m%dT").replace(tzinfo=UTC)
+    except ValueError:
+        return EVER
+    return micros(day + timedelta(days=1))
 
 
 def _dtype(column: Column) -> Any:

@@ -1,161 +1,234 @@
-"""What a window is compared with: the profile in the champion's bundle, as cells to count in.
+"""What a window is compared with: the profile and the scores in the champion's bundle.
 
 Where rows have an event time, the reference is what was held out, the newest rows, by which the
 model was judged. Else it is what the model learnt from. What lies beyond both was never seen.
+
+How the values of a column are distributed is counted in the same cells for the reference and for a
+window. So a window of any number of rows takes the same memory, and the rows that it is compared
+with are not needed.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..contract import Column, Contract
-from ..evaluation import metrics
-from ..evaluation.metrics import Score
-from .statistics import Counts
+from ..evaluation import metrics, profile
+from ..evaluation.metrics import Array, Score
+from .drift import Counts
+
+THEN, NOW = 0, 1
+"""The reference, and the window."""
 
 ROUNDED = 1e-5
 """How far an extreme in a profile may be from the true one, as a share of it."""
 
+MOST_NAMES = 1_000
+"""New values that are told apart; of more, the frequent ones."""
 
-@dataclass(frozen=True)
-class Numbers:
-    """Bins of a number, the first one below and the last one above all that was ever seen."""
+Seen = Mapping[str, Any]
+"""What `evaluation.profile` wrote of a column."""
 
-    edges: NDArray[np.float64]
-    """The upper bounds, inclusive, of the bins between."""
-    counts: Counts
-    """Shape (edges + 3,); the outer ones are zero."""
-    missing: int
-    mean: float
-    lowest: float
-    """The least number that was ever seen; minus infinity if that is not told."""
-    highest: float
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Numbers":
-        """Read what `profile.numbers` wrote of the reference, and of the training rows."""
-        lowest = min(part.get("minimum", -np.inf) for part in (seen, learnt))
-        highest = max(part.get("maximum", np.inf) for part in (seen, learnt))
-        return cls(
-            edges=np.array(seen["edges"], dtype=np.float64),
-            counts=np.array([0, *(seen["counts"] or [0]), 0], dtype=np.int64),
-            missing=seen["missing"],
-            mean=seen.get("mean", np.nan),
-            lowest=lowest - abs(lowest) * ROUNDED,
-            highest=highest + abs(highest) * ROUNDED,
-        )
+HELD_OUT = "on the holdout"
+"""Where the rows are from that answers are compared with, in words."""
 
 
-@dataclass(frozen=True)
-class Categories:
-    """Values that are counted one by one; all others are the last cell."""
-
-    names: tuple[str, ...]
-    counts: Counts
-    missing: int
-    known: frozenset[str] | None
-    """Every value that was ever seen; None if there were too many to be named."""
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Categories":
-        """Read what `profile.categories` wrote, or the counts of a boolean."""
-        counts = [*seen["counts"].values(), seen.get("other", 0)]
-        every = not seen.get("other") and not learnt.get("other")
-        return cls(
-            names=tuple(seen["counts"]),
-            counts=np.array(counts, dtype=np.int64),
-            missing=seen["missing"],
-            known=frozenset([*seen["counts"], *learnt["counts"]]) if every else None,
-        )
+PREDICTIONS = "The predictions"
+"""What a sentence calls them."""
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Words of a text."""
-
-    tokens: tuple[str, ...]
-    counts: Counts
-    """In how many of `rows` texts each word is."""
-    rows: int
-    words: Numbers
-    """How many words a text has."""
-    unfamiliar: Numbers | None
-    """Which share of a text's different words is not among `tokens`; None in old bundles."""
-    missing: int
-
-    @classmethod
-    def read(cls, seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> "Texts":
-        """Read what `profile.texts` wrote."""
-        tokens = seen.get("tokens", {})
-        unfamiliar = seen.get("unfamiliar")
-        return cls(
-            tokens=tuple(tokens),
-            counts=np.array(list(tokens.values()), dtype=np.int64),
-            rows=seen.get("rows", 0),
-            words=Numbers.read(seen["words"], learnt["words"]),
-            unfamiliar=None if unfamiliar is None else _alone(unfamiliar),
-            missing=seen["missing"],
-        )
-
-
-@dataclass(frozen=True)
-class Times:
-    """A time moves on: only whether it is missing is compared."""
-
-    missing: int
-
-
-Seen = Numbers | Categories | Texts | Times
-
-
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A value on the holdout, and how far chance may have moved it."""
 
     value: float
     deviation: float
 
 
+class Distribution:
+    """How many rows have a value: of a time, which moves on, nothing else is compared.
+
+    Attributes:
+        rows: of the reference and of the window, shape (2,).
+        missing: those without a value, shape (2,).
+    """
+
+    def __init__(self, seen: Seen, rows: int) -> None:
+        """Begin with an empty window, and a reference whose `rows` have a profile."""
+        self.rows, self.missing = np.array([rows, 0]), np.array([seen["missing"], 0])
+
+    def add(self, values: Array) -> None:
+        """Count rows of the window, shape (rows,): whether each is missing."""
+        self.rows[NOW] += len(values)
+        self.missing[NOW] += np.count_nonzero(values)
+
+
+class Numbers(Distribution):
+    """A number's bins, the first one below and the last one above all that was ever seen.
+
+    Attributes:
+        edges: the upper bounds, inclusive, of the bins between.
+        lowest: the least number that was ever seen; minus infinity if that is not told.
+        highest: the greatest one.
+        table: rows by bin, shape (2, edges + 3).
+        sums: of the values, shape (2,).
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        both = (seen, learnt or seen)
+        lowest = min(part.get("minimum", -np.inf) for part in both)
+        highest = max(part.get("maximum", np.inf) for part in both)
+        self.edges = np.array(seen["edges"], dtype=np.float64)
+        self.lowest = lowest - abs(lowest) * ROUNDED
+        self.highest = highest + abs(highest) * ROUNDED
+        self.table = _table([0, *(seen["counts"] or [0]), 0])
+        self.sums = np.array([seen.get("mean", 0.0) * self.table.sum(), 0.0])
+
+    def add(self, values: Array) -> None:
+        """Count values of the window, shape (rows,), missing as NaN."""
+        known = values[np.isfinite(values)].astype(np.float64)
+        super().add(~np.isfinite(values))
+        cells = np.searchsorted(self.edges, known, side="left") + 1
+        cells[known < self.lowest] = 0
+        cells[known > self.highest] = len(self.edges) + 2
+        self.table[NOW] += np.bincount(cells, minlength=len(self.edges) + 3)
+        self.sums[NOW] += known.sum()
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Of the values that are there, shape (2,)."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.sums / self.table.sum(axis=1))
+
+    @property
+    def beyond(self) -> Counts:
+        """Rows whose value lies beyond all that was ever seen, shape (2,)."""
+        return self.table[:, 0] + self.table[:, -1]
+
+
+class Categories(Distribution):
+    """The values of a category, or of a boolean, one by one; all others are the last cell.
+
+    Attributes:
+        names: the values that are counted one by one.
+        known: every value that was ever seen; None if there were too many to be named.
+        table: rows by value, shape (2, names + 1).
+        unknown: rows whose value was never seen, shape (2,).
+        new: those values, the most frequent ones.
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        both = (seen, learnt or seen)
+        every = not any(part.get("other") for part in both)
+        self.names = tuple(seen["counts"])
+        self.known = {name for part in both for name in part["counts"]} if every else None
+        self.table = _table([*seen["counts"].values(), seen.get("other", 0)])
+        self.unknown = np.array([0, 0])
+        self.new: Counter[str] = Counter()
+
+    def add(self, values: Array) -> None:
+        """Count the window's, shape (rows,): strings, missing as the empty one; or booleans."""
+        if values.dtype.kind == "f":
+            values = np.where(np.isnan(values), "", np.where(values > 0, "true", "false"))
+        super().add(values == "")
+        counted = Counter(values.tolist())
+        del counted[""]
+        named = [counted.pop(name, 0) for name in self.names]
+        self.table[NOW] += [*named, counted.total()]
+        if self.known is not None:
+            new = Counter({name: rows for name, rows in counted.items() if name not in self.known})
+            self.unknown[NOW] += new.total()
+            self.new = frequent(self.new + new)
+
+
+class Texts(Distribution):
+    """The words of a text.
+
+    Attributes:
+        words: those that are counted.
+        table: in how many texts each of them is, shape (2, words).
+        texts: those that were looked through for them, shape (2,).
+        lengths: how many words a text has.
+        unfamiliar: which share of a text's different words is not among `words`; None in old
+            bundles.
+        new: words that are not among `words`, the most frequent ones.
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        tokens, texts = seen.get("tokens", {}), seen.get("rows", 0)
+        self.words, self.table = tuple(tokens), _table([*tokens.values()])
+        self.texts = np.array([texts, 0])
+        self.lengths = Numbers(seen["words"], rows, learnt["words"])
+        self.unfamiliar = Numbers(seen["unfamiliar"], texts) if "unfamiliar" in seen else None
+        self.new: Counter[str] = Counter()
+
+    def add(self, values: Array) -> None:
+        """Count texts of the window, shape (rows,), missing as the empty one."""
+        super().add(values == "")
+        split = profile.words(values)
+        self.texts[NOW] += len(values)
+        self.lengths.add(profile.lengths(split))
+        if self.unfamiliar is not None:
+            self.unfamiliar.add(profile.unfamiliar(split, self.words))
+        counted = profile.rows_with(split)
+        self.table[NOW] += np.array([counted.pop(word, 0) for word in self.words], dtype=np.int64)
+        self.new = frequent(self.new + counted)
+
+
 class Reference:
-    """All that a window is compared with."""
+    """All that a window is compared with.
+
+    Attributes:
+        version: how the log names the champion.
+        contract: the champion's.
+        watched: the columns that the model learns from and the log keeps.
+        rows: how many rows the columns are compared with.
+        since: where these rows are from, in words.
+        held_out: how many rows the answers are compared with.
+    """
 
     def __init__(self, bundle: Bundle, version: str) -> None:
-        """Read a bundle's manifest; `version` is how the log names this bundle."""
-        self.version = version
-        self.contract = bundle.contract
+        """Read a bundle's manifest."""
+        self.version, self.contract = version, bundle.contract
+        self.watched = tuple(column for column in self.contract.features if not column.sensitive)
         self._manifest = bundle.manifest
-        profile = self._manifest["profile"]
-        newest = profile.get("newest", profile)
-        self.rows: int = newest["rows"]
-        self.held_out: int = profile["prediction"]["rows"]
-        self.since = "on the holdout" if "newest" in profile else "in training"
-        self.columns: dict[str, Seen] = {
-            column.name: _seen(newest["columns"][column.name], profile["columns"][column.name])
-            for column in self.watched
-        }
-        answers = profile["prediction"]
-        self.answers: Categories | Numbers = (
-            _classes(answers["classes"]) if self.contract.classes else _alone(answers["values"])
-        )
-        self.probabilities: dict[str, Numbers] = {
-            name: _alone(answers["probabilities"][name])
-            for name in self.contract.classes[1 if len(self.contract.classes) == 2 else 0 :]
-        }
+        self._learnt = self._manifest["profile"]
+        self._seen = self._learnt.get("newest", self._learnt)
+        self._said = self._learnt["prediction"]
+        self.rows: int = self._seen["rows"]
+        self.since = HELD_OUT if "newest" in self._learnt else "in training"
+        self.held_out: int = self._said["rows"]
 
-    @cached_property
-    def watched(self) -> tuple[Column, ...]:
-        """The columns that the model learns from and the log keeps."""
-        return tuple(column for column in self.contract.features if not column.sensitive)
+    def columns(self) -> dict[str, Distribution]:
+        """How each watched column was distributed, beside an empty window."""
+        seen, learnt = self._seen["columns"], self._learnt["columns"]
+        names = [column.name for column in self.watched]
+        return {name: distribution(seen[name], self.rows, learnt[name]) for name in names}
 
-    @cached_property
-    def readable(self) -> Contract:
-        """A contract of the columns whose values are counted."""
-        return Contract(tuple(column for column in self.watched if column.kind != "time"))
+    def answers(self) -> dict[str, Numbers | Categories]:
+        """How the champion's answers on the holdout were, by what they are, beside an empty window.
+
+        All predictions come first, and then the probabilities of each class; where there are two,
+        the first one's say nothing more.
+        """
+        classes = self.contract.classes
+        if not classes:
+            return {PREDICTIONS: Numbers(self._said["values"], self.held_out)}
+        counts = {"counts": self._said["classes"], "missing": 0}
+        answers: dict[str, Numbers | Categories] = {PREDICTIONS: Categories(counts, self.held_out)}
+        for name in classes[1 if len(classes) == 2 else 0 :]:
+            said = Numbers(self._said["probabilities"][name], self.held_out)
+            answers[f"The probabilities of {name}"] = said
+        return answers
 
     @cached_property
     def score(self) -> Score:
@@ -179,42 +252,53 @@ class Reference:
 
     @cached_property
     def trust(self) -> Known | None:
-        """How far the model's certainty was from the truth on the holdout.
-
-        For classes, how much more often it is right than confident; for numbers, how often the
-        truth lies within the interval.
-        """
+        """How far the model's certainty was from the truth on the holdout, see `trusted`."""
         if self.contract.classes:
             told = self._manifest.get("calibration")
             return told and Known(told["gap"], told["deviation"] / np.sqrt(told["rows"]))
         interval = self._manifest.get("interval")
-        if interval is None:
-            return None
-        share, rows = interval["coverage"], self.held_out
-        return Known(share, np.sqrt(share * (1 - share) / rows))
+        return interval and _share(interval["coverage"], self.held_out)
 
-    @cached_property
-    def half_width(self) -> float:
-        """Of a prediction's interval; NaN if there is none."""
-        interval = self._manifest.get("interval")
-        return float(interval["half_width"]) if interval else np.nan
+    def trusted(self, truth: Array, said: Array) -> Known:
+        """How far it is on other rows, see `Window.known`.
 
-
-def _alone(seen: Mapping[str, Any]) -> Numbers:
-    """Numbers that were seen in one place alone."""
-    return Numbers.read(seen, seen)
+        For classes, how much more often the model is right than confident; for numbers, how often
+        the truth lies within the interval.
+        """
+        if not self.contract.classes:
+            within = np.abs(truth - said) <= self._manifest["interval"]["half_width"]
+            return _share(float(within.mean()), len(truth))
+        gaps = (said.argmax(axis=1) == truth) - said.max(axis=1).astype(np.float64)
+        return Known(float(gaps.mean()), float(gaps.std() / np.sqrt(len(gaps))))
 
 
-def _seen(seen: Mapping[str, Any], learnt: Mapping[str, Any]) -> Seen:
+def distribution(seen: Seen, rows: int, learnt: Seen) -> Distribution:
+    """Begin with an empty window of a column.
+
+    Args:
+        seen: its profile in the rows that others are compared with.
+        rows: how many these are.
+        learnt: its profile in the training rows, which may be the same.
+    """
     match seen["kind"]:
         case "category" | "boolean":
-            return Categories.read(seen, learnt)
+            return Categories(seen, rows, learnt)
         case "text":
-            return Texts.read(seen, learnt)
+            return Texts(seen, rows, learnt)
         case "time":
-            return Times(seen["missing"])
-    return Numbers.read(seen, learnt)
+            return Distribution(seen, rows)
+    return Numbers(seen, rows, learnt)
 
 
-def _classes(counts: Mapping[str, int]) -> Categories:
-    return Categories.read({"counts": counts, "missing": 0}, {"counts": {}})
+def frequent(counted: Counter[str]) -> Counter[str]:
+    """Forget the rarest names once there are too many."""
+    return Counter(dict(profile.frequent(counted, MOST_NAMES)))
+
+
+def _table(then: list[int]) -> Counts:
+    return np.array([then, [0] * len(then)], dtype=np.int64)
+
+
+def _share(share: float, rows: int) -> Known:
+    """A share of so many rows."""
+    return Known(share, float(np.sqrt(share * (1 - share) / rows)))

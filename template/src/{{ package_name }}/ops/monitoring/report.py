@@ -1,72 +1,117 @@
-"""What a look at the log found, as data: for people, for dashboards and for `ops retrain`."""
+"""What a look at the log found: as data, in words for people, and as Prometheus reads it."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry, Gauge
 
-from ..evaluation.gates import rounded
+from ..evaluation import page as pages
 from ..settings import Monitoring
-from .checks import measured
-from .decision import Decision, Outcome, Verdict, judgeable
+from ..wording import rounded
+from . import plots
+from .decision import DECISIONS, Outcome, Verdict, judgeable
 from .log import moment
 from .reference import Reference
-from .survey import Survey
+from .windows import Log
 
 FORMAT = 1
+
+TEMPLATE = Path(__file__).with_name("report.md.j2")
+
+TITLES = {
+    "none": "Nothing to do",
+    "alert": "Have a look",
+    "retrain": "Train a new model",
+}
+
+
+Sample = tuple[str, dict[str, str], float | None]
+"""A name, its labels and its value; None if that is not known."""
+
+GAUGES = {
+    "run_timestamp_seconds": "When `ops monitor` last ended well.",
+    "model_info": "The version that windows are compared with.",
+    "decision": "What to do: 1 for the decision, 0 for the others.",
+    "windows": "Whole windows that were judged.",
+    "windows_violated": "How many of the newest windows that decide are violated.",
+    "window_violated": "Whether the newest window is violated.",
+    "window_rows": "Rows in the newest window.",
+    "window_end_timestamp_seconds": "When the newest window ended.",
+    "unreadable_lines": "Lines of the log that were not what they should be.",
+    "refused_share": "The share of rows that were refused, newest window.",
+    "drift_psi": "How far a column moved, newest window.",
+    "missing_share": "The share of a column that is missing, newest window.",
+    "out_of_range_share": "The share of a column beyond all that was seen, newest window.",
+    "unknown_share": "The share of a column never seen before, newest window.",
+    "prediction_psi": "How far the predictions moved, newest window.",
+    "unknown_labels": "Truths with a label that the contract does not know, all windows shown.",
+    "score": "The true score, newest window whose truth is known.",
+    "score_low": "The lower end of its 95% interval.",
+    "score_high": "The upper end of its 95% interval.",
+    "score_expected": "The score on the holdout.",
+    "labelled_share": "The share of rows whose truth has come, all windows shown.",
+    "feedback_delay_seconds": "The median time from an answer to its truth.",
+    "newest_prediction_timestamp_seconds": "When the newest row was answered.",
+    "newest_feedback_timestamp_seconds": "When the newest truth came.",
+}
+"""Every metric, without its `monitor_`, and what it says."""
+
+COLUMNS = {
+    "psi": "drift_psi",
+    "missing": "missing_share",
+    "out_of_range": "out_of_range_share",
+    "unknown": "unknown_share",
+}
 
 
 @dataclass(frozen=True)
 class Report:
-    """The decision with its reasons, and the windows that it follows from."""
+    """The decision with its reasons, and the windows that it follows from.
+
+    Attributes:
+        at: when the log was looked at.
+        limits: how far the world may move.
+        reference: what the windows are compared with.
+        outcome: the decision and its reasons.
+        verdicts: on all windows, in order; the last has not ended.
+        log: what is known of the log as a whole.
+    """
 
     at: datetime
     limits: Monitoring
     reference: Reference
     outcome: Outcome
     verdicts: list[Verdict] = field(default_factory=list)
-    """On all windows, in order; the last has not ended."""
-    survey: Survey = field(default_factory=Survey)
-
-    @property
-    def decision(self) -> Decision:
-        """What to do: nothing, look, or train anew."""
-        return self.outcome.decision
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why, in sentences."""
-        return self.outcome.reasons
-
-    @property
-    def whole(self) -> list[Verdict]:
-        """The verdicts on windows that have ended."""
-        return [verdict for verdict in self.verdicts if verdict.window.whole]
+    log: Log = field(default_factory=Log)
 
     @cached_property
     def judged(self) -> list[Verdict]:
-        """Those that may decide."""
+        """The verdicts on the windows that may decide."""
         return judgeable(self.verdicts)
 
     @cached_property
     def unknown_labels(self) -> Counter[str]:
         """Labels that the contract does not know, in all windows that are shown."""
-        return sum((v.window.truths.unknown for v in self.verdicts), Counter())
+        return sum((verdict.window.unknown for verdict in self.verdicts), Counter())
 
     @cached_property
     def labelled(self) -> float | None:
         """The share of rows whose truth is known; None without rows."""
         rows = sum(verdict.window.rows for verdict in self.verdicts)
-        known = sum(verdict.window.truths.rows for verdict in self.verdicts)
-        return known / self.survey.sample / rows if rows else None
+        known = sum(verdict.window.labelled for verdict in self.verdicts)
+        return known / self.log.sample / rows if rows else None
 
     @cached_property
     def delay(self) -> float | None:
         """The median time in seconds from an answer to its truth; None if no truth is known."""
-        return _median([part for v in self.verdicts for part in v.window.truths.delays])
+        return _median([part for verdict in self.verdicts for part in verdict.window.delays])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data."""
@@ -75,33 +120,113 @@ class Report:
             "at": self.at.isoformat(),
             "version": self.reference.version,
             "window": self.limits.window,
-            "decision": self.decision,
-            "reasons": self.reasons,
+            "decision": self.outcome.decision,
+            "reasons": self.outcome.reasons,
             "unknown_labels": dict(self.unknown_labels.most_common()),
-            "unreadable_lines": self.survey.unreadable,
-            "windows": [_window(verdict, self.survey.sample) for verdict in self.verdicts],
+            "unreadable_lines": self.log.unreadable,
+            "windows": [_window(verdict, self.log.sample) for verdict in self.verdicts],
         }
+
+    def markdown(self) -> str:
+        """The report in words, for a job's summary or a note on a change."""
+        return self._written(f"## Decision: {self.outcome.decision}", {})
+
+    def page(self) -> str:
+        """The report as a page of HTML, with its pictures, that needs no other file."""
+        title, pictures = TITLES[self.outcome.decision], plots.draw(self)
+        captions = {f"{place}.png": caption for place, caption in enumerate(pictures)}
+        files = dict(zip(captions, pictures.values(), strict=True))
+        return pages.page(title, self._written(f"# {title}", captions), files)
+
+    def _written(self, heading: str, captions: dict[str, str]) -> str:
+        return pages.markdown(
+            TEMPLATE,
+            heading=pages.Markdown(heading),
+            report=self,
+            captions=captions,
+            declared=_declared,
+            when=_when,
+        )
+
+
+def registry(report: Report) -> CollectorRegistry:
+    """All metrics, for one of `prometheus_client`'s writers."""
+    registry, gauges = CollectorRegistry(), dict[str, Gauge]()
+    for name, labels, value in samples(report):
+        if value is None:
+            continue
+        if name not in gauges:
+            gauges[name] = Gauge(f"monitor_{name}", GAUGES[name], list(labels), registry=registry)
+        (gauges[name].labels(**labels) if labels else gauges[name]).set(value)
+    return registry
+
+
+def samples(report: Report) -> Iterator[Sample]:
+    """Every value with its name and labels."""
+    outcome, log = report.outcome, report.log
+    yield "run_timestamp_seconds", {}, report.at.timestamp()
+    yield "model_info", {"version": report.reference.version}, 1
+    for decision in DECISIONS:
+        yield "decision", {"decision": decision}, decision == outcome.decision
+    yield "windows", {}, len(report.judged)
+    yield "windows_violated", {}, outcome.violated
+    yield "window_violated", {}, outcome.newest
+    yield "unreadable_lines", {}, log.unreadable
+    yield "unknown_labels", {}, report.unknown_labels.total()
+    yield "labelled_share", {}, report.labelled
+    yield "feedback_delay_seconds", {}, report.delay
+    yield "newest_prediction_timestamp_seconds", {}, _seconds(log.newest_prediction)
+    yield "newest_feedback_timestamp_seconds", {}, _seconds(log.newest_feedback)
+    if report.judged:
+        newest = report.judged[-1]
+        window = newest.window
+        yield "window_rows", {}, window.rows
+        yield "window_end_timestamp_seconds", {}, _seconds(window.end)
+        yield "refused_share", {}, window.refused / (window.rows + window.refused)
+        yield "prediction_psi", {}, newest.predictions
+        for column, measured in newest.columns.items():
+            for kind, value in measured.items():
+                yield COLUMNS[kind], {"column": column}, value
+    for scored in next((v.scores for v in reversed(report.judged) if v.scores), ()):
+        labels = {"score": scored.score.name}
+        yield "score", labels, scored.value
+        yield "score_low", labels, scored.low
+        yield "score_high", labels, scored.high
+        yield "score_expected", labels, scored.expected.value if scored.expected else None
+
+
+def _declared(target: str, labels: Sequence[tuple[str, int]]) -> str:
+    """What declares labels that the contract does not know, for `ops retrain`."""
+    return " ".join(f"--declare {quote(f'{target}={label}')}" for label, _ in labels)
+
+
+def _when(micros: int) -> str:
+    return f"{moment(micros):%Y-%m-%d %H:%M}"
 
 
 def _window(verdict: Verdict, sample: float) -> dict[str, Any]:
     window = verdict.window
-    delay = _median(window.truths.delays)
+    delay = _median(window.delays)
     return {
         "start": moment(window.start).isoformat(),
         "end": moment(window.end).isoformat() if window.whole else None,
         "rows": window.rows,
         "answered_by_champion": window.answered,
         "refused": window.refused,
-        "labelled": round(window.truths.rows / sample),
+        "labelled": round(window.labelled / sample),
         "score": verdict.score.to_dict() if verdict.score else None,
         "scores": [scored.to_dict() for scored in verdict.scores],
         "delay_hours": None if delay is None else rounded(delay / 3600),
-        "violated": verdict.violated,
+        "violated": bool(verdict.findings),
         "findings": [finding.to_dict() for finding in verdict.findings],
-        "columns": {name: measured(counts) for name, counts in window.columns.items()},
+        "columns": verdict.columns,
     }
 
 
 def _median(parts: list[Any]) -> float | None:
     known = np.concatenate(parts) if parts else np.empty(0)
     return float(np.median(known)) if len(known) else None
+
+
+def _seconds(micros: int | None) -> float | None:
+    return None if micros is None else micros / 1_000_000

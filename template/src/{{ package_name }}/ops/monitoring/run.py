@@ -8,23 +8,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
-from typing import cast
 
-from ..bundle import Bundle
+from prometheus_client import write_to_textfile
+
 from ..errors import UserError
 from ..files import read_json, write_json, write_text
 from ..project import Project
-from ..serving import source
+from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings
-from . import checks
-from .decision import Verdict, decide
-from .exposition import exposition
-from .page import markdown, page
+from . import log, windows
+from .decision import decide, judge
 from .reference import Reference
-from .report import FORMAT, Report
-from .survey import survey
-from .window import Window
-from .windows import span
+from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"
 """Below what the service keeps."""
@@ -46,7 +41,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
         SystemExit: with the decision's exit code, if that was asked for.
     """
     if every is not None:
-        pause = span(every)
+        pause = windows.span(every)
         if pause is None:
             raise UserError(f"--every is {every}; give it a time such as 30m or 1h.")
         while True:
@@ -57,7 +52,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
             sleep(pause.total_seconds())
     report = _look(project)
     if exit_code:
-        sys.exit(EXIT_CODES[report.decision])
+        sys.exit(EXIT_CODES[report.outcome.decision])
 
 
 def monitor(project: Project, settings: Settings) -> Report:
@@ -68,11 +63,11 @@ def monitor(project: Project, settings: Settings) -> Report:
     """
     with _reference(project) as reference:
         report = look(project.served, reference, settings)
-        folder = project.served / FOLDER
-        write_text(folder / "report.html", page(report))
-        write_text(folder / "summary.md", markdown(report))
-        write_text(folder / "metrics.prom", exposition(report))
-        write_json(folder / "monitoring.json", report.to_dict())
+    folder = project.served / FOLDER
+    write_text(folder / "report.html", report.page())
+    write_text(folder / "summary.md", report.markdown())
+    write_to_textfile(str(folder / "metrics.prom"), registry(report))
+    write_json(folder / "monitoring.json", report.to_dict())
     return report
 
 
@@ -89,61 +84,43 @@ def look(
     """
     at, limits = now or datetime.now(UTC), settings.monitoring
     known = _edges(served / FOLDER / "monitoring.json", limits)
-    found = survey(served, reference, limits.window, known, at)
+    found = windows.read(served, reference, windows.size(limits.window), known, log.micros(at))
     verdicts = [judge(window, limits, settings.seed) for window in found.windows]
     return Report(at, limits, reference, decide(verdicts, limits), verdicts, found)
 
 
-def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:
-    """Hold a window to every check."""
-    came = [*checks.incoming(window, limits), *checks.answered(window, limits)]
-    if not checks.told(window):
-        return Verdict(window, came)
-    scores = checks.score(window, seed)
-    return Verdict(window, came, checks.true(window, scores, limits), scores)
-
-
 @contextmanager
 def _reference(project: Project) -> Iterator[Reference]:
-    """The champion, where the service itself finds it; a fresh clone takes it from the registry."""
+    """The champion, where the service finds it; a fresh clone takes it from a shared registry."""
     where = os.environ.get("BUNDLE") or str(project.champion)
-    if where == str(project.champion) and not project.champion.exists():
-        _fetch(project)
+    shared = os.environ.get("MLFLOW_TRACKING_URI")
+    if shared and where == str(project.champion) and not project.champion.exists():
+        from ..registry import champion
+
+        champion.located(project, "champion")
     with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
         try:
-            # The first look never finds that nothing has changed.
-            found = cast(source.Found, source.open(where, Path(cache)).poll())
-        except source.Unavailable as error:
+            bundle = fetch(locate(where), Path(cache))
+        except Unavailable as error:
             raise UserError(f"There is no champion to compare with: {error}") from None
-        yield Reference(Bundle(found.folder), found.version)
+        yield Reference(bundle, bundle.origin.version)
 
 
-def _fetch(project: Project) -> None:
-    """Put the champion of the registry that is shared, if one is, into `models/champion`."""
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        from .. import registry
-
-        registry.located(project, "champion")
-
-
-def _edges(path: Path, limits: Monitoring) -> list[datetime]:
+def _edges(path: Path, limits: Monitoring) -> list[int]:
     """Where the windows of the last run lie; none if it had others."""
     try:
         told = read_json(path)
         if told["format"] != FORMAT or told["window"] != limits.window:
             return []
-        return [datetime.fromisoformat(window["start"]) for window in told["windows"]]
+        return [log.micros(datetime.fromisoformat(window["start"])) for window in told["windows"]]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 
 
 def _look(project: Project) -> Report:
     report = monitor(project, Settings.load(project.params))
-    reasons = "".join(f"\n- {reason}" for reason in report.reasons)
-    print(f"Decision: {report.decision}{reasons}\nThe report is {_shown(project)}.", flush=True)
-    return report
-
-
-def _shown(project: Project) -> Path:
     page = project.served / FOLDER / "report.html"
-    return page.relative_to(project.root) if page.is_relative_to(project.root) else page
+    shown = page.relative_to(project.root) if page.is_relative_to(project.root) else page
+    reasons = "".join(f"\n- {reason}" for reason in report.outcome.reasons)
+    print(f"Decision: {report.outcome.decision}{reasons}\nThe report is {shown}.", flush=True)
+    return report

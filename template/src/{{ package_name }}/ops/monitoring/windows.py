@@ -1,22 +1,32 @@
-"""Where one window ends and the next begins.
+"""The windows of a log: where one ends and the next begins, and what is counted in each.
 
 Windows by count end with the row that fills them, or with the last row of the same moment. They
 are not cut anew from run to run: each run goes on where the windows of the last one ended. Windows
-by time end at whole multiples of it since 1970 (UTC).
+by time end at whole multiples of it since 1970 (UTC). All times are microseconds since 1970.
+
+Memory does not grow with the log. Files are read from the newest back, part by part, and no further
+than the windows that are shown. Of a part only counts are kept; of rows whose truth is known, the
+answer, for a million of them at most: beyond that a sample, by the digits of their ids, which are
+random.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import dropwhile, pairwise
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from ..contract import Contract
 from ..errors import UserError
-from .log import File, Reader
-
-Moments = NDArray[np.int64]
-"""Microseconds since 1970."""
+from ..evaluation.metrics import Array
+from . import log
+from .reference import Reference, frequent
 
 SHOWN = 24
 """As many whole windows are shown: the newest."""
@@ -24,14 +34,122 @@ SHOWN = 24
 LEAST_ROWS, MOST_ROWS = 100, 1_000_000
 """Of a window by count; of fewer rows nothing can be said, for more there are windows by time."""
 
-UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-"""Seconds."""
+MOST_TRUTHS = 1_000_000
+"""Truths that are kept in memory."""
+
+DIGITS = 8
+"""Hexadecimal digits of an id that choose the sample."""
+
+SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Window:
+    """Counts of the rows from after `start` until `end`.
+
+    Attributes:
+        rows: that were answered, by whichever version; by the champion they are `answered`.
+        refused: rows that broke the contract; `violations` says which rules, and how often.
+        columns: how what came in is distributed.
+        answers: how the champion's answers are, see `Reference.answers`.
+        labelled: rows whose truth is known, of all versions.
+        unknown: labels that the contract does not know, of all versions' rows.
+        delays: seconds from the champion's answers to their truth, in parts.
+    """
+
+    def __init__(self, reference: Reference, start: int, end: int = log.EVER) -> None:
+        """Begin empty, to be compared with the reference; without an end, it has not ended."""
+        self.reference = reference
+        self.start, self.end, self.whole = start, end, end < log.EVER
+        self.rows = self.answered = self.refused = self.labelled = 0
+        self.violations, self.unknown = Counter[str](), Counter[str]()
+        self.columns, self.answers = reference.columns(), reference.answers()
+        self.delays: list[NDArray[np.float64]] = []
+        self._known: list[tuple[Array, Array]] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count rows of the log.
+
+        Args:
+            frame: as `log.predictions` has it; `truth` is null where it is not known, and `told`
+                is when it came.
+        """
+        inputs = frame["inputs"].struct.unnest()
+        counted = [column for column in self.reference.watched if column.kind != "time"]
+        arrays = Contract(tuple(counted)).arrays(inputs)
+        for name, column in self.columns.items():
+            column.add(arrays[name] if name in arrays else inputs[name].is_null().to_numpy())
+        own = frame.filter(pl.col("version") == self.reference.version)
+        said = self._said(own)
+        predictions, *by_class = self.answers.values()
+        predictions.add(own["prediction"].fill_null("").to_numpy() if by_class else said)
+        for answers, chances in zip(reversed(by_class), said.T[::-1], strict=False):
+            answers.add(chances)
+        self.rows += len(frame)
+        self.answered += len(own)
+        self._learn(frame["truth"].drop_nulls(), own, said)
+
+    def refuse(self, rows: int, broken: Sequence[tuple[str, int]]) -> None:
+        """Count rows that the service refused, and the rules that they broke."""
+        self.refused += rows
+        for rule, times in broken:
+            self.violations[rule] += times
+        self.violations = frequent(self.violations)
+
+    def known(self) -> tuple[Array, Array]:
+        """The champion's rows whose truth is known.
+
+        Returns:
+            The truth, shape (rows,): positions of the classes, -1 for a label that the contract
+            does not know; or numbers. And what the champion had said, see `metrics`.
+        """
+        truth, said = zip(*self._known, strict=True) if self._known else ([[]], [[]])
+        return np.concatenate(truth), np.concatenate(said)
+
+    def _said(self, own: pl.DataFrame) -> Array:
+        """What the champion said, see `metrics`, as exactly as the model itself does."""
+        if not self.reference.contract.classes:
+            return own["prediction"].cast(pl.Float32).to_numpy()
+        told = own["probabilities"].struct.unnest().cast(pl.Float32)
+        return told.select(self.reference.contract.classes).to_numpy()
+
+    def _learn(self, told: pl.Series, own: pl.DataFrame, said: Array) -> None:
+        """Note the truths, and of the champion's rows what it had said."""
+        self.labelled += len(told)
+        finite = np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
+        known = own["truth"].is_not_null().to_numpy() & finite
+        rows = own.filter(known)
+        truth = rows["truth"]
+        if classes := self.reference.contract.classes:
+            strange = told.filter(~told.is_in(classes))
+            self.unknown = frequent(self.unknown + Counter(strange.to_list()))
+            truth = truth.replace_strict(classes, range(len(classes)), default=-1)
+        self._known.append((truth.to_numpy(), said[known]))
+        self.delays.append((rows["told"] - rows["time"]).to_numpy() / 1_000_000)
+
+
+@dataclass
+class Log:
+    """The windows of a log, and what is known of it as a whole.
+
+    Attributes:
+        windows: in order; the last one has not ended.
+        newest_prediction: when the newest row was answered; None if there is none.
+        newest_feedback: when the newest truth came.
+        sample: the share of the truths that is looked at.
+        unreadable: lines that were not what they should be.
+    """
+
+    windows: list[Window] = field(default_factory=list)
+    newest_prediction: int | None = None
+    newest_feedback: int | None = None
+    sample: float = 1.0
+    unreadable: int = 0
 
 
 def span(text: str) -> timedelta | None:
     """Read a time such as `12h` or `7d` (minutes, hours, days, weeks); None if it is none."""
     found = re.fullmatch(r"([1-9]\d{0,5})\s?([mhdw])", text.strip())
-    return found and timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    return found and timedelta(seconds=int(found[1]) * SECONDS[found[2]])
 
 
 def size(window: int | str) -> int | timedelta:
@@ -41,10 +159,9 @@ def size(window: int | str) -> int | timedelta:
         UserError: if `monitoring.window` is neither.
     """
     text = str(window).strip()
-    if text.isdecimal():
-        if LEAST_ROWS <= int(text) <= MOST_ROWS:
-            return int(text)
-    elif (found := span(text)) is not None:
+    if text.isdecimal() and LEAST_ROWS <= int(text) <= MOST_ROWS:
+        return int(text)
+    if (found := span(text)) is not None:
         return found
     raise UserError(
         f"params.yaml: monitoring.window is {window!r}; give it rows, from {LEAST_ROWS} to "
@@ -52,45 +169,113 @@ def size(window: int | str) -> int | timedelta:
     )
 
 
-def by_time(length: timedelta, first: int, now: int) -> Moments:
-    """The ends of whole windows up to now, preceded by where the first begins."""
-    step = length // timedelta(microseconds=1)
-    last = now // step
-    begin = max(first // step, last - SHOWN)
-    # A window holds what is later than one edge and not later than the next.
-    return np.arange(begin, last + 1, dtype=np.int64) * step - 1
-
-
-def by_count(rows: int, files: Sequence[File], known: Moments) -> Moments:
-    """The same for windows of so many rows.
+def read(
+    folder: Path, reference: Reference, size: int | timedelta, known: Sequence[int], now: int
+) -> Log:
+    """Read the log in `folder`.
 
     Args:
-        rows: in a window.
-        files: of the log, the newest first.
-        known: the edges of an earlier run, the last one being the end of its last whole window.
+        folder: holds `predictions`, `feedback` and `refusals`, as far as there are any.
+        reference: in whose cells is counted.
+        size: of a window.
+        known: where the windows of an earlier run began and ended, in order.
+        now: until when windows by time may have ended.
     """
+    predictions = folder / "predictions"
+    edges = _by_count(size, predictions, known) if isinstance(size, int) else _by_time(size, now)
+    found = Log()
+    if not edges:
+        return found
+    found.windows = [Window(reference, *ends) for ends in pairwise(edges)]
+    found.windows.append(Window(reference, edges[-1]))
+    truths = _truths(folder / "feedback", reference, edges[0], found)
+    reader = log.Reader(log.predictions(reference.contract, reference.watched))
+    for frame in reader.since(predictions, edges[0]):
+        valid = frame.drop_nulls(["id", "inputs"])
+        found.unreadable += len(frame) - len(valid)
+        found.newest_prediction = _later(found.newest_prediction, valid["time"])
+        places = pl.Series(np.searchsorted(edges, valid["time"].to_numpy()) - 1)
+        rows = valid.with_columns(place=places).filter(places >= 0)
+        rows = rows.join(truths, on="id", how="left")
+        for its in rows.partition_by("place"):
+            found.windows[its["place"][0]].add(its)
+    found.unreadable += reader.unreadable
+    for time, rejected, broken in log.refusals(folder / "refusals", edges[0]):
+        found.windows[int(np.searchsorted(edges, time)) - 1].refuse(rejected, broken)
+    # Windows by time that end before the first row tell nothing.
+    found.windows = [*dropwhile(lambda window: not window.rows, found.windows)]
+    return found
+
+
+def _by_time(length: timedelta, now: int) -> list[int]:
+    """The ends of the newest whole windows, preceded by where the first begins."""
+    step = length // timedelta(microseconds=1)
+    # A window holds what is later than one edge and not later than the next.
+    return [(now // step - back) * step - 1 for back in range(SHOWN, -1, -1)]
+
+
+def _by_count(rows: int, folder: Path, known: Sequence[int]) -> list[int]:
+    """The same for windows of so many rows; `known` are the edges of an earlier run."""
     most = rows * (SHOWN + 1)
-    since = int(known[-1]) if len(known) else -1
-    times = newest(files, since, most)
-    if not len(known) or len(times) == most:
+    times = _newest_times(folder, known[-1] if known else -1, most)
+    edges = [*known]
+    if not known or len(times) == most:
         # Nothing is known, or so much came since then that the old windows are out of sight.
-        known = times[:1] - 1
-    edges = [*known.tolist()]
+        edges = (times[:1] - 1).tolist()
     place = int(np.searchsorted(times, edges[-1], side="right")) if edges else 0
     while place + rows <= len(times):
         edges.append(int(times[place + rows - 1]))
         place = int(np.searchsorted(times, edges[-1], side="right"))
-    return np.array(edges[-SHOWN - 1 :], dtype=np.int64)
+    return edges[-SHOWN - 1 :]
 
 
-def newest(files: Iterable[File], since: int, most: int) -> Moments:
+def _newest_times(folder: Path, since: int, most: int) -> NDArray[np.int64]:
     """The times of the newest rows after `since`, in order; no more than `most`."""
     times = np.empty(0, dtype=np.int64)
-    reader = Reader({})
-    for file in files:
-        if file.until <= since or (len(times) == most and file.until <= times[0]):
+    reader = log.Reader({})
+    for file in log.files(folder, since):
+        if len(times) == most and file.until <= times[0]:
             break
         for frame in reader.frames(file):
             found = frame["time"].to_numpy()
             times = np.sort(np.concatenate([times, found[found > since]]))[-most:]
     return times
+
+
+def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.DataFrame:
+    """The newest truth of every row: `id`, `truth`, and when it was `told`."""
+    schema = log.feedback(reference.contract)
+    reader = log.Reader(schema)
+    truths = pl.DataFrame(schema={"time": pl.Int64, **schema})
+    for frame in reader.since(folder, since):
+        told = frame.drop_nulls()
+        found.newest_feedback = _later(found.newest_feedback, told["time"])
+        truths = pl.concat([truths, told.filter(_sampled(found.sample))])
+        if len(truths) > MOST_TRUTHS:
+            truths = _newest(truths)
+            while len(truths) > MOST_TRUTHS // 2:
+                found.sample /= 2
+                truths = truths.filter(_sampled(found.sample))
+    found.unreadable += reader.unreadable
+    truths = _newest(truths).rename({"time": "told"})
+    if reference.contract.classes:
+        # A whole number may have come as a fraction: 1.0 is 1.
+        truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
+    return truths
+
+
+def _newest(truths: pl.DataFrame) -> pl.DataFrame:
+    """What was told last of each row."""
+    return truths.sort("time").unique("id", keep="last")
+
+
+def _sampled(share: float) -> pl.Expr:
+    """Whether a row's id is in the sample."""
+    digits = pl.col("id").str.slice(0, DIGITS).str.to_integer(base=16, strict=False)
+    return digits.lt(share * 16**DIGITS).or_(pl.lit(share == 1))
+
+
+def _later(time: int | None, times: pl.Series) -> int | None:
+    """The latest of some times."""
+    latest = times.max()
+    return max(latest, time or latest) if isinstance(latest, int) else time

@@ -6,8 +6,7 @@ give the same bytes.
 
 import hashlib
 import platform
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,14 +20,15 @@ from ...ml.features import features
 from .. import mlflow_model
 from ..bundle import FORMAT, MANIFEST, MODEL, Session
 from ..contract import Contract
-from ..evaluation import cards, findings, gates, metrics, plots, slices
-from ..evaluation.gates import Gate, rounded
+from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
-from ..files import read_json, replacing, write_json, write_text
+from ..files import read_json, write_files, write_json
 from ..project import Project
+from ..sampling import example
 from ..scoring import BATCH_ROWS
-from ..settings import Gates, Settings
+from ..settings import Gates, Settings, Split
+from ..wording import rounded
 from . import split
 
 Array = NDArray[Any]
@@ -40,17 +40,21 @@ LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the holdout says of a model."""
+class Holdout:
+    """The rows held out, and what is said of them; see `metrics` for the shapes."""
 
-    score: metrics.Score
-    values: dict[str, float]
-    """Every score of the task, by name."""
-    intervals: dict[str, tuple[float, float]]
-    baseline: dict[str, float]
-    """The same scores of the trivial baseline."""
-    gates: list[Gate]
-    findings: dict[str, list[findings.Record]]
+    arrays: dict[str, Array]
+    """The features, as `Contract.arrays` makes them."""
+    truth: Array
+    groups: Array | None
+    answer: Callable[[Mapping[str, Array]], Array]
+    """The exported model."""
+    answers: Array
+    """Its own, on these rows."""
+    fitted: Array
+    """Those of the pipeline that was exported."""
+    baseline: Array
+    """Those of the trivial baseline."""
 
 
 def run(project: Project) -> None:
@@ -58,36 +62,15 @@ def run(project: Project) -> None:
     settings = Settings.load(project.params)
     training = read_json(project.candidate / "training.json")
     contract = Contract.from_dict(training["contract"])
-    holdout = pl.read_parquet(project.holdout)
-    learnt = pl.scan_parquet(project.train)
-    rows = {"train": learnt.select(pl.len()).collect().item(), "holdout": len(holdout)}
-    train = learnt.gather_every(max(1, -(-rows["train"] // PROFILE_ROWS))).collect()
-
-    names = [feature["name"] for feature in training["features"]]
-    answer = scorer(project.candidate / MODEL, contract, names)
-    arrays = contract.arrays(holdout)
-    print(f"The exported model scores {len(holdout):,} held-out rows", flush=True)
-    answers = answer(arrays)
-    with np.load(project.candidate / "answers.npz") as own:
-        kind = "probabilities" if contract.classes else "values"
-        fitted, baseline = own[f"model_{kind}"], own[f"trivial_{kind}"]
-
-    truth = contract.labels(holdout)
-    group = contract.with_role("group")
-    found = judge(
-        contract=contract,
-        limits=settings.gates,
-        training=training,
-        arrays=arrays,
-        truth=truth,
-        answer=answer,
-        answers=answers,
-        fitted=fitted,
-        baseline=baseline,
-        groups=None
-        if group is None
-        else holdout[group.name].cast(pl.String).fill_null("").to_numpy(),
+    frame = pl.read_parquet(project.holdout)
+    print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
+    holdout = score(project, contract, training, frame)
+    primary = metrics.find(training["score"])
+    worth = diagnostics.importance(
+        holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"]
     )
+    parts = slices.slices(contract.features, holdout.arrays, [record["column"] for record in worth])
+    judged = judge(contract, settings.gates, training, holdout, parts)
     manifest = {
         "format": FORMAT,
         "task": contract.task,
@@ -96,72 +79,163 @@ def run(project: Project) -> None:
         "fingerprint": contract.fingerprint,
         "features": training["features"],
         "model": {"kind": training["model"], "parameters": training["parameters"]},
-        "score": found.score.name,
-        "metrics": numbers(found.values),
-        "intervals": {
-            name: [rounded(low), rounded(high)] for name, (low, high) in found.intervals.items()
-        },
-        "baseline": numbers(found.baseline),
-        "interval": None if contract.classes else interval(truth, answers),
-        "calibration": calibration(truth, answers) if contract.classes else None,
-        "gates": [gate.to_dict() for gate in found.gates],
-        "profile": profile(
-            contract,
-            contract.arrays(train),
-            contract.labels(train),
-            answers,
-            arrays if contract.with_role("event_time") else None,
-        ),
-        "data": {
-            "rows": rows,
-            "split": split.rule(contract, settings.split),
-            "period": period(contract, train, holdout),
-            "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
-        },
+        **judged,
+        **describe(project, contract, settings.split, frame, holdout),
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
     }
-    print("Plots and cards are drawn", flush=True)
-    score = found.score
-    pictures = plots.draw(found.findings, score, found.values[score.name], training["model"])
-    written = cards.write(
-        project.metadata,
-        manifest,
-        found.findings,
-        read_json(project.reports / "validation.json"),
-        pictures,
-    )
-
-    with replacing(project.bundle) as folder:
-        folder.mkdir()
-        shutil.copyfile(project.candidate / MODEL, folder / MODEL)
-        write_json(folder / MANIFEST, manifest)
-        write_text(folder / "MLmodel", mlflow_model.description(contract))
-    with replacing(project.reports / "plots") as folder:
-        folder.mkdir()
-        for name, picture in pictures.items():
-            (folder / name).write_bytes(picture)
-    with replacing(project.reports / "findings") as folder:
-        folder.mkdir()
-        for name, records in found.findings.items():
-            write_json(folder / f"{name}.json", records)
-    with replacing(project.reports / "cards") as folder:
-        folder.mkdir()
-        for name, text in written.items():
-            write_text(folder / name, text)
-    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
-    write_json(
-        project.reports / "metrics.json",
-        manifest["metrics"]
-        | numbers({f"baseline_{score.name}": found.baseline[score.name]})
-        | {f"rows_{name}": count for name, count in rows.items()},
-    )
-    for gate in found.gates:
-        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}", flush=True)
+    found = {
+        "importance": worth,
+        "slices": slices.measure(parts, primary, holdout.truth, holdout.answers, holdout.baseline),
+        "validation": diagnostics.validation(training["validation"], primary),
+        "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
+        **diagnostics.of_answers(holdout.truth, holdout.answers, contract.classes),
+    }
+    write(project, manifest, found)
+    for gate in judged["gates"]:
+        verdict = "passed " if gate["passed"] else "REFUSED"
+        print(f"{verdict}  {gate['name']}: {gate['reason']}", flush=True)
     for sentence in unservable(contract):
         print(f"WARNING  {sentence}", flush=True)
+
+
+def score(
+    project: Project, contract: Contract, training: Mapping[str, Any], frame: pl.DataFrame
+) -> Holdout:
+    """Let the exported model answer the rows held out, beside those that `train` asked."""
+    names = [feature["name"] for feature in training["features"]]
+    answer = scorer(project.candidate / MODEL, contract, names)
+    arrays = contract.arrays(frame)
+    group = contract.with_role("group")
+    kind = "probabilities" if contract.classes else "values"
+    with np.load(project.candidate / "answers.npz") as own:
+        return Holdout(
+            arrays=arrays,
+            truth=contract.labels(frame),
+            groups=None if group is None else metrics.groups(frame[group.name]),
+            answer=answer,
+            answers=answer(arrays),
+            fitted=own[f"model_{kind}"],
+            baseline=own[f"trivial_{kind}"],
+        )
+
+
+def judge(
+    contract: Contract,
+    limits: Gates,
+    training: Mapping[str, Any],
+    holdout: Holdout,
+    parts: Sequence[slices.Slice],
+) -> dict[str, Any]:
+    """Measure the model on the holdout, and hold it to the gates that need no champion.
+
+    Args:
+        contract: says what the columns hold.
+        limits: of the gates.
+        training: how the model was made, as `train` wrote it.
+        holdout: scored.
+        parts: slices of it.
+
+    Returns:
+        What the manifest says of it: scores, their intervals, the baseline's, and the gates.
+    """
+    truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
+    seed, groups = training["seed"], holdout.groups
+    primary = metrics.find(training["score"])
+    scores = metrics.scores_of(contract.task)
+    values = {score.name: metrics.value(score, truth, answers) for score in scores}
+    trivial = {score.name: metrics.value(score, truth, baseline) for score in scores}
+    intervals = metrics.intervals(scores, truth, answers, seed, groups)
+    value, least = values[primary.name], trivial[primary.name]
+    losses, least_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    verdicts = (
+        gates.baseline_gain(primary, value, least, limits.baseline_gain),
+        gates.minimum_score(primary, value, limits.minimum_score),
+        gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
+        gates.export_parity(answers, holdout.fitted, limits.parity),
+    )
+    return {
+        "score": primary.name,
+        "metrics": numbers(values),
+        "intervals": {name: [rounded(low), rounded(up)] for name, (low, up) in intervals.items()},
+        "baseline": numbers(trivial),
+        "interval": None if contract.classes else interval(truth, answers),
+        "calibration": calibration(truth, answers) if contract.classes else None,
+        "gates": [gate.to_dict() for gate in verdicts],
+    }
+
+
+def describe(
+    project: Project, contract: Contract, rule: Split, frame: pl.DataFrame, holdout: Holdout
+) -> dict[str, Any]:
+    """What the manifest says of the data; `frame` holds the rows held out."""
+    learnt = pl.scan_parquet(project.train)
+    rows = learnt.select(pl.len()).collect().item()
+    train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
+    in_time = contract.with_role("event_time")
+    seen = profile(
+        contract,
+        contract.arrays(train),
+        contract.labels(train),
+        holdout.answers,
+        holdout.arrays if in_time else None,
+    )
+    return {
+        "profile": seen,
+        "example": example(contract, seen),
+        "data": {
+            "rows": {"train": rows, "holdout": len(frame)},
+            "split": split.rule(contract, rule),
+            "period": {
+                part: [str(times.min())[:19], str(times.max())[:19]]
+                for part, times in (
+                    ("train", train[in_time.name]),
+                    ("holdout", frame[in_time.name]),
+                )
+            }
+            if in_time
+            else None,
+            "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
+        },
+    }
+
+
+def write(
+    project: Project, manifest: Mapping[str, Any], found: Mapping[str, list[diagnostics.Record]]
+) -> None:
+    """Write the bundle, and the reports on it."""
+    print("Plots and cards are drawn", flush=True)
+    score = metrics.find(manifest["score"])
+    value = manifest["metrics"].get(score.name, float("nan"))
+    pictures = plots.draw(found, score, value, manifest["model"]["kind"])
+    validation = read_json(project.reports / "validation.json")
+    write_files(
+        project.bundle,
+        {
+            MODEL: (project.candidate / MODEL).read_bytes(),
+            MANIFEST: manifest,
+            "MLmodel": mlflow_model.description(Contract.from_dict(manifest["contract"])),
+        },
+    )
+    reports: dict[str, Mapping[str, Any]] = {
+        "plots": pictures,
+        "findings": {f"{name}.json": records for name, records in found.items()},
+        "cards": cards.write(project.metadata, manifest, found, validation, pictures),
+    }
+    for name, files in reports.items():
+        write_files(project.reports / name, files)
+    write_json(project.reports / "gates.json", {gate["name"]: gate for gate in manifest["gates"]})
+    trivial = manifest["baseline"].get(score.name)
+    write_json(
+        project.reports / "metrics.json",
+        {
+            **manifest["metrics"],
+            **({} if trivial is None else {f"baseline_{score.name}": trivial}),
+            **{f"rows_{part}": rows for part, rows in manifest["data"]["rows"].items()},
+        },
+    )
 
 
 def unservable(contract: Contract) -> list[str]:
@@ -178,77 +252,6 @@ def unservable(contract: Contract) -> list[str]:
             f"A service looks at each row by itself, and so not at {', '.join(compare)}."
         )
     return sentences
-
-
-def judge(
-    contract: Contract,
-    limits: Gates,
-    training: Mapping[str, Any],
-    arrays: dict[str, Array],
-    truth: Array,
-    answer: Callable[[Mapping[str, Array]], Array],
-    answers: Array,
-    fitted: Array,
-    baseline: Array,
-    groups: Array | None,
-) -> Judgement:
-    """Measure the model on the holdout, and hold it to the gates that need no champion.
-
-    Args:
-        contract: says what the columns hold.
-        limits: of the gates.
-        training: how the model was made, as `train` wrote it.
-        arrays: the holdout's features, as `Contract.arrays` makes them.
-        truth: the holdout's target, as `Contract.labels` makes it.
-        answer: the exported model.
-        answers: its answers on the holdout.
-        fitted: the fitted pipeline's.
-        baseline: the trivial baseline's.
-        groups: the holdout's groups, if it has any.
-    """
-    seed = training["seed"]
-    score = metrics.find(training["score"])
-    scores = metrics.scores_of(contract.task)
-    values = {item.name: metrics.value(item, truth, answers) for item in scores}
-    trivial = {item.name: metrics.value(item, truth, baseline) for item in scores}
-
-    worth = findings.importance(answer, arrays, truth, score, seed)
-    order = [record["column"] for record in worth]
-    parts = slices.slices(contract.features, arrays, order)
-    found = {
-        "importance": worth,
-        "slices": findings.by_slice(slices.measure(parts, score, truth, answers, baseline), score),
-        "validation": findings.validation(training["validation"], score),
-        "learning_curve": findings.learning_curve(training["learning_curve"], score),
-    }
-    if contract.classes:
-        found |= {
-            "roc": findings.roc(truth, answers, contract.classes),
-            "precision_recall": findings.precision_recall(truth, answers, contract.classes),
-            "confusion": findings.confusion(truth, answers, contract.classes),
-            "calibration": findings.calibration(truth, answers),
-        }
-    else:
-        found |= {
-            "predictions": findings.scatter(truth, answers),
-            "errors": findings.errors(truth, answers),
-        }
-    losses, trivial_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
-    return Judgement(
-        score=score,
-        values=values,
-        intervals=metrics.intervals(scores, truth, answers, seed, groups),
-        baseline=trivial,
-        gates=[
-            gates.baseline_gain(
-                score, values[score.name], trivial[score.name], limits.baseline_gain
-            ),
-            gates.minimum_score(score, values[score.name], limits.minimum_score),
-            gates.worst_slice(parts, losses, trivial_losses, limits.slice, seed, groups),
-            gates.export_parity(answers, fitted, limits.parity),
-        ],
-        findings=found,
-    )
 
 
 def scorer(
@@ -276,19 +279,6 @@ def numbers(values: Mapping[str, float]) -> dict[str, float]:
     """The scores that are defined, with six digits: more would be noise."""
     short = {name: rounded(value) for name, value in values.items()}
     return {name: value for name, value in short.items() if value is not None}
-
-
-def period(
-    contract: Contract, train: pl.DataFrame, holdout: pl.DataFrame
-) -> dict[str, list[str]] | None:
-    """The first and the last event of both parts, if events have a time."""
-    time = contract.with_role("event_time")
-    if time is None:
-        return None
-    return {
-        part: [str(frame[time.name].min())[:19], str(frame[time.name].max())[:19]]
-        for part, frame in {"train": train, "holdout": holdout}.items()
-    }
 
 
 def sha256(path: Path) -> str:

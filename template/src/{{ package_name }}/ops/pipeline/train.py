@@ -1,6 +1,7 @@
 """Compare models by cross-validation, fit the best one on all training rows, and export it."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,17 +129,26 @@ class Rows:
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
             raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
 
+    def answers(
+        self,
+        model: str,
+        parameters: Mapping[str, Any],
+        seed: int,
+        learn: NDArray[np.intp],
+        held: NDArray[np.intp],
+        half_life: float | None = None,
+    ) -> Prediction:
+        """What a model that learns from some rows says of others."""
+        pipeline = self.fit(model, parameters, seed, learn, half_life)
+        return predict(pipeline, self.contract, self.features[held])
+
     def validate(
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
     ) -> list[float]:
         """The score of a model on each fold, learnt from the others."""
         return [
             metrics.score(
-                score,
-                self.labels[held],
-                predict(
-                    self.fit(model, parameters, seed, learn), self.contract, self.features[held]
-                ),
+                score, self.labels[held], self.answers(model, parameters, seed, learn, held)
             )
             for learn, held in self.splits
         ]
@@ -152,58 +162,58 @@ def threads(rows: Rows) -> threadpool_limits:
 def run(project: Project) -> None:
     """Write `models/candidate`: the exported model, how it was chosen, and its own answers."""
     settings = Settings.load(project.params)
-    contract = contracts.load()
-    rows = Rows(contract, pl.read_parquet(project.train))
-    with threads(rows):
-        _train(project, settings, rows)
-
-
-def _train(project: Project, settings: Settings, rows: Rows) -> None:
-    contract = rows.contract
-    seed = settings.seed
-    score = metrics.resolve(settings.train.score, contract.task)
-    wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
+    rows = Rows(contracts.load(), pl.read_parquet(project.train))
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
+    with threads(rows):
+        training, fitted = choose(rows, settings)
+    inputs = [column.name for column in rows.contract.features]
+    holdout = rows.contract.arrays(pl.read_parquet(project.holdout, columns=inputs))
+    held = frame_of(features(holdout, rows.contract.text), rows.kinds)
+    answers: dict[str, Any] = {}
+    for name, pipeline in fitted.items():
+        said = predict(pipeline, rows.contract, held)._asdict()
+        answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
+    with replacing(project.candidate) as folder:
+        folder.mkdir(parents=True)
+        (folder / MODEL).write_bytes(to_onnx(fitted["model"], rows.kinds))
+        np.savez(folder / "answers.npz", **answers)
+        write_json(folder / "training.json", training)
+
+
+def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pipeline]]:
+    """Compare the models, and fit the best one and the trivial baseline on all rows.
+
+    Returns:
+        How the best one was chosen and made, as JSON-able data; and both, as `model` and `trivial`.
+    """
+    seed, train = settings.seed, settings.train
+    score = metrics.resolve(train.score, rows.contract.task)
+    wanted = models.MODELS if train.model == "auto" else (train.model,)
     validation = {}
     for model in ("trivial", *wanted):
-        validation[model] = rows.validate(model, parameters(settings.train, model), seed, score)
+        validation[model] = rows.validate(model, parameters(train, model), seed, score)
         print(f"{model}: {score} {np.mean(validation[model]):.4f} in cross-validation", flush=True)
     chosen = max(wanted, key=lambda model: float(np.mean(validation[model])))
     half_life = forgetting(rows, chosen, settings, score)
     fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
     print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
-
-    everything = np.arange(len(rows.labels))
-    pipeline = rows.fit(chosen, parameters(settings.train, chosen), seed, everything, half_life)
-    trivial = rows.fit("trivial", {}, seed, everything)
-    inputs = [column.name for column in contract.features]
-    holdout = pl.read_parquet(project.holdout, columns=inputs)
-    made = features(contract.arrays(holdout), contract.text)
-    held = frame_of(made, rows.kinds)
-    answers = predict(pipeline, contract, held)
-    baseline = predict(trivial, contract, held)
-
-    with replacing(project.candidate) as folder:
-        folder.mkdir(parents=True)
-        (folder / MODEL).write_bytes(to_onnx(pipeline, rows.kinds))
-        np.savez(folder / "answers.npz", **_named("model", answers), **_named("trivial", baseline))
-        write_json(
-            folder / "training.json",
-            {
-                "model": chosen,
-                "parameters": {
-                    **parameters(settings.train, chosen),
-                    **({"half_life": half_life or "none"} if rows.in_time else {}),
-                },
-                "seed": seed,
-                "score": score,
-                "contract": contract.to_dict(),
-                "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
-                "validation": validation,
-                "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
-            },
-        )
+    own, everything = parameters(train, chosen), np.arange(len(rows.labels))
+    fitted = {
+        "model": rows.fit(chosen, own, seed, everything, half_life),
+        "trivial": rows.fit("trivial", {}, seed, everything),
+    }
+    training = {
+        "model": chosen,
+        "parameters": {**own, **({"half_life": half_life or "none"} if rows.in_time else {})},
+        "seed": seed,
+        "score": score,
+        "contract": rows.contract.to_dict(),
+        "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
+        "validation": validation,
+        "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
+    }
+    return training, fitted
 
 
 def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
@@ -234,12 +244,7 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
     if wanted != "auto":
         return wanted
 
-    def answers(
-        learn: NDArray[np.intp], held: NDArray[np.intp], half_life: float | None
-    ) -> Prediction:
-        pipeline = rows.fit(model, own, seed, learn, half_life)
-        return predict(pipeline, rows.contract, rows.features[held])
-
+    answers = partial(rows.answers, model, own, seed)
     return recency.choose(rows.ages, rows.folds, rows.labels, score, answers)
 
 
@@ -250,18 +255,15 @@ def learning_curve(
     learn, held = rows.splits[-1]
     if not rows.in_time:
         learn = np.random.default_rng(settings.seed).permutation(learn)
+    classes = len(np.unique(rows.labels[learn])) if rows.contract.classes else 0
+    own = parameters(settings.train, model)
     curve = []
     for share in CURVE:
         size = max(1, round(share * len(learn)))
         some = np.sort(learn[-size:])
-        if rows.contract.classes and len(np.unique(rows.labels[some])) < len(
-            np.unique(rows.labels[learn])
-        ):
-            continue
-        own = parameters(settings.train, model)
-        pipeline = rows.fit(model, own, settings.seed, some, half_life)
-        prediction = predict(pipeline, rows.contract, rows.features[held])
-        curve.append({"rows": size, "score": metrics.score(score, rows.labels[held], prediction)})
+        if len(np.unique(rows.labels[some])) >= classes:
+            said = rows.answers(model, own, settings.seed, some, held, half_life)
+            curve.append({"rows": size, "score": metrics.score(score, rows.labels[held], said)})
     return curve
 
 
@@ -297,10 +299,3 @@ def _range(values: NDArray[Any]) -> float:
 def _varies(values: NDArray[Any]) -> bool:
     """Whether a feature can tell two rows apart."""
     return pl.Series(values).n_unique() > 1
-
-
-def _named(prefix: str, prediction: Prediction) -> dict[str, Any]:
-    arrays: dict[str, Any] = {f"{prefix}_values": prediction.values}
-    if prediction.probabilities is not None:
-        arrays[f"{prefix}_probabilities"] = prediction.probabilities
-    return arrays

@@ -1,24 +1,23 @@
 """Hold every row to the contract, and set aside those that break it, with the reason."""
 
-import copy
 import shutil
-from collections.abc import Collection, Iterable, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import dataframely as dy
 import polars as pl
 
 from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing, write_json
 from ..project import Project
+from ..schema_rules import expressions
 from ..settings import Settings
 from . import parquet
 from .parsing import TEXT
 
+KEPT = "__kept"
 NAMED_RULES = 5
 EXAMPLES = 3
 EXAMPLES_FROM = 1_000
@@ -49,40 +48,40 @@ def run(project: Project) -> None:
             the report are there all the same.
     """
     limit = Settings.load(project.params).validation.quarantine
-    names = [column.name for column in contracts.load().columns]
     raw = pl.scan_parquet(project.raw)
     found = raw.collect_schema().names()
-    schema = _schema(found)
-    filtered = schema.filter(raw)
+    rules = Rules(found)
+    marked = rules.mark(raw)
     with TemporaryDirectory(dir=project.data, prefix=".validate-") as folder:
         failures = Path(folder, "failures.parquet")
-        filtered.failure.sink_parquet(failures, engine="streaming")
-        broken = _Broken(pl.scan_parquet(failures), schema, names)
+        marked.filter(~pl.col(KEPT)).sink_parquet(failures, engine="streaming")
+        broken = pl.scan_parquet(failures)
+        counts = rules.counts(broken)
         with replacing(project.quarantine) as aside:
-            parquet.write({aside: broken.quarantine()})
+            parquet.write({aside: rules.quarantine(broken, counts)})
         rows, bad = parquet.count(project.raw), parquet.count(failures)
         report = {
             "rows": rows,
             "valid": rows - bad,
             "quarantined": bad,
             "share": bad / rows,
-            "rules": broken.counts,
+            "rules": counts,
             "duplicates": _duplicates(raw),
         }
         write_json(project.reports / "validation.json", report)
         if bad > limit * rows or bad == rows:
             raise UserError(
                 f"{bad:,} of {rows:,} rows break the contract, and validation.quarantine in "
-                f"params.yaml allows {limit:.2%}: {broken.described()}. They lie in "
+                f"params.yaml allows {limit:.2%}: {rules.described(broken, counts)}. They lie in "
                 f"{project.quarantine.relative_to(project.root)}; mend the data or ml/schema.py."
             )
     with replacing(project.valid) as aside:
-        if bad or found != names:
-            parquet.write({aside: filtered.result.select(names)})
+        if bad or found != rules.names:
+            parquet.write({aside: marked.filter(KEPT).select(rules.names)})
         else:
             shutil.copyfile(project.raw, aside)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
-    for rule, count in broken.counts.items():
+    for rule, count in counts.items():
         print(f"validate: in quarantine for breaking {rule}: {count:,}.")
 
 
@@ -94,76 +93,82 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
         labelled: whether the target is among them. If not, no rule asks for it, and a row is
             judged by itself: rules that compare rows, such as a primary key, are not asked.
     """
-    contract = contracts.load()
-    names = [column.name for column in (contract.columns if labelled else contract.inputs)]
-    schema = _schema(frame.columns, labelled=labelled)
-    if not labelled:
-        target = schema.columns()[contract.target.name]
-        frame = frame.with_columns(pl.lit(None, target.dtype).alias(contract.target.name))
-    about_many = [rule.name for rule in contract.rules if rule.batch and not labelled]
-    rules = {name: keeps for name, keeps in _rules(schema).items() if name not in about_many}
-    marked = frame.with_columns(**rules)
-    every = pl.repeat(True, pl.len())
-    kept = marked.select(pl.all_horizontal(every, *rules)).to_series()
-    bad = marked.filter(~kept)
-    breaking = [name for name in rules if not bad[name].all()]
-    broken = _Broken(bad.select(*frame.columns, *breaking).lazy(), schema, names)
-    good = frame.select(names).filter(kept)
-    return Checked(good, broken.quarantine().collect(), broken.counts, kept)
+    rules = Rules(frame.columns, labelled=labelled)
+    marked = rules.mark(frame.lazy()).collect()
+    kept = marked[KEPT]
+    bad = marked.filter(~kept).lazy()
+    counts = rules.counts(bad)
+    good = frame.select(rules.names).filter(kept)
+    return Checked(good, rules.quarantine(bad, counts).collect(), counts, kept)
 
 
-class _Broken:
-    """Rows that break the contract: their columns, and a truth value for every rule.
+class Rules:
+    """What rows are held to: the rules of `ml/schema.py`, and that every value could be read.
 
     Where a value could not be read, the other rules about its column say nothing.
     """
 
-    def __init__(self, rows: pl.LazyFrame, schema: type[dy.Schema], names: Sequence[str]) -> None:
-        """Take rows that broke `schema`, and the names of the columns that they came with."""
-        self.rows = rows
-        self.schema = schema
-        found, columns = rows.collect_schema().names(), schema.columns()
-        unread = {name: pl.col(name + TEXT) for name in names if name + TEXT in found}
-        self.texts = {name: pl.col(name).cast(pl.String) for name in names}
-        self.texts |= {name: pl.coalesce(text, self.texts[name]) for name, text in unread.items()}
-        self.breaks: dict[str, pl.Expr] = {}
-        for rule in (name for name in found if name not in columns):
-            column = rule.rpartition("|")[0]
-            readable = unread[column].is_null() if column in unread else True
-            self.breaks[rule.replace(f"{TEXT}|check__dtype", "|dtype")] = ~pl.col(rule) & readable
+    def __init__(self, found: Collection[str], *, labelled: bool = True) -> None:
+        """Take the columns of the rows, `<name>|text` among them; see `check`."""
+        contract, columns = contracts.load(), contracts.schema().columns()
+        self.names = [item.name for item in (contract.columns if labelled else contract.inputs)]
+        self._target = None if labelled else columns[contract.target.name]
+        unread = {name: pl.col(name + TEXT) for name in self.names if name + TEXT in found}
+        self._texts = {name: pl.col(name).cast(pl.String) for name in self.names}
+        self._texts |= {name: pl.coalesce(text, self._texts[name]) for name, text in unread.items()}
+        silent = set() if labelled else {rule.name for rule in contract.rules if rule.batch}
+        if not labelled:
+            silent.add(f"{contract.target.name}|nullability")
+        self._rules: dict[str, pl.Expr] = {}
+        for name, keeps in expressions(contracts.schema()).items():
+            column = name.rpartition("|")[0]
+            if name not in silent:
+                unreadable = unread[column].is_not_null() if column in unread else False
+                self._rules[name] = (keeps | unreadable).fill_null(value=True)
+        self._rules |= {f"{name}|dtype": text.is_null() for name, text in unread.items()}
 
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """How many rows break each rule that is broken, the most broken one first."""
-        if not self.breaks:
+    def mark(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Add for every rule, under its name, whether a row keeps it, and as `KEPT` for all."""
+        if self._target is not None:
+            missing = pl.lit(None, self._target.dtype)
+            rows = rows.with_columns(missing.alias(str(self._target.name)))
+        marked = rows.with_columns(**self._rules)
+        return marked.with_columns(pl.all_horizontal(pl.lit(True), *self._rules).alias(KEPT))
+
+    def counts(self, broken: pl.LazyFrame) -> dict[str, int]:
+        """How many marked rows break each rule that is broken, the most broken one first."""
+        if not self._rules:
             return {}
-        sums = [breaks.sum().alias(rule) for rule, breaks in self.breaks.items()]
-        counts = self.rows.select(sums).collect(engine="streaming").row(0, named=True)
+        sums = [(~pl.col(rule)).sum() for rule in self._rules]
+        counts = broken.select(sums).collect(engine="streaming").row(0, named=True)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return {rule: count for rule, count in ranked if count}
 
-    def quarantine(self) -> pl.LazyFrame:
-        """The rows as text, as they came, and the rules that they break."""
-        rules = [pl.when(breaks).then(pl.lit(rule)) for rule, breaks in self.breaks.items()]
-        rule = pl.concat_str(rules or pl.lit(""), separator="; ", ignore_nulls=True)
-        texts = [text.alias(name) for name, text in self.texts.items()]
-        return self.rows.select(*texts, rule.alias(rule_column(self.texts)))
+    def quarantine(self, broken: pl.LazyFrame, counts: Collection[str]) -> pl.LazyFrame:
+        """Marked rows as text, as they came, and those of the rules `counts` that they break."""
+        named = [
+            pl.when(~pl.col(rule)).then(pl.lit(rule)) for rule in self._rules if rule in counts
+        ]
+        rule = pl.concat_str(named or pl.lit(""), separator="; ", ignore_nulls=True)
+        texts = [text.alias(name) for name, text in self._texts.items()]
+        return broken.select(*texts, rule.alias(rule_column(self._texts)))
 
-    def described(self) -> str:
+    def described(self, broken: pl.LazyFrame, counts: dict[str, int]) -> str:
         """The rules that are broken most, with counts and examples."""
         named = [
-            f"{rule} {count:,} times{self._examples(rule)}"
-            for rule, count in list(self.counts.items())[:NAMED_RULES]
+            f"{rule} {count:,} times{self._examples(broken, rule)}"
+            for rule, count in list(counts.items())[:NAMED_RULES]
         ]
-        more = len(self.counts) - len(named)
+        more = len(counts) - len(named)
         return ", ".join(named) + (f" and {more} more rules" if more > 0 else "")
 
-    def _examples(self, rule: str) -> str:
+    def _examples(self, broken: pl.LazyFrame, rule: str) -> str:
         """Some of the values that break a rule; nothing where they are but missing."""
-        names = [name for name in self._columns(rule) if name in self.texts]
+        roots = [name.removesuffix(TEXT) for name in self._rules[rule].meta.root_names()]
+        names = [name for name in dict.fromkeys(roots) if name in self._texts]
         rows = (
-            self.rows.filter(self.breaks[rule])
-            .select(self.texts[name].alias(name) for name in names)
+            broken.filter(~pl.col(rule))
+            .select(self._texts[name].alias(name) for name in names)
             .head(EXAMPLES_FROM)
             .collect(engine="streaming")
             .unique(maintain_order=True)
@@ -175,56 +180,15 @@ class _Broken:
         ]
         return f" (such as {', '.join(shown)})" if names else ""
 
-    def _columns(self, rule: str) -> list[str]:
-        """The columns that a rule looks at."""
-        column = rule.rpartition("|")[0]
-        if column:
-            return [column]
-        if rule == "primary_key":
-            return self.schema.primary_key()
-        declared: Any = getattr(self.schema, rule)
-        names: list[str] = declared.validation_fn(self.schema).meta.root_names()
-        return names
-
-
-def _schema(found: Iterable[str], *, labelled: bool = True) -> type[dy.Schema]:
-    """The schema of rows that have the columns `found`, `<name>|text` among them.
-
-    A value that stands in `<name>|text` breaks a rule. Rows without labels have a target that is
-    missing throughout, which no rule objects to.
-    """
-    return _view(contracts.schema(), contracts.load().target.name, tuple(found), labelled=labelled)
-
-
-@lru_cache(maxsize=8)
-def _view(
-    row: type[dy.Schema], target: str, found: tuple[str, ...], *, labelled: bool
-) -> type[dy.Schema]:
-    """See `_schema`."""
-    columns = row.columns()
-    members: dict[str, dy.Column] = {
-        f"{TEXT}{number}": dy.String(alias=name, nullable=True, check={"dtype": pl.Expr.is_null})
-        for number, name in enumerate(name for name in found if name not in columns)
-    }
-    if not labelled:
-        attribute = next(name for name in dir(row) if getattr(row, name) is columns[target])
-        members[attribute] = copy.copy(columns[target])
-        members[attribute].nullable = True
-    metaclass: Any = type(row)
-    view: type[dy.Schema] = metaclass(row.__name__, (row,), members)
-    return view
-
-
-@lru_cache(maxsize=8)
-def _rules(schema: type[dy.Schema]) -> dict[str, pl.Expr]:
-    """What is true of a row that keeps a rule, by the rule's name."""
-    rules = schema._validation_rules(with_cast=False)
-    return {name: rule.expr.fill_null(value=True) for name, rule in rules.items()}
-
 
 def rule_column(names: Collection[str]) -> str:
     """How the column with the broken rules is called beside the columns `names`."""
-    return "rule" if "rule" not in names else "__rule"
+    return unused("rule", names)
+
+
+def unused(name: str, columns: Collection[str]) -> str:
+    """A name for a column beside the others."""
+    return name if name not in columns else unused(f"__{name}", columns)
 
 
 def _duplicates(rows: pl.LazyFrame) -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ...ml import schema
 from .. import contract as contracts
 from ..contract import Column, Contract, Scalar
-from ..data.writing import quote
+from ..data.code import quote
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
@@ -30,8 +30,8 @@ class Declaration(NamedTuple):
         Raises:
             UserError: if it is not that.
         """
-        column, equals, value = text.partition("=")
-        if not column or not equals or not value:
+        column, _, value = text.partition("=")
+        if not column or not value:
             raise UserError(f"--declare {text}: write COLUMN=VALUE, such as queue=wallet.")
         return cls(column, value)
 
@@ -47,13 +47,13 @@ def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
     """
     said = []
     for name, value in declarations:
-        column = _column(contracts.load(), name)
-        if _allows(column, value):
+        column = _closed(contracts.load(), name)
+        if value in map(str, column.choices or ()):
             said.append(f"{name} allows {value} already.")
             continue
         text = project.schema.read_text(encoding="utf-8")
         write_text(project.schema, _formatted(project.root, text, extended(text, column, value)))
-        if not _allows(_column(reloaded(), name), value):
+        if value not in map(str, _closed(reloaded(), name).choices or ()):
             raise _by_hand(name, value)
         said.append(f"{name} allows {value} from now on: ml/schema.py has it.")
     return said
@@ -70,7 +70,29 @@ def reloaded() -> Contract:
     return contracts.load()
 
 
-def _column(contract: Contract, name: str) -> Column:
+def extended(text: str, column: Column, value: str) -> str:
+    """The text of the schema with one value more for a column.
+
+    Raises:
+        UserError: if the column's values are no plain list, or the value is not of their type.
+    """
+    kind: type[Scalar] = type((column.choices or ("",))[0])
+    try:
+        literal = quote(value) if kind is str else repr(kind(value))
+    except ValueError:
+        raise UserError(f"{column.name} is {column.dtype}, and {value} is not.") from None
+    values = _values(ast.parse(text), column.name)
+    if values is None or not values.elts:
+        raise _by_hand(column.name, value)
+    last = values.elts[-1]
+    # Python counts lines by their feeds alone, and columns in bytes of UTF-8.
+    lines = text.encode().split(b"\n")
+    row, end = (last.end_lineno or 1) - 1, last.end_col_offset or 0
+    lines[row] = lines[row][:end] + f", {literal}".encode() + lines[row][end:]
+    return b"\n".join(lines).decode()
+
+
+def _closed(contract: Contract, name: str) -> Column:
     """The column, which must be one whose values are a closed set."""
     column = next((column for column in contract.columns if column.name == name), None)
     if column is None:
@@ -81,31 +103,7 @@ def _column(contract: Contract, name: str) -> Column:
     return column
 
 
-def _allows(column: Column, value: str) -> bool:
-    return value in map(str, column.choices or ())
-
-
-def extended(text: str, column: Column, value: str) -> str:
-    """The text of the schema with one value more for a column.
-
-    Raises:
-        UserError: if the column's values are no plain list, or the value is not of their type.
-    """
-    found = _list(ast.parse(text), column.name)
-    if found is None or not found.elts:
-        raise _by_hand(column.name, value)
-    *others, last = found.elts
-    # Python counts columns in bytes of UTF-8.
-    lines = [line.encode() for line in text.splitlines(keepends=True)]
-    row, end = (last.end_lineno or 1) - 1, last.end_col_offset or 0
-    own_line = bool(others) and others[-1].end_lineno != last.lineno
-    between = f",\n{' ' * last.col_offset}" if own_line else ", "
-    item = (between + _literal(column, value)).encode()
-    lines[row] = lines[row][:end] + item + lines[row][end:]
-    return b"".join(lines).decode()
-
-
-def _list(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
+def _values(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
     """The list of a column's values: written in its declaration, or named above it."""
     named = {
         target.id: node.value
@@ -119,24 +117,13 @@ def _list(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
             continue
         options = {option.arg: option.value for option in call.keywords}
         alias = options.get("alias")
-        called = alias.value if isinstance(alias, ast.Constant) else attribute
-        values = options.get("is_in") or options.get("categories") or next(iter(call.args), None)
-        if called == name:
-            if isinstance(values, ast.Name):
-                values = named.get(values.id)
+        if name == (alias.value if isinstance(alias, ast.Constant) else attribute):
+            values = (
+                options.get("is_in") or options.get("categories") or next(iter(call.args), None)
+            )
+            values = named.get(values.id) if isinstance(values, ast.Name) else values
             return values if isinstance(values, ast.List | ast.Tuple) else None
     return None
-
-
-def _literal(column: Column, value: str) -> str:
-    """The value as code, of the type that the others have."""
-    kind: type[Scalar] = type((column.choices or ("",))[0])
-    if kind is str:
-        return quote(value)
-    try:
-        return repr(kind(value))
-    except ValueError:
-        raise UserError(f"{column.name} is {column.dtype}, and {value} is not.") from None
 
 
 def _formatted(root: Path, before: str, after: str) -> str:

@@ -46,7 +46,7 @@ def unlogged(contract: Contract) -> list[str]:
 
 def gather(project: Project, contract: Contract) -> Labelled:
     """Join new truths with the rows that they are about."""
-    truths = _new(_told(project.served / "feedback"), _taken(project, contract.target))
+    truths = _told(project.served / "feedback", _taken(project, contract.target))
     allowed = truths.filter(_is_allowed(contract))
     refused = truths.filter(~_is_allowed(contract))[TRUTH].value_counts(sort=True)
     rows = _answered(project.served / "predictions", contract, allowed)
@@ -64,22 +64,22 @@ def write(rows: pl.DataFrame, path: Path) -> None:
         parquet.write({aside: rows.lazy()})
 
 
-def _told(folder: Path) -> pl.DataFrame:
-    """The newest truth of each prediction: `id`, `time`, `truth`; one that is null is none."""
+def _told(folder: Path, taken: pl.DataFrame) -> pl.DataFrame:
+    """The newest truth of each prediction: `id`, `time`, `truth`; one that is null is none.
+
+    What was taken in before is left out, unless its truth is another one now.
+    """
     reader = Reader({ID: pl.String, TRUTH: pl.String})
-    newest = pl.DataFrame(schema={ID: pl.String, TIME: pl.Int64, TRUTH: pl.String})
-    waiting = [newest]
+    schema = {ID: pl.String, TIME: pl.Int64, TRUTH: pl.String}
+    parts = [pl.DataFrame(schema=schema).join(taken, on=ID, how="left")]
     for file in files(folder):
         for frame in reader.frames(file):
-            waiting.append(frame.select(newest.columns).drop_nulls())
-            if sum(map(len, waiting[1:])) > len(waiting[0]):
-                waiting = [_newest(waiting)]
-    return _newest(waiting)
-
-
-def _newest(parts: list[pl.DataFrame]) -> pl.DataFrame:
+            told = frame.select(*schema).drop_nulls()
+            known = told.join(taken, on=ID, how="left", maintain_order="left")
+            parts.append(known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))))
     ordered = pl.concat(parts).sort(TIME, maintain_order=True)
-    return ordered.unique(ID, keep="last", maintain_order=True)
+    newest = ordered.unique(ID, keep="last", maintain_order=True)
+    return newest.filter(pl.col(TRUTH).ne_missing(pl.col("before"))).select(*schema)
 
 
 def _taken(project: Project, target: Column) -> pl.DataFrame:
@@ -91,14 +91,6 @@ def _taken(project: Project, target: Column) -> pl.DataFrame:
     truth = pl.col(target.name) if known else pl.lit(None, pl.String)
     since = pl.col(LABELLED).dt.epoch("us")
     return found.select(pl.col(PREDICTION).alias(ID), before=truth, since=since).collect()
-
-
-def _new(told: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
-    """Truths of predictions that were not taken in, or with another truth and earlier."""
-    joined = told.join(taken, on=ID, how="left", maintain_order="left")
-    differs = pl.col(TRUTH).ne_missing(pl.col("before"))
-    newer = pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))
-    return joined.filter(differs & newer).drop("before", "since")
 
 
 def _is_allowed(contract: Contract) -> pl.Expr:

@@ -5,17 +5,15 @@ import os
 import re
 from pathlib import Path
 
-from .. import git
+from .. import dvc, git
 from ..bundle import Bundle
 from ..doctor import remote
 from ..errors import UserError
 from ..evaluation import cards, metrics
-from ..evaluation.document import Section, markdown
 from ..evaluation.report import report
-from ..hosting import proposal as hosting
-from ..hosting.proposal import LONGEST, Host, Proposal, committed, do
+from ..hosting.proposal import LONGEST, Host, Proposal, commit
 from ..project import Project
-from ..tracking import ACCEPTED, Version, connected
+from ..registry.tracking import ACCEPTED, Version, connected
 
 BRANCH = "ops/retrain"
 
@@ -31,15 +29,15 @@ def propose(project: Project, host: Host) -> None:
     root = project.root
     written = (root / "dvc.lock", project.data / "labelled", project.reports, project.schema)
     paths = [path for path in written if path.exists()]
-    commit = committed(root, paths, "Train the model anew")
-    if commit is None:
+    trained = commit(root, paths, "Train the model anew")
+    if trained is None:
         print("The last retraining changed nothing: there is nothing to propose.")
         return
     check(project)
     version = _challenger(project)
     proposal = Proposal(BRANCH, _title(version), _text(project, version))
-    do(root, "dvc", "push", "--quiet")
-    page = hosting.propose(root, host, commit, proposal)
+    dvc.ask(root, "push", "--quiet")
+    page = host.propose(root, trained, proposal)
     print(f"Version {version.number} is proposed: {page}")
 
 
@@ -88,14 +86,14 @@ def _text(project: Project, version: Version) -> str:
         "what was measured on the rows of before."
     )
     parts = [
-        markdown("", [Section("", [beside, cards.verdicts({"gates": added})])]),
+        f"{beside}\n\n{cards.verdicts(added)}",
         _read(project.served / "monitoring" / "summary.md"),
         report(project, git.output(project.root, "rev-parse", "--short", "HEAD") or "HEAD"),
     ]
     text = "\n".join(part for part in parts if part)
     card = PICTURE.sub("", _read(project.reports / "cards" / "model.md"))
     folded = f"\n<details>\n<summary>Model card</summary>\n\n{card}\n</details>\n"
-    return (text + folded if len(text + folded) <= LONGEST else text)[:LONGEST]
+    return text + folded if len(text + folded) <= LONGEST else text
 
 
 def _read(path: Path) -> str:

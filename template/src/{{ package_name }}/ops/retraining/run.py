@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import dvc, registry
+from .. import dvc
 from ..errors import Refused, UserError
 from ..project import Project
+from ..registry.promotion import register
 from ..settings import Settings
 from . import declaration, journal, labels
 from .declaration import Declaration
@@ -31,7 +32,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
             return
         learnt = _learn(project, declarations, lock)
         try:
-            registry.register(project, propose=options.propose)
+            register(project, propose=options.propose)
         except Refused as refusal:
             stays = "\nThe champion stays, and so do the rows that were taken in."
             raise Refused(f"{refusal}{stays if learnt else ''}") from None
@@ -42,10 +43,10 @@ def _needed(project: Project) -> bool:
     from ..monitoring.run import monitor
 
     report = monitor(project, Settings.load(project.params))
-    if report.decision == "retrain":
-        print(f"retrain: needed. {' '.join(report.reasons)}")
+    if report.outcome.decision == "retrain":
+        print(f"retrain: needed. {' '.join(report.outcome.reasons)}")
         return True
-    print(f"retrain: not needed, for `ops monitor` decides: {report.decision}.")
+    print(f"retrain: not needed, for `ops monitor` decides: {report.outcome.decision}.")
     return False
 
 

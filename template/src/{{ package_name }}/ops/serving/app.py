@@ -1,42 +1,51 @@
-"""The application: FastAPI's routes, and in front of them the few that must be fast.
+"""The application: Starlette's routes, and in front of them the few that must be fast.
 
-`/predict` and its like are plain ASGI; they are declared in the OpenAPI page all the same.
+`/predict` and its like are plain ASGI: routing and request objects would cost as much as the model.
 """
 
 import contextlib
-import os
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse
+import msgspec
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from . import guard, hosts, openapi
-from .guard import Gone, Turned
+from . import access, hosts, openapi
 from .hosts import Host
 from .models import Model
-from .protocol import Protocol
-from .rows import Malformed, Refusal, TooMany
+from .requests import Malformed, Refusal, Rows, TooMany
 from .service import Service, logger
 from .settings import Settings
 
 PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
+SOON = {"retry-after": "1"}
 CLOSED_CONNECTION = 499
+ENCODER = msgspec.json.Encoder()
+
+MOST_NAMES, LONGEST_NAME = 20, 80
+"""How many unknown fields an answer names, and how much of each."""
 
 
-class Reply(NamedTuple):
-    """What one of the fast routes answers."""
+class Json(Response):
+    """An answer in JSON, of whatever msgspec can write."""
 
-    status: HTTPStatus
-    body: Any
-    then: Callable[[], None] | None = None
-    """What is done when the caller has it."""
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write it."""
+        return ENCODER.encode(content)
 
 
 class Application:
@@ -46,181 +55,178 @@ class Application:
         """Wire the routes; the lifespan starts the service."""
         self.settings = settings
         self.service = Service(settings)
-        self.routes = build(self.service, host)
-        self.endpoints = {
+        self.pages = pages(self.service, host)
+        self.fast = {
             "/predict": self.predict,
             "/feedback": self.feedback,
             "/invocations": self.predict,
             "/score": self.predict,
         }
         if host.predict_route:
-            self.endpoints[host.predict_route] = self.instances
-        self.known = {*self.endpoints, *(route.path for route in self.routes.routes)}  # type: ignore[attr-defined]
+            self.fast[host.predict_route] = self.instances
+        routes = [route.path for route in self.pages.routes if isinstance(route, Route)]
+        self.known = {*self.fast, *routes}
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and count the answer."""
+        """Answer with the headers that protect a browser, and count the answer."""
         if scope["type"] != "http":
-            await self.routes(scope, receive, send)
+            await self.pages(scope, receive, send)
             return
+        status = CLOSED_CONNECTION
+
+        async def protected(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *access.SECURITY_HEADERS]
+            await send(message)
+
         start = perf_counter()
         path = scope["path"]
-        answer = self.post if path in self.endpoints else self.get
-        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        answer = self.post if path in self.fast else self.pages
         self.in_flight += 1
         self.service.metrics.in_flight.inc()
         try:
-            status = await answer(scope, receive, send)
+            await answer(scope, receive, protected)
         finally:
             self.in_flight -= 1
             self.service.metrics.in_flight.dec()
             route = path if path in self.known else "other"
             self.service.metrics.request(route, status, perf_counter() - start)
 
-    async def get(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer by FastAPI's routes, with the headers that protect a browser."""
-        status = 0
-
-        async def protected(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message["headers"], *guard.SECURITY_HEADERS, *guard.PAGE_HEADERS
-                ]  # fmt: skip
-            await send(message)
-
-        await self.routes(scope, receive, protected)
-        return status
-
-    async def post(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer one of the fast routes."""
-        service = self.service
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        then: Callable[[], None] | None = None
+    async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one of the fast routes, be the request good or bad."""
         try:
-            if scope["method"] != "POST":
-                raise Turned(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", (b"allow", b"POST"))
-            if service.keys:
-                service.keys.check(scope)
-            guard.json_only(scope)
-            if self.in_flight > self.settings.max_requests:
-                service.metrics.overloaded.inc()
-                raise Turned(
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    "Too many requests at once; try again.",
-                    (b"retry-after", b"1"),
-                )
-            body = await guard.read(
-                receive, self.settings.max_body_bytes, self.settings.head_seconds
-            )
-            if service.model is None:
-                raise Turned(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, (b"retry-after", b"1"))
-            status, answer, then = await self.endpoints[scope["path"]](service.model, body)
-        except Turned as error:
-            status, headers = error.status, error.headers
-            answer = {"detail": str(error)}
+            model, body = await self.admitted(scope, receive)
+            answer = await self.fast[scope["path"]](model, body)
+        except ClientDisconnect:
+            return
+        except HTTPException as error:
+            answer = Json({"detail": error.detail}, error.status_code, error.headers)
         except Malformed as error:
-            status, answer = HTTPStatus.BAD_REQUEST, {"detail": str(error)}
+            answer = Json({"detail": str(error)}, HTTPStatus.BAD_REQUEST)
         except TooMany as error:
-            status, answer = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"detail": str(error)}
+            answer = Json({"detail": str(error)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         except Refusal as error:
-            service.metrics.refused(error)
-            status = HTTPStatus.UNPROCESSABLE_ENTITY
-            answer = {"detail": str(error), "violations": error.violations}
-        except Gone:
-            return CLOSED_CONNECTION
+            self.service.metrics.refused(error)
+            refusal = {"detail": str(error), "violations": error.violations}
+            answer = Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
         except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
             logger.exception("%s failed.", scope["path"])
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-            answer = {"detail": "The service has failed; its log says why."}
-        await guard.respond(send, status, service.encoder.encode(answer), headers)
-        if then:
-            then()
-        return int(status)
+            failed = {"detail": "The service has failed; its log says why."}
+            answer = Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
+        await answer(scope, receive, send)
 
-    async def predict(self, model: Model, body: bytes) -> Reply:
+    async def admitted(self, scope: Scope, receive: Receive) -> tuple[Model, bytes]:
+        """The model that is to answer a request, and its body.
+
+        Raises:
+            HTTPException: if it is not one that may be answered now.
+            ClientDisconnect: if the caller is gone.
+        """
+        service, headers = self.service, Headers(scope=scope)
+        if scope["method"] != "POST":
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
+        if service.keys:
+            service.keys.check(headers)
+        access.json_only(headers)
+        if self.in_flight > self.settings.max_requests:
+            service.metrics.overloaded.inc()
+            crowded = "Too many requests at once; try again."
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, crowded, SOON)
+        body = await access.read(receive, self.settings.max_body_bytes, self.settings.head_seconds)
+        return loaded(service), body
+
+    async def predict(self, model: Model, body: bytes) -> Response:
         """One row or many: one answer or many."""
-        many, answers = await self.service.predict(model, body)
-        then = partial(self.service.sent, model, body, answers)
-        return Reply(HTTPStatus.OK, answers if many else answers[0], then)
+        rows, answers = await self.service.predict(model, body)
+        then = BackgroundTask(self.service.sent, model, body, answers)
+        return Json(answers if rows.many else answers[0], headers=unknown(rows), background=then)
 
-    async def instances(self, model: Model, body: bytes) -> Reply:
+    async def instances(self, model: Model, body: bytes) -> Response:
         """Rows and answers in the envelopes of Vertex AI."""
-        rows = hosts.rows(body)
-        _, answers = await self.service.predict(model, rows)
-        then = partial(self.service.sent, model, rows, answers)
-        return Reply(HTTPStatus.OK, {"predictions": answers}, then)
+        body = hosts.rows(body)
+        rows, answers = await self.service.predict(model, body)
+        then = BackgroundTask(self.service.sent, model, body, answers)
+        return Json({"predictions": answers}, headers=unknown(rows), background=then)
 
-    async def feedback(self, model: Model, body: bytes) -> Reply:
+    async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
-        return Reply(HTTPStatus.ACCEPTED, {"accepted": self.service.learn(model, body)})
+        return Json({"accepted": self.service.learn(model, body)}, HTTPStatus.ACCEPTED)
 
 
-def build(service: Service, host: Host) -> FastAPI:
-    """The routes that need not be fast, and the description of all of them."""
+def unknown(rows: Rows) -> dict[str, str]:
+    """A header that names the fields that the contract does not know, if there are some."""
+    if not rows.unknown:
+        return {}
+    names = [quote(name[:LONGEST_NAME], safe=" ") for name in sorted(rows.unknown)[:MOST_NAMES]]
+    return {"unknown-fields": ", ".join(names)}
+
+
+def loaded(service: Service) -> Model:
+    """The model that answers.
+
+    Raises:
+        HTTPException: if there is none yet.
+    """
+    if service.model is None:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, SOON)
+    return service.model
+
+
+def pages(service: Service, host: Host) -> Starlette:
+    """The routes that need not be fast."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with service.running():
             yield
 
-    routes = FastAPI(title=openapi.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
     page = PAGE.read_text(encoding="utf-8")
     policy = {"content-security-policy": openapi.page_policy(page)}
 
-    @routes.get("/", include_in_schema=False)
-    async def root() -> HTMLResponse:
+    async def root(_: Request) -> Response:
         return HTMLResponse(page, headers=policy)
 
-    @routes.get("/health", summary="Whether the process is alive", tags=["operations"])
-    async def health() -> openapi.Health:
-        return openapi.Health(status="alive")
+    async def health(_: Request) -> Response:
+        return Json({"status": "alive"})
 
-    async def ready(response: Response) -> openapi.Ready:
+    async def ready(_: Request) -> Response:
         model = service.model
-        if model is None:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        version = None if model is None else model.version
-        return openapi.Ready(ready=model is not None, model_version=version)
+        answer = {"ready": model is not None, "model_version": model and model.version}
+        return Json(answer, HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    describe = {"summary": "Whether a model is loaded and warmed", "tags": ["operations"]}
-    answers: dict[int | str, dict[str, Any]] = {503: {"model": openapi.Ready}}
-    routes.get("/ready", responses=answers, **describe)(ready)  # type: ignore[arg-type]
-    for path in host.health_routes:
-        routes.get(path, include_in_schema=False)(ready)
+    async def version(_: Request) -> Response:
+        tried = service.shadow and service.shadow.model
+        answer = loaded(service).describe() | {"shadow_version": tried and tried.version}
+        return Json(answer)
 
-    @routes.get("/version", summary="Which model answers", tags=["operations"],
-                responses={503: {"model": openapi.Detail}})  # fmt: skip
-    async def version(response: Response) -> openapi.Version | openapi.Detail:
-        if service.model is None:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-            return openapi.Detail(detail=UNREADY)
-        shadow = service.shadow and service.shadow.model
-        tried = shadow.version if shadow else None
-        return openapi.Version(**service.model.describe(), shadow_version=tried)
+    async def example(_: Request) -> Response:
+        return Json(loaded(service).example)
 
-    @routes.get("/example", summary="A row that can be scored, to try things with",
-                tags=["model"], responses={503: {"model": openapi.Detail}})  # fmt: skip
-    async def example(response: Response) -> dict[str, Any] | None:
-        if service.model is None:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-            return {"detail": UNREADY}
-        return service.model.example
+    async def description(_: Request) -> Response:
+        return Json(openapi.describe(service))
 
-    @routes.get("/metrics", summary="Metrics, for Prometheus", tags=["operations"],
-                response_class=openapi.PlainText)  # fmt: skip
-    def metrics() -> openapi.PlainText:  # in a thread: there may be much to tell
-        service.metrics.logged(service.logs)
-        return openapi.PlainText(service.metrics.show())
+    def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
+        service.metrics.logged(service.logs.values())
+        return Response(service.metrics.show(), media_type=openapi.METRICS_TYPE)
 
-    describe_routes = routes.openapi
-    routes.openapi = lambda: openapi.describe(describe_routes(), service)  # type: ignore[method-assign]
-    return routes
+    async def refuse(_: Request, error: Any) -> Response:  # an HTTPException, as asked for below
+        return Json({"detail": error.detail}, error.status_code, error.headers)
 
-
-def create() -> Application:
-    """What uvicorn starts in every worker; the settings come from the environment."""
-    settings = Settings.read(os.environ)
-    Protocol.head_seconds = settings.head_seconds
-    return Application(settings, Host.read(os.environ))
+    routes = {
+        "/": root,
+        "/health": health,
+        "/ready": ready,
+        **dict.fromkeys(host.health_routes, ready),
+        "/version": version,
+        "/example": example,
+        "/openapi.json": description,
+        "/metrics": metrics,
+    }
+    return Starlette(
+        routes=[Route(path, endpoint) for path, endpoint in routes.items()],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: refuse},
+    )

@@ -27,7 +27,7 @@ class Batcher:
         """Score rows by this very model, even if another takes its place meanwhile."""
         loop = asyncio.get_running_loop()
         if len(records) > INLINE_ROWS:
-            return await loop.run_in_executor(None, model.score, records)
+            return await loop.run_in_executor(None, model.judge, records)
         if not self._waiting:
             loop.call_soon(self._run)
         future: asyncio.Future[Scores] = loop.create_future()
@@ -39,7 +39,7 @@ class Batcher:
         for model in {id(model): model for model, _, _ in waiting}.values():
             requests = [(rows, future) for its, rows, future in waiting if its is model]
             try:
-                scores = model.score([row for rows, _ in requests for row in rows])
+                scores = model.judge([row for rows, _ in requests for row in rows])
             except Exception:  # noqa: BLE001  whatever it is, no request fails for another's rows
                 for rows, future in requests:
                     _alone(model, rows, future)
@@ -53,13 +53,7 @@ def _deal(scores: Scores, requests: Sequence[tuple[Records, asyncio.Future[Score
     for rows, future in requests:
         stop = start + len(rows)
         if not future.done():
-            probabilities = scores.probabilities
-            future.set_result(
-                Scores(
-                    scores.predictions[start:stop],
-                    None if probabilities is None else probabilities[start:stop],
-                )
-            )
+            future.set_result(scores.part(slice(start, stop)))
         start = stop
 
 
@@ -67,6 +61,6 @@ def _alone(model: Model, rows: Records, future: asyncio.Future[Scores]) -> None:
     if future.done():
         return
     try:
-        future.set_result(model.score(rows))
+        future.set_result(model.judge(rows))
     except Exception as error:  # noqa: BLE001  the request itself reports it
         future.set_exception(error)

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from .rows import Malformed
+from .requests import Malformed
 
 
 class Instances(msgspec.Struct):

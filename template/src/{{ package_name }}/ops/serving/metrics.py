@@ -1,9 +1,11 @@
 """What Prometheus may know of the service. The rules in monitoring/ are written in these names."""
 
-import collections
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter as Occurrences
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from math import nan
 from pathlib import Path
 from threading import Lock
@@ -14,17 +16,21 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from ..bundle import UNKNOWN
+from .log import Log
 from .models import Model
-from .predictions import PredictionLog
-from .rows import Refusal
-from .textfile import Textfile
+from .requests import Refusal, Rows
+
+logger = logging.getLogger("service")
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several workers count together."""
@@ -54,6 +60,12 @@ class Metrics:
         self._rows = self._counter("service_rows", "Rows that were answered", "version")
         self._refused = self._counter(
             "service_refused_rows", "Rows that break the contract", "field", "rule"
+        )
+        self._unknown = self._counter(
+            "service_unknown_fields_requests", "Requests with fields that the contract lacks"
+        )
+        self._respelt = self._counter(
+            "service_respelt_values", "Values in a spelling that STRICT_TYPES=false lets pass"
         )
         self.feedback = self._counter("service_feedback", "Truths that were told")
         self.feedback_unknown = self._counter(
@@ -85,14 +97,31 @@ class Metrics:
         self._log_failing = self._gauge(
             "service_log_failing", "Whether the log cannot be written", "livemax"
         )
-        self.shadow = ShadowMetrics(self._counter, self._gauge)
+        self.shadow_rows = self._counter(
+            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
+        )
+        self.shadow_agreeing = self._counter(
+            "service_shadow_agreeing_rows",
+            "Rows of which it said what the champion had: the class, or a number in its interval",
+            "version",
+        )
+        self.shadow_failed = self._counter(
+            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
+            "version", "reason",
+        )  # fmt: skip
+        self.shadow_dropped = self._counter(
+            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
+        )
+        self._shadow_info = self._gauge(
+            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
+        )
         self._classes: Any = None
         self._by_class: dict[Any, Any] = {}
         self._values: Any = None
-        self._routes: dict[tuple[str, int], tuple[Any, Any]] = {}
-        self._told: dict[PredictionLog, tuple[int, int]] = {}
+        self._request = cache(self._labelled)
+        self._told = (0, 0)
         self._telling = Lock()
-        self._serves: tuple[str, ...] = ()
+        self._shown: dict[Any, tuple[str, ...]] = {}
 
     def _counter(self, name: str, purpose: str, *labels: str) -> Any:
         return Counter(name, purpose, labels, registry=self.registry)
@@ -102,23 +131,30 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        known = self._routes.get((route, status))
-        if known is None:
-            known = self._requests.labels(route, status), self._seconds.labels(route)
-            self._routes[route, status] = known
-        known[0].inc()
-        known[1].observe(seconds)
+        count, times = self._request(route, status)
+        count.inc()
+        times.observe(seconds)
+
+    def _labelled(self, route: str, status: int) -> tuple[Any, Any]:
+        return self._requests.labels(route, status), self._seconds.labels(route)
 
     def refused(self, refusal: Refusal) -> None:
         """Count what rows were refused for."""
         for (field, rule), rows in refusal.counts.items():
             self._refused.labels(field or "", rule).inc(rows)
 
+    def read(self, rows: Rows) -> None:
+        """Count what is odd in a request that was answered."""
+        if rows.unknown:
+            self._unknown.inc()
+        if rows.respelt:
+            self._respelt.inc(rows.respelt)
+
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
         self._rows.labels(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
-            for value, rows in collections.Counter(predictions).items():
+            for value, rows in Occurrences(predictions).items():
                 self._by_class[value].inc(rows)
         else:
             for value in predictions:
@@ -133,33 +169,46 @@ class Metrics:
             for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
                 self._by_class[choice] = self._classes.labels(label)
         elif self._values is None:
+            cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
             self._values = Histogram(
                 "service_prediction_value", "The numbers that the model gave",
-                buckets=edges(model), registry=self.registry,
+                buckets=sorted({float(cut) for cut in cuts}), registry=self.registry,
             )  # fmt: skip
         self._rows.labels(model.version)
-        if self._serves:
-            self._info.labels(*self._serves).set(0)
-        self._serves = (model.version, model.digest, model.commit, contract.fingerprint)
-        self._info.labels(*self._serves).set(1)
+        labels = model.version, model.digest, model.commit, model.bundle.fingerprint
+        self._show(self._info, *labels)
         self._loaded.set_to_current_time()
         known = model.created != UNKNOWN
         self._created.set(datetime.fromisoformat(model.created).timestamp() if known else nan)
 
-    def logged(self, logs: Iterable[PredictionLog]) -> None:
-        """Note how the logs fare; from any thread."""
+    def shadows(self, model: Model | None) -> None:
+        """Note which model is in the shadow from now on."""
+        if model is None:
+            self._show(self._shadow_info)
+            return
+        self._show(self._shadow_info, model.version, model.digest)
+        for counter in (self.shadow_rows, self.shadow_agreeing, self.shadow_dropped):
+            counter.labels(model.version)
+
+    def _show(self, info: Any, *labels: str) -> None:
+        """Let a gauge be 1 for these labels, and 0 for those before."""
+        if before := self._shown.get(info):
+            info.labels(*before).set(0)
+        if labels:
+            info.labels(*labels).set(1)
+        self._shown[info] = labels
+
+    def logged(self, logs: Collection[Log]) -> None:
+        """Note how the logs fare."""
         with self._telling:
-            for log in logs:
-                written, dropped = log.written, log.dropped
-                before = self._told.get(log, (0, 0))
-                self._written.inc(written - before[0])
-                self._dropped.inc(dropped - before[1])
-                self._told[log] = written, dropped
-        self._log_failing.set(any(log.failing for log in logs))
+            written, dropped = sum(log.written for log in logs), sum(log.dropped for log in logs)
+            self._written.inc(written - self._told[0])
+            self._dropped.inc(dropped - self._told[1])
+            self._told = written, dropped
+            self._log_failing.set(any(log.failing for log in logs))
 
     def show(self) -> bytes:
         """All metrics of all workers, as Prometheus reads them."""
-        self._monitored.look()
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         forget_the_dead()
@@ -170,64 +219,6 @@ class Metrics:
         return generate_latest(together)
 
 
-class ShadowMetrics:
-    """How the model in the shadow fares, by version."""
-
-    def __init__(self, counter: Callable[..., Any], gauge: Callable[..., Any]) -> None:
-        """Begin at zero."""
-        self._rows = counter(
-            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
-        )
-        self._agreeing = counter(
-            "service_shadow_agreeing_rows",
-            "Rows of which it said what the champion had: the class, or a number in its interval",
-            "version",
-        )
-        self._failures = counter(
-            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
-            "version", "reason",
-        )  # fmt: skip
-        self._dropped = counter(
-            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
-        )
-        self._info = gauge(
-            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
-        )
-        self._serves: tuple[str, ...] = ()
-
-    def serves(self, model: Model | None) -> None:
-        """Note which model is in the shadow from now on."""
-        if self._serves:
-            self._info.labels(*self._serves).set(0)
-        self._serves = ()
-        if model is not None:
-            self._serves = model.version, model.digest
-            self._info.labels(*self._serves).set(1)
-            for counter in (self._rows, self._agreeing, self._dropped):
-                counter.labels(model.version)
-
-    def answered(self, model: Model, rows: int, agreeing: int) -> None:
-        """Count what it scored."""
-        self._rows.labels(model.version).inc(rows)
-        self._agreeing.labels(model.version).inc(agreeing)
-
-    def failed(self, model: Model, refused: int, undefined: int) -> None:
-        """Count rows that its contract refused, and rows that it had no finite answer for."""
-        for reason, rows in (("refused", refused), ("undefined", undefined)):
-            if rows:
-                self._failures.labels(model.version, reason).inc(rows)
-
-    def dropped(self, model: Model, rows: int) -> None:
-        """Count what it had no time for."""
-        self._dropped.labels(model.version).inc(rows)
-
-
-def edges(model: Model) -> list[float]:
-    """Where the histogram of predicted numbers is cut: where it was cut in training."""
-    cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
-    return sorted({float(cut) for cut in cuts})
-
-
 def forget_the_dead() -> None:
     """Leave workers that were killed out of what is measured now; what they counted stays."""
     for path in Path(os.environ[SHARED]).glob("gauge_live*.db"):
@@ -236,3 +227,41 @@ def forget_the_dead() -> None:
             os.kill(process, 0)
         except ProcessLookupError:
             mark_process_dead(process)  # type: ignore[no-untyped-call]
+
+
+class Textfile(Collector):
+    """Metrics of others: what a monitor leaves in a file is passed on with the service's own.
+
+    This is node_exporter's textfile collector: who measures now and then needs no port to be asked
+    at. What is passed on is read and written anew, so no file can spoil what the service tells. Of
+    a file that cannot be passed on nothing is; the service's log says why, once.
+    """
+
+    PREFIX = "monitor_"
+    """How the names begin that are passed on; all others are the service's."""
+
+    MOST_BYTES = 2**20
+
+    def __init__(self, path: Path) -> None:
+        """Read a file, which need not be there yet."""
+        self._path = path
+        self._trouble = ""
+
+    def collect(self) -> Iterator[Metric]:
+        """What the file says now."""
+        metrics, trouble = [], ""
+        try:
+            if self._path.is_file():
+                with self._path.open(encoding="utf-8", newline="") as file:
+                    text = file.read(self.MOST_BYTES + 1)
+                if len(text) > self.MOST_BYTES:
+                    raise ValueError(f"it is longer than {self.MOST_BYTES:,} letters")
+                metrics = list(text_string_to_metric_families(text))
+        except (OSError, ValueError, LookupError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            logger.warning("%s is not passed on to Prometheus: %s", self._path, trouble)
+        self._trouble = trouble
+        for metric in metrics:
+            if all(sample.name.startswith(self.PREFIX) for sample in metric.samples):
+                yield metric

@@ -5,14 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+import msgspec
+
 from ..bundle import Bundle
 from ..errors import UserError
-from .examples import example
-from .rows import Reader, picker
-from .source import Found
+from ..sampling import usual
+from .requests import Reader, Refusal, Strictness, picker
+from .row_rules import BrokenRules
 
 WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""
+
+
+Said = tuple[Any, dict[str, float] | None]
+"""A prediction, and its probabilities by class; None for a regression."""
 
 
 class Scores(NamedTuple):
@@ -22,6 +28,16 @@ class Scores(NamedTuple):
     """A class, as the contract writes it, or a number."""
     probabilities: list[list[float]] | None
     """For each row, in the order of the contract's classes; None for a regression."""
+    broken: BrokenRules | None = None
+    """For each row, the rules across columns that it breaks; None if there are none."""
+
+    def part(self, rows: slice) -> "Scores":
+        """What the model says of some of the rows."""
+        return Scores(
+            self.predictions[rows],
+            None if self.probabilities is None else self.probabilities[rows],
+            None if self.broken is None else self.broken[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,36 +59,42 @@ class Model:
     """A row to try it with; None if none is known that keeps the contract."""
 
     @classmethod
-    def load(cls, found: Found, max_rows: int) -> Self:
+    def load(cls, bundle: Bundle, strictness: Strictness | None = None) -> Self:
         """Load a bundle and score some rows with it.
 
         Raises:
             UserError: if it is broken, or its contract has a rule that no service can check.
         """
+        origin = bundle.origin
         try:
-            bundle = Bundle(found.folder)
             inputs = bundle.contract.inputs
             kept = [place for place, it in enumerate(inputs) if not it.sensitive]
-            reader = Reader(bundle.contract, max_rows)
+            reader = Reader(bundle.contract, strictness)
             model = cls(
-                found.version,
-                found.digest,
-                found.commit,
-                found.data,
-                found.created,
+                origin.version,
+                bundle.digest,
+                origin.commit,
+                origin.data,
+                origin.created,
                 bundle,
                 reader,
                 tuple(inputs[place].name for place in kept),
                 picker(kept),
-                example(reader, inputs, bundle.manifest.get("profile", {})),
+                _example(bundle, reader),
             )
             for rows in WARM_ROWS:
-                model.score([(None,) * len(inputs)] * rows)
+                model.judge([(None,) * len(inputs)] * rows)
         except UserError:
             raise
         except Exception as error:  # a manifest of another kind, a model that does not run
-            raise UserError(f"Version {found.version} cannot be loaded: {error!r}.") from error
+            raise UserError(f"Version {origin.version} cannot be loaded: {error!r}.") from error
         return model
+
+    def judge(self, records: Sequence[tuple[Any, ...]]) -> Scores:
+        """Score rows, and hold them to the rules across columns, which costs least for many."""
+        rules = self.reader.rules
+        broken = rules.broken(records) if rules else None
+        return self.score(records)._replace(broken=broken)
 
     def score(self, records: Sequence[tuple[Any, ...]]) -> Scores:
         """Score rows, given as the values of the contract's inputs in their order."""
@@ -81,6 +103,14 @@ class Model:
             return Scores(values.tolist(), None)
         choices = self.bundle.contract.target.choices or ()
         return Scores([choices[place] for place in values.tolist()], probabilities.tolist())
+
+    def said(self, scores: Scores) -> list[Said]:
+        """What the model says, row by row."""
+        if scores.probabilities is None:
+            return [(prediction, None) for prediction in scores.predictions]
+        classes = self.bundle.contract.classes
+        shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
+        return list(zip(scores.predictions, shares, strict=True))
 
     def interval(self, prediction: float) -> Mapping[str, float] | None:
         """Where the truth lies as often as `coverage` says; None for a classification."""
@@ -101,8 +131,22 @@ class Model:
             "git_commit": self.commit,
             "data_hash": self.data,
             "created": self.created,
-            "contract": self.bundle.contract.fingerprint,
+            "contract": self.bundle.fingerprint,
         }
+
+
+def _example(bundle: Bundle, reader: Reader) -> dict[str, Any] | None:
+    """The bundle's own example; of one of format 1, what is usual, if that keeps the contract."""
+    manifest = bundle.manifest
+    if "example" in manifest:
+        made: dict[str, Any] | None = manifest["example"]
+        return made
+    typical = usual(bundle.contract, manifest.get("profile", {}))
+    try:
+        reader.read(msgspec.json.encode(typical))
+    except Refusal:
+        return None
+    return typical
 
 
 def finite(scores: Scores) -> list[bool]:

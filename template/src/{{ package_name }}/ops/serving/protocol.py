@@ -1,4 +1,8 @@
-"""HTTP as uvicorn speaks it, with a limit on the time that the head of a request may take."""
+"""HTTP as uvicorn speaks it, with a limit on the time that the head of a request may take.
+
+uvicorn has no such setting, and the application is called only when a head is whole. What is used
+here of uvicorn's protocol are its callbacks (asyncio's and httptools'), `loop` and `transport`.
+"""
 
 from asyncio import TimerHandle, Transport
 
@@ -9,37 +13,42 @@ class Protocol(HttpToolsProtocol):
     """Hangs up when no whole head has arrived in time: an idle caller must not hold a place."""
 
     head_seconds = 10.0
-    _timer: TimerHandle | None = None
-    _head_open = False
+    head_timer: TimerHandle | None = None
+    head_open = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(self.head_seconds, transport.close)
+        self.wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._arrived()
+        self.stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of a head that came in part."""
         super().data_received(data)
-        if self._head_open and self._timer is None:
-            self._timer = self.loop.call_later(self.head_seconds, self.transport.close)
+        if self.head_open and self.head_timer is None:
+            self.wait_for_head()
 
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
-        self._head_open = True
+        self.head_open = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Note that it is whole."""
-        self._head_open = False
-        self._arrived()
+        self.head_open = False
+        self.stop_waiting()
         super().on_headers_complete()
 
-    def _arrived(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def wait_for_head(self) -> None:
+        """Hang up after a while, unless it has come by then."""
+        self.head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def stop_waiting(self) -> None:
+        """Hang up no more."""
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None

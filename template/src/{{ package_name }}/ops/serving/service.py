@@ -1,37 +1,33 @@
 """The service behind its routes: the model that answers, the logs, and the look for a new model."""
 
+import asyncio
 import contextlib
 import logging
 import os
-import tempfile
 import threading
-from collections.abc import Sequence
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from . import source, truth
+from . import feedback
+from .access import Keys
 from .batching import Batcher
-from .following import Follower
-from .guard import Keys, Turned
+from .feedback import ID_BYTES
+from .locations import locate
+from .log import Log, moment
 from .metrics import Metrics
 from .models import Model, finite
-from .predictions import PredictionLog, moment
-from .rows import Refusal, Violation
+from .reloading import Follower
+from .requests import Refusal, Rows, Violation
 from .settings import Settings
 from .shadow import Answered, Shadow
 
 logger = logging.getLogger("service")
 
-ID_BYTES = 12
-"""How long the id of a prediction is; it is written with twice as many digits."""
-
 MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
-
-ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
 
 
 class Answer(msgspec.Struct, omit_defaults=True, gc=False):
@@ -44,17 +40,7 @@ class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     interval: Any = None
 
 
-class Told(msgspec.Struct):
-    """What a caller tells of a prediction."""
-
-    prediction_id: Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
-    truth: str | int | float | bool | None
-
-
-TOLD = msgspec.json.Decoder(Told | list[Told])
-
-
-class Record(msgspec.Struct, gc=False):
+class Predicted(msgspec.Struct, gc=False):
     """What the log keeps of a row."""
 
     id: str
@@ -63,14 +49,6 @@ class Record(msgspec.Struct, gc=False):
     inputs: dict[str, Any]
     prediction: Any
     probabilities: dict[str, float] | None
-
-
-class Truth(msgspec.Struct):
-    """What became of a row, in the log of feedback."""
-
-    id: str
-    time: str
-    truth: Any
 
 
 class Refused(msgspec.Struct):
@@ -92,52 +70,45 @@ class Service:
         self.keys = Keys(settings.keys())
         self.batcher = Batcher()
         self.model: Model | None = None
-        self.shadow: Shadow | None = None
-        self._stopped = threading.Event()
         self.encoder = msgspec.json.Encoder()
+        self._stopped = threading.Event()
         folder = Path(settings.predictions)
         self.metrics = Metrics(folder / MONITORED)
-        self.predictions = PredictionLog(folder / "predictions", settings.flush_seconds)
-        self.feedback = PredictionLog(folder / "feedback", settings.flush_seconds)
-        self.refusals = PredictionLog(folder / "refusals", settings.flush_seconds)
-        self.shadowed = PredictionLog(folder / "shadow", settings.flush_seconds)
-        self.logs = self.predictions, self.feedback, self.refusals, self.shadowed
+        kinds = ("predictions", "feedback", "refusals", "shadow")
+        self.logs = {kind: Log(folder / kind, settings.flush_seconds) for kind in kinds}
+        self._follower = Follower(locate(settings.bundle), settings.strictness, self._take)
+        self.shadow: Shadow | None = None
+        if settings.shadow:
+            location = locate(settings.shadow, "SHADOW")
+            log = self.logs["shadow"]
+            self.shadow = Shadow(location, settings.strictness, log, self.metrics)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> Any:
+    async def running(self) -> AsyncIterator[None]:
         """Load the model and look for new ones, until all is answered and logged."""
-        with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as cache:
-            settings = self.settings
-            watched = source.open(settings.bundle, Path(cache))
-            follower = Follower(watched, settings.max_rows, self._take)
-            self._look(follower)
-            # A registry that says nothing may hold a look up for long; no end waits for that.
-            threading.Thread(
-                target=self._watch, args=(follower,), name="watch", daemon=True
-            ).start()
-            if settings.shadow:
-                watched = source.open(settings.shadow, Path(cache), "SHADOW")
-                metrics = self.metrics.shadow
-                self.shadow = Shadow(watched, settings.max_rows, self.shadowed, metrics)
-                self.shadow.start(settings.poll_seconds)
-            try:
-                yield
-            finally:
-                self._stopped.set()
-                if self.shadow:
-                    self.shadow.close()
-                for log in self.logs:
-                    log.close()
+        await asyncio.to_thread(self._look)
+        # A registry that says nothing may hold a look up for long; no end waits for that.
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        if self.shadow:
+            await asyncio.to_thread(self.shadow.start, self.settings.poll_seconds)
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            if self.shadow:
+                self.shadow.close()
+            for log in self.logs.values():
+                log.close()
 
-    def _watch(self, follower: Follower) -> None:
+    def _watch(self) -> None:
         while not self._stopped.wait(self.settings.poll_seconds):
-            self._look(follower)
-            self.metrics.logged(self.logs)
+            self._look()
+            self.metrics.logged(self.logs.values())
 
-    def _look(self, follower: Follower) -> None:
-        follower.look()
-        self.metrics.reload_failures.inc(follower.failing)
-        self.metrics.reload_failing.set(follower.failing)
+    def _look(self) -> None:
+        self._follower.look()
+        self.metrics.reload_failures.inc(self._follower.failing)
+        self.metrics.reload_failing.set(self._follower.failing)
 
     def _take(self, model: Model | None) -> None:
         """Let a model answer from now on."""
@@ -146,48 +117,48 @@ class Service:
             self.model = model
             logger.info("Version %s answers.", model.version)
 
-    async def predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
-        """Score the rows of a request; says too whether they came as an array.
+    async def predict(self, model: Model, body: bytes) -> tuple[Rows, list[Answer]]:
+        """Score the rows of a request; gives them too.
 
         Raises:
             Malformed, TooMany, Refusal: as `Reader.read` does; Refusal too if the model has no
                 finite answer for a row. What rows were refused for is logged.
         """
         try:
-            return await self._predict(model, body)
+            rows = model.reader.decode(body)
+            answers = await self._score(model, rows.records)
         except Refusal as refusal:
             violations = [(*broken, rows) for broken, rows in refusal.counts.items()]
             line = Refused(moment(), model.version, refusal.rows, violations)
-            self.refusals.append(self.encoder.encode_lines([line]), refusal.rows)
+            self.logs["refusals"].append(self.encoder.encode_lines([line]), refusal.rows)
             raise
+        self.metrics.read(rows)
+        return rows, answers
 
-    async def _predict(self, model: Model, body: bytes) -> tuple[bool, list[Answer]]:
-        many, records = model.reader.read(body)
+    async def _score(self, model: Model, records: Sequence[tuple[Any, ...]]) -> list[Answer]:
+        """Score rows, and log and count the answers."""
         scores = await self.batcher.score(model, records)
+        if scores.broken and any(scores.broken):
+            raise model.reader.refusal(records, scores.broken)
         lost = [row for row, known in enumerate(finite(scores)) if not known]
         if lost:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = moment()
-        classes = model.bundle.contract.classes
         numbers = os.urandom(ID_BYTES * len(records)).hex()
         answers, lines = [], []
-        for row, (record, prediction) in enumerate(zip(records, scores.predictions, strict=True)):
+        for row, (record, said) in enumerate(zip(records, model.said(scores), strict=True)):
+            prediction, probabilities = said
             number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
-            if scores.probabilities is None:
-                probabilities = None
-                interval = model.interval(prediction)
-            else:
-                probabilities = dict(zip(classes, scores.probabilities[row], strict=True))
-                interval = None
+            interval = None if probabilities else model.interval(prediction)
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
-            lines.append(Record(number, now, model.version, inputs, prediction, probabilities))
-        self.predictions.append(self.encoder.encode_lines(lines), len(lines))
+            lines.append(Predicted(number, now, model.version, inputs, prediction, probabilities))
+        self.logs["predictions"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.answered(model, scores.predictions)
-        return many, answers
+        return answers
 
-    def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
+    async def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
         """Let the shadow have what was answered, now that the caller has it."""
         if self.shadow:
             ids = [answer.prediction_id for answer in answers]
@@ -198,33 +169,12 @@ class Service:
         """Log the truth for predictions; gives how many.
 
         Raises:
-            Turned: if the body is no JSON of the right shape, or an id none of ours.
-            Refusal: if a truth is not of the target's type.
+            Malformed, TooMany, HTTPException, Refusal: as `feedback.read` does.
         """
-        try:
-            told = TOLD.decode(body)
-        except msgspec.ValidationError as error:
-            raise Turned(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.") from None
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise Turned(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.") from None
-        told = told if isinstance(told, list) else [told]
-        if not told:
-            raise Turned(HTTPStatus.BAD_REQUEST, "The array is empty.")
-        if len(told) > self.settings.max_rows:
-            most = f"Send at most {self.settings.max_rows:,} truths at once."
-            raise Turned(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, most)
-        now = moment()
         target = model.bundle.contract.target
-        lines = [Truth(one.prediction_id, now, truth.read(target, one.truth)) for one in told]
-        violations = [
-            Violation(row, target.name, "truth", one.truth, truth.SHAPES[truth.shape(target)][1])
-            for row, (line, one) in enumerate(zip(lines, told, strict=True))
-            if line.truth is None
-        ]
-        if violations:
-            raise Refusal(violations)
-        self.feedback.append(self.encoder.encode_lines(lines), len(lines))
+        lines = feedback.read(body, target, self.settings.max_rows)
+        self.logs["feedback"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.feedback.inc(len(lines))
-        unknown = sum(truth.is_unknown(target, line.truth) for line in lines)
+        unknown = sum(feedback.is_unknown(target, line.truth) for line in lines)
         self.metrics.feedback_unknown.inc(unknown)
         return len(lines)

@@ -4,9 +4,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from ..errors import UserError
+from .requests import Strictness
+
+Count = Annotated[int, Meta(gt=0, description="a whole number above zero")]
+Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")]
+Switch = Annotated[bool, Meta(description="true or false")]
+UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
+Port = Annotated[int, Meta(ge=0, lt=2**16, description="a whole number of at most 65535")]
 
 
 @dataclass(frozen=True)
@@ -18,26 +28,30 @@ class Settings:
     shadow: str = ""
     """The same, for a model that is tried out beside; none by default."""
     host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
+    port: Port = 8080
+    workers: Count = 1
     """Processes that answer; each has one thread for its model."""
     predictions: str = "data/served"
     """The folder that holds the logs: `predictions/`, `feedback/`, `refusals/` and `shadow/`."""
-    flush_seconds: float = 1.0
+    flush_seconds: Seconds = 1.0
     """How long an answered row may wait in memory before it is written."""
-    poll_seconds: float = 1.0
+    poll_seconds: Seconds = 1.0
     """How often the service looks for a new champion."""
     api_keys: str = ""
     """Keys that callers must show one of, separated by commas; none: everybody may ask."""
     api_keys_file: str = ""
     """The same, one to a line, in a file such as a mounted secret."""
-    max_rows: int = 1_000
+    max_rows: Count = 1_000
     """Rows in one request."""
-    max_body_bytes: int = 4 * 2**20
-    max_requests: int = 1_000
+    max_body_bytes: Count = 4 * 2**20
+    max_requests: Count = 1_000
     """Requests that a worker answers at once; more are turned away with 503."""
-    head_seconds: float = 10.0
+    head_seconds: Seconds = 10.0
     """How long the head of a request, or its body, may take to arrive."""
+    strict_types: Switch = True
+    """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
+    unknown_fields: UnknownFields = "name"
+    """Whether a field that the contract does not know is named in the answer, or refused."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -47,16 +61,25 @@ class Settings:
             UserError: if a value will not do.
         """
         given: dict[str, Any] = {}
-        for item in fields(cls):
-            name = item.name.upper()
+        for field, kind in get_type_hints(cls, include_extras=True).items():
+            name = field.upper()
             if text := environment.get(name, "").strip():
-                given[item.name] = _number(name, text, item.type)
+                try:
+                    given[field] = msgspec.convert(text, kind, strict=False)
+                except msgspec.ValidationError:
+                    expected = get_args(kind)[1].description
+                    raise UserError(f"{name} is {text!r}, and must be {expected}.") from None
         return cls(**given)
+
+    @property
+    def strictness(self) -> Strictness:
+        """How requests are read."""
+        return Strictness(self.max_rows, self.strict_types, self.unknown_fields)
 
     def write(self) -> None:
         """Hand the settings to the workers, which read them from the environment again."""
-        for item in fields(self):
-            os.environ[item.name.upper()] = str(getattr(self, item.name))
+        for field in fields(self):
+            os.environ[field.name.upper()] = str(getattr(self, field.name))
 
     def keys(self) -> tuple[str, ...]:
         """All keys; empty if nobody needs one.
@@ -67,29 +90,13 @@ class Settings:
         keys = [key.strip() for key in self.api_keys.split(",")]
         if self.api_keys_file:
             try:
-                keys += Path(self.api_keys_file).read_text(encoding="utf-8").split()
+                listed = Path(self.api_keys_file).read_text(encoding="utf-8").split()
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 raise UserError(
                     f"API_KEYS_FILE: {self.api_keys_file} cannot be read: {reason}."
                 ) from None
-        found = tuple(key for key in keys if key)
-        if self.api_keys_file and not found:
-            raise UserError(f"API_KEYS_FILE: {self.api_keys_file} holds no key.")
-        return found
-
-
-def _number(name: str, text: str, kind: Any) -> str | int | float:
-    """Read a value as its field's type; a number is above zero, a port may be zero."""
-    if kind is str:
-        return text
-    try:
-        value: int | float = kind(text)
-    except ValueError:
-        value = -1
-    if not (0 < value < float("inf") or (name == "PORT" and value == 0)):
-        whole = "whole number" if kind is int else "number"
-        raise UserError(f"{name} is {text!r}, and must be a {whole} above zero.")
-    if name == "PORT" and value > 65_535:
-        raise UserError(f"PORT is {text}, and must be at most 65535.")
-    return value
+            if not listed:
+                raise UserError(f"API_KEYS_FILE: {self.api_keys_file} holds no key.")
+            keys += listed
+        return tuple(key for key in keys if key)

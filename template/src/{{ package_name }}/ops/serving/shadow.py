@@ -8,18 +8,19 @@ or fails, takes nothing from a caller but its share of the processor.
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 
 import msgspec
 
-from . import source
-from .following import Follower
-from .metrics import ShadowMetrics
-from .models import Model, finite
-from .predictions import PredictionLog, moment
-from .rows import Refusal
+from .locations import Location
+from .log import Log, moment
+from .metrics import Metrics
+from .models import Model, Said, finite
+from .reloading import Follower
+from .requests import Refusal, Strictness
 
 logger = logging.getLogger("service")
 
@@ -35,8 +36,8 @@ PIECE = 32
 CLOSE_SECONDS = 5.0
 """How long the end waits for what still waits."""
 
-Said = tuple[Any, dict[str, float] | None]
-"""A prediction and its probabilities; None for both where the shadow failed."""
+NOTHING: Said = (None, None)
+"""What is said of a row that the shadow failed at."""
 
 
 class Shadowed(msgspec.Struct, gc=False):
@@ -67,18 +68,19 @@ class Shadow:
     """
 
     def __init__(
-        self, watched: source.Source, max_rows: int, log: PredictionLog, metrics: ShadowMetrics
+        self, location: Location, strictness: Strictness, log: Log, metrics: Metrics
     ) -> None:
         """Prepare; `start` begins.
 
         Args:
-            watched: where the model lies.
-            max_rows: how many rows a request may bring.
+            location: where the model lies.
+            strictness: of how its requests are read; no field is refused for its name.
             log: of what it says; whoever gives it closes it.
-            metrics: of how it fares.
+            metrics: where it is told how it fares.
         """
         self.model: Model | None = None
-        self._follower = Follower(watched, max_rows, self._take, what="shadow", lets_go=True)
+        lenient = replace(strictness, unknown_fields="ignore")
+        self._follower = Follower(location, lenient, self._take, what="shadow", optional=True)
         self._log = log
         self._metrics = metrics
         self._encoder = msgspec.json.Encoder()
@@ -110,7 +112,7 @@ class Shadow:
         with self._counting:
             full = self._rows + rows > MOST_ROWS or self._bytes + size > MOST_BYTES
             if full and self._rows:
-                self._metrics.dropped(model, rows)
+                self._metrics.shadow_dropped.labels(model.version).inc(rows)
                 return
             self._rows += rows
             self._bytes += size
@@ -121,7 +123,7 @@ class Shadow:
             self._follower.look()
 
     def _take(self, model: Model | None) -> None:
-        self._metrics.serves(model)
+        self._metrics.shadows(model)
         if model is not None:
             logger.info("Version %s answers in the shadow.", model.version)
         self.model = model
@@ -143,41 +145,39 @@ class Shadow:
         records = read(model, answered.body)
         for start in range(0, len(records), PIECE):
             piece = slice(start, start + PIECE)
-            taken = [record for record in records[piece] if record is not None]
-            told = iter(self._ask(model, taken))
-            said = [(None, None) if it is None else next(told) for it in records[piece]]
+            said = self._ask(model, records[piece])
             now = moment()
             lines = [
                 Shadowed(number, now, model.version, *its)
                 for number, its in zip(answered.ids[piece], said, strict=True)
             ]
             self._log.append(self._encoder.encode_lines(lines), len(lines))
-            refused = len(lines) - len(taken)
-            undefined = sum(line.prediction is None for line in lines) - refused
+            refused = records[piece].count(None)
+            undefined = said.count(NOTHING) - refused
             pairs = zip(answered.predictions[piece], said, strict=True)
             agreeing = sum(agrees(answered.model, ours, theirs) for ours, (theirs, _) in pairs)
-            self._metrics.answered(model, len(taken) - undefined, agreeing)
-            self._metrics.failed(model, refused, undefined)
+            metrics = self._metrics
+            metrics.shadow_rows.labels(model.version).inc(len(lines) - refused - undefined)
+            metrics.shadow_agreeing.labels(model.version).inc(agreeing)
+            metrics.shadow_failed.labels(model.version, "refused").inc(refused)
+            metrics.shadow_failed.labels(model.version, "undefined").inc(undefined)
             time.sleep(0)  # the callers' thread goes first
 
     def _ask(self, model: Model, records: Sequence[Any]) -> list[Said]:
-        """What the model says of rows that its contract takes."""
-        if not records:
-            return []
+        """What the model says of rows; nothing of those that its contract does not take."""
+        taken = [record for record in records if record is not None]
+        scored: list[Said] = [NOTHING] * len(taken)
         try:
-            scores = model.score(records)
+            if taken:
+                scores = model.score(taken)
+                pairs = zip(model.said(scores), finite(scores), strict=True)
+                scored = [its if known else NOTHING for its, known in pairs]
         except Exception:  # whatever it is, it is the shadow's trouble, and said once
             if self._faulty != model.digest:
                 logger.exception("Version %s fails in the shadow.", model.version)
             self._faulty = model.digest
-            return [(None, None)] * len(records)
-        classes = model.bundle.contract.classes
-        said: list[Said] = [(prediction, None) for prediction in scores.predictions]
-        if scores.probabilities is not None:
-            shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
-            said = list(zip(scores.predictions, shares, strict=True))
-        known = finite(scores)
-        return [its if there else (None, None) for its, there in zip(said, known, strict=True)]
+        told = iter(scored)
+        return [NOTHING if record is None else next(told) for record in records]
 
 
 def read(model: Model, body: bytes) -> list[tuple[Any, ...] | None]:
@@ -185,17 +185,10 @@ def read(model: Model, body: bytes) -> list[tuple[Any, ...] | None]:
     try:
         return list(model.reader.read(body).records)
     except Refusal:
-        many = msgspec.json.decode(body, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
-        if not isinstance(many, list):
+        rows = msgspec.json.decode(body, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+        if not isinstance(rows, list) or len(rows) == 1:
             return [None]
-    return [_one(model, bytes(row)) for row in many]
-
-
-def _one(model: Model, row: bytes) -> tuple[Any, ...] | None:
-    try:
-        return model.reader.read(row).records[0]
-    except Refusal:
-        return None
+        return [record for row in rows for record in read(model, bytes(row))]
 
 
 def agrees(model: Model, ours: Any, theirs: Any) -> bool:

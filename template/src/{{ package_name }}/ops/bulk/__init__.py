@@ -1,1 +1,0 @@
-"""Scoring files of any size: in batches, resumable, in bounded memory."""

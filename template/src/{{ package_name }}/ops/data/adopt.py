@@ -1,0 +1,189 @@
+"""`ops data use`: adopt a file, and write the contract and the source that go with it."""
+
+import argparse
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+from ruamel.yaml import YAML
+
+from .. import dvc, git
+from ..errors import UserError
+from ..files import write_text
+from ..project import Project
+from . import code
+from .reading import DataFile, Format, open_file
+from .roles import Draft, Wish, decide
+from .types import Column, Role
+
+LONGEST = 40
+
+
+def run(project: Project, options: argparse.Namespace) -> None:
+    """Make the file that `options` names the project's data; see `cli` for the options.
+
+    Raises:
+        UserError: if the file or the options will not do; then nothing has been changed.
+    """
+    wish = _wish(options)
+    source = Path(options.file)
+    schema_file, source_file = project.schema, project.schema.with_name("source.py")
+    _check_kept(project, source, schema_file, source_file)
+    project.data.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=project.data, prefix=".use-") as folder:
+        file = open_file(source, Path(folder), encoding=options.encoding)
+        with file.explained():
+            draft = decide(file.scan(), wish)
+        copied = Path(folder) / "copied"
+        if file.path == source:
+            shutil.copyfile(source, copied)
+        else:
+            file.path.rename(copied)
+        tracked = project.data / f"source.{file.format}"
+        path = tracked.relative_to(project.root).as_posix()
+        texts = {
+            schema_file: code.formatted(code.schema(draft, source.name), schema_file),
+            source_file: code.formatted(code.source(draft, file, source.name), source_file),
+            project.params: with_source(project.params.read_text(encoding="utf-8"), path),
+        }
+        with _restoring(project, list(texts), Path(folder)):
+            copied.rename(tracked)
+            dvc.add(project.root, path)
+            for written, text in texts.items():
+                write_text(written, text)
+    names = [str(written.relative_to(project.root)) for written in texts]
+    git.output(project.root, "add", "--all", "--", ":(glob)data/source.*.dvc", *names)
+    print(_report(file, path, draft))
+
+
+def with_source(params: str, path: str) -> str:
+    """The text of `params.yaml` with `path` as `data.source`, and every comment as it was."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = yaml.load(params) or {}
+    if not document.get("data"):
+        document["data"] = {}
+    document["data"]["source"] = path
+    made = StringIO()
+    yaml.dump(document, made)
+    return made.getvalue()
+
+
+def _wish(options: argparse.Namespace) -> Wish:
+    """What the command line asks for; a column can be asked to be one thing only."""
+    asked: list[tuple[str, Role]] = [
+        *((name, "event_time") for name in [options.time] if name),
+        *((name, "group") for name in [options.group] if name),
+        *((name, "identifier") for name in options.id),
+        *((name, "text") for name in options.text),
+        *((name, "left out") for name in options.drop),
+    ]
+    roles: dict[str, Role] = {}
+    for name, role in asked:
+        if roles.setdefault(name, role) != role:
+            raise UserError(f"{name!r} cannot be both {roles[name]} and {role}; keep one.")
+    return Wish(options.target, options.task, roles)
+
+
+def _check_kept(project: Project, source: Path, *files: Path) -> None:
+    """Refuse to replace work that git or DVC has not got."""
+    if shutil.which("git") is None or git.output(project.root, "rev-parse", "--git-dir") is None:
+        raise UserError("The project is not in git yet; run `make setup` first.")
+    names = [str(file.relative_to(project.root)) for file in files]
+    for file in _sources(project):
+        known = file.suffix == ".dvc" or file.with_name(f"{file.name}.dvc").exists()
+        if not known and not (source.exists() and file.samefile(source)):
+            raise UserError(f"{file} is not in DVC, and would be replaced; move it first.")
+    for question in (["diff", "--name-only", "--relative"], ["ls-files", "--others"]):
+        if edited := git.output(project.root, *question, "--", *names):
+            raise UserError(
+                f"{' and '.join(edited.splitlines())} would be replaced, with changes that git "
+                "has not got; commit them first, so that nothing is lost."
+            )
+
+
+@contextmanager
+def _restoring(project: Project, files: list[Path], aside: Path) -> Iterator[None]:
+    """Take the last source away; if anything fails, put everything back as it was."""
+    before = {file: file.read_bytes() for file in files}
+    kept = aside / "kept"
+    kept.mkdir()
+    for file in _sources(project):
+        file.rename(kept / file.name)
+    try:
+        yield
+    except BaseException:
+        for file in _sources(project):
+            file.unlink()
+        for file in kept.iterdir():
+            file.rename(project.data / file.name)
+        for file, content in before.items():
+            file.write_bytes(content)
+        raise
+
+
+def _sources(project: Project) -> list[Path]:
+    """The file that is the project's data now, and the one that stands for it in git."""
+    names = [f"source.{format}{end}" for format in get_args(Format) for end in ("", ".dvc")]
+    return [file for name in names if (file := project.data / name).exists()]
+
+
+def _report(file: DataFile, path: str, draft: Draft) -> str:
+    """What was decided, and why."""
+    rows = [("column", "type", "role", "why")]
+    rows += [
+        (_cut(column.name), _type(column), column.role.replace("_", " "), column.why)
+        for column in draft.columns
+    ]
+    widths = [max(len(row[index]) for row in rows) for index in range(3)]
+    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * len("why")))
+    table = [
+        "  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip()  # the last one may be long
+        for row in rows
+    ]
+    notes = [*file.notes, *_notes(draft)]
+    lines = [
+        f"{file.origin.name}: {draft.rows:,} rows, {file.description}; now {path}, kept by DVC.",
+        "",
+        *table,
+        "",
+        *(["Worth a look:", *(f"- {note}" for note in notes), ""] if notes else []),
+        f"A {draft.task}. Read ml/schema.py, which is yours now; then `make train`.",
+    ]
+    return "\n".join(lines)
+
+
+def _notes(draft: Draft) -> Iterator[str]:
+    """What a person should look at, one sentence each; leaks come first."""
+    warned = [column for column in draft.columns if column.warning]
+    for column in sorted(warned, key=lambda column: "leak" not in column.warning):
+        yield f"{column.name}: {column.warning}."
+    for name, count in draft.lacking.items():
+        yield f"{count:,} rows have no {name}: ml/source.py drops them."
+    if cells := ", ".join(repr(token) for token in draft.missing if token):
+        yield f"Cells that read {cells} are taken as missing."
+    times = [column.name for column in draft.kept if column.type in ("Date", "Datetime")]
+    if times and not any(column.role == "event_time" for column in draft.kept):
+        yield (
+            f"{times[0]}: if it says when a row happened, `--time {shlex.quote(times[0])}` "
+            "has the model judged on the latest rows."
+        )
+
+
+def _type(column: Column) -> str:
+    if column.role == "left out":
+        return ""
+    return "Enum" if column.classes and column.type == "String" else column.type or ""
+
+
+def _cut(name: str) -> str:
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"

@@ -1,0 +1,414 @@
+"""What the columns of an unknown file are to the model: their roles, and why.
+
+Only what every row must keep becomes part of the contract: types, and the classes of a
+classification. Ranges, categories and gaps that the file merely shows do not.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from ..contract import EXACT
+from ..errors import UserError
+from ..pipeline.parsing import TEXT
+from . import leaks
+from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
+
+Task = Literal["classification", "regression"]
+
+MISSING = (
+    *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT"),
+    *("null", "NULL", "Null"),
+)
+"""Cells that are taken as missing wherever they stand; "None" and "-" may well be classes."""
+
+LARGEST = 3.4e38
+"""A feature is a float32, which holds hardly larger numbers."""
+
+SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
+ROWS = 50  # fewer cannot both teach and judge
+CLASSES = 100  # more are no closed set
+FEW = 20  # whole numbers with more values than this are a quantity
+LARGE = 1000  # and so are larger ones
+BOOL = {"true", "false"}
+RARE = 10  # rows of a class, below which it is hard to learn
+MANY = 50  # categories, above which a person should know
+
+IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index|rownames|row_?(no|nr|number))$")
+CODES = re.compile(r"(^|_)(zip|zip_?code|postal_?code|post_?code|plz)$")
+TIMES = re.compile(r"(^|_)(date|day|datetime|time|timestamp|ts)(_|$)|_at$")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for: the target, the task, and columns by their role."""
+
+    target: str
+    task: Task | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """All that is decided on a file, of which the contract will be written."""
+
+    task: Task
+    columns: tuple[Column, ...]  # those that have a name, in the file's order
+    rows: int
+    lacking: Mapping[str, int]  # by column, the rows that lack what no row may lack
+    missing: tuple[str, ...]  # the cells that are taken as missing
+    padded: bool  # spaces stand around some values
+
+    @property
+    def target(self) -> Column:
+        """The column to predict."""
+        return next(column for column in self.columns if column.role == "target")
+
+    @property
+    def kept(self) -> tuple[Column, ...]:
+        """The columns that are part of the contract."""
+        return tuple(column for column in self.columns if column.role != "left out")
+
+
+class Census(NamedTuple):
+    """What all rows together say of a column."""
+
+    present: int = 0  # rows that have a value
+    unfit: int = 0  # values that do not fit the type
+    large: int = 0  # numbers that a feature cannot hold
+    only: object = None  # the one value that there is, if there is but one
+
+
+def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
+    """Decide on every column of `rows`; see the module.
+
+    Raises:
+        UserError: if a wish cannot be granted, or the rows cannot be learnt from.
+    """
+    names = rows.collect_schema().names()
+    _check(wish, names)
+    rows, total, missing, padded = _clean(rows)
+    if total < ROWS:
+        raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
+    sample = _sample(rows, total)
+    guesses = _guesses(sample, wish)
+    census = _census(rows, sample, guesses)
+    columns = {its.name: _held(its, census[its.name], rows) for its in guesses}
+    rows = stepped(rows, columns.values())
+
+    target, task = _target(rows, columns[wish.target], census[wish.target], wish)
+    columns[target.name] = target
+    tidied = stepped(sample.lazy(), columns.values())
+    found = tidied.collect_schema()
+    parsed = tidied.select(its.parsed(found[its.name]) for its in columns.values()).collect()
+    labelled = parsed.filter(pl.col(target.name).is_not_null())
+    if task == "regression":
+        labelled = labelled.filter(pl.col(target.name).cast(pl.Float64).is_finite())
+    for name in names:
+        if name != target.name:
+            column = _with_role(columns[name], census[name], parsed[name], total, wish)
+            columns[name] = _leak_checked(column, labelled, target, task)
+    if not any(its.role in ("feature", "text", "event_time") for its in columns.values()):
+        others = [f"{its.name!r} ({its.why})" for its in columns.values() if its != target]
+        raise UserError(f"No column is left to learn from: {', '.join(others)}.")
+
+    needed = [name for name in names if columns[name].role in ("target", "event_time", "group")]
+    lacking = {name: gaps for name in needed if (gaps := total - census[name].present)}
+    useful = total
+    if lacking:
+        complete = rows.drop_nulls(list(lacking)).select(pl.len())
+        useful = int(complete.collect(engine="streaming").item())
+    if useful < ROWS:
+        raise UserError(
+            f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}; "
+            f"to teach and to judge takes {ROWS}."
+        )
+    draft = Draft(task, tuple(columns.values()), total, lacking, missing, padded)
+    _check_names(draft)
+    return draft
+
+
+def _check(wish: Wish, names: list[str]) -> None:
+    """Refuse a wish for a column that is not there, or that is asked to be two things."""
+    for name in (wish.target, *wish.roles):
+        if name not in names:
+            folded = {other.casefold(): other for other in names}
+            close = get_close_matches(name.strip().casefold(), folded, 3, 0.5)
+            meant = " or ".join(repr(folded[other]) for other in close)
+            hint = f"did you mean {meant}?" if meant else f"it has {_listed(names)}."
+            raise UserError(f"There is no column {name!r}; {hint}")
+    if wish.target in wish.roles:
+        raise UserError(f"{wish.target!r} is the target, and can have no other role.")
+
+
+def _check_names(draft: Draft) -> None:
+    """Refuse the names of columns that ingest and scoring add."""
+    kept = [column.name for column in draft.kept]
+    added = ["prediction", *(f"probability_{label}" for label in draft.target.classes)]
+    added += [name + TEXT for name in kept]
+    if taken := [repr(name) for name in kept if name in added]:
+        raise UserError(
+            f"The project itself calls a column {taken[0]}; rename yours, or leave it out by "
+            "`--drop`."
+        )
+
+
+def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool]:
+    """Strip the text and take out the cells that mean missing.
+
+    Returns:
+        The rows, how many there are, the cells that meant missing, and whether some were padded.
+    """
+    rows = rows.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+    text, stripped = pl.col(pl.String), pl.col(pl.String).str.strip_chars()
+    answers = rows.select(
+        pl.len().alias("\0"),
+        stripped.filter(stripped.is_in(MISSING)).unique().implode(),
+        (text != stripped).any().name.suffix("\0"),
+    )
+    total, *answered = answers.collect(engine="streaming").row(0)
+    cells, padded = answered[: len(answered) // 2], any(answered[len(answered) // 2 :])
+    missing = tuple(token for token in MISSING if any(token in seen for seen in cells))
+    return rows.with_columns(stripped.replace(list(missing), None)), total, missing, padded
+
+
+def _sample(rows: pl.LazyFrame, total: int) -> pl.DataFrame:
+    """Up to `SAMPLE` rows, evenly spread over the file."""
+    every = -(-total // SAMPLE)
+    if every > 1:
+        rows = rows.with_row_index("\0").filter(pl.col("\0") % every == 0).drop("\0")
+    return rows.collect(engine="streaming")
+
+
+def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
+    """Guess every column's type, with regard to what was asked for."""
+    comma = decimal_comma(sample)
+    made = []
+    for values in sample.iter_columns():
+        role = wish.roles.get(values.name)
+        timely = role == "event_time" or bool(TIMES.search(slug(values.name)))
+        column = guess(values, comma=comma, timely=timely)
+        if role == "text" and column.type is not None:
+            column = Column(values.name, "String", "as asked")
+        if role == "event_time" and column.type == "Int64":
+            numbers = values.cast(pl.Int64, strict=False)
+            column = years(column) if numbers.is_between(*YEARS).all() else column
+        made.append(column)
+    return made
+
+
+def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> dict[str, Census]:
+    """Ask all rows, in one pass, whether the guesses hold."""
+    rows = stepped(rows, columns)
+    given = rows.collect_schema()
+    typed = [column for column in columns if column.type]
+    some = stepped(sample.lazy(), columns).select(
+        pl.col(its.name).drop_nulls().first() for its in typed
+    )
+    example = some.collect().row(0, named=True)
+    parsed = {its.name: its.parsed(given[its.name]) for its in typed if its.type != "String"}
+    rows = rows.with_columns(made.alias(f"{name}\0") for name, made in parsed.items())
+    asked: list[pl.Expr] = []
+    for its in typed:
+        raw, made = pl.col(its.name), pl.col(f"{its.name}\0" if its.name in parsed else its.name)
+        large = (made.abs() > LARGEST).sum() if its.type == "Float64" else pl.lit(0)
+        answers = (raw.count(), made.count(), large, (raw != example[its.name]).any())
+        asked += [answer.alias(f"{its.name} {number}") for number, answer in enumerate(answers)]
+    answered = iter(rows.select(asked).collect(engine="streaming").row(0))
+    census = {column.name: Census() for column in columns}
+    for its in typed:
+        present, fit, large, others = (next(answered) for _ in range(4))
+        only = None if others else example[its.name]
+        census[its.name] = Census(present, present - fit, large, only)
+    return census
+
+
+def _held(column: Column, census: Census, rows: pl.LazyFrame) -> Column:
+    """A guess as all rows bear it out: as it was, with a warning, wider, or taken back."""
+    if column.type in (None, "String") or census.unfit == 0:
+        return column
+    rows = stepped(rows.select(column.name), [column])
+    raw, given = pl.col(column.name), rows.collect_schema()[column.name]
+    wider = replace(column, type="Float64", why="numbers with decimals")
+    odd = rows.filter(raw.is_not_null() & column.parsed(given).is_null()).select(
+        numbers=wider.parsed(given).count(), examples=raw.head(3).cast(pl.String).implode()
+    )
+    numbers, examples = odd.collect(engine="streaming").row(0)
+    if column.type == "Int64" and numbers == census.unfit:
+        return wider
+    shown = _listed(examples)
+    if census.unfit <= TOLERANCE * census.present:
+        it = "1 value does" if census.unfit == 1 else f"{census.unfit} values do"
+        return replace(column, warning=f"{it} not fit ({shown}): such rows go to quarantine")
+    return Column(column.name, "String", f"of several kinds, such as {shown}")
+
+
+def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> tuple[Column, Task]:
+    """Decide whether the target is a class or a number, and which classes there are.
+
+    Raises:
+        UserError: if it can be neither, or not what was asked for.
+    """
+    name = wish.target
+    column = replace(column, role="target", nullable=False)
+    if column.type is None or column.type in ("Date", "Datetime"):
+        raise UserError(f"The target {name!r} holds {column.why}; choose a class or a number.")
+    if census.only is not None:
+        raise UserError(
+            f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
+        )
+    given = rows.collect_schema()[name]
+    if column.type == "Float64" and wish.task != "regression":
+        number = column.parsed(given)
+        whole = ((number % 1 == 0) & (number.abs() < EXACT)).all()
+        if rows.select(whole).collect(engine="streaming").item():
+            column = replace(column, type="Int64", why="whole numbers")
+    if column.type == "Float64":
+        if wish.task == "classification":
+            raise UserError(
+                f"The target {name!r} holds numbers with decimals, which are no classes; "
+                "leave out --task classification to predict the number."
+            )
+        return column, "regression"
+    # The words of a boolean are counted as they stand, for they may become the classes.
+    values = pl.col(name) if column.type == "Bool" else column.parsed(given)
+    counted = rows.select(values).drop_nulls().group_by(name).len().head(CLASSES + 1)
+    found = sorted(counted.collect(engine="streaming").rows(), key=str)
+    counts = {value: int(count) for value, count in found}
+    many = len(counts) > CLASSES or len(counts) > census.present / 2
+    numbers = column.type == "Int64"
+    if numbers and _is_quantity(counts, census.present, wish):
+        different = "many" if many else f"{len(counts)}"
+        return replace(column, why=f"whole numbers, {different} different ones"), "regression"
+    if wish.task == "regression":
+        raise UserError(
+            f"The target {name!r} holds {_listed(counts)}, which are no numbers; "
+            "leave out --task regression to predict the class."
+        )
+    if many:
+        remedy = "leave out --task classification" if numbers else "choose another column"
+        raise UserError(
+            f"The target {name!r} holds too many different {'numbers' if numbers else 'texts'} "
+            f"for a classification, such as {_listed(counts)}; {remedy}."
+        )
+    if column.type == "Bool" and len(counts) == 2 and {str(it).lower() for it in counts} != BOOL:
+        column = replace(column, type="String")
+    if column.type != "Bool":
+        column = replace(column, classes=tuple(sorted(counts)))
+    hint = " (--task regression if they are a quantity)"
+    unasked = numbers and not wish.task and len(counts) > 2
+    why = f"{len(counts)} classes{hint if unasked else ''}: {_most_frequent(counts)}"
+    return replace(column, why=why, warning=_rare(counts)), "classification"
+
+
+def _is_quantity(counts: Mapping[int, int], present: int, wish: Wish) -> bool:
+    """Whether whole numbers are a quantity to predict, and no classes: those are few and small."""
+    few = len(counts) <= FEW and 10 * len(counts) <= present and max(map(abs, counts)) <= LARGE
+    return wish.task == "regression" or not (wish.task or few or len(counts) == 2)
+
+
+def _with_role(column: Column, census: Census, values: pl.Series, total: int, wish: Wish) -> Column:
+    """Decide what a column other than the target is to the model.
+
+    Raises:
+        UserError: if it cannot have the role that was asked for.
+    """
+    asked = wish.roles.get(column.name)
+    if asked == "left out":
+        return replace(column, role=asked, why="as asked")
+    if column.type is None:
+        return replace(column, role="left out")
+    present = values.drop_nulls()
+    if asked == "event_time" and column.type not in ("Date", "Datetime"):
+        raise UserError(
+            f"--time {column.name!r} holds no days or times that can be read: {present[0]!r}."
+        )
+    if asked:
+        nullable = asked not in ("event_time", "group")
+        return replace(column, role=asked, why=column.why or "as asked", nullable=nullable)
+    if census.only is not None and census.present == total:
+        return replace(column, role="left out", why=f"{_listed([census.only])} in every row")
+    called = slug(column.name)
+    coded = bool(CODES.search(called))
+    distinct = present.n_unique()
+    unique = distinct / max(len(present), 1)
+    if len(present) >= ROWS and not coded:
+        whole = column.type == "Float64" and bool((present % 1 == 0).all())
+        many = distinct > MANY or unique > 0.5
+        if many and IDENTIFIERS.search(called) and (whole or column.type in ("Int64", "String")):
+            why = "named like one, with many values"
+            type_ = "Int64" if whole else column.type
+            return replace(column, type=type_, role="identifier", why=why, warning="")
+        if column.type == "Int64" and values.null_count() == 0 and _counts_up(values):
+            return replace(column, role="identifier", why="counts the rows", warning="")
+    if census.large:
+        it = "1 number is" if census.large == 1 else f"{census.large} numbers are"
+        warning = f"{it} infinite or too large for a feature: such rows go to quarantine"
+        return replace(column, bounded=True, warning=warning)
+    if column.type == "Int64" and coded:
+        return replace(column, why="codes", category=True)
+    if column.type != "String":
+        return column
+    words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
+    if (words >= 2 and unique > 0.5) or (words >= 5 and distinct > MANY):
+        why = f"{words:.0f} words on average, {distinct:,} texts"
+        return replace(column, role="text", why=why)
+    if unique > 0.95 and len(present) >= ROWS and not coded:
+        return replace(column, role="identifier", why="another value in nearly every row")
+    why = column.why or (f"{distinct:,} categories" if distinct > 1 else "there or missing")
+    many = distinct > MANY and unique > 0.2
+    warning = f"{distinct:,} categories, many for {total:,} rows" if many else column.warning
+    return replace(column, why=why, warning=warning)
+
+
+def _counts_up(values: pl.Series) -> bool:
+    """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., as an index that was written along."""
+    return values[0] in (0, 1) and bool((values.diff()[1:] == 1).all())
+
+
+def _leak_checked(column: Column, parsed: pl.DataFrame, target: Column, task: Task) -> Column:
+    """Leave out a feature that gives the target away."""
+    if column.role not in ("feature", "text", "event_time"):
+        return column
+    truth = parsed[target.name].cast(pl.String if task == "classification" else pl.Float64)
+    strength = leaks.strength(parsed[column.name], truth)
+    if not strength >= leaks.SUSPECT:  # it may be no number, where numbers are huge
+        return column
+    told = f"alone it tells {strength:.1%} of {target.name}"
+    if strength < leaks.CERTAIN or column.role == "event_time":
+        return replace(column, warning=f"a leak? {told}")
+    why = f"a leak: {told}"
+    warning = f"{why}, so it is left out; if it is known before that is, declare it in ml/schema.py"
+    return replace(column, role="left out", why=why, warning=warning)
+
+
+def slug(name: str) -> str:
+    """A column's name in the letters of a Python name: lower case, words apart."""
+    apart = unicodedata.normalize("NFKD", re.sub(r"\W+|_+", "_", name))
+    latin = apart.encode("ascii", "ignore").decode()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", latin).lower().strip("_")
+
+
+def _most_frequent(counts: Mapping[Any, int]) -> str:
+    """The most frequent values, with how often they occur."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    rest = "" if len(ranked) <= 4 else ", and more"
+    return ", ".join(f"{value} ({count:,})" for value, count in ranked[:4]) + rest
+
+
+def _rare(counts: Mapping[Any, int]) -> str:
+    """A warning of classes with few rows."""
+    rare = sorted(str(value) for value, count in counts.items() if count < RARE)
+    return f"few rows of {_listed(rare)}: hard to learn, and to judge" if rare else ""
+
+
+def _listed(values: Iterable[object]) -> str:
+    """Some values, the first of them only if they are many, each cut if it is long."""
+    shown = [repr(value) for value in values]
+    shown = [text if len(text) <= 40 else f"{text[:36]}...'" for text in shown]
+    return ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")

@@ -1,0 +1,56 @@
+"""What a generated `ml/source.py` may need to write the values of a file as ingest reads them.
+
+`types` judges a column by these functions, and `code` copies those that are needed, as they stand
+here, into the file that it writes: what was judged is what will run. A column that is not there is
+passed over, and a value that does not fit stays as it is, for validation to see.
+"""
+
+import polars as pl
+from polars import selectors as cs
+
+
+def numbers(*columns: str, unit: str = "", thousands: str = "", decimal: str = ".") -> pl.Expr:
+    """Numbers as a computer writes them, without unit and separators; and (5) as -5."""
+    text: pl.Expr = cs.by_name(*columns, require_all=False) & cs.string()
+    minus = r"\u2212\u2013"  # as printed
+    groups = rf"\d{{1,3}}([{thousands}]\d{{2,3}})*[{thousands}]\d{{3}}|" if thousands else ""
+    number = rf"(({groups}\d+)([{decimal}]\d*)?|[{decimal}]\d+)([eE][+-]?\d+)?\s?({unit})?"
+    signed = rf"([+{minus}-]?\s?({unit})?|({unit})?\s?[+{minus}-])\s?{number}"
+    fits = text.str.contains(rf"^({signed}|\(({unit})?\s?{number}\))$")
+    plain = text.str.replace_all(unit, "") if unit else text
+    plain = plain.str.replace_all(f"[{minus}(]", "-")
+    plain = plain.str.replace_all(rf"[^\d{decimal}eE+-]", "").str.replace(
+        decimal, ".", literal=True
+    )
+    return pl.when(fits).then(plain).otherwise(text)
+
+
+def unless(*columns: str, words: list[str]) -> pl.Expr:
+    """Nothing where a column of numbers or times holds a word that stands for it."""
+    text = cs.by_name(*columns, require_all=False) & cs.string()
+    return text.replace(words, None)
+
+
+def dates(*columns: str, form: str) -> pl.Expr:
+    """Dates in ISO form."""
+    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
+    return text.str.to_datetime(form, strict=False).dt.to_string("%Y-%m-%d").fill_null(text)
+
+
+def times(*columns: str, form: str) -> pl.Expr:
+    """Times in ISO form; what bears a time zone is turned to UTC."""
+    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
+    moments = text.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone(None)
+    return moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f").fill_null(text)
+
+
+def epochs(*columns: str, per_second: int) -> pl.Expr:
+    """Times in ISO form, from the time since 1970."""
+    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
+    moments = pl.from_epoch(text.cast(pl.Int64, strict=False) * (1_000_000 // per_second), "us")
+    return moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f").fill_null(text)
+
+
+def seconds(*columns: str) -> pl.Expr:
+    """Durations in seconds."""
+    return (cs.by_name(*columns, require_all=False) & cs.duration()).dt.total_microseconds() / 1e6

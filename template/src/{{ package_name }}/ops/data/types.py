@@ -1,0 +1,319 @@
+"""Which type a column has, judged by its values."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import polars as pl
+
+from ..pipeline.parsing import read
+from . import tidying
+
+Type = Literal["Int64", "Float64", "Bool", "String", "Date", "Datetime"]
+Role = Literal["target", "feature", "text", "event_time", "identifier", "group", "left out"]
+
+TOLERANCE = 0.01  # share of values that may not fit a type: their rows go to quarantine
+WORDS = 3  # distinct words that may stand for a missing number or date
+FEW = 20  # values that show in which forms times may be written
+LONGEST = 40  # bytes of a number, as a rule
+YEARS = (1000, 2500)  # of which a date is believed
+TYPES: dict[Type, pl.DataType] = {
+    "Int64": pl.Int64(),
+    "Float64": pl.Float64(),
+    "Bool": pl.Boolean(),
+    "String": pl.String(),
+    "Date": pl.Date(),
+    "Datetime": pl.Datetime("us"),
+}
+TYPED: dict[Any, tuple[Type, str]] = {
+    pl.Boolean: ("Bool", "true or false"),
+    pl.Date: ("Date", "days"),
+    pl.Datetime: ("Datetime", "times"),
+    pl.Categorical: ("String", ""),
+    pl.Enum: ("String", ""),
+    pl.Time: ("String", ""),
+}
+"""What becomes of the types that a file may have."""
+
+BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
+NOTHING = {"none", "nil", "-", "--", ".", "unknown", "missing"}
+"""Words that stand for neither true nor false."""
+
+CURRENCIES = (
+    "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR JPY KRW MXN MYR NOK NZD "
+    "PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR kr zł"
+)
+UNIT = rf"[A-Z]{{0,2}}\p{{Sc}}|%|{'|'.join(CURRENCIES.split())}"
+POINT = (("", "."), (",", "."), (r"\s'’", "."), (".", ","))
+COMMA = ((".", ","), (r"\s'’", ","), ("", "."))
+"""What may separate thousands, and the decimals, in a file with decimal points or commas."""
+
+DAYS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d"),
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%a, %d %b %Y"),
+    *("%d %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%m", "%b %Y", "%B %Y"),
+)
+CLOCK = re.compile(
+    r".*\d(?P<gap>,? |T)(?P<clock>\d{1,2}:\d\d|\d{6})(?P<seconds>:\d\d(\.\d+)?)?"
+    r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?)(?P<place>\[.+\])?"
+)
+ISO = re.compile(r"%Y-%m-%d([ T]%H:%M(:%S%\.f(%#z)?)?)?")
+"""The forms of times that ingest reads by itself."""
+
+LIKE_A_TIME = r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of one of `tidying`, on the way from a file's text to the contract's."""
+
+    function: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, *columns: str) -> pl.Expr:
+        """The call as an expression over `columns`."""
+        made: pl.Expr = getattr(tidying, self.function)(*columns, **self.options)
+        return made
+
+    def apply(self, values: pl.Series) -> pl.Series:
+        """What the call makes of a column."""
+        return values.to_frame().select(self.over(values.name)).to_series()
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is decided on one column of a file; `why` and `warning` are for a person to read."""
+
+    name: str
+    type: Type | None  # None where the contract has no place for the values
+    why: str = ""
+    steps: tuple[Step, ...] = ()  # from the file's text to what ingest reads
+    warning: str = ""
+    role: Role = "feature"
+    nullable: bool = True
+    classes: tuple[str, ...] | tuple[int, ...] = ()  # of a classification's target
+    category: bool = False  # whole numbers that are codes without an order
+    bounded: bool = False  # some numbers are too large for a feature
+
+    def parsed(self, given: pl.DataType) -> pl.Expr:
+        """The column, past its steps and of type `given`, as ingest will read it."""
+        meant = TYPES[self.type] if self.type else given
+        return read(pl.col(self.name), given, meant).alias(self.name)
+
+
+def stepped(rows: pl.LazyFrame, columns: Iterable[Column]) -> pl.LazyFrame:
+    """Take every column through its steps, one after the other."""
+    waiting = {column.name: column.steps for column in columns if column.steps}
+    while waiting:
+        rows = rows.with_columns(steps[0].over(name) for name, steps in waiting.items())
+        waiting = {name: steps[1:] for name, steps in waiting.items() if len(steps) > 1}
+    return rows
+
+
+def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Column:
+    """Guess the type of a column.
+
+    Args:
+        values: a sample of them, stripped, with null for what is missing.
+        comma: whether decimals follow a comma in this file (see `decimal_comma`).
+        timely: whether whole numbers may be days such as 20201231, or seconds since 1970.
+    """
+    name, present = values.name, values.drop_nulls()
+    if present.is_empty():
+        return Column(name, None, "no value in any row")
+    if values.dtype != pl.String:
+        return _typed(present, timely)
+    if present.str.contains(r"^\d+$").all() and present.str.contains(r"^0\d").any():
+        return Column(name, "String", "codes with leading zeros")
+    if present.str.contains(r"^\s*[\[{]").all():
+        return Column(name, None, "lists or objects")
+    found = _boolean(present) or _number(present, comma, timely) or _time(present)
+    if found:
+        return found
+    timely = bool(present.str.contains(LIKE_A_TIME).all())
+    return Column(name, "String", warning="times, in a form that is not known?" if timely else "")
+
+
+def decimal_comma(sample: pl.DataFrame) -> bool:
+    """Whether some column of text shows decimals behind a comma, beyond doubt."""
+    number = rf"^[+−-]?\s?({UNIT})?\s?[+−-]?\d[\d.\s'’]*(,\d+)?\s?({UNIT})?$"
+    return any(
+        bool(
+            column.str.contains(number).all()
+            and column.str.contains(r",(\d{1,2}|\d{4,})\D*$|^[+−-]?0,").any()
+        )
+        for column in sample.select(pl.col(pl.String)).iter_columns()
+    )
+
+
+def years(numbers: Column) -> Column:
+    """A column of whole numbers, once a person has said that they are times."""
+    return replace(numbers, type="Date", why="years", steps=(*numbers.steps, _dates("%Y")))
+
+
+def _typed(present: pl.Series, timely: bool) -> Column:
+    """The type of a column that has one already; ingest takes it from there."""
+    name, dtype = present.name, present.dtype
+    if dtype.is_integer():
+        time = _calendar(present.cast(pl.Int64, strict=False)) if timely else None
+        return time or Column(name, "Int64", "whole numbers")
+    if dtype.is_numeric():
+        return Column(name, "Float64", "numbers with decimals")
+    if dtype == pl.Duration:
+        return Column(name, "Float64", "durations, in seconds", (Step("seconds"),))
+    type_, why = TYPED.get(dtype.base_type(), (None, f"values of type {dtype}"))
+    return Column(name, type_, why)
+
+
+def _boolean(present: pl.Series) -> Column | None:
+    """Two words for true and false, and perhaps some for nothing."""
+    spellings = sorted(present.unique().head(20), key=str.lower)
+    words = [word for word in spellings if word.lower() in NOTHING]
+    truths = [word for word in spellings if word not in words]
+    if {word.lower() for word in truths} not in BOOLEANS:
+        return None
+    return Column(present.name, "Bool", " or ".join(truths), _without(words))
+
+
+def _without(words: list[str]) -> tuple[Step, ...]:
+    return (Step("unless", {"words": words}),) if words else ()
+
+
+def _fitting(present: pl.Series, fits: pl.Series) -> tuple[pl.Series, tuple[Step, ...]] | None:
+    """The values that fit a type, and the step that removes words; None if it is another type.
+
+    A few words among numbers or dates stand for something missing. A few odd values are
+    mistakes: they stay, for validation to see.
+    """
+    good, odd = present.filter(fits), present.filter(~fits)
+    words = sorted(odd.unique().head(WORDS + 1))
+    if good.is_empty() or len(odd) > len(good):
+        return None
+    if len(words) <= WORDS and not any(re.search(r"\d", word) for word in words):
+        return good, _without(words)
+    return (good, ()) if len(odd) <= TOLERANCE * len(present) else None
+
+
+def _number(present: pl.Series, comma: bool, timely: bool) -> Column | None:
+    """Numbers, in the ways in which people write them."""
+    if present.str.len_bytes().median() > LONGEST:  # type: ignore[operator]  # it is never null
+        return None
+    units = present.str.extract(rf"(?:^|[\d\s.(+−-])({UNIT})(?:[\s\d(+−-]|\)?$)").drop_nulls()
+    several = units.unique().sort().to_list()
+    unit = UNIT if len(several) > 1 else "".join(re.sub(r"\W", r"[\g<0>]", it) for it in several)
+    for thousands, decimal in COMMA if comma else POINT:
+        plain = Step("numbers", {"unit": unit, "thousands": thousands, "decimal": decimal})
+        fits = plain.apply(present).cast(pl.Float64, strict=False).is_not_null()
+        if found := _fitting(present, fits):
+            break
+    else:
+        return None
+    if len(several) > 1:
+        warning = f"numbers in {' and '.join(several[:2])}, kept as text"
+        return Column(present.name, "String", warning=warning)
+    written, steps = found
+    values = plain.apply(written)
+    why = warning = ""
+    if not values.equals(written):
+        used = {
+            "unit": bool(unit),
+            "thousands": written.str.contains(rf"\d[{thousands or '#'}]\d").any(),
+            "decimal": decimal != ".",
+        }
+        steps += (Step("numbers", {name: plain.options[name] for name in used if used[name]}),)
+        why = f", written like {written.filter(values != written)[0]}"
+        warning = _thousands_or_decimals(written, values, thousands, decimal)
+    if not values.str.contains(r"^[+-]?\d{1,18}$").all():
+        if values.str.contains(r"^[+-]?\d+$").all():
+            return Column(present.name, "String", "codes: too many digits for a number")
+        return Column(present.name, "Float64", f"numbers with decimals{why}", steps, warning)
+    if timely and (time := _calendar(values.cast(pl.Int64))):
+        return replace(time, steps=(*steps, *time.steps))
+    return Column(present.name, "Int64", f"whole numbers{why}", steps, warning)
+
+
+def _thousands_or_decimals(
+    written: pl.Series, values: pl.Series, thousands: str, decimal: str
+) -> str:
+    """A warning where nothing tells whether 1,234 is a large number or a small one."""
+    clear = rf"[{thousands}]\d{{3}}[{thousands}]|\d[{decimal}]"
+    if thousands not in (",", ".") or written.str.contains(clear).any():
+        return ""
+    grouped = written.str.contains(rf"\d[{thousands}]\d")
+    if not grouped.any():
+        return ""
+    return f"{written.filter(grouped)[0]} is read as {values.filter(grouped)[0]}"
+
+
+def _calendar(numbers: pl.Series) -> Column | None:
+    """Whole numbers that are days such as 20201231, or seconds or milliseconds since 1970."""
+    low, high = numbers.to_numpy().min(), numbers.to_numpy().max()
+    if low >= 19000101 and high <= 21001231:
+        days = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False)
+        if days.null_count() == 0:
+            return Column(numbers.name, "Date", "days like 20201231", (_dates("%Y%m%d"),))
+    for per_second, unit in ((1, "seconds"), (1000, "milliseconds")):
+        if 500_000_000 * per_second <= low and high <= 4_000_000_000 * per_second:
+            step = Step("epochs", {"per_second": per_second})
+            return Column(numbers.name, "Datetime", f"{unit} since 1970", (step,))
+    return None
+
+
+def _dates(form: str) -> Step:
+    return Step("dates", {"form": form})
+
+
+def _time(present: pl.Series) -> Column | None:
+    """Dates and times, in the ways in which people write them.
+
+    Day and month are told apart by a day beyond the twelfth, else by the order of the rows.
+    """
+    found: list[tuple[str, pl.Series, tuple[Step, ...]]] = []
+    few = present.head(FEW)
+    for form in (day + clock for clock in _clocks(few) for day in DAYS):
+        if _read(few, form).null_count() == len(few):
+            continue
+        times = _read(present, form)
+        kept = _fitting(present, times.is_not_null())
+        if kept and not any(times.equals(others) for _, others, _ in found):
+            found.append((form, times, kept[1]))
+    if not found:
+        return None
+    found.sort(key=lambda reading: not reading[1].drop_nulls().is_sorted())
+    form, times, steps = found[0]
+    example = present.filter(times.is_not_null())[0]
+    warning = ""
+    if len(found) > 1:
+        readings = [others.drop_nulls()[0].strftime("%d %B %Y") for _, others, _ in found]
+        warning = f"{example} is read as {readings[0]}, and could be {readings[1]}"
+    if not ISO.fullmatch(form):
+        steps += (_dates(form) if form in DAYS else Step("times", {"form": form}),)
+    if form in DAYS:
+        return Column(present.name, "Date", f"days like {example}", steps, warning)
+    return Column(present.name, "Datetime", f"times like {example}", steps, warning)
+
+
+def _clocks(texts: Iterable[str]) -> list[str]:
+    """What follows the day in some texts, as a form: nothing, or hours and perhaps a zone."""
+    forms: dict[str, None] = {}
+    for match in map(CLOCK.fullmatch, texts):
+        form = ""
+        if match:
+            hours = "%I" if match["half"] else "%H"
+            form = match["gap"] + (f"{hours}:%M" if ":" in match["clock"] else "%H%M%S")
+            form += ":%S%.f" if match["seconds"] else ""
+            form += re.sub("[AaPp][Mm]", "%p", match["half"] or "")
+            form += re.sub(r"Z|[+-]\d.*", "%#z", match["zone"]) + (match["place"] or "")
+        forms[form] = None
+    return list(forms)
+
+
+def _read(values: pl.Series, form: str) -> pl.Series:
+    """Times by a form; null where it does not fit, or gives a year that nobody meant."""
+    times = values.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone(None)
+    if "%y" in form:  # a version number such as 3.9.0 has no year of two digits
+        times = times.set(~values.str.contains(r"^\d\d?[./-]\w+[./-]\d\d(\D|$)"), None)
+    return times.set(~times.dt.year().is_between(*YEARS), None)

@@ -1,0 +1,238 @@
+"""What evaluation found, as lists of flat records: drawn, tabled and compared from one source.
+
+Each function returns what goes to `reports/findings/NAME.json`. The keys are words that can stand
+on an axis, for `dvc plots` puts them there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..wording import rounded
+from . import metrics
+from .metrics import Array, Score
+
+Record = dict[str, Any]
+
+CURVE_POINTS = 100
+"""A curve of more points is thinned to about as many."""
+
+MOST_CLASSES = 8
+"""Curves are kept for the most frequent classes, up to as many as this."""
+
+SCATTER_ROWS = 1_000
+"""Rows whose answer is kept beside the truth, spread evenly over the holdout."""
+
+CALIBRATION_BINS = 10
+
+MOST_ERROR_BINS = 41
+
+REPEATS = 5
+"""How often each column is shuffled to see what it is worth."""
+
+SHUFFLED_ROWS = 200_000
+"""How many rows are scored for that in all, roughly: with more columns, fewer rows of each."""
+
+LEAST_SHUFFLED = 200
+"""A column's worth is measured on as many rows at least."""
+
+
+def of_answers(truth: Array, answers: Array, classes: Sequence[str]) -> dict[str, list[Record]]:
+    """What the answers to the rows held out show, by name; a regression has no `classes`."""
+    if classes:
+        return {
+            "roc": roc(truth, answers, classes),
+            "precision_recall": precision_recall(truth, answers, classes),
+            "confusion": confusion(truth, answers, classes),
+            "calibration": calibration(truth, answers),
+        }
+    return {"predictions": scatter(truth, answers), "errors": errors(truth, answers)}
+
+
+def roc(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
+    """The share of each class found against the share of the rest mistaken for it."""
+    return [
+        {
+            "class": name,
+            "area": rounded(metrics.roc_area(found, missed)),
+            "false positive rate": rounded(float(missed[point] / missed[-1])),
+            "true positive rate": rounded(float(found[point] / found[-1])),
+        }
+        for name, found, missed in _rankings(truth, answers, classes)
+        for point in _thinned(found, missed)
+    ]
+
+
+def precision_recall(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
+    """Of each class: the share found, and the share of what was named so that is right."""
+    return [
+        {
+            "class": name,
+            "area": rounded(metrics.average_precision(found, missed)),
+            "recall": rounded(float(found[point] / found[-1])),
+            "precision": rounded(float(found[point] / max(found[point] + missed[point], 1))),
+        }
+        for name, found, missed in _rankings(truth, answers, classes)
+        for point in _thinned(found, missed)[1:]
+    ]
+
+
+def confusion(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
+    """How often each class was taken for each class."""
+    table = metrics.confusion(truth, answers)
+    return [
+        {"truth": name, "answer": answered, "rows": int(table[row, column])}
+        for row, name in enumerate(classes)
+        for column, answered in enumerate(classes)
+    ]
+
+
+def calibration(truth: Array, answers: Array) -> list[Record]:
+    """Probabilities stated against shares observed, in bins of about equal size.
+
+    Of two classes it is the second one's probability; of more, that of the class answered.
+    """
+    if answers.shape[1] == 2:
+        stated, hit = answers[:, 1].astype(np.float64), truth == 1
+    else:
+        stated, hit = answers.max(axis=1).astype(np.float64), answers.argmax(axis=1) == truth
+    order = np.argsort(stated, kind="stable")
+    bins = int(np.clip(len(order) // 20, 1, CALIBRATION_BINS))
+    records = []
+    for rows in np.array_split(order, bins):
+        low, high = _wilson(int(hit[rows].sum()), len(rows))
+        records.append(
+            {
+                "stated": rounded(float(stated[rows].mean())),
+                "observed": rounded(float(hit[rows].mean())),
+                "low": rounded(low),
+                "high": rounded(high),
+                "rows": len(rows),
+            }
+        )
+    return records
+
+
+def scatter(truth: Array, answers: Array) -> list[Record]:
+    """The truth beside the answer for some rows of a regression."""
+    step = max(1, -(-len(truth) // SCATTER_ROWS))
+    return [
+        {"truth": rounded(float(true)), "answer": rounded(float(answer))}
+        for true, answer in zip(truth[::step], answers[::step], strict=True)
+    ]
+
+
+def errors(truth: Array, answers: Array) -> list[Record]:
+    """How answers of a regression miss: a histogram of answer minus truth."""
+    missed = answers.astype(np.float64) - truth
+    reach = float(np.quantile(np.abs(missed), 0.995)) or 1.0
+    bins = min(MOST_ERROR_BINS, 2 * round(len(missed) ** 0.5 / 2) + 1)
+    counts, edges = np.histogram(np.clip(missed, -reach, reach), bins, (-reach, reach))
+    return [
+        {"from": rounded(float(low)), "to": rounded(float(high)), "rows": int(count)}
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+
+
+def importance(
+    answer: Callable[[Mapping[str, Array]], Array],
+    arrays: Mapping[str, Array],
+    truth: Array,
+    score: Score,
+    seed: int,
+) -> list[Record]:
+    """What each column is worth: the loss of score when its values are shuffled among rows.
+
+    Args:
+        answer: scores rows, given by the contract's columns.
+        arrays: the holdout, by column.
+        truth: of the same rows.
+        score: what is lost, see `Score.gain`.
+        seed: of the shuffles.
+
+    Returns:
+        Records of column, loss and its deviation over repeats, the most important first.
+    """
+    draw = np.random.default_rng(seed)
+    size = max(LEAST_SHUFFLED, SHUFFLED_ROWS // (len(arrays) * REPEATS))
+    rows = np.sort(draw.permutation(len(truth))[:size])
+    sample, true = {name: values[rows] for name, values in arrays.items()}, truth[rows]
+    whole = metrics.value(score, true, answer(sample))
+    shuffles = [draw.permutation(len(rows)) for _ in range(REPEATS)]
+    records = []
+    for name, values in sample.items():
+        lost = [
+            score.gain(whole, metrics.value(score, true, answer({**sample, name: values[shuffle]})))
+            for shuffle in shuffles
+        ]
+        records.append(
+            {
+                "column": name,
+                "importance": rounded(float(np.mean(lost))) or 0.0,
+                "deviation": rounded(float(np.std(lost))) or 0.0,
+            }
+        )
+    return sorted(records, key=lambda record: -record["importance"])
+
+
+def validation(scores: Mapping[str, Sequence[float]], score: Score) -> list[Record]:
+    """Each model's score on each fold, in the score's own direction."""
+    return [
+        {"model": model, "fold": fold, "score": _turned(value, score)}
+        for model, values in scores.items()
+        for fold, value in enumerate(values)
+    ]
+
+
+def folds(records: Sequence[Record]) -> dict[str, list[float]]:
+    """The scores of each model in the records of `validation`, where they are defined."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        scores = found.setdefault(record["model"], [])
+        if record["score"] is not None:
+            scores.append(record["score"])
+    return found
+
+
+def learning_curve(points: Sequence[Mapping[str, float]], score: Score) -> list[Record]:
+    """The score on a validation fold by the number of rows learnt from."""
+    return [
+        {"rows": int(point["rows"]), "score": _turned(point["score"], score)} for point in points
+    ]
+
+
+def _turned(value: float, score: Score) -> float | None:
+    """From "higher is better", as training compares, to the score's own direction."""
+    return rounded(-value if score.loss else value)
+
+
+def _rankings(
+    truth: Array, answers: Array, classes: Sequence[str]
+) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    counts = np.bincount(truth, minlength=len(classes))
+    ranked = [c for c in metrics.positives(len(classes)) if 0 < counts[c] < len(truth)]
+    frequent = sorted(ranked, key=lambda position: -counts[position])[:MOST_CLASSES]
+    found = []
+    for position in sorted(frequent):
+        cumulate = metrics.ranking(truth == position, answers[:, position])
+        hits, misses = cumulate(np.ones(len(truth)))
+        found.append((classes[position], np.append(0.0, hits), np.append(0.0, misses)))
+    return found
+
+
+def _thinned(found: NDArray[np.float64], missed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Positions of points that are about evenly spaced along the curve, ends included."""
+    way = found / found[-1] + missed / missed[-1]
+    wanted = np.linspace(0, 2, CURVE_POINTS + 1)
+    points = np.unique(np.searchsorted(way, wanted, side="right") - 1)
+    return np.unique(np.append(points, len(way) - 1))
+
+
+def _wilson(hits: int, rows: int) -> tuple[float, float]:
+    """The 95% interval of a share (Wilson's, which holds for few rows and extreme shares)."""
+    z = 1.959964
+    middle = (hits + z * z / 2) / (rows + z * z)
+    reach = z / (rows + z * z) * (hits * (rows - hits) / rows + z * z / 4) ** 0.5
+    return middle - reach, middle + reach

@@ -1,0 +1,160 @@
+"""The champion: its alias, the log of how it came there, and its files.
+
+The alias is what counts. The log is mended where the alias has moved without a word there, and
+`models/champion`, a copy for everything that scores, follows: a crash in between leaves the former
+champion in service, whole, until the next command that opens the registry.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..bundle import Bundle, sign
+from ..errors import UserError
+from ..files import remove, replacing
+from ..project import Project
+from .tracking import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    REFUSED,
+    Promotion,
+    Store,
+    Version,
+    connected,
+)
+
+
+def located(project: Project, name: str) -> Path:
+    """The folder of a bundle.
+
+    Args:
+        project: whose registry is asked, unless a folder is named.
+        name: a folder, or else an alias or the number of a version, whatever its status. The
+            champion lies in `models/champion` and gives way there to the next one; any other
+            version lies in `models/versions/<number>`, and stays.
+
+    Raises:
+        UserError: if there is nothing of that name, or its files are not what was registered.
+    """
+    folder = Path(name)
+    if folder.is_dir() or folder.name != name:
+        return folder
+    with connected(project) as store:
+        if name != CHAMPION:
+            return kept(project, store, named(store, name, "folder, alias or version"))
+        if current(project, store) is None:
+            raise UserError("There is no champion yet: run `make train`.")
+        return project.champion
+
+
+def named(store: Store, name: str, kind: str = "alias or version") -> Version:
+    """The version that an alias or a number names, and that holds a bundle.
+
+    Raises:
+        UserError: if there is none of the `kind` that is looked for.
+    """
+    aliases = store.aliases()
+    versions = {str(version.number): version for version in store.versions()}
+    if not versions:
+        raise UserError("Nothing is registered yet: run `make train`.")
+    version = versions.get(str(aliases.get(name, name.removeprefix("v"))))
+    if version is None:
+        wanted = name if name in (CHAMPION, CHALLENGER, PREVIOUS) else f"{kind} {name}"
+        known = ", ".join([*sorted(aliases), *versions])
+        raise UserError(f"There is no {wanted}; there are {known}.")
+    if not version.digest:
+        raise UserError(
+            f"Version {version.number} was not registered by `ops register`; it has no bundle."
+        )
+    return version
+
+
+def current(project: Project, store: Store) -> Version | None:
+    """The champion, after log and folder were made to agree with its alias."""
+    version = in_office(store)
+    if version is not None:
+        _keep(store, version, project.champion)
+    return version
+
+
+def in_office(store: Store) -> Version | None:
+    """The champion, after the log was made to agree with its alias."""
+    number = store.aliases().get(CHAMPION)
+    if number is None:
+        return None
+    last = next((event.version for event in reversed(store.promotions())), None)
+    if last != number:
+        why = "the alias was moved elsewhere, or a promotion was cut short"
+        note(store, Promotion(now(), number, last, "unknown", why, "found"))
+    return store.version(number)
+
+
+def note(store: Store, event: Promotion) -> None:
+    """Let the alias `previous` name what a rollback returns to now, and append to the log."""
+    previous = before(store, [*store.promotions(), event])
+    store.alias(PREVIOUS, None if previous is None else previous.number)
+    store.record(event)
+
+
+def before(store: Store, log: Sequence[Promotion]) -> Version | None:
+    """What a rollback returns to: the last champion before this one that can serve again."""
+    *line, champion = succession(log)
+    for number in reversed(line):
+        version = store.version(number) if number != champion else None
+        if version and version.digest and not version.rolled_back and version.status != REFUSED:
+            return version
+    return None
+
+
+def succession(log: Iterable[Promotion]) -> list[int]:
+    """The champions that lie behind the one in office, which is the last.
+
+    A promotion lays a version on top. A rollback, or an alias that was found at a version from
+    further down, takes everything above that version away: so one rollback after the other goes
+    further back, and none goes forward again.
+    """
+    line: list[int] = []
+    for event in log:
+        if event.kind != "promotion" and event.version in line:
+            while line[-1] != event.version:
+                line.pop()
+        elif line[-1:] != [event.version]:
+            line.append(event.version)
+    return line
+
+
+def follow_challenger(project: Project, store: Store) -> None:
+    """Let `models/challenger` hold what the alias names, or nothing: a shadow may follow it."""
+    number = store.aliases().get(CHALLENGER)
+    version = None if number is None else store.version(number)
+    if version is None:
+        remove(project.challenger)
+    else:
+        _keep(store, version, project.challenger)
+
+
+def kept(project: Project, store: Store, version: Version) -> Path:
+    """The folder of any version's bundle."""
+    folder = project.versions / str(version.number)
+    _keep(store, version, folder)
+    return folder
+
+
+def _keep(store: Store, version: Version, folder: Path) -> None:
+    """Let a folder hold the bundle of a version, and say so beside it."""
+    try:
+        held = Bundle(folder).digest
+    except (UserError, OSError):
+        held = ""
+    if held != version.digest:
+        with replacing(folder) as aside:
+            store.fetch(version, aside)
+            sign(aside, version.origin)
+    elif Bundle(folder).origin != version.origin:
+        sign(folder, version.origin)
+
+
+def now() -> str:
+    """The moment, as the log writes it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

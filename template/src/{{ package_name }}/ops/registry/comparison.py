@@ -1,0 +1,122 @@
+"""What only the registry can ask of a model: whether the champion is better, and how fast it is."""
+
+from collections.abc import Mapping
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..contract import Contract
+from ..errors import UserError
+from ..evaluation import gates, metrics
+from ..evaluation.gates import Gate
+from ..project import Project
+from ..scoring import predict, unfit
+from ..settings import Settings
+from ..wording import rounded
+from .tracking import Version
+
+if TYPE_CHECKING:
+    import polars as pl
+
+REGRESSION = "champion regression"
+
+SINGLE_ROWS = 100
+"""How many rows are scored one by one to measure the latency of a row."""
+
+
+def judge(
+    project: Project, settings: Settings, bundle: Bundle, champion: Version | None
+) -> tuple[list[Gate], dict[str, Any]]:
+    """Apply the gates that need a champion or a clock; `models/champion` holds the champion.
+
+    Returns:
+        The verdicts, and as JSON-able data what they rest on: the score's name, its value on the
+        holdout, and the champion's there.
+
+    Raises:
+        UserError: if the holdout is not here.
+    """
+    import polars as pl
+
+    if not project.holdout.exists():
+        raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
+    contract = bundle.contract
+    frame = pl.read_parquet(project.holdout)
+    columns = contract.arrays(frame)
+    fast = gates.latency(latency(bundle, columns), settings.gates.latency_milliseconds)
+    score = metrics.find(bundle.manifest["score"])
+    value = bundle.manifest["metrics"].get(score.name)
+    evidence: dict[str, Any] = {"score": score.name, "value": value, "champion": None}
+    if champion is None:
+        return [Gate.skip(REGRESSION, "There is no champion yet."), fast], evidence
+    evidence["champion"] = {"version": champion.number, "value": None}
+    other = Bundle(project.champion)
+    if obstacle := incomparable(other, bundle):
+        reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
+        return [Gate.skip(REGRESSION, reason), fast], evidence
+    truth, theirs = contract.labels(frame), answers(other, contract, frame)
+    evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
+    group = contract.with_role("group")
+    regression = gates.regression(
+        score,
+        truth,
+        metrics.answers_of(predict(bundle, columns)),
+        theirs,
+        settings.gates.regression,
+        settings.seed,
+        None if group is None else frame[group.name].cast(pl.String).fill_null("").to_numpy(),
+    )
+    return [regression, fast], evidence
+
+
+def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
+    """Why the champion cannot be measured on the challenger's holdout; None if it can.
+
+    A challenger that knows more classes is comparable: to the champion they have probability 0.
+    """
+    theirs, contract = champion.contract, challenger.contract
+    if theirs.target.name != contract.target.name:
+        return f"it predicts {theirs.target.name}"
+    alike = (theirs.task, theirs.target.dtype) == (contract.task, contract.target.dtype)
+    if not alike or not set(theirs.classes) <= set(contract.classes):
+        return f"it tells other values of {theirs.target.name} apart"
+    split = champion.manifest["data"].get("split")
+    if split is None:
+        return "release 0.1.0 did not say by which rule it held rows out"
+    if split != challenger.manifest["data"]["split"]:
+        return "rows were held out by another rule, so it has learnt from some that judge now"
+    return unfit(champion, contract)
+
+
+def answers(bundle: Bundle, contract: Contract, frame: "pl.DataFrame") -> NDArray[Any]:
+    """What a bundle says of rows, in the terms of a contract that knows its classes and more.
+
+    Returns:
+        Shape (rows, classes of the contract): a class that the bundle does not know has
+        probability 0; or shape (rows,), the numbers of a regression.
+    """
+    own = bundle.contract
+    said = metrics.answers_of(predict(bundle, own.arrays(frame)))
+    if own.classes == contract.classes:
+        return said
+    padded = np.zeros((len(said), len(contract.classes)), said.dtype)
+    padded[:, [contract.classes.index(label) for label in own.classes]] = said
+    return padded
+
+
+def latency(bundle: Bundle, columns: Mapping[str, Any]) -> float:
+    """The median time in milliseconds in which one row is scored, alone."""
+    rows = len(next(iter(columns.values())))
+
+    def once(position: int) -> float:
+        row = {name: values[position : position + 1] for name, values in columns.items()}
+        start = perf_counter()
+        bundle.predict(row)
+        return 1000 * (perf_counter() - start)
+
+    once(0)
+    return median(once(turn % rows) for turn in range(SINGLE_ROWS))

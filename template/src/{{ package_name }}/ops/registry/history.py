@@ -1,0 +1,121 @@
+"""`ops history`: every version with what was measured of it, and every change of the champion."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..project import Project
+from ..wording import number, one_line, shortened
+from .tracking import Promotion, Store, Version, connected
+
+WIDTH, NARROW = 120, 20
+"""Columns of a terminal, and what the last cell of a line has at least."""
+
+VERSIONS = (
+    "version", "created (UTC)", "status", "model", "score", "baseline", "commit", "train",
+    "holdout", "gates",
+)  # fmt: skip
+PROMOTIONS = ("when (UTC)", "kind", "version", "from", "by", "evidence", "why")
+
+
+def run(project: Project, *, as_json: bool = False) -> None:
+    """Print every version and every change of the champion, as tables or as JSON.
+
+    Raises:
+        UserError: if the registry cannot be reached.
+    """
+    with connected(project) as store:
+        versions, aliases, log = store.versions(), store.aliases(), store.promotions()
+        if as_json:
+            told = {
+                "versions": [_told(store, version, aliases) for version in versions],
+                "promotions": [asdict(event) for event in log],
+            }
+            print(json.dumps(told, indent=2, ensure_ascii=False))
+        elif not versions:
+            print("Nothing is registered yet: run `make train`.")
+        else:
+            print(table(VERSIONS, [_row(version, aliases) for version in versions]))
+            if log:
+                print(f"\n{table(PROMOTIONS, [_event(event) for event in log])}")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align text in columns under their heads; the last one is wrapped to end at `WIDTH`."""
+    *widths, last = (max(map(len, column)) for column in zip(heads, *rows, strict=True))
+    before = sum(widths) + 2 * len(widths)
+    room = max(NARROW, min(last, WIDTH - before))
+    lines = []
+    for *cells, text in (heads, *rows):
+        start = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
+        rest = f"\n{' ' * before}".join(textwrap.wrap(one_line(text), room))
+        lines.append(f"{start}{rest}".rstrip())
+    return "\n".join(lines)
+
+
+def _row(version: Version, aliases: Mapping[str, int]) -> tuple[str, ...]:
+    tags = version.tags
+    failed = [gate["name"] for gate in version.gates if not gate["passed"]]
+    passed = f"{len(version.gates) - len(failed)}/{len(version.gates)}" if version.gates else "-"
+    status = "rolled back" if version.rolled_back else version.status or "-"
+    return (
+        str(version.number),
+        f"{version.created:%Y-%m-%d %H:%M}",
+        ", ".join(_names(version, aliases)) or status,
+        tags.get("model", "-"),
+        f"{tags.get('score', '')} {tags.get('value', '')}".strip() or "-",
+        tags.get("baseline", "-"),
+        tags.get("git.commit", "-")[:7] + ("+" if tags.get("git.dirty") == "true" else ""),
+        tags.get("dvc.train", "-")[:7],
+        tags.get("dvc.holdout", "-")[:7],
+        f"{passed}, not {', '.join(failed)}" if failed else passed,
+    )
+
+
+def _event(event: Promotion) -> tuple[str, ...]:
+    return (
+        event.at[:16].replace("T", " "),
+        event.kind,
+        str(event.version),
+        str(event.before or "-"),
+        shortened(event.by, 16),
+        _scores(event.evidence),
+        event.why,
+    )
+
+
+def _scores(evidence: Mapping[str, Any]) -> str:
+    """The scores that spoke for a promotion, in a few words."""
+    if not evidence:
+        return "-"
+    value, theirs = evidence.get("value"), (evidence.get("champion") or {}).get("value")
+    said = f"{evidence.get('score', '')} {'-' if value is None else number(value)}"
+    return said if theirs is None else f"{said} against {number(theirs)}"
+
+
+def _told(store: Store, version: Version, aliases: Mapping[str, int]) -> dict[str, Any]:
+    """All that is known of a version, as JSON-able data."""
+    tags = version.tags
+    return {
+        "version": version.number,
+        "created": version.created.isoformat(),
+        "aliases": _names(version, aliases),
+        "status": version.status or None,
+        "rolled_back": tags.get("rolled_back"),
+        "model": tags.get("model"),
+        "score": tags.get("score"),
+        "metrics": store.metrics(version),
+        "gates": version.gates,
+        "reasons": tags.get("reasons") or None,
+        "commit": tags.get("git.commit"),
+        "dirty": tags.get("git.dirty"),
+        "contract": tags.get("contract"),
+        "data": {name: tags.get(f"dvc.{name}") for name in ("train", "holdout", "bundle")},
+        "bundle": version.digest or None,
+    }
+
+
+def _names(version: Version, aliases: Mapping[str, int]) -> list[str]:
+    return sorted(alias for alias, number in aliases.items() if number == version.number)

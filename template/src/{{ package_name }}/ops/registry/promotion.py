@@ -1,0 +1,302 @@
+"""`ops register`, `ops promote`, `ops rollback`: versions are entered, and one becomes champion."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from math import nan
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from msgspec import to_builtins
+
+from .. import git
+from ..bundle import UNKNOWN, Bundle, sign
+from ..errors import Refused, UserError
+from ..evaluation import shadow
+from ..evaluation.gates import Gate, refusals
+from ..files import flat, replacing
+from ..project import Project
+from ..settings import Settings
+from ..wording import number
+from .champion import before, current, follow_challenger, in_office, kept, named, note, now
+from .comparison import judge
+from .lineage import changes, lineage
+from .tracking import (
+    ACCEPTED,
+    CHALLENGER,
+    CHAMPION,
+    CHANGES,
+    FOLDER,
+    PATCH,
+    PENDING,
+    REFUSED,
+    ROLLED_BACK,
+    Promotion,
+    Store,
+    Version,
+    connected,
+)
+
+
+def register(project: Project, *, propose: bool = False) -> None:
+    """Register the bundle of the last training, and promote it if its gates and settings say so.
+
+    The same bundle is registered once. One that was refused is judged again, for the champion,
+    the limits or the machine may have changed since; its version keeps its number.
+
+    Args:
+        project: whose bundle it is.
+        propose: let an accepted version be challenger and no more, whatever the settings say.
+
+    Raises:
+        Refused: if a gate says no, and the version is registered as refused; or if this very
+            model was rolled back.
+        UserError: if there is no bundle, or the registry cannot be reached.
+    """
+    bundle = Bundle(project.bundle)
+    settings = Settings.load(project.params)
+    with connected(project) as store:
+        champion = current(project, store)
+        version = store.find(bundle.digest)
+        if version and version.rolled_back:
+            raise Refused(
+                f"{_title(version, store)} is this very model, and was rolled back: "
+                f"only `uv run ops promote {version.number}` brings it back."
+            )
+        tried = settings.registry.shadow_rows > 0 and store.aliases().get(CHALLENGER)
+        if version and version.status == ACCEPTED and tried != version.number:
+            print(f"{_title(version, store)} is this very model: nothing to register.")
+            return
+        if version is None or version.status == REFUSED:
+            verdict = _verdict(project, settings, bundle, champion)
+            if version:
+                version = store.tag(version, **verdict)
+            else:
+                version = _enter(project, store, settings, bundle, verdict)
+        if version.status == REFUSED:
+            raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
+        why = "" if propose else _automatic(store, settings)
+        shown = _shown(project, store, settings, version) if why else None
+        store.alias(CHALLENGER, version.number)
+        if shown and not shown.passed:
+            print(f"waits    {shown.name}: {shown.reason}")
+        elif why:
+            _crown(project, store, version, "promotion", why, _evidence(version, shown))
+        follow_challenger(project, store)
+        store.tag(version, status=ACCEPTED)
+        office = store.aliases().get(CHAMPION) == version.number
+        hint = "ops history` lists them all" if office else "ops promote` makes it the champion"
+        print(f"{_title(version, store)} is registered; `uv run {hint}.")
+
+
+def promote(
+    project: Project, name: str | None = None, reason: str = "", *, trained: bool = False
+) -> None:
+    """Make a version the champion: the challenger, unless another one is named.
+
+    Args:
+        project: whose registry it is.
+        name: the number of the version, or an alias.
+        reason: why, for the log.
+        trained: take the version that holds `models/bundle`, the last training's.
+
+    Raises:
+        Refused: if a gate refused that version, or it has not shown in the shadow what is asked.
+        UserError: if there is no such version.
+    """
+    with connected(project) as store:
+        champion = in_office(store)
+        if trained:
+            version = store.find(Bundle(project.bundle).digest)
+            if version is None:
+                raise UserError(
+                    "The model in models/bundle is not registered: run `uv run ops register`."
+                )
+        else:
+            version = named(store, name or CHALLENGER)
+        if version.status == REFUSED:
+            raise Refused(
+                f"Version {version.number} was refused, and is never promoted.\n"
+                f"{version.tags.get('reasons', '')}"
+            )
+        shown = _shown(project, store, Settings.load(project.params), version)
+        if shown and not shown.passed:
+            raise Refused(
+                f"Version {version.number} is not promoted.\n{shown.name}: {shown.reason}"
+            )
+        why = reason or "promoted by hand"
+        _crown(project, store, version, "promotion", why, _evidence(version, shown))
+        follow_challenger(project, store)
+        if version.status == PENDING:
+            store.tag(version, status=ACCEPTED)
+        if version.rolled_back:
+            store.tag(version, rolled_back=None)
+        since = "was already" if champion and champion.number == version.number else "is now"
+        print(f"Version {version.number} {since} the champion; its bundle is in models/champion.")
+
+
+def rollback(project: Project, reason: str = "") -> None:
+    """Let the champion be what it was before the last promotion; again, and it was before that.
+
+    The version that goes is marked, and no training brings it back by itself.
+
+    Raises:
+        UserError: if there is no champion, or none before it.
+    """
+    with connected(project) as store:
+        champion = in_office(store)
+        if champion is None:
+            raise UserError("There is no champion yet: run `make train`.")
+        log = store.promotions()
+        version = before(store, log)
+        if version is None:
+            raise UserError(
+                f"There is no champion before version {champion.number}; "
+                "`uv run ops promote VERSION` takes any other version."
+            )
+        promoted = (event.at for event in reversed(log) if event.version == champion.number)
+        evidence = {
+            **_exchanged(_evidence(champion), champion.number, version.number),
+            "returns_to": version.number,
+            "undoes": next(promoted, None),
+        }
+        why = reason or "rolled back by hand"
+        _crown(project, store, version, "rollback", why, evidence, undone=champion)
+        follow_challenger(project, store)
+        print(
+            f"Version {version.number} is the champion again, and version {champion.number} is "
+            "rolled back; the bundle is in models/champion."
+        )
+
+
+def _verdict(
+    project: Project, settings: Settings, bundle: Bundle, champion: Version | None
+) -> dict[str, str]:
+    """Ask the gates, and give the tags that say what these and evaluation's made of a bundle."""
+    asked, evidence = judge(project, settings, bundle, champion)
+    for gate in asked:
+        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}")
+    gates = [*(Gate(**gate) for gate in bundle.manifest["gates"]), *asked]
+    failed = refusals(gates)
+    return {
+        "evidence": json.dumps(evidence),
+        "gates": json.dumps([gate.to_dict() for gate in gates], ensure_ascii=False),
+        "reasons": "\n".join(f"{gate.name}: {gate.reason}" for gate in failed),
+        "status": REFUSED if failed else PENDING,
+    }
+
+
+def _enter(
+    project: Project,
+    store: Store,
+    settings: Settings,
+    bundle: Bundle,
+    verdict: Mapping[str, str],
+) -> Version:
+    """Write the run of a bundle, and its version."""
+    manifest = bundle.manifest
+    score = manifest["score"]
+    tags = {
+        **lineage(project, bundle),
+        "model": manifest["model"]["kind"],
+        "score": score,
+        "value": number(manifest["metrics"].get(score, nan)),
+        "baseline": number(manifest["baseline"].get(score, nan)),
+    }
+    mlflow_own = {"mlflow.user": git.person(project.root)}
+    if tags["git.commit"] != UNKNOWN:
+        mlflow_own["mlflow.source.git.commit"] = tags["git.commit"]
+    measured = {f"gate.{gate['name']}": gate["value"] for gate in json.loads(verdict["gates"])}
+    with TemporaryDirectory() as aside:
+        folders = {FOLDER: bundle.folder, "reports": project.reports}
+        if patch := changes(project.root):
+            Path(aside, PATCH).write_bytes(patch)
+            folders[CHANGES] = Path(aside)
+            tags["git.changes"] = hashlib.sha256(patch).hexdigest()
+        run = store.log(
+            bundle.digest,
+            tags["model"],
+            tags=tags | mlflow_own,
+            params=dict(flat(to_builtins(settings))),
+            metrics={
+                **manifest["metrics"],
+                **{f"baseline.{name}": value for name, value in manifest["baseline"].items()},
+                **{name: value for name, value in measured.items() if value is not None},
+            },
+            folders=folders,
+        )
+    description = f"{tags['model']}: {score} {tags['value']} (trivial baseline {tags['baseline']})"
+    return store.create(run, description, {"bundle": bundle.digest, **tags, **verdict})
+
+
+def _automatic(store: Store, settings: Settings) -> str:
+    """Why an accepted version becomes champion at once; empty if it waits for a person."""
+    if store.aliases().get(CHAMPION) is None:
+        return "the first champion"
+    automatic = settings.registry.promote == "auto"
+    return "passed every gate (registry.promote is auto)" if automatic else ""
+
+
+def _shown(project: Project, store: Store, settings: Settings, version: Version) -> Gate | None:
+    """What a version has shown in the shadow; None if nobody asks, or it has been champion."""
+    champion = store.aliases().get(CHAMPION)
+    proven = any(event.version == version.number for event in store.promotions())
+    if champion is None or proven or not settings.registry.shadow_rows:
+        return None
+    bundle = Bundle(kept(project, store, version))
+    return shadow.gate(project, settings, bundle, version.number, champion)
+
+
+def _crown(
+    project: Project,
+    store: Store,
+    version: Version,
+    kind: Literal["promotion", "rollback"],
+    why: str,
+    evidence: Mapping[str, Any],
+    undone: Version | None = None,
+) -> None:
+    """Move the aliases and the log to a new champion, then put its bundle in place."""
+    aliases = store.aliases()
+    former = aliases.get(CHAMPION)
+    with replacing(project.champion) as folder:
+        store.fetch(version, folder)  # before anything is changed: its files may be gone
+        sign(folder, version.origin)
+        if former != version.number:
+            if undone:
+                store.tag(undone, **{ROLLED_BACK: now()})
+            store.alias(CHAMPION, version.number)
+            who = git.person(project.root)
+            note(store, Promotion(now(), version.number, former, who, why, kind, evidence))
+        if aliases.get(CHALLENGER) == version.number:
+            store.alias(CHALLENGER, None)
+
+
+def _evidence(version: Version, shown: Gate | None = None) -> dict[str, Any]:
+    """What spoke for a version when it was judged, and in the shadow; earlier releases told less."""
+    gates = {
+        gate["name"]: "skipped" if gate.get("skipped") else "passed" if gate["passed"] else "failed"
+        for gate in version.gates
+    }
+    told: dict[str, Any] = {"score": version.tags.get("score"), "value": None, "champion": None}
+    told |= json.loads(version.tags.get("evidence", "{}"))
+    told |= {"holdout": version.tags.get("dvc.holdout", UNKNOWN), "gates": gates}
+    if shown:
+        gates[shown.name] = "passed" if shown.passed else "failed"
+        told["shadow"] = shown.reason
+    return told
+
+
+def _exchanged(evidence: dict[str, Any], gone: int, version: int) -> dict[str, Any]:
+    """What is known of two versions when one gives way to the other that it had replaced."""
+    theirs = evidence["champion"] or {}
+    own, other = evidence["value"], theirs.get("value")
+    if theirs.get("version") != version:
+        own, other = None, None
+    return {**evidence, "value": other, "champion": {"version": gone, "value": own}}
+
+
+def _title(version: Version, store: Store) -> str:
+    names = [alias for alias, number in store.aliases().items() if number == version.number]
+    return f"Version {version.number} ({', '.join(sorted(names)) or version.status})"

@@ -1,0 +1,171 @@
+"""`ops reproduce`: train a version once more, from its commit and its data, and compare.
+
+All of it happens in a clone in a temporary folder, which shares git's objects with the project and
+has a cache of DVC's own: nothing of the project is written to.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .. import dvc, git
+from ..bundle import MODEL, UNKNOWN, Bundle
+from ..errors import Refused, UserError
+from ..files import flat
+from ..project import Project
+from .champion import named
+from .lineage import lineage
+from .tracking import Version, connected
+
+COMPARED = {
+    "dvc.train": "the rows to learn from",
+    "dvc.holdout": "the rows held out",
+    "dvc.bundle": "the bundle",
+    "contract": "the contract",
+}
+"""Hashes among a version's tags, and what they are of."""
+
+FIRST = ("metrics", "model", "data", "libraries")
+"""The sections of a manifest that say most of why two bundles differ."""
+
+MOST = 20
+"""How many differences are named."""
+
+
+def run(project: Project, name: str) -> None:
+    """Train a version again and say whether the same comes out.
+
+    Raises:
+        Refused: if anything differs; the message says what.
+        UserError: if the version has no commit or its files cannot be had, or if its pipeline fails.
+    """
+    with TemporaryDirectory(prefix="reproduce-") as folder:
+        registered = Path(folder, "registered")
+        with connected(project) as store:
+            version = named(store, name)
+            changes = store.changes(version)
+            store.fetch(version, registered)
+        copy = _checkout(project, version, changes, Path(folder, "checkout"))
+        _fetch(project, copy)
+        if not train(project, copy, Path(folder, "environment")):
+            raise UserError(f"The pipeline of version {version.number} fails, as said above.")
+        bundle = Bundle(copy.bundle)
+        found = [
+            *_hashes(version.tags, lineage(copy, bundle)),
+            *differences(Bundle(registered), bundle),
+        ]
+    if found:
+        more = [f"and {len(found) - MOST} more differences"] if len(found) > MOST else []
+        listed = "\n".join(f"- {sentence}" for sentence in [*found[:MOST], *more])
+        raise Refused(f"Version {version.number} is not what comes out:\n{listed}")
+    same = ", ".join(f"{what} ({version.tags[key][:7]})" for key, what in COMPARED.items())
+    print(f"Version {version.number} is reproduced. The same are {same}, and every metric.")
+
+
+def differences(registered: Bundle, made: Bundle) -> Iterator[str]:
+    """What tells two bundles apart: the model, and every value of their manifests."""
+    if (registered.folder / MODEL).read_bytes() != (made.folder / MODEL).read_bytes():
+        yield f"{MODEL} has other bytes"
+    before, after = (dict(flat(bundle.manifest)) for bundle in (registered, made))
+    for place in sorted(before | after, key=lambda place: place.partition(".")[0] not in FIRST):
+        was, now = (str(values.get(place, "absent")) for values in (before, after))
+        if was != now:
+            yield f"{place} is {now}, and was {was}"
+
+
+def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[str]:
+    for key, what in COMPARED.items():
+        was, now = registered.get(key, UNKNOWN), made[key]
+        if was != now:
+            yield f"{what}: {now[:7]}, and was {was[:7]}"
+
+
+def _checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
+    """The project as it was when the version was trained.
+
+    Raises:
+        UserError: if git does not know the commit, or there was none.
+    """
+    commit = version.tags.get("git.commit", UNKNOWN)
+    if commit == UNKNOWN:
+        raise UserError(
+            f"Version {version.number} was trained where there was no commit yet, so there is "
+            "nothing to go back to."
+        )
+    top = git.output(project.root, "rev-parse", "--show-toplevel")
+    if top is None or git.output(project.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        raise UserError(f"git does not know the commit {commit[:12]}: run `git fetch --all`.")
+    copy = Project(folder / (git.output(project.root, "rev-parse", "--show-prefix") or ""))
+    _git(folder.parent, "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
+    _git(folder, "checkout", "--quiet", "--detach", commit)
+    said = ""
+    if changes is not None:
+        _git(copy.root, "apply", "--whitespace=nowarn", "-", given=changes)
+        said = ", and of changes that were kept with it, for no commit had them"
+    elif version.tags.get("git.dirty") == "true":
+        said = ", and of changes that nobody has kept: it is tried without them"
+    print(f"reproduce: version {version.number} is of commit {commit[:7]}{said}.", flush=True)
+    return copy
+
+
+def _git(folder: Path, *arguments: str, given: bytes | None = None) -> None:
+    """Run a command of git that must succeed."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, input=given, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"git cannot go back there: {said[-1] if said else 'it says nothing'}")
+
+
+def _fetch(project: Project, copy: Project) -> None:
+    """Bring the data under DVC: from the project's cache, and what that lacks from the remote.
+
+    Raises:
+        UserError: if a file is in neither.
+    """
+    names = [path.relative_to(copy.root).as_posix() for path in copy.data.rglob("*.dvc")]
+    if not names:
+        return
+    local = project.root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copyfile(local, copy.root / ".dvc" / local.name)
+    # DVC lists addresses that are seen from the project's own folder as they are seen from here.
+    for line in dvc.ask(project.root, "config", "--list").splitlines():
+        name, _, value = line.partition("=")
+        if name.startswith("remote.") and name.endswith(".url") and Path(value).is_absolute():
+            dvc.ask(copy.root, "config", "--local", name, value)
+    cache = dvc.ask(project.root, "cache", "dir")
+    dvc.ask(copy.root, "remote", "add", "--local", "cache-of-the-project", cache)
+    try:
+        dvc.ask(copy.root, "fetch", "--remote", "cache-of-the-project", *names)
+        dvc.ask(copy.root, "checkout", *names)
+    except UserError:
+        dvc.ask(copy.root, "pull", *names)
+
+
+def train(project: Project, copy: Project, environment: Path) -> bool:
+    """Run the whole pipeline of a copy, with the packages that it was locked with.
+
+    Args:
+        project: whose environment this is.
+        copy: what is trained.
+        environment: the folder for other packages, if the copy's lock is another one.
+
+    Returns:
+        Whether the pipeline succeeded.
+    """
+    locks = [root / "uv.lock" for root in (project.root, copy.root)]
+    own, theirs = (lock.read_bytes() if lock.exists() else None for lock in locks)
+    arguments = ("repro", "--force")
+    if own == theirs:
+        source = str(copy.root / "src")
+        paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        return dvc.run(copy.root, *arguments, variables={"PYTHONPATH": paths})
+    print("reproduce: its packages were others; they are installed beside it.", flush=True)
+    variables = {"UV_PROJECT_ENVIRONMENT": str(environment), "VIRTUAL_ENV": ""}
+    command = ("uv", "run", "--locked", "dvc")
+    return dvc.run(copy.root, *arguments, variables=variables, command=command)

@@ -1,0 +1,373 @@
+"""The registry in MLflow: one run per bundle, its version, the aliases and the log of promotions.
+
+The log is made of tags of the registered model, one per promotion and never written again. So it
+lies where the aliases lie: on any server, seen by everyone, with no store beside it, and two
+machines that promote at once lose nothing.
+
+MLflow is imported when a store is opened, not before: that takes seconds.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import ssl
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.error import HTTPError
+
+from ..bundle import UNKNOWN, Bundle, Origin
+from ..errors import UserError
+from ..project import Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+ACCEPTED, REFUSED, PENDING = "accepted", "refused", "pending"
+"""What became of a version; `pending` is accepted, with its aliases still to be set."""
+
+ROLLED_BACK = "rolled_back"
+"""The tag of a version that a rollback took out of service: when that was, in UTC."""
+
+FOLDER, CHANGES, PATCH = "bundle", "changes", "sources.patch"
+"""Where a run keeps the bundle among its artifacts, and what no commit had of the sources."""
+
+PATIENCE = 5.0
+"""Seconds that a server has to answer for the first time."""
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""How MLflow behaves here, unless the environment says otherwise."""
+
+EVENT = re.compile(r"promotion \d{8}T\d{6}\.\d{6}Z")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model; its story is told by its tags."""
+
+    number: int
+    run: str
+    created: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The digest of its bundle; empty if something else registered it."""
+        return self.tags.get("bundle", "")
+
+    @property
+    def status(self) -> str:
+        """One of `ACCEPTED`, `REFUSED` and `PENDING`; empty if something else registered it."""
+        return self.tags.get("status", "")
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a rollback took it out of service, and nobody brought it back."""
+        return bool(self.tags.get(ROLLED_BACK))
+
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """The verdicts of all gates, as `Gate.to_dict` tells them."""
+        verdicts: list[dict[str, Any]] = json.loads(self.tags.get("gates", "[]"))
+        return verdicts
+
+    @property
+    def origin(self) -> Origin:
+        """What a copy of its bundle says of itself."""
+        commit, data = (self.tags.get(key, UNKNOWN) for key in ("git.commit", "dvc.train"))
+        created = self.created.isoformat(timespec="seconds")
+        return Origin(str(self.number), commit, data, created)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One change of the champion."""
+
+    at: str
+    """When, in UTC, as ISO 8601."""
+    version: int
+    before: int | None
+    by: str
+    why: str
+    kind: Literal["promotion", "rollback", "found"] = "promotion"
+    """`found`: the alias had been moved without a word in the log."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What spoke for it: the scores of both versions on one holdout, and the gates."""
+
+
+def address(project: Project) -> str:
+    """Where MLflow keeps runs and versions: MLFLOW_TRACKING_URI, or a file of the project."""
+    own = f"sqlite:///{(project.root / 'mlflow.db').as_posix()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own
+
+
+def presentable(address: str) -> str:
+    """An address that may be shown: without name and password."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
+def reach(address: str) -> None:
+    """Knock at a server over HTTP, so that one that is down costs seconds and not minutes.
+
+    Raises:
+        UserError: if nobody answers. Any answer will do here: MLflow itself says what is wrong.
+    """
+    if not address.startswith(("http://", "https://")):
+        return
+    plain = presentable(address)
+    try:
+        urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE).close()  # nosec B310
+    except HTTPError:
+        return
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):
+            raise UserError(
+                f"The MLflow server {plain} does not answer ({reason}); "
+                "start it, or mend MLFLOW_TRACKING_URI."
+            ) from None
+
+
+@contextmanager
+def connected(project: Project) -> Iterator["Store"]:
+    """Open the store of a project.
+
+    Raises:
+        UserError: for whatever MLflow refuses, in its own words.
+    """
+    where = address(project)
+    reach(where)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        yield Store(project, MlflowClient(where))
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"MLflow at {presentable(where)} says: {reason}") from error
+
+
+class Store:
+    """The runs and versions of one project."""
+
+    def __init__(self, project: Project, client: "MlflowClient") -> None:
+        """Use `connected` instead, which words its errors."""
+        self.name = project.name
+        self._client = client
+        self._root = project.root
+        self._artifacts = project.root / "mlartifacts"
+        self._served = client.tracking_uri.startswith(("http://", "https://", "databricks"))
+        self._own = not os.environ.get("MLFLOW_TRACKING_URI")
+        """Whether the store is the project's own file, and not one that others share."""
+
+    def find(self, digest: str) -> Version | None:
+        """The version that holds the bundle with this digest."""
+        return next(self._search(f" and tags.bundle = '{digest}'"), None)
+
+    def version(self, number: int) -> Version | None:
+        """The version with this number."""
+        return next(self._search(f" and version_number = {number}"), None)
+
+    def versions(self) -> list[Version]:
+        """Every version, the oldest first."""
+        return sorted(self._search(), key=lambda version: version.number)
+
+    def aliases(self) -> dict[str, int]:
+        """Which version each alias names."""
+        model = self._model()
+        return {} if model is None else {a: int(number) for a, number in model.aliases.items()}
+
+    def promotions(self) -> list[Promotion]:
+        """The log, the oldest first."""
+        model = self._model()
+        tags = {} if model is None else model.tags
+        return [_promotion(tags[key]) for key in sorted(tags) if EVENT.match(key)]
+
+    def metrics(self, version: Version) -> dict[str, float]:
+        """Everything that was measured of a version."""
+        return dict(self._client.get_run(version.run).data.metrics)
+
+    def log(
+        self,
+        digest: str,
+        title: str,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        folders: Mapping[str, Path],
+    ) -> str:
+        """Write the run of a bundle and return its id.
+
+        A run of the same bundle that was cut short is taken up again, so that a kill leaves
+        neither two runs nor half a one. What MLflow lets nobody change, the parameters, stays.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        client, experiment = self._client, self._experiment
+        known = client.search_runs([experiment], f"tags.bundle = '{digest}'", max_results=1)
+        run = (
+            known[0]
+            if known
+            else client.create_run(experiment, run_name=title, tags={"bundle": digest})
+        )
+        identifier: str = run.info.run_id
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        client.log_batch(
+            identifier,
+            [Metric(key, value, now, 0) for key, value in metrics.items()],
+            [Param(key, str(value)) for key, value in params.items() if key not in run.data.params],
+            [RunTag(key, value) for key, value in tags.items()],
+        )
+        for name, folder in folders.items():
+            client.log_artifacts(identifier, str(folder), name)
+        client.set_terminated(identifier)
+        return identifier
+
+    def create(self, run: str, description: str, tags: Mapping[str, str]) -> Version:
+        """Register the bundle of a run as the next version, with all its tags at once."""
+        if self._model() is None:
+            self._client.create_registered_model(self.name)
+        source = f"{self._client.get_run(run).info.artifact_uri}/{FOLDER}"
+        created = self._client.create_model_version(
+            self.name, source, run, tags=dict(tags), description=description
+        )
+        return _version(created)
+
+    def tag(self, version: Version, **tags: str | None) -> Version:
+        """Set tags of a version, or take away those that are None; give the version that has them."""
+        for key, value in tags.items():
+            if value is None:
+                self._client.delete_model_version_tag(self.name, str(version.number), key)
+            else:
+                self._client.set_model_version_tag(self.name, str(version.number), key, value)
+        known = {key: value for key, value in {**version.tags, **tags}.items() if value is not None}
+        return replace(version, tags=known)
+
+    def alias(self, alias: str, number: int | None) -> None:
+        """Let an alias name a version, or none."""
+        if number is not None:
+            self._client.set_registered_model_alias(self.name, alias, str(number))
+        elif alias in self.aliases():
+            self._client.delete_registered_model_alias(self.name, alias)
+
+    def record(self, promotion: Promotion) -> None:
+        """Append to the log."""
+        key = f"promotion {datetime.fromisoformat(promotion.at):%Y%m%dT%H%M%S.%fZ}"
+        value = json.dumps(asdict(promotion), ensure_ascii=False)
+        self._client.set_registered_model_tag(self.name, key, value)
+
+    def fetch(self, version: Version, folder: Path) -> None:
+        """Copy the bundle of a version into a new folder.
+
+        Raises:
+            UserError: if its files are gone, or are not the ones that were registered.
+        """
+        with self._artifact(version, FOLDER) as source:
+            if not source.is_dir():
+                raise UserError(
+                    f"The files of version {version.number} are gone from {source}; "
+                    "promote another version, or run `make train`."
+                )
+            shutil.copytree(source, folder)
+        if Bundle(folder).digest != version.digest:
+            raise UserError(
+                f"The files of version {version.number} are not the ones that were registered; "
+                "promote another version."
+            )
+
+    def changes(self, version: Version) -> bytes | None:
+        """What no commit had when a version was trained, see `lineage`; None if all had it.
+
+        Raises:
+            UserError: if it is gone.
+        """
+        if not version.tags.get("git.changes"):
+            return None
+        with self._artifact(version, CHANGES) as source:
+            try:
+                return (source / PATCH).read_bytes()
+            except FileNotFoundError as error:
+                raise UserError(
+                    f"The changes of version {version.number} are gone from {error.filename}; "
+                    "reproduce another version."
+                ) from None
+
+    @contextmanager
+    def _artifact(self, version: Version, name: str) -> Iterator[Path]:
+        """A folder of a version's artifacts: where it lies, or fetched for the block."""
+        # Found by run, not by the address in the store: the project may have been moved.
+        here = self._artifacts / version.run / "artifacts" / name
+        with TemporaryDirectory() as aside:
+            if self._own or here.is_dir():
+                yield here
+            else:
+                yield Path(self._client.download_artifacts(version.run, name, aside))
+
+    @cached_property
+    def _experiment(self) -> str:
+        """The experiment of the project, made if need be.
+
+        A server decides where files go; a database alone leaves them to the project. An
+        experiment remembers their absolute folder, so a project that was moved, or is mounted
+        elsewhere in a container, goes on in an experiment of that place.
+        """
+        location = None if self._served else self._artifacts.as_uri()
+        name = self.name
+        found = self._client.get_experiment_by_name(name)
+        if found and self._own and found.artifact_location != location:
+            name = f"{name} in {self._root.as_posix()}"
+            found = self._client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self._client.create_experiment(name, location))
+
+    def _model(self) -> Any:
+        """The registered model as MLflow has it; None if there is none yet."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _search(self, condition: str = "") -> Iterator[Version]:
+        token = None
+        while token is None or token:
+            page = self._client.search_model_versions(
+                f"name = '{self.name}'{condition}", page_token=token
+            )
+            yield from map(_version, page)
+            token = page.token or ""
+
+
+def _promotion(text: str) -> Promotion:
+    """An entry of the log; what a later release writes besides is left out."""
+    known = {item.name for item in fields(Promotion)}
+    return Promotion(**{key: value for key, value in json.loads(text).items() if key in known})
+
+
+def _version(entity: Any) -> Version:
+    created = datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC)
+    return Version(int(entity.version), entity.run_id, created, entity.tags)

@@ -1,0 +1,335 @@
+"""`ops score`: the rows of a file, and what a model says of each.
+
+Rows are read, held to the contract, scored and written in batches, several at a time, so that
+memory stays bounded and every core is busy. Finished batches lie beside the result, in
+`.<result>.parts/`, until all of them are put together; a run that was killed is taken up there.
+"""
+
+import hashlib
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import polars as pl
+
+from ...ml import features, schema, source
+from .. import contract as contracts
+from ..bundle import MANIFEST, Bundle
+from ..data.reading import DataFile, open_file
+from ..errors import UserError
+from ..pipeline import parquet
+from ..pipeline.parsing import parse
+from ..pipeline.validate import check, unused
+from ..project import Project
+from .parts import Parts, kept
+from .rows import BATCH_ROWS, answers, columns_of, unfit
+
+FORMATS = (".csv", ".parquet")
+CELLS = 1_500_000
+"""About how many values a batch of rows has: what is held in memory is a few times that."""
+
+WORKERS = 8
+"""As many batches are at work at most; each has use for more than one core."""
+
+PATIENCE = 5.0
+"""Seconds after which, again and again, a person wants to know how far it is."""
+
+
+def score(
+    project: Project,
+    origin: str,
+    destination: str,
+    model: str | None = None,
+    encoding: str | None = None,
+) -> None:
+    """Score a file.
+
+    The rows come back as they were and in their order, with a column `prediction` and, for a
+    classification, `probability_<class>`. Rows that break the contract stay, without a
+    prediction; they are repeated in `<result>.quarantine.<format>`, as they came, each with its
+    number and the rules that it breaks. A row is judged and scored by itself, as it would be if
+    it came alone: rules about several rows, such as a primary key, are not asked.
+
+    Args:
+        project: whose contract the rows must keep.
+        origin: a CSV, Parquet or JSON lines file.
+        destination: the file to write; its suffix says whether as CSV or as Parquet.
+        model: a folder, an alias or a version's number; the champion if none is named.
+        encoding: of a text file, if not as guessed.
+
+    Raises:
+        UserError: if a file cannot be read or written, a column is missing or already there,
+            or there is no model that fits the contract.
+    """
+    path, target = Path(origin), Path(destination)
+    _check_paths(path, target)
+    bundle = chosen(project, model)
+    if obstacle := unfit(bundle, contracts.load()):
+        raise UserError(f"The model does not fit ml/schema.py: {obstacle}; run `make train`.")
+    subject = {
+        "the file": _state(path),
+        "the model": bundle.digest,
+        "the code in ml/": _code(),
+        "the encoding": encoding or "as guessed",
+    }
+    with kept(target.with_name(f".{target.name}.parts"), subject) as parts:
+        if parts.finished:
+            print(f"Going on after {parts.rows:,} rows that are scored already.", file=sys.stderr)
+        with _writing(target, parts):
+            file = open_file(path, parts.folder, encoding=encoding, single_column=True)
+        for note in file.notes:
+            print(f"{path}: {note}", file=sys.stderr)
+        job = Job.plan(file, target, bundle, parts)
+        with _writing(target, parts):
+            parts.prepare(subject)
+            job.run()
+            if _state(path) != subject["the file"]:
+                raise UserError(f"{path} changed while it was scored; run the same command again.")
+            job.finish()
+
+
+def chosen(project: Project, model: str | None) -> Bundle:
+    """The bundle that is asked for: `champion.located`, or the champion.
+
+    The champion in `models/champion` is taken as it is; the registry is asked if it is not there.
+    """
+    if model is None and (project.champion / MANIFEST).exists():
+        return Bundle(project.champion)
+    from ..registry.champion import located
+    from ..registry.tracking import CHAMPION
+
+    return Bundle(located(project, model or CHAMPION))
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that must be known to score one file.
+
+    Attributes:
+        file: whose rows are scored.
+        target: where they go, with the answers.
+        bundle: the model.
+        parts: what is finished: the file's columns, those that scoring adds, and the broken rules.
+        columns: the file's.
+        number: the name of the column with a row's number in the quarantine.
+        rules: the name of the column with the rules that a row breaks.
+    """
+
+    file: DataFile
+    target: Path
+    bundle: Bundle
+    parts: Parts
+    columns: tuple[str, ...]
+    number: str
+    rules: str
+
+    @classmethod
+    def plan(cls, file: DataFile, target: Path, bundle: Bundle, parts: Parts) -> "Job":
+        """Look at a file, and say what is to be done.
+
+        Raises:
+            UserError: if it cannot be read, or one of its columns stands in the way.
+        """
+        with file.explained():
+            empty = file.scan().head(0).collect()
+        columns = empty.columns
+        if taken := [name for name in columns_of(bundle.contract) if name in columns]:
+            raise UserError(
+                f"{file.origin} already has a column {taken[0]}; rename or drop it first."
+            )
+        parse(_tidy(empty.lazy()), labelled=False, origin=str(file.origin))
+        if target.suffix == ".csv":
+            _check_fits_csv(empty, file.origin)
+        number, rules = unused("row", columns), unused("rule", columns)
+        return cls(file, target, bundle, parts, tuple(columns), number, rules)
+
+    def run(self) -> None:
+        """Score what is not finished, several batches at a time.
+
+        Raises:
+            UserError: if the file is broken somewhere.
+        """
+        workers = min(WORKERS, os.cpu_count() or 1)
+        is_parquet = self.file.format == "parquet"
+        progress = Progress(parquet.count(self.file.path) if is_parquet else None)
+        working: deque[Future[int]] = deque()
+
+        def finish_first() -> None:
+            self.parts.finish(working.popleft().result())
+            progress.tell(self.parts.rows)
+
+        with ThreadPoolExecutor(workers) as pool:
+            for number, batch in enumerate(self._batches(), start=self.parts.finished):
+                working.append(pool.submit(self._score, number, batch))
+                if len(working) > workers:
+                    finish_first()
+            while working:
+                finish_first()
+        progress.close(self.target)
+
+    def finish(self) -> None:
+        """Put the parts together, first the quarantine if there is one, and say what was done."""
+        rows, rules = self.parts.scan(), pl.col(self.rules)
+        broken = rows.filter(rules.is_not_null())
+        counts = dict(broken.group_by(rules).len().collect(engine="streaming").rows())
+        bad, quarantine = sum(counts.values()), _quarantine(self.target)
+        if bad:
+            numbered = rows.with_row_index(self.number, offset=1).filter(rules.is_not_null())
+            number = pl.col(self.number).cast(pl.Int64)
+            self._write(numbered.select(number, rules, *self.columns), quarantine)
+        else:
+            quarantine.unlink(missing_ok=True)
+        self._write(rows.drop(self.rules), self.target)
+        print(f"{self.parts.rows - bad:,} of {self.parts.rows:,} rows are scored in {self.target}.")
+        if bad:
+            print(
+                f"{bad:,} break the contract and have no prediction: {_ranked(counts)}. "
+                f"They lie in {quarantine}, too.",
+                file=sys.stderr,
+            )
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        """The rows that are not finished, in batches; one batch at least of a file."""
+        rows = self.file.scan()
+        width = len(self.columns) + len(columns_of(self.bundle.contract))
+        size = max(1, CELLS // (width * BATCH_ROWS)) * BATCH_ROWS
+        seen = self.parts.finished > 0
+        with self.file.explained():
+            for batch in rows.slice(self.parts.rows).collect_batches(chunk_size=size):
+                seen = True
+                yield batch
+            if not seen:
+                yield rows.head(0).collect()
+
+    def _score(self, number: int, batch: pl.DataFrame) -> int:
+        """Score a batch and keep it as a part; how many rows it has."""
+        origin = str(self.file.origin)
+        parsed = parse(_tidy(batch.lazy()), labelled=False, origin=origin).rows.collect()
+        if len(parsed) != len(batch):
+            raise UserError(
+                f"`tidy` in ml/source.py makes {len(parsed):,} rows of {len(batch):,}; "
+                "let it return each row that it gets."
+            )
+        good, bad, _, kept = check(parsed, labelled=False)
+        made = answers(self.bundle, good)
+        rules = bad.to_series(-1).alias(self.rules).to_frame()
+        placed = [_placed(made, kept), _placed(rules, ~kept)]
+        self.parts.write(number, pl.concat([batch, *placed], how="horizontal"))
+        return len(batch)
+
+    def _write(self, rows: pl.LazyFrame, target: Path) -> None:
+        """Write rows aside, in a stream, and put them in place.
+
+        Raises:
+            OSError: if the disk is full, or something else is wrong with it.
+        """
+        aside = self.parts.folder / "result"
+        if target.suffix == ".csv":
+            sink = rows.sink_csv(aside, separator=self.file.separator, lazy=True)
+        else:
+            sink = parquet.sink(rows, aside)
+        try:
+            sink.collect(engine="streaming")
+        except pl.exceptions.PolarsError as error:
+            raise OSError(str(error).partition("\n")[0].rpartition(": ")[2]) from error
+        aside.replace(target)
+
+
+class Progress:
+    """What is said on standard error while it takes long."""
+
+    def __init__(self, total: int | None) -> None:
+        """Begin to count the time."""
+        self._of = "" if total is None else f" of {total:,}"
+        self._last = monotonic()
+        self._told = False
+
+    def tell(self, rows: int) -> None:
+        """Say how many rows are scored, unless that was said a moment ago."""
+        if monotonic() - self._last >= PATIENCE:
+            self._last, self._told = monotonic(), True
+            print(f"... {rows:,}{self._of} rows scored", file=sys.stderr, flush=True)
+
+    def close(self, target: Path) -> None:
+        """Say what comes after the last row, if anything was said before."""
+        if self._told:
+            print(f"... writing {target}", file=sys.stderr, flush=True)
+
+
+def _placed(values: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
+    """The values in the rows that are `where`, one after the other; null in the others."""
+    return values.select(pl.all().gather((where.cum_sum() - 1).set(~where, None)))
+
+
+def _tidy(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Values as the project's own file writes them, if `ml/source.py` says how."""
+    tidy: Callable[[pl.LazyFrame], pl.LazyFrame] = getattr(source, "tidy", lambda rows: rows)
+    return tidy(rows)
+
+
+def _code() -> str:
+    """A digest of the code that says what a row is, and what a model sees of it."""
+    digest = hashlib.sha256()
+    for module in (schema, source, features):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> str:
+    """What changes when a file does."""
+    about = path.stat()
+    return f"{about.st_size} bytes of {about.st_mtime_ns} in {about.st_ino}"
+
+
+def _ranked(counts: Mapping[str, int]) -> str:
+    """How many rows break each rule, the most broken one first, given how many break which."""
+    sums: Counter[str] = Counter()
+    for broken, count in counts.items():
+        sums.update(dict.fromkeys(broken.split("; "), count))
+    ranked = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{rule} ({count:,})" for rule, count in ranked)
+
+
+def _quarantine(target: Path) -> Path:
+    return target.with_suffix(f".quarantine{target.suffix}")
+
+
+def _check_paths(path: Path, target: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path} does not exist; name a CSV, Parquet or JSON lines file.")
+    if target.suffix not in FORMATS:
+        raise UserError(f"{target} must end in {' or '.join(FORMATS)}, which names its format.")
+    for written in (target, _quarantine(target)):
+        if written.is_dir():
+            raise UserError(f"{written} is a folder; name a file for the result.")
+        if written.exists() and written.samefile(path):
+            raise UserError(f"{written} is the file to be scored; name another one for the result.")
+
+
+def _check_fits_csv(rows: pl.DataFrame, origin: Path) -> None:
+    """Refuse what has no text in a CSV file, before the work and not after it."""
+    for column in rows.iter_columns():
+        try:
+            column.clear(1).to_frame().write_csv()
+        except pl.exceptions.PolarsError as error:
+            raise UserError(
+                f"{origin} holds {column.dtype} in {column.name}, which CSV cannot hold; "
+                "write the result to a .parquet file."
+            ) from error
+
+
+@contextmanager
+def _writing(target: Path, parts: Parts) -> Iterator[None]:
+    """Turn what a file system refuses into a sentence about `target`."""
+    try:
+        yield
+    except OSError as error:
+        hint = f"; the same command will go on after {parts.rows:,} rows" if parts.rows else ""
+        reason = error.strerror or str(error)
+        raise UserError(f"{target} cannot be written: {reason}{hint}.") from error

@@ -1,0 +1,82 @@
+"""A result that is made in numbered parts, and goes on where it was cut short.
+
+Finished parts lie in a folder beside the result, so that a kill costs what was at hand and nothing
+more. What the result is about is written beside them: once that has changed, they are worth
+nothing, and are thrown away.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from ..files import read_json, replacing, write_json
+
+SUBJECT = "subject.json"
+
+
+class Parts:
+    """The finished parts of one result: Arrow files, by number from 0 up, without a gap."""
+
+    def __init__(self, folder: Path, subject: Mapping[str, str]) -> None:
+        """Take up what lies in `folder`, if it is about the same subject."""
+        self.folder = folder
+        self.finished = self.rows = 0
+        try:
+            known = read_json(folder / SUBJECT)
+        except (OSError, ValueError):
+            known = {}
+        if known != subject:
+            changed = [name for name in subject if known.get(name) != subject[name]]
+            if known:
+                print(
+                    f"Starting afresh: {' and '.join(changed)} changed since a run was cut short.",
+                    file=sys.stderr,
+                )
+            self.drop()
+            return
+        while self._path(self.finished).exists():
+            self.finished += 1
+        if self.finished:
+            self.rows = int(self.scan().select(pl.len()).collect().item())
+
+    def prepare(self, subject: Mapping[str, str]) -> None:
+        """Make the folder, with the subject in it."""
+        write_json(self.folder / SUBJECT, dict(subject))
+
+    def write(self, number: int, rows: pl.DataFrame) -> None:
+        """Keep a part, whole or not at all; threads may."""
+        with replacing(self._path(number)) as aside:
+            rows.write_ipc(aside)
+
+    def finish(self, rows: int) -> None:
+        """Count the next part as finished; all before it are."""
+        self.finished += 1
+        self.rows += rows
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows of all finished parts, in order; there is one part at least."""
+        return pl.scan_ipc([self._path(number) for number in range(self.finished)], glob=False)
+
+    def drop(self) -> None:
+        """Throw everything away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.arrow"
+
+
+@contextmanager
+def kept(folder: Path, subject: Mapping[str, str]) -> Iterator[Parts]:
+    """The parts in `folder`; they stay if the work is cut short, and something is finished."""
+    parts = Parts(folder, subject)
+    try:
+        yield parts
+    except BaseException:
+        if not parts.finished:
+            parts.drop()
+        raise
+    parts.drop()

@@ -1,0 +1,102 @@
+"""What stands before every request: keys, limits, and headers that protect a browser."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+SECURITY_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+class Keys:
+    """The keys of those who may ask. Only their hashes are held."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        """Take the keys; none at all lets everybody ask."""
+        self._hashes = [_hash(key.encode()) for key in keys]
+
+    def __bool__(self) -> bool:
+        """Whether a key is needed."""
+        return bool(self._hashes)
+
+    def check(self, headers: Headers) -> None:
+        """Look for a key in `Authorization: Bearer` or `X-API-Key`, in constant time.
+
+        Raises:
+            HTTPException: if there is no key that fits.
+        """
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            shown = headers.get("x-api-key", "")
+        # All are compared, so that the time says nothing of which one fits.
+        found = _hash(shown.strip().encode("latin-1"))
+        if not sum(hmac.compare_digest(found, known) for known in self._hashes):
+            raise HTTPException(
+                HTTPStatus.UNAUTHORIZED,
+                "Show a key, as in `Authorization: Bearer KEY`.",
+                {"www-authenticate": "Bearer"},
+            )
+
+
+def json_only(headers: Headers) -> None:
+    """Take JSON only; a form of another site can then not post here.
+
+    Raises:
+        HTTPException: if the body is something else.
+    """
+    kind, _, _ = headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Send JSON, with `Content-Type: application/json`.",
+        )
+
+
+async def read(receive: Receive, most_bytes: int, seconds: float) -> bytes:
+    """Read the body of a request.
+
+    Raises:
+        HTTPException: if it is too long or too slow.
+        ClientDisconnect: if the caller hangs up.
+    """
+    parts: list[bytes] = []
+    size, more = 0, True
+    try:
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part, more = message.get("body", b""), message.get("more_body", False)
+                size += len(part)
+                # The rest is taken in and let go: who is still sending would hear no answer.
+                if size <= most_bytes:
+                    parts.append(part)
+    except TimeoutError:
+        raise HTTPException(
+            HTTPStatus.REQUEST_TIMEOUT,
+            "The body did not arrive in time.",
+            {"connection": "close"},
+        ) from None
+    if size > most_bytes:
+        raise HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The body is larger than {most_bytes:,} bytes; send fewer rows at once.",
+            {"connection": "close"},
+        )
+    return b"".join(parts)
+
+
+def _hash(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

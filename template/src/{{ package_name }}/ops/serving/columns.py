@@ -1,0 +1,269 @@
+"""What a column of the contract takes from a request: a JSON type, and what a value is held to.
+
+JSON types are strict: a number is a number, a boolean a boolean, a time ISO 8601 text.
+"""
+
+import ctypes
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from pydantic_core import SchemaValidator, core_schema
+
+from ..contract import EXACT, FALSE, TRUE, Column
+
+Check = Callable[[Any], bool]
+"""Whether a value that is there keeps a rule."""
+
+INTEGERS = {f"Int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
+INTEGERS |= {f"UInt{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)}
+"""The least and the greatest value of each type of whole number."""
+
+MOST = 2**63 - 1
+"""The greatest bound that msgspec takes."""
+
+TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?"
+)
+"""The ways of ISO 8601 to write a time that ingest reads too."""
+
+SINGLE_DIGIT = re.compile(r"(?<![0-9.])(?=[0-9](?![0-9]))")
+"""Where a zero is missing in a time such as 2024-1-31 8:30."""
+
+NANOSECONDS = datetime(1677, 9, 21, 0, 12, 43, 145225), datetime(2262, 4, 11, 23, 47, 16, 854775)
+"""From when to when they can be counted in 64 bits."""
+
+
+class Unread(Exception):
+    """A value cannot be read as its column's type."""
+
+
+class Reading(NamedTuple):
+    """How the values of one column are read, missing ones aside."""
+
+    column: Column
+    json: Any
+    """The type that a JSON value must have."""
+    bounded: Any
+    """The same with its bounds, as far as the decoder of JSON can hold a value to them."""
+    convert: Callable[[Any], Any] | None
+    """From such a value to one of the column's type; None if it is one."""
+    checks: Mapping[str, Check]
+    """What a value is held to, by the names of the rules."""
+    unproven: tuple[Check, ...]
+    """Those that a value may break that has the bounded type."""
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a JSON value of the column is text."""
+        return self.column.kind in ("text", "time") or self.column.dtype in ("String", "Enum")
+
+    def read(self, value: Any) -> Any:
+        """Read a JSON value.
+
+        Raises:
+            Unread: if it is of another type.
+        """
+        # Writers of JSON that know one type of number put a point into whole ones, too.
+        whole = isinstance(value, float) and abs(value) < EXACT
+        try:
+            taken = msgspec.convert(value, self.json, strict=not whole)
+        except msgspec.ValidationError:
+            raise Unread from None
+        return self.convert(taken) if self.convert else taken
+
+
+def reading(column: Column) -> Reading:
+    """How the values of a column are read."""
+    dtype = dtype_of(column)
+    checks = _checks(column, dtype)
+    bounds: dict[str, Any] = {
+        "ge": column.minimum,
+        "gt": column.minimum_exclusive,
+        "le": column.maximum,
+        "lt": column.maximum_exclusive,
+    }
+    bounds = {name: bound for name, bound in bounds.items() if _is_number(bound)}
+    if dtype in INTEGERS:
+        return _whole_numbers(column, dtype, checks, bounds)
+    convert: Callable[[Any], Any] | None = None
+    proven: set[str] = set()
+    json: Any = {"Bool": bool, "Float64": float, "Float32": int | float}.get(dtype, str)
+    bounded = json
+    if dtype == "Enum":
+        json = bounded = Literal[column.choices]
+    elif column.kind == "time":
+        convert = partial(_time, dtype)
+    elif dtype == "Float32":
+        convert = _single
+    elif dtype == "Float64":
+        bounded = Annotated[float, Meta(**bounds)] if bounds else float
+        proven = checks.keys() - {"is_in"}
+    unproven = tuple(check for rule, check in checks.items() if rule not in proven)
+    return Reading(column, json, bounded, convert, checks, unproven)
+
+
+def _whole_numbers(
+    column: Column, dtype: str, checks: Mapping[str, Check], bounds: dict[str, Any]
+) -> Reading:
+    least, most = INTEGERS[dtype]
+    json = Annotated[int, Meta(ge=least, le=most) if most <= MOST else Meta(ge=least)]
+    convert = None if most <= MOST else partial(_at_most, most)
+    if column.choices is not None:
+        bounded: Any = Literal[column.choices]
+        unproven = tuple(check for rule, check in checks.items() if rule != "is_in")
+        return Reading(column, json, bounded, convert, checks, unproven)
+    if any(abs(bound) > MOST or bound != int(bound) for bound in bounds.values()):
+        return Reading(column, json, json, convert, checks, tuple(checks.values()))
+    if "gt" not in bounds:
+        bounds["ge"] = max(least, bounds.get("ge", least))
+    if "lt" not in bounds and min(most, bounds.get("le", most)) <= MOST:
+        bounds["le"] = min(most, bounds.get("le", most))
+    whole: dict[str, Any] = {name: int(bound) for name, bound in bounds.items()}
+    bounded = Annotated[int, Meta(**whole)]
+    return Reading(column, json, bounded, convert, checks, ())
+
+
+def dtype_of(column: Column) -> str:
+    """The type of a column's values; a column of any whole or any fractional type has the widest."""
+    return {"Integer": "Int64", "Float": "Float64"}.get(column.dtype, column.dtype)
+
+
+def _checks(column: Column, dtype: str) -> dict[str, Check]:
+    """What a value is held to, by the names of the rules."""
+    checks: dict[str, Check] = {}
+    if (low := _bound(column.minimum, dtype)) is not None:
+        checks["min"] = lambda value: bool(value >= low)
+    if (above := _bound(column.minimum_exclusive, dtype)) is not None:
+        checks["min_exclusive"] = lambda value: bool(value > above)
+    if (high := _bound(column.maximum, dtype)) is not None:
+        checks["max"] = lambda value: bool(value <= high)
+    if (below := _bound(column.maximum_exclusive, dtype)) is not None:
+        checks["max_exclusive"] = lambda value: bool(value < below)
+    if dtype.startswith("Float"):
+        checks["inf"] = math.isfinite
+    elif column.choices is not None and dtype not in ("Bool", "Enum"):
+        checks["is_in"] = frozenset(column.choices).__contains__
+    if (shortest := column.min_length) is not None:
+        checks["min_length"] = lambda text: len(text.encode()) >= shortest
+    if (longest := column.max_length) is not None:
+        checks["max_length"] = lambda text: len(text.encode()) <= longest
+    if column.pattern is not None:  # its engine is polars' own
+        schema = core_schema.str_schema(pattern=column.pattern, regex_engine="rust-regex")
+        checks["regex"] = SchemaValidator(schema).isinstance_python
+    return checks
+
+
+def _bound(bound: Any, dtype: str) -> Any:
+    """A bound as a value of its column's type."""
+    if isinstance(bound, str):
+        moment = datetime.fromisoformat(bound)
+        return moment.date() if dtype == "Date" else moment
+    return _single(bound) if dtype == "Float32" and bound is not None else bound
+
+
+def _is_number(bound: Any) -> bool:
+    return isinstance(bound, int | float) and math.isfinite(bound)
+
+
+def _at_most(most: int, value: int) -> int:
+    if value > most:
+        raise Unread
+    return value
+
+
+def _single(value: float) -> float:
+    """A number rounded to single precision, and once; beyond its range it is infinite."""
+    if isinstance(value, int) and abs(value) > EXACT and abs(value) <= MOST:
+        return float(np.int64(value).astype(np.float32))
+    return ctypes.c_float(value).value
+
+
+def _time(dtype: str, text: str) -> date:
+    """A date, or a time without zone; one with a zone becomes UTC."""
+    if not TIME.fullmatch(text):
+        raise Unread
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise Unread from None
+    if dtype == "Date":
+        if moment.time() != datetime.min.time():
+            raise Unread
+        return moment.date()
+    if dtype == "Datetime[ns]" and not NANOSECONDS[0] <= moment <= NANOSECONDS[1]:
+        raise Unread
+    if dtype == "Datetime[ms]":
+        return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+    return moment
+
+
+def respelt(reading: Reading, value: Any) -> Any:
+    """Read a value as releases before 0.5.0 did: text might stand for any, and any for text.
+
+    Returns:
+        A value of the column's type; None for blank text.
+
+    Raises:
+        Unread: if it says nothing in this type.
+    """
+    if not isinstance(value, str | int | float):
+        raise Unread
+    dtype = dtype_of(reading.column)
+    if dtype in ("String", "Enum") and not isinstance(value, str):
+        value = msgspec.json.encode(value).decode()
+    if dtype == "String":
+        return value
+    if reading.column.kind == "time" and isinstance(value, str):
+        value = SINGLE_DIGIT.sub("0", value)
+    if isinstance(value, str):
+        value = value.strip()
+        if value == "" or value.lower() == "nan":
+            return None
+    word = str(value).lower()
+    if reading.json is bool and word in (*TRUE, *FALSE):
+        return word in TRUE
+    try:
+        number = int(value) if isinstance(value, bool) else value
+        taken = msgspec.convert(number, reading.json, strict=False)
+    except msgspec.ValidationError:
+        raise Unread from None
+    return reading.convert(taken) if reading.convert else taken
+
+
+def phrases(column: Column) -> dict[str, str]:
+    """What a value must be, by the rules that the column declares."""
+    dtype = dtype_of(column)
+    choices = ", ".join(str(choice) for choice in column.choices or ())
+    kind = {"number": "a number", "boolean": "true or false"}.get(column.kind, "text")
+    if column.kind == "time":
+        kind = "a date, such as 2024-01-31"
+        if dtype != "Date":
+            kind = "a date and time, such as 2024-01-31T08:30:00Z"
+    elif dtype in INTEGERS:
+        kind = "a whole number from {} to {}".format(*INTEGERS[dtype])
+    elif dtype == "Enum":
+        kind = f"one of {choices}"
+    said = {
+        "dtype": kind,
+        "min": f"{column.minimum} or more",
+        "max": f"{column.maximum} or less",
+        "min_exclusive": f"more than {column.minimum_exclusive}",
+        "max_exclusive": f"less than {column.maximum_exclusive}",
+        "is_in": f"one of {choices}",
+        "regex": f"text that matches {column.pattern}",
+        "min_length": f"at least {column.min_length} bytes long",
+        "max_length": f"at most {column.max_length} bytes long",
+        "inf": "finite",
+    }
+    declared = {"dtype", *_checks(column, dtype)}
+    return {rule: phrase for rule, phrase in said.items() if rule in declared}

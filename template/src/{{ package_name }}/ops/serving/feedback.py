@@ -1,0 +1,124 @@
+"""The truth, as callers tell it later: a fact, which is held to the target's type and no more.
+
+A label that the contract does not know is taken too: that there are new ones is what monitoring
+has to find out, and what retraining may learn.
+"""
+
+from http import HTTPStatus
+from math import isfinite
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.exceptions import HTTPException
+
+from ..contract import Column
+from .log import moment
+from .requests import Malformed, Refusal, TooMany, Violation
+
+ID_BYTES = 12
+"""How long the id of a prediction is; it is written with twice as many digits."""
+
+ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
+
+LEAST, MOST = -(2**63), 2**63 - 1
+"""Between these are the whole numbers that a column can hold."""
+
+SHAPES: dict[str, tuple[str, str]] = {
+    "boolean": ("boolean", "The truth must be true or false."),
+    "integer": ("integer", "The truth must be a whole number."),
+    "label": ("string", "The truth must be a text, the label itself."),
+    "number": ("number", "The truth must be a finite number."),
+}
+"""For each shape of a truth, its type in JSON Schema, and a sentence for who sends another."""
+
+
+class Feedback(msgspec.Struct):
+    """What a caller tells of a prediction."""
+
+    prediction_id: Annotated[str, Meta(pattern=ID_PATTERN)]
+    truth: str | int | float | bool | None
+
+
+class Truth(msgspec.Struct):
+    """What became of a row, as the log keeps it."""
+
+    id: str
+    time: str
+    truth: Any
+
+
+DECODER = msgspec.json.Decoder(Feedback | list[Feedback])
+
+
+def read(body: bytes, target: Column, most: int) -> list[Truth]:
+    """The truths in a request, of which there may be so many, for the log.
+
+    Raises:
+        Malformed: if the body is no JSON, or empty.
+        HTTPException: if it is JSON of another shape, or an id is none of ours.
+        TooMany: if there are too many.
+        Refusal: if a truth is not of the target's type.
+    """
+    try:
+        told = DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Malformed(f"The body is no JSON: {error}.") from None
+    told = told if isinstance(told, list) else [told]
+    if not told:
+        raise Malformed("The array is empty.")
+    if len(told) > most:
+        raise TooMany(f"Send at most {most:,} truths at once.")
+    now = moment()
+    lines = [Truth(one.prediction_id, now, truth(target, one.truth)) for one in told]
+    sentence = SHAPES[shape(target)][1]
+    violations = [
+        Violation(row, target.name, "truth", one.truth, sentence)
+        for row, (line, one) in enumerate(zip(lines, told, strict=True))
+        if line.truth is None
+    ]
+    if violations:
+        raise Refusal(violations)
+    return lines
+
+
+def shape(target: Column) -> str:
+    """What a truth looks like: one of `SHAPES`."""
+    if target.choices is None:
+        return "number"
+    if target.kind == "boolean":
+        return "boolean"
+    return "label" if isinstance(target.choices[0], str) else "integer"
+
+
+def truth(target: Column, told: Any) -> Any:
+    """The truth as a value of the target's type; None if it is of another."""
+    match shape(target):
+        case "boolean":
+            return told if isinstance(told, bool) else None
+        case "label":
+            return told if isinstance(told, str) else None
+        case "integer":
+            whole = isinstance(told, int) or (isinstance(told, float) and told.is_integer())
+            fits = whole and not isinstance(told, bool) and LEAST <= told <= MOST
+            return int(told) if fits else None
+        case _:
+            return _number(told)
+
+
+def is_unknown(target: Column, truth: Any) -> bool:
+    """Whether a truth is a label that the contract does not know."""
+    return target.choices is not None and truth not in target.choices
+
+
+def _number(told: Any) -> int | float | None:
+    """A finite number, or None; a whole one that no column can hold is rounded to a float."""
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return None
+    try:
+        number = told if LEAST <= told <= MOST else float(told)
+    except OverflowError:  # nor can any float
+        return None
+    return number if isfinite(number) else None

@@ -1,0 +1,239 @@
+"""A log of JSON lines, written by a thread: nobody who is answered waits for a disk.
+
+Every writer has files of its own, so `polars.scan_ndjson(folder / "*.jsonl")` reads those of all
+writers as one dataset, while they write too. Half a line that a crash has left at the end of a
+file is passed over by the monitor, and cut off by the next writer that starts.
+"""
+
+import logging
+import mmap
+import os
+import secrets
+import threading
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+
+from ..files import lock
+
+logger = logging.getLogger("service")
+
+PAGE = 4096
+"""Bytes that a system shows, keeps and loses together: the smallest page of its memory."""
+
+MIB = 1024**2
+
+BATCH = 8 * MIB
+"""As soon as this many bytes have come together, they are written."""
+
+
+class Chunk(NamedTuple):
+    """Lines that came together, and how many rows they tell of."""
+
+    lines: bytes
+    rows: int
+
+
+class Log:
+    """A log in a folder, written by one process; its threads may share it.
+
+    Lines are in a file within `flush_seconds`, and what is there outlives its process. While a
+    disk is full or read-only, lines wait in memory; when more wait than may, the oldest are
+    dropped, and counted.
+
+    Attributes:
+        written: how many rows are in files.
+        dropped: how many rows are lost.
+        failing: whether the last attempt to write failed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        flush_seconds: float = 1.0,
+        rotate_bytes: int = 64 * MIB,
+        most_bytes: int = 64 * MIB,
+    ) -> None:
+        """Begin; the folder and its files are made when there is something to write.
+
+        Args:
+            folder: where the files lie, those of other processes too.
+            flush_seconds: how long a line waits; a process that is killed loses no more.
+            rotate_bytes: a file that has this size gets no more lines.
+            most_bytes: how much may wait while nothing can be written.
+        """
+        self.written = self.dropped = 0
+        self.failing = False
+        self._files = Files(folder, rotate_bytes)
+        self._seconds = flush_seconds
+        self._most_bytes = most_bytes
+        self._waiting: deque[Chunk] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._appending, self._writing = threading.Lock(), threading.Lock()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"log {folder.name}", daemon=True)
+        self._thread.start()
+
+    def append(self, lines: bytes, rows: int) -> None:
+        r"""Add whole lines, each with its "\n", that tell of so many rows; no disk is touched."""
+        with self._appending:
+            if self._closed:
+                self.dropped += rows
+                return
+            self._waiting.append(Chunk(lines, rows))
+            self._bytes += len(lines)
+            self._drop()
+        if self._bytes > BATCH and not self.failing:
+            self._due.set()
+
+    def flush(self) -> None:
+        """Write what waits, now. What the disk refuses goes on waiting."""
+        with self._writing:
+            while batch := self._take():
+                try:
+                    self._files.append(b"".join(chunk.lines for chunk in batch))
+                except OSError as error:
+                    with self._appending:
+                        self._waiting.extendleft(reversed(batch))
+                        self._drop()
+                    self._fails(error.strerror)
+                    return
+                with self._appending:
+                    self._bytes -= sum(len(chunk.lines) for chunk in batch)
+                self.written += sum(chunk.rows for chunk in batch)
+                self._fails(None)
+
+    def close(self) -> None:
+        """Write what waits, and end. What the disk refuses now is dropped."""
+        with self._appending:
+            self._closed = True
+        self._due.set()
+        self._thread.join()
+        self.flush()
+        with self._appending:
+            self._most_bytes = 0
+            self._drop()
+
+    def _run(self) -> None:
+        mend(self._files.folder)
+        while not self._closed:
+            self.flush()
+            self._due.wait(self._seconds)
+            self._due.clear()
+
+    def _take(self) -> list[Chunk]:
+        """The oldest chunks, for one write; their bytes count until they are written."""
+        batch: list[Chunk] = []
+        size = 0
+        with self._appending:
+            while self._waiting and size < BATCH:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].lines)
+        return batch
+
+    def _drop(self) -> None:
+        """Forget the oldest lines until no more wait than may."""
+        while self._bytes > self._most_bytes and self._waiting:
+            oldest = self._waiting.popleft()
+            self._bytes -= len(oldest.lines)
+            self.dropped += oldest.rows
+
+    def _fails(self, reason: str | None) -> None:
+        """Note whether the disk refuses, and say so when that changes."""
+        if reason and not self.failing:
+            logger.warning("%s: %s. Rows wait in memory.", self._files.folder, reason)
+        if self.failing and not reason:
+            logger.info("%s can be written again.", self._files.folder)
+        self.failing = reason is not None
+
+
+class Files:
+    """The files of one writer in a folder, one after the other; their names sort by time.
+
+    Whoever empties one, or moves it away, is in nobody's way.
+    """
+
+    def __init__(self, folder: Path, rotate_bytes: int) -> None:
+        """Begin a file for each day (UTC), and whenever the last one has its size."""
+        self.folder = folder
+        self._rotate_bytes = rotate_bytes
+        self._writer = secrets.token_hex(4)
+        self._begun = datetime.min.replace(tzinfo=UTC)
+        self._day = date.min
+        self._path = folder
+
+    def append(self, lines: bytes) -> None:
+        """Write all of some lines, or nothing.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        now = datetime.now(UTC)
+        if now.date() != self._day or not self._path.exists():
+            self._next(now)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileIO(self._path, "a", opener=_private) as file:
+            lock(file, wait=True)  # only for those who mend
+            size = file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(paged(lines, size))
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                self._day = date.min  # should half a line be left, nothing is written behind it
+                file.truncate(size)
+                self._day = now.date()
+                raise
+            if file.tell() >= self._rotate_bytes:
+                self._next(now)
+
+    def _next(self, now: datetime) -> None:
+        """Leave the file at hand for another; names rise even where the clock is set back."""
+        self._day = now.date()
+        self._begun = max(now, self._begun + timedelta(microseconds=1))
+        self._path = self.folder / f"{self._begun:%Y%m%dT%H%M%S.%fZ}-{self._writer}.jsonl"
+
+
+def moment() -> str:
+    """Now, as logs write it: ISO 8601, in UTC."""
+    return datetime.now(UTC).isoformat()
+
+
+def paged(lines: bytes, offset: int) -> bytes:
+    """Lay lines out for a file from an offset on, so that readers never see half of one.
+
+    What is appended appears page by page, and a write that is cut short is cut there too. So no
+    line that fits into a page lies across two: blanks before it, which JSON allows, fill up the
+    page in which it has no room. A line longer than a page is left as it is.
+    """
+    parts = []
+    for line in lines.splitlines(keepends=True):
+        room = -offset % PAGE
+        if room < len(line) <= PAGE:
+            parts.append(b" " * room)
+            offset += room
+        parts.append(line)
+        offset += len(line)
+    return b"".join(parts)
+
+
+def mend(folder: Path) -> None:
+    """Cut half a line off every file in a folder that nobody is writing to."""
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError, ValueError), FileIO(path, "r+") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size and lock(file):
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    whole = content.rfind(b"\n") + 1
+                if whole < size:
+                    file.truncate(whole)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner writes to, and that strangers do not read."""
+    return os.open(path, flags, 0o640)

@@ -1,0 +1,118 @@
+"""The model in service is exchanged while it answers: a new one is loaded, warmed, and taken."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from ..bundle import Bundle
+from ..errors import UserError
+from .locations import Absent, Broken, Location, Unavailable, fetch
+from .models import Model
+from .requests import Strictness
+
+logger = logging.getLogger("service")
+
+RETRY_SECONDS = 30.0
+"""Seconds until a bundle that was found to be broken is tried again."""
+
+
+class Follower:
+    """Takes a new model whenever it is told to look, by one thread at a time.
+
+    Whatever fails leaves the one before in service.
+
+    Attributes:
+        failing: whether the last look failed.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        strictness: Strictness,
+        take: Callable[[Model | None], None],
+        *,
+        what: str = "model",
+        optional: bool = False,
+    ) -> None:
+        """Follow what lies somewhere.
+
+        Args:
+            location: where it lies.
+            strictness: of how its requests are read.
+            take: called with a model that is ready; what it raises is a failure of this model.
+            what: how the model is called where it is said that there is none.
+            optional: whether there need be no model at all: `take` is then called with None when
+                there is none any more. Otherwise the last model stays.
+        """
+        self.failing = False
+        self._location = location
+        self._strictness = strictness
+        self._take = take
+        self._what = what
+        self._optional = optional
+        self._state: Hashable = None
+        self._taken: Hashable = None
+        self._refused: tuple[Hashable, str, float] = (None, "", 0.0)
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Take a new model, if there is one. A slow registry may hold this up for minutes."""
+        trouble, self.failing = "", False
+        try:
+            self._update()
+        except Absent as error:
+            trouble = str(error)
+            self.failing = not self._optional
+            if self._optional:
+                self._state = self._taken = None
+                self._take(None)
+        except Exception as error:  # noqa: BLE001  the watch must never end
+            trouble = _sentence(error)
+            self.failing = True
+        if trouble and trouble != self._trouble:
+            say = logger.warning if self.failing else logger.info
+            say("No new %s: %s", self._what, trouble)
+        if self._trouble and not trouble:
+            logger.info("The bundle can be had again.")
+        self._trouble = trouble
+
+    def _update(self) -> None:
+        """Copy, load and take what lies there, unless that was done, or has failed just now.
+
+        Raises:
+            Unavailable: if that cannot be done; as `Broken`, if it is no use to try again soon.
+        """
+        state = self._location.state()
+        if state == self._state:
+            return
+        refused, reason, until = self._refused
+        if state == refused and time.monotonic() < until:
+            raise Broken(reason)
+        try:
+            with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as copy:
+                bundle = fetch(self._location, Path(copy))
+                if self._taken != (bundle.digest, bundle.origin):
+                    self._load(bundle)
+        except Broken as error:
+            self._refused = state, str(error), time.monotonic() + RETRY_SECONDS
+            raise
+        self._state = state
+
+    def _load(self, bundle: Bundle) -> None:
+        """Load a bundle and take it into service.
+
+        Raises:
+            Broken: if that fails, whatever the reason.
+        """
+        try:
+            self._take(Model.load(bundle, self._strictness))
+        except Exception as error:
+            raise Broken(_sentence(error)) from error
+        self._taken = bundle.digest, bundle.origin
+
+
+def _sentence(error: Exception) -> str:
+    """What is said of an error: those that are expected say it themselves."""
+    return str(error) if isinstance(error, Unavailable | UserError | OSError) else repr(error)

@@ -1,0 +1,422 @@
+"""The rows of a request: decoded, typed, and held to the contract.
+
+msgspec decodes a row into the types, bounds and closed sets of its columns in one pass; patterns
+and times come after it. What that does not take is read once more, value by value, to say what is
+wrong with it. Rules across columns are for `RowRules`, for many rows at once.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import EXACT, Column, Contract
+from .columns import Reading, Unread, dtype_of, phrases, reading, respelt
+from .row_rules import BrokenRules, RowRules
+
+MOST_VIOLATIONS = 100
+"""As many violations are listed at most; all rows are looked at all the same."""
+
+LONGEST_SHOWN = 200
+"""As many characters of a value are repeated in a refusal at most."""
+
+CLOSE = 0.7
+"""How alike two names are, of 1, if the one may be a slip for the other."""
+
+MOST_COMPARED = 100
+"""How many unknown fields of a request are compared with absent columns."""
+
+UNKNOWN_FIELD = "unknown_field"
+"""The rule that a row breaks by a field that the contract does not know."""
+
+Record = tuple[Any, ...]
+"""A float, int, bool, str, datetime or date, or None, for each of the contract's inputs."""
+
+RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+FIELDS = msgspec.json.Decoder(dict[str, Any])
+BODIES = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """How a request is read, whatever the contract."""
+
+    max_rows: int = 1_000
+    types: bool = True
+    """Whether text in place of a number, and the like, is refused; else it is read and counted."""
+    unknown_fields: Literal["name", "refuse", "ignore"] = "name"
+    """What becomes of a field that the contract does not know: it is named in the answer, refused,
+    or not even looked at; a name close to that of an absent column is refused unless ignored."""
+
+
+class Violation(msgspec.Struct):
+    """One value, or one row, that breaks a rule of the contract."""
+
+    row: int
+    """The place of the row in the request, from 0."""
+    field: str | None
+    """The column; None where the rule is about several."""
+    rule: str
+    value: Any
+    """The value as it came; for a rule about several columns, an object of theirs as they are read."""
+    message: str
+
+
+class Malformed(Exception):
+    """The body is no row and no list of rows; says why in a sentence."""
+
+
+class TooMany(Exception):
+    """There are more rows than are taken at once; says so in a sentence."""
+
+
+class Refusal(Exception):
+    """Rows break the contract.
+
+    Attributes:
+        violations: what the caller is told, at most `MOST_VIOLATIONS` of them.
+        rows: how many rows break it.
+        counts: how many of them break which rule of which column.
+    """
+
+    def __init__(self, found: Sequence[Violation]) -> None:
+        """Take all that is wrong with the rows."""
+        self.violations = list(found[:MOST_VIOLATIONS])
+        super().__init__(f"{len(self.violations)} violations of the contract")
+        self.rows = len({violation.row for violation in found})
+        self.counts = Counter((violation.field, violation.rule) for violation in found)
+
+
+class Rows(NamedTuple):
+    """Rows that keep what the contract says of their columns."""
+
+    many: bool
+    """Whether the request brought a list."""
+    records: list[Record]
+    unknown: frozenset[str] = frozenset()
+    """The fields that the contract does not know."""
+    respelt: int = 0
+    """How many values came in a spelling of releases before 0.5.0."""
+
+
+class _Guesses:
+    """Which absent column an unknown field of a request may mean.
+
+    A comparison takes some 20 µs, and a body may hold a hundred thousand names: so there is an end.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, tuple[str, ...]], str | None] = {}
+
+    def meant(self, name: str, absent: tuple[str, ...]) -> str | None:
+        """The column whose name is closest, if it is close; nothing after `MOST_COMPARED`."""
+        key = name, absent
+        if absent and key not in self._found and len(self._found) < MOST_COMPARED:
+            named = {column.casefold(): column for column in absent}
+            close = get_close_matches(name.casefold(), named, 1, CLOSE)
+            self._found[key] = named[close[0]] if close else None
+        return self._found.get(key)
+
+
+class Reader:
+    """Reads rows of one contract."""
+
+    def __init__(self, contract: Contract, strictness: Strictness | None = None) -> None:
+        """Prepare for a contract.
+
+        Raises:
+            UserError: if its rules cannot be evaluated here.
+        """
+        self._contract, self._strictness = contract, strictness or Strictness()
+        columns = contract.inputs
+        self._names = [column.name for column in columns]
+        self._known = frozenset(self._names)
+        self._missing = frozenset(contract.missing)
+        self._readings = [reading(column) for column in columns]
+        self._phrases = {column.name: phrases(column) for column in columns}
+        self.row_type = _row_type(
+            self._readings, strict=self._strictness.unknown_fields != "ignore"
+        )
+        self._one = msgspec.json.Decoder(self.row_type)
+        self._many = msgspec.json.Decoder(list.__class_getitem__(self.row_type))
+        self._lenient = msgspec.json.Decoder(_row_type(self._readings, strict=False))
+        self._finish = [
+            (place, its)
+            for place, its in enumerate(self._readings)
+            if its.convert or its.unproven or (self._missing and its.takes_text)
+        ]
+        self.rules = RowRules.of(contract)
+        self._arrays = _Arrays(contract)
+
+    def read(self, body: bytes) -> Rows:
+        """Decode one row, or a list of rows, and hold them to the whole contract.
+
+        Raises:
+            Malformed, TooMany, Refusal: as `decode` does; Refusal too for a rule across columns.
+        """
+        rows = self.decode(body)
+        if self.rules and (broken := self.rules.broken(rows.records)):
+            raise self.refusal(rows.records, broken)
+        return rows
+
+    def decode(self, body: bytes) -> Rows:
+        """Decode one row, or a list of rows, and hold them to what their columns say.
+
+        Raises:
+            Malformed: if the body is neither, or the list is empty.
+            TooMany: if there are more rows than are taken at once.
+            Refusal: if a row breaks the contract.
+        """
+        many = body[:1] == b"[" or body.lstrip(b" \t\r\n")[:1] == b"["
+        try:
+            if not body.isascii():
+                body.decode()
+            if not many:
+                return Rows(False, [self._record(self._one.decode(body))])
+            rows = self._many.decode(body)
+            if 0 < len(rows) <= self._strictness.max_rows:
+                return Rows(True, [self._record(row) for row in rows])
+        except UnicodeDecodeError:
+            raise Malformed("The body is not UTF-8.") from None
+        except (msgspec.DecodeError, RecursionError, Unread):
+            pass
+        try:
+            return self._one_by_one(body, many)
+        except RecursionError:
+            raise Malformed("The body is nested too deeply.") from None
+        except msgspec.DecodeError as error:
+            raise Malformed(f"The body is no row and no list of rows: {error}.") from None
+
+    def _record(self, row: msgspec.Struct) -> Record:
+        """The values of a row that the decoder took; raises `Unread` if it breaks a rule."""
+        record = msgspec.structs.astuple(row)
+        if not self._finish:
+            return record
+        values = list(record)
+        for place, its in self._finish:
+            value = values[place]
+            if value is None:
+                continue
+            if value in self._missing:
+                if not its.column.nullable:
+                    raise Unread
+                values[place] = None
+                continue
+            if its.convert:
+                value = values[place] = its.convert(value)
+            for check in its.unproven:
+                if not check(value):
+                    raise Unread
+        return tuple(values)
+
+    def _one_by_one(self, body: bytes, many: bool) -> Rows:
+        """Read the rows apart, and say what is wrong with each."""
+        bodies: Sequence[Any] = BODIES.decode(body) if many else [body]
+        if not bodies:
+            raise Malformed("The list of rows is empty.")
+        if len(bodies) > (most := self._strictness.max_rows):
+            raise TooMany(f"{len(bodies)} rows came; at most {most} are taken.")
+        records: list[Record] = []
+        wrong: list[Violation] = []
+        unknown: set[str] = set()
+        guesses = _Guesses()
+        respelt = 0
+        for number, row in enumerate(bodies):
+            wrong += self._misnamed(number, RAW_FIELDS.decode(row), unknown, guesses)
+            try:
+                records.append(self._record(self._lenient.decode(row)))
+            except (msgspec.ValidationError, Unread):
+                record, violations, old = self._value_by_value(number, FIELDS.decode(row))
+                records.append(record)
+                wrong += violations
+                respelt += old
+        if wrong:
+            unread = {(its.row, its.field) for its in wrong if its.rule == "dtype"}
+            broken = self.rules.broken(records) if self.rules else None
+            found = self._of_rules(records, broken) if broken else []
+            wrong += [its for its in found if (its.row, its.field) not in unread]
+            raise Refusal(sorted(wrong, key=lambda violation: violation.row))
+        return Rows(many, records, frozenset(unknown), respelt)
+
+    def _misnamed(
+        self, number: int, fields: Mapping[str, Any], unknown: set[str], guesses: "_Guesses"
+    ) -> list[Violation]:
+        """Which fields of a row are refused for their names; those that are unknown are noted."""
+        how = self._strictness.unknown_fields
+        strange = fields.keys() - self._known
+        if not strange or how == "ignore":
+            return []
+        unknown |= strange
+        absent: tuple[str, ...] = ()
+        if len(fields) - len(strange) < len(self._names):
+            absent = tuple(name for name in self._names if name not in fields)
+        wrong = []
+        for name in sorted(strange):
+            shown = _shown(name)
+            if meant := guesses.meant(name, absent):
+                said = f"{shown} is no column, and {meant} is absent; is it {meant}?"
+                wrong.append(Violation(number, meant, UNKNOWN_FIELD, shown, said))
+            elif how == "refuse":
+                said = f"{shown} is no column."
+                wrong.append(Violation(number, None, UNKNOWN_FIELD, shown, said))
+        return wrong
+
+    def _value_by_value(
+        self, number: int, fields: Mapping[str, Any]
+    ) -> tuple[Record, list[Violation], int]:
+        """A row, what is wrong with it, and how many of its values are spelt as they once were."""
+        values: list[Any] = []
+        wrong: list[Violation] = []
+        old = 0
+        for its in self._readings:
+            came, value, broken = fields.get(its.column.name), None, []
+            if came is not None and not (isinstance(came, str) and came in self._missing):
+                try:
+                    value = its.read(came)
+                except Unread:
+                    try:
+                        if self._strictness.types:
+                            raise
+                        value = respelt(its, came)
+                        old += 1
+                    except Unread:
+                        broken = ["dtype"]
+            if value is not None:
+                broken = [rule for rule, keeps in its.checks.items() if not keeps(value)]
+            elif not broken and not its.column.nullable:
+                broken = ["nullability"]
+            values.append(value)
+            wrong += [self._violation(number, its.column, rule, came) for rule in broken]
+        return tuple(values), wrong, old
+
+    def _violation(self, number: int, column: Column, rule: str, came: Any) -> Violation:
+        if rule == "nullability":
+            said = "must not be missing"
+        else:
+            said = f"must be {self._phrases[column.name][rule]}"
+        if rule == "dtype" and isinstance(came, str) and column.kind in ("number", "boolean"):
+            said += ", and not text"
+        return Violation(number, column.name, rule, _shown(came), f"{column.name} {said}.")
+
+    def refusal(self, records: Sequence[Record], broken: BrokenRules) -> Refusal:
+        """What is said of rows that break rules across columns, as `RowRules.broken` found."""
+        return Refusal(self._of_rules(records, broken))
+
+    def _of_rules(self, records: Sequence[Record], broken: BrokenRules) -> list[Violation]:
+        """A violation for each rule that a row breaks."""
+        violations = []
+        for number, (record, rules) in enumerate(zip(records, broken, strict=True)):
+            row = dict(zip(self._names, record, strict=True)) if rules else {}
+            for rule in rules:
+                seen = {name: _shown(row[name]) for name in rule.columns if name in row}
+                said = f"The rule {rule.label} does not hold for {', '.join(seen)}."
+                value = seen if rule.column is None else seen.get(rule.column)
+                violations.append(Violation(number, rule.column, rule.label, value, said))
+        return violations
+
+    def schema(self) -> dict[str, Any]:
+        """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row."""
+        _, components = msgspec.json.schema_components([self.row_type])
+        schema: dict[str, Any] = components["Row"]
+        if self._strictness.unknown_fields != "refuse":
+            schema.pop("additionalProperties", None)
+        words = {"enum": sorted(self._missing), "description": "A word for a missing value."}
+        for its in self._readings:
+            column = its.column
+            known = schema["properties"].pop(column.name)
+            if self._missing and column.nullable and not its.takes_text:
+                known = {"anyOf": [known, words]}
+            phrases = self._phrases[column.name]
+            said = "; ".join(phrase for rule, phrase in phrases.items() if rule != "inf")
+            said = f"{said[0].upper()}{said[1:]}{'; or null' if column.nullable else ''}."
+            described = {"title": column.name, "description": said}
+            schema["properties"][column.name] = described | known
+        return schema
+
+    def arrays(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
+        """The model's input columns as `Contract.arrays` makes them of the same rows."""
+        return self._arrays.made(records)
+
+
+def _row_type(readings: Sequence[Reading], *, strict: bool) -> type[msgspec.Struct]:
+    """A type of row; columns may have names that no attribute can have."""
+    names = {f"column_{place}": its.column.name for place, its in enumerate(readings)}
+    fields: list[Any] = [
+        (name, its.bounded | None, None) if its.column.nullable else (name, its.bounded)
+        for name, its in zip(names, readings, strict=True)
+    ]
+    return msgspec.defstruct(
+        "Row", fields, rename=names, forbid_unknown_fields=strict, kw_only=True, gc=False
+    )
+
+
+class _Arrays:
+    """Makes arrays of records: numbers all at once, which is quicker by far."""
+
+    def __init__(self, contract: Contract) -> None:
+        """Sort the columns by kind."""
+        kinds = {column.name: column.kind for column in contract.features}
+        columns = [
+            (place, column, kinds[column.name])
+            for place, column in enumerate(contract.inputs)
+            if column.name in kinds
+        ]
+        numbers = [its for its in columns if its[2] in ("number", "boolean")]
+        self._names = [column.name for _, column, _ in columns]
+        self._numbers = [column.name for _, column, _ in numbers]
+        places = [place for place, _, _ in numbers]
+        self._pick = None if len(places) == len(contract.inputs) else picker(places)
+        self._wide = [
+            (row, place, {"Int64": np.int64, "UInt64": np.uint64}[dtype_of(column)])
+            for row, (place, column, _) in enumerate(numbers)
+            if dtype_of(column) in ("Int64", "UInt64")
+        ]
+        self._others = [its for its in columns if its not in numbers]
+
+    def made(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
+        """Arrays of shape (rows,) by the names of the columns."""
+        made: dict[str, NDArray[Any]] = {}
+        if self._numbers:
+            rows = [self._pick(record) for record in records] if self._pick else records
+            with np.errstate(over="ignore"):
+                table = np.array(rows, np.float32).reshape(len(records), len(self._numbers))
+            matrix = np.ascontiguousarray(table.T)
+            for row, place, dtype in self._wide:
+                # Beyond this, a whole number would be rounded twice on its way.
+                for at in np.flatnonzero(np.abs(matrix[row]) >= EXACT).tolist():
+                    matrix[row, at] = dtype(records[at][place])
+            made.update(zip(self._numbers, matrix, strict=True))
+        for place, column, kind in self._others:
+            values = [record[place] for record in records]
+            if kind == "time":
+                made[column.name] = np.array(values, "datetime64[us]")
+            else:
+                texts = ["" if value is None else str(value) for value in values]
+                made[column.name] = np.array(texts, object)
+        return {name: made[name] for name in self._names} if self._others else made
+
+
+def picker(places: Sequence[int]) -> Callable[[Record], Record]:
+    """What takes some of the values of a record."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda record: tuple(record[place] for place in places)
+
+
+def _shown(value: Any) -> Any:
+    """A value as it came, but no longer than is of use, and as every JSON parser can take it."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+    if isinstance(value, list | dict):  # with numbers of any length in it
+        text = json.dumps(value, ensure_ascii=False)
+        return msgspec.Raw(text.encode()) if len(text) <= LONGEST_SHOWN else _shown(text)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return _shown(str(value))
+    return value

@@ -1,0 +1,159 @@
+"""`ops serve`: read the settings, take the port, and let uvicorn answer."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from ..bundle import MANIFEST
+from ..errors import UserError
+from ..project import Project
+from .app import Application
+from .hosts import Host
+from .locations import Folder, Unavailable, fetch, locate
+from .metrics import SHARED
+from .protocol import Protocol
+from .settings import Settings
+
+BACKLOG = 2_048
+GRACE_SECONDS = 30
+"""How long requests that are being answered may hold up the end."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve until a signal says to stop.
+
+    Raises:
+        UserError: if there is no model in the folder to serve, the port is taken, or a setting
+            will not do.
+    """
+    settings = configure(options)
+    settings.keys()
+    champion = locate(settings.bundle)
+    if isinstance(champion, Folder):
+        with tempfile.TemporaryDirectory() as copy:
+            try:
+                fetch(champion, Path(copy))
+            except Unavailable as error:
+                raise UserError(str(error)) from None
+    if settings.shadow:
+        locate(settings.shadow, "SHADOW")
+    listening = listen(settings.host, settings.port)
+    settings.write()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
+        signal.signal(number, lambda *_: sys.exit())
+    log()
+    config = uvicorn.Config(
+        f"{__name__}:create",
+        factory=True,
+        workers=settings.workers,
+        http=Protocol,
+        lifespan="on",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=GRACE_SECONDS,
+    )
+    address = f"http://{settings.host}:{listening.getsockname()[1]}"
+    print(f"{champion.shown} is served at {address}", flush=True)
+    if settings.workers == 1:
+        uvicorn.Server(config).run(sockets=[listening])
+        return
+    with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
+        os.environ[SHARED] = together
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def create() -> Application:
+    """What uvicorn starts in every worker; the settings come from the environment."""
+    log()
+    # Handing a rule on a few rows to other threads costs more than the rule.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    settings = Settings.read(os.environ)
+    Protocol.head_seconds = settings.head_seconds
+    return Application(settings, Host.read(os.environ))
+
+
+def log() -> None:
+    """Let the service say what it does, and the libraries what worries them."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("service").setLevel(logging.INFO)
+
+
+def configure(options: argparse.Namespace) -> Settings:
+    """The settings of the environment, and over them what the command line says.
+
+    Raises:
+        UserError: if neither names a bundle and this is no project with a champion.
+    """
+    environment = dict(os.environ)
+    environment.setdefault("PORT", environment.get("AIP_HTTP_PORT", ""))
+    for name in ("host", "port", "workers"):
+        if (value := getattr(options, name)) is not None:
+            environment[name.upper()] = str(value)
+    settings = Settings.read(environment)
+    if options.shadow is not None:
+        settings = replace(settings, shadow=named(options.shadow, follows=True))
+    if options.model is None and environment.get("BUNDLE"):
+        return settings
+    if options.model is not None and Path(options.model).is_dir():
+        return replace(settings, bundle=options.model)
+    project = Project.find()
+    if not environment.get("PREDICTIONS"):
+        settings = replace(settings, predictions=str(project.served))
+    if options.model is None and (project.champion / MANIFEST).exists():
+        return replace(settings, bundle=str(project.champion))
+    return replace(settings, bundle=named(options.model or "champion"))
+
+
+def named(model: str, *, follows: bool = False) -> str:
+    """The folder of a model, by its path, or by a version or alias of the project.
+
+    Args:
+        model: what a person has typed.
+        follows: whether `challenger` means whichever there is, now and later.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if Path(model).is_dir():
+        return model
+    project = Project.find()
+    if follows and model == "challenger":
+        return str(project.challenger)
+    # The registry's own libraries take a second and 100 MB, so they are not loaded before.
+    from ..registry.champion import located
+
+    return str(located(project, model))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise UserError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
+        ) from None
+    listening.set_inheritable(True)
+    return listening

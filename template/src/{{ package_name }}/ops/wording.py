@@ -1,0 +1,50 @@
+"""How numbers and names read in sentences, reports and pictures."""
+
+import math
+from collections.abc import Sequence
+
+MOST_LISTED = 12
+"""Names in one sentence."""
+
+
+def number(value: float) -> str:
+    """A number as a reader wants it: three decimals, or fewer digits if it is large or tiny."""
+    if not math.isfinite(value):
+        return "undefined"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}"
+    if abs(value) < 1000:
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.4g}"
+
+
+def share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{value:.1%}" if math.isfinite(value) else "an undefined share"
+
+
+def rounded(value: float | None) -> float | None:
+    """Six significant digits, or None for what is not a finite number."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shortened(text: str, longest: int) -> str:
+    """Text on one line, cut in its middle: names often differ at their ends."""
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
+    head, tail = longest // 2, longest - longest // 2 - 1
+    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: "a, b and c", or the first ones and how many more."""
+    *shown, last = names[:MOST_LISTED]
+    if len(names) > MOST_LISTED:
+        return f"{', '.join((*shown, last))} and {len(names) - MOST_LISTED} more"
+    return f"{', '.join(shown)} and {last}" if shown else last

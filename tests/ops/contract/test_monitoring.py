@@ -1,0 +1,97 @@
+"""`ops monitor`: rows like those of the training ask for nothing, rows unlike them for a model."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from my_model.ops.bundle import Bundle
+from my_model.ops.cli import main
+from my_model.ops.contract import Contract
+from my_model.ops.files import read_json
+from my_model.ops.pipeline.split import FOLD
+from my_model.ops.project import Project
+
+WINDOW = 200
+
+
+@pytest.fixture
+def served(project: Project) -> Project:
+    """The trained project, its model in service, judged by small windows."""
+    shutil.copytree(project.bundle, project.champion)
+    parameters = json.loads(project.params.read_text(encoding="utf-8"))
+    parameters["monitoring"] = {"window": WINDOW}
+    project.params.write_text(json.dumps(parameters), encoding="utf-8")
+    return project
+
+
+def serve(project: Project, contract: Contract, rows: int, lost: int = 0) -> None:
+    """Log rows like those of the training with their truth, the last ones without any value."""
+    known = pl.concat([pl.read_parquet(project.train).drop(FOLD), pl.read_parquet(project.holdout)])
+    draw = np.random.default_rng(3)
+    frame = known[draw.integers(0, len(known), rows).tolist()]
+    bundle = Bundle(project.champion)
+    said = bundle.predict(contract.arrays(frame))
+    version, start = bundle.origin.version, datetime.now(UTC) - timedelta(seconds=rows)
+    lines: dict[str, list[str]] = {"predictions": [], "feedback": []}
+    for place, row in enumerate(frame.to_dicts()):
+        head = {
+            "id": draw.bytes(12).hex(),
+            "time": (start + timedelta(seconds=place)).isoformat(),
+        }
+        truth = row.pop(contract.target.name)
+        inputs = dict.fromkeys(row) if place >= rows - lost else row
+        answer = said.values[place].item()
+        line = {**head, "version": version, "inputs": inputs, "prediction": answer}
+        if said.probabilities is not None:
+            line["prediction"] = (contract.target.choices or ())[answer]
+            chances = said.probabilities[place].tolist()
+            line["probabilities"] = dict(zip(contract.classes, chances, strict=True))
+        lines["predictions"].append(json.dumps(line, default=str))
+        lines["feedback"].append(json.dumps({**head, "truth": truth}))
+    for name, written in lines.items():
+        folder = project.served / name
+        folder.mkdir(parents=True)
+        (folder / "all.jsonl").write_text("\n".join(written) + "\n", encoding="utf-8")
+
+
+def test_rows_like_those_of_the_training_ask_for_nothing(
+    served: Project, contract: Contract
+) -> None:
+    serve(served, contract, 4 * WINDOW + 1)
+    assert main(["monitor"]) == 0
+    found = read_json(served.served / "monitoring" / "monitoring.json")
+    assert found["decision"] == "none"
+    assert [window["rows"] for window in found["windows"]] == [WINDOW] * 4 + [1]
+    assert all(window["labelled"] == window["rows"] for window in found["windows"])
+
+
+def test_rows_unlike_those_of_the_training_ask_for_a_new_model(
+    served: Project, contract: Contract
+) -> None:
+    serve(served, contract, 4 * WINDOW, lost=2 * WINDOW)
+    with pytest.raises(SystemExit) as ended:
+        main(["monitor", "--exit-code"])
+    assert ended.value.code == 5
+    folder = served.served / "monitoring"
+    found = read_json(folder / "monitoring.json")
+    assert [window["violated"] for window in found["windows"]] == [False, False, True, True, False]
+    assert 'monitor_decision{decision="retrain"} 1.0' in (folder / "metrics.prom").read_text()
+    assert "retrain" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_log_there_is_nothing_to_do(
+    served: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["monitor"]) == 0
+    assert "No row came in yet." in capsys.readouterr().out
+    assert read_json(served.served / "monitoring" / "monitoring.json")["windows"] == []
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["monitor"]) == 2
+    assert "make train" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""Whole copies of the project that the tests run in: changed, and killed at work, as one likes.
+
+Their commands run as processes, which import the copy's own package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import yaml
+from mlflow import MlflowClient
+from my_model.ops.project import Project
+from my_model.ops.registry import tracking
+from overlay import under_test, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
+"""When the first row was answered."""
+
+
+def copied(trained: Project, root: Path) -> Project:
+    """What registering reads, in a folder of its own."""
+    files = ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml")
+    for name in (*files, "data/train.parquet", "data/holdout.parquet"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained.root / name, root / name)
+    for name in ("models/bundle", "reports"):
+        shutil.copytree(trained.root / name, root / name)
+    return Project(root)
+
+
+def client(project: Project) -> MlflowClient:
+    """MLflow itself, to look at what `ops` left there."""
+    return MlflowClient(tracking.address(project))
+
+
+def environment(project: Project) -> dict[str, str]:
+    """Let processes import the copy's own package."""
+    own = {"PYTHONPATH": str(project.root / "src"), "PREDICTIONS": ""}
+    return {**os.environ, **variables(under_test()), **own}
+
+
+def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in the project."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=project.root,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def ops(project: Project, *arguments: str, code: int = 0) -> str:
+    """Run a verb that must end with this exit code, and give what it said."""
+    done = run(project, "my_model.ops.cli", *arguments)
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def git(project: Project, *arguments: str) -> str:
+    command = ["git", "-C", str(project.root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def set_params(project: Project, section: str, **values: object) -> None:
+    params = yaml.safe_load(project.params.read_text())
+    params[section] = params.get(section, {}) | values
+    project.params.write_text(yaml.safe_dump(params))
+
+
+def tell(project: Project, log: str, lines: list[dict[str, Any]]) -> None:
+    """Write lines of a log as a service would, with blanks before some of them."""
+    folder = project.served / log
+    folder.mkdir(parents=True, exist_ok=True)
+    number = len(list(folder.iterdir()))
+    text = "".join(f"{'  ' * (place % 2)}{json.dumps(line)}\n" for place, line in enumerate(lines))
+    name = f"{BEGUN + timedelta(days=number):%Y%m%dT%H%M%S.%fZ}-0badcafe.jsonl"
+    (folder / name).write_text(text)
+
+
+def answer(project: Project, rows: pl.DataFrame, seed: int = 7) -> list[str]:
+    """Log that these rows were answered, and give the ids of the predictions."""
+    draw = np.random.default_rng(seed)
+    ids = [draw.bytes(12).hex() for _ in range(len(rows))]
+    lines = [
+        {
+            "id": identifier,
+            "time": (BEGUN + timedelta(seconds=place)).isoformat(),
+            "version": "1",
+            "inputs": row,
+            "prediction": "benign",
+            "probabilities": {"benign": 0.5, "malignant": 0.5},
+        }
+        for place, (identifier, row) in enumerate(zip(ids, rows.iter_rows(named=True), strict=True))
+    ]
+    tell(project, "predictions", lines)
+    return ids
+
+
+def learn(project: Project, truths: Mapping[str, Any], day: int = 1) -> None:
+    """Log the truth of predictions, so many days later."""
+    time = (BEGUN + timedelta(days=day)).isoformat()
+    lines = [{"id": name, "time": time, "truth": truth} for name, truth in truths.items()]
+    tell(project, "feedback", lines)
+
+
+def new_rows(project: Project, number: int = 60) -> tuple[pl.DataFrame, list[str]]:
+    """Rows that are a little unlike those of the source, and their labels."""
+    rows = pl.read_parquet(project.valid).sample(number, seed=7)
+    moved = rows.drop("diagnosis").select(pl.all() * 1.001)
+    return moved, rows["diagnosis"].cast(pl.String).to_list()
+
+
+def feed(project: Project, number: int = 60, label: str | None = None) -> dict[str, str]:
+    """Answer new rows, and tell their truth, or this one label for all of them."""
+    rows, truths = new_rows(project, number)
+    ids = answer(project, rows, seed=7 if label is None else 8)
+    told = dict(zip(ids, truths if label is None else [label] * number, strict=True))
+    learn(project, told)
+    return told
+
+
+def state(project: Project) -> dict[str, str]:
+    """Everything that a retraining may change, by name."""
+    roots = [project.data, project.root / "models", project.reports, project.schema.parent]
+    files = [path for root in roots for path in root.rglob("*") if path.is_file()]
+    kept = {
+        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in [*files, project.root / "dvc.lock"]
+        if "__pycache__" not in path.parts
+    }
+    with tracking.connected(project) as store:
+        registry = {"aliases": str(store.aliases()), "versions": str(store.versions())}
+    return {
+        **kept,
+        **registry,
+        "index": git(project, "ls-files", "--stage"),
+        "status": git(project, "status", "--porcelain"),
+    }

@@ -1,0 +1,829 @@
+"""`ops data use`: files of every kind, and what is made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+import pytest
+from my_model.ops import cli
+from my_model.ops import contract as contracts
+from my_model.ops.data import adopt as adopting
+from my_model.ops.data import code, leaks, reading
+from my_model.ops.data import roles as deciding
+from my_model.ops.errors import UserError
+from my_model.ops.pipeline import parsing, validate
+from overlay import under_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from my_model.ops.data.roles import Draft
+    from my_model.ops.data.types import Column, Role
+    from my_model.ops.project import Project
+
+ROWS = 60
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was decided on a file, the code that was written, and the rows that this code reads."""
+
+    draft: Draft
+    schema: str
+    source: str
+    rows: pl.DataFrame
+    broken: dict[str, int]
+    notes: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.draft.columns if column.name == name)
+
+
+Adopt = Callable[..., Adopted]
+Data = str | bytes | pl.DataFrame
+
+
+@pytest.fixture
+def adopt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adopt:
+    """Takes a file as `ops data use` would, runs the code that it writes, and checks the rows."""
+
+    def adopt(data: Data, target: str = "y", task: str | None = None, **roles: Role) -> Adopted:
+        file, folder = tmp_path / "file", tmp_path / "data"
+        write(file, data)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        opened = reading.open_file(file, folder)
+        shutil.copyfile(opened.path, folder / f"source.{opened.format}")
+        wish = deciding.Wish(target, task, roles)  # type: ignore[arg-type]
+        with opened.explained():
+            draft = deciding.decide(opened.scan(), wish)
+        texts = {
+            "schema": code.schema(draft, file.name),
+            "source": code.source(draft, opened, file.name),
+        }
+        made: dict[str, Any] = {}
+        for name, text in texts.items():
+            exec(compile(text, name, "exec"), made)  # noqa: S102  this is what it is for
+        monkeypatch.setattr(contracts, "schema", lambda: made["Row"])
+        contracts.load()
+        checked = validate.check(parsing.parse(made["load"](tmp_path)).rows.collect())
+        return Adopted(
+            draft, texts["schema"], texts["source"], checked.good, checked.counts, opened.notes
+        )
+
+    return adopt
+
+
+def write(file: Path, data: Data) -> None:
+    if isinstance(data, pl.DataFrame):
+        data.write_parquet(file)
+    else:
+        file.write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def table(
+    columns: Mapping[str, Sequence[object]],
+    rows: int = ROWS,
+    separator: str = ",",
+    quoting: Literal[0, 1] = csv.QUOTE_MINIMAL,
+) -> str:
+    """A CSV file whose columns repeat their values."""
+    text = StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n", quoting=quoting)
+    writer.writerow(columns)
+    for row in range(rows):
+        writer.writerow([values[row % len(values)] for values in columns.values()])
+    return text.getvalue()
+
+
+def numbers(seed: int = 0, rows: int = ROWS) -> list[float]:
+    """Numbers that no two rows share, and that say nothing."""
+    draw = random.Random(seed)
+    return [round(draw.gauss(0, 1), 6) for _ in range(rows)]
+
+
+X = numbers()
+Y = ["stay" if value < 0.4 else "leave" for value in numbers(100)]
+"""A target that no other column tells."""
+
+DAY = date(2024, 2, 29)
+NOON = datetime(2024, 2, 29, 12, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "type_", "values"),
+    [
+        (["1", "-2", "+3"], "Int64", [1, -2, 3]),
+        (["1", "2.5", ".5", "5.", "1e3"], "Float64", [1, 2.5, 0.5, 5, 1000]),
+        (["1,5", "-2,25"], "Float64", [1.5, -2.25]),
+        (["1.234,50", "7"], "Float64", [1234.5, 7]),
+        (["1,234", "12,345,678"], "Int64", [1234, 12345678]),
+        (["1.234", "12.345.678"], "Int64", [1234, 12345678]),
+        (["1 234", "12 345 678"], "Int64", [1234, 12345678]),
+        (["1'234.5", "3"], "Float64", [1234.5, 3]),
+        (["$1,200.50", "$3.00"], "Float64", [1200.5, 3]),
+        (["3,50 €", "-1,25 €"], "Float64", [3.5, -1.25]),
+        (["12%", "3.5%"], "Float64", [12, 3.5]),
+        (["1.234", "2.345"], "Float64", [1.234, 2.345]),
+        (["1", "unknown", "2"], "Int64", [1, None, 2]),
+        (["1", "", "NA", "null", "?", "n/a", "-"], "Int64", [1, *[None] * 6]),
+        (["007", "012"], "String", ["007", "012"]),
+        (["12345678901234567890", "1"], "String", ["12345678901234567890", "1"]),
+        (["Yes", "no", "NO"], "Bool", [True, False, False]),
+        (["t", "f", ""], "Bool", [True, False, None]),
+        (["TRUE", "False"], "Bool", [True, False]),
+        (["0", "1"], "Int64", [0, 1]),
+        (["True", "False", "None"], "Bool", [True, False, None]),
+        (["yes", "no", "maybe"], "String", ["yes", "no", "maybe"]),
+        (["on", "off"], "String", ["on", "off"]),
+        (["2024-02-29", ""], "Date", [DAY, None]),
+        (["29/02/2024", "01/03/2024"], "Date", [DAY, date(2024, 3, 1)]),
+        (["02/29/2024", "03/01/2024"], "Date", [DAY, date(2024, 3, 1)]),
+        (["29.2.24", "1.3.24"], "Date", [DAY, date(2024, 3, 1)]),
+        (["Feb 29, 2024", "Mar 1, 2024"], "Date", [DAY, date(2024, 3, 1)]),
+        (["29 February 2024", "1 March 2024"], "Date", [DAY, date(2024, 3, 1)]),
+        (["2024-02", "2024-03"], "Date", [date(2024, 2, 1), date(2024, 3, 1)]),
+        (["29.02.2024", "unknown"], "Date", [DAY, None]),
+        (["2024-02-29 12:00:05", ""], "Datetime", [NOON, None]),
+        (["2024-02-29T14:00:05+02:00", "2024-03-01T00:00:00Z"], "Datetime", [NOON]),
+        (["2024-02-29T12:00:05Z", "2024-03-01T12:00:05.5Z"], "Datetime", [NOON]),
+        (["02/29/2024 12:00:05 PM", "03/01/2024 1:00:00 AM"], "Datetime", [NOON]),
+        (["2024-Q1", "2024-Q2"], "String", ["2024-Q1", "2024-Q2"]),
+        (["2024-02-29 12:00:05 UTC", "2024-03-01 12:00:05 UTC"], "Datetime", [NOON]),
+        (["20240229T120005Z", "20240301T120005Z"], "Datetime", [NOON]),
+        (["Thu, 29 Feb 2024 12:00:05 +0000", ""], "Datetime", [NOON]),
+        (["2024-02-29T13:00:05+01:00[Europe/Berlin]", ""], "Datetime", [NOON]),
+        (["\u22121.5", "2"], "Float64", [-1.5, 2]),
+        (["12.50 EUR", "-3.25 EUR"], "Float64", [12.5, -3.25]),
+        (["-$5.00", "(7.50)", "$1"], "Float64", [-5, -7.5, 1]),
+        (["₹1,23,456", "₹7"], "Int64", [123456, 7]),
+        (["5 EUR", "5 USD"], "String", ["5 EUR", "5 USD"]),
+        (["3.11.4", "3.12.1", "3.9.0"], "String", ["3.11.4", "3.12.1", "3.9.0"]),
+        (["1-2-3", "12-10-5"], "String", ["1-2-3", "12-10-5"]),
+    ],
+)  # fmt: skip
+def test_a_column_is_read_as_a_person_would(
+    adopt: Adopt, texts: list[str], type_: str, values: list[object]
+) -> None:
+    adopted = adopt(table({"x": X, "value": texts, "y": Y}))
+    assert adopted["value"].type == type_
+    assert adopted.rows["value"].to_list()[: len(values)] == values
+    assert not adopted.broken
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "quoting", "newline"),
+    [
+        ("utf-8", ",", csv.QUOTE_MINIMAL, "\n"),
+        ("utf-8-sig", ";", csv.QUOTE_ALL, "\r\n"),
+        ("utf-16", "\t", csv.QUOTE_MINIMAL, "\n"),
+        ("utf-16-le", ",", csv.QUOTE_MINIMAL, "\n"),
+        ("utf-16-be", "|", csv.QUOTE_ALL, "\r\n"),
+        ("utf-32", ";", csv.QUOTE_MINIMAL, "\n"),
+        ("cp1252", ";", csv.QUOTE_MINIMAL, "\r\n"),
+        ("latin-1", "\t", csv.QUOTE_ALL, "\n"),
+    ],
+)
+def test_any_common_separator_and_encoding(
+    adopt: Adopt, encoding: str, separator: str, quoting: Literal[0, 1], newline: str
+) -> None:
+    words = ["Köln, am Rhein", 'der "Dom"', "a;b|c", "zwei\nZeilen"]
+    text = table({"Größe": X, "Ort": words, "y": Y}, separator=separator, quoting=quoting)
+    adopted = adopt(text.replace("\n", newline).encode(encoding))
+    expected = [word.replace("\n", newline) for word in words]
+    assert adopted.rows["Ort"].to_list()[:4] == expected
+    assert adopted.rows["Größe"].to_list() == X
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (table({" x ": X, " y": [" stay ", " leave"]}), ["x", "y"]),
+        (table({"": range(ROWS), "x": X, "y": Y}), ["x", "y"]),
+        (table({"x": X, "y": Y}).replace("\n", ",\n"), ["x", "y"]),
+        ("\ufeff" + table({"x": X, "y": Y}), ["x", "y"]),
+        (table({"x": X, "y": Y}) + "\n\n", ["x", "y"]),
+    ],
+)
+def test_what_a_spreadsheet_adds_is_taken_away(adopt: Adopt, text: str, names: list[str]) -> None:
+    adopted = adopt(text)
+    assert adopted.rows.columns == names
+    assert len(adopted.rows) == ROWS
+    assert adopted.draft.target.classes == ("leave", "stay")
+
+
+def test_quotation_marks_may_be_letters(adopt: Adopt) -> None:
+    sizes = ["5'3\" tall", '"short', 'a "b"']
+    rows = "".join(f"{x}\t{sizes[row % 3]}\t{Y[row]}\n" for row, x in enumerate(X))
+    adopted = adopt("x\tsize\ty\n" + rows)
+    assert adopted.rows["size"].to_list()[:3] == sizes
+
+
+@pytest.mark.parametrize(
+    ("days", "read", "warned"),
+    [
+        (["01/02/2024", "03/02/2024", "02/03/2024"], date(2024, 2, 1), True),
+        (["01/02/2024", "01/03/2024", "02/01/2024"], date(2024, 1, 2), True),
+        (["01/02/2024", "01/13/2024"], date(2024, 1, 2), False),
+        (["01/02/2024", "13/01/2024"], date(2024, 2, 1), False),
+    ],
+)
+def test_day_and_month_are_told_apart_by_the_rows(
+    adopt: Adopt, days: list[str], read: date, *, warned: bool
+) -> None:
+    rows = [days[row * len(days) // ROWS] for row in range(ROWS)]
+    adopted = adopt(table({"day": rows, "x": X, "y": Y}))
+    assert adopted.rows["day"][0] == read
+    assert bool(adopted["day"].warning) is warned
+
+
+ODD = [
+    *("class", "None", "import", "filter", "columns", "validate", "sample", "mro", "dy", "pl"),
+    *("Age", "age", "AGE", "2nd", "a b", "a_b", "a.b", "_private", "__dunder", "self", "Row"),
+    *("🙂", "性别", "Größe (m²)", "ﬁ", "Имя", "Сера", "a–b", "it's", 'say "hi"', '"', '"""'),  # noqa: RUF001
+    *("back\\slash", "new\nline", "tab\there", "{brace}", "%s", "'", "\u202eevil", "x" * 120),
+]
+
+
+def test_any_name_of_a_column_will_do(adopt: Adopt, tmp_path: Path) -> None:
+    adopted = adopt(table({**{name: ["a", "b", "c", ""] for name in ODD}, "x": X, "y": Y}))
+    assert adopted.rows.columns == [*ODD, "x", "y"]
+    assert set(adopted.rows["\u202eevil"].unique()) == {"a", "b", "c", None}
+    ruff(tmp_path, adopted)
+
+
+def test_any_name_of_a_class_will_do(adopt: Adopt, tmp_path: Path) -> None:
+    names = sorted(["it's", 'say "hi"', "back\\slash", "a,b", "🙂", "new\nline", '"""', "x" * 90])
+    adopted = adopt(table({'the "target"': names, "x": X}), 'the "target"')
+    assert contracts.load().classes == tuple(names)
+    assert not adopted.broken
+    ruff(tmp_path, adopted)
+
+
+def ruff(folder: Path, adopted: Adopted) -> None:
+    """Hold the code that was written to the project's own checks."""
+    shutil.copyfile(under_test() / "pyproject.toml", folder / "pyproject.toml")
+    files = [folder / "schema.py", folder / "source.py"]
+    for file, text in zip(files, (adopted.schema, adopted.source), strict=True):
+        file.write_text(code.formatted(text, file), encoding="utf-8")
+    names = [str(file) for file in files]
+    for check in (["format", "--diff"], ["check"]):
+        command = [sys.executable, "-m", "ruff", *check, *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_code_passes_the_projects_checks(adopt: Adopt, tmp_path: Path) -> None:
+    columns = {
+        "amount paid in the first year after signing, in euros": ["1.234,50", "7,25"],
+        "amount paid in the second year after signing, in euros": ["1.234,50", "7,25"],
+        "day": ["29.02.2024", "unknown"],
+        "note": [f"some words, and another {x}" for x in X],
+        "customer id": range(1000, 1000 + ROWS),
+        "still open": ["yes", "NA", "no"],
+        "seen": ["1709208005", "1709208006"],
+        "branch": ["north"],
+        "y": [f"a class with a rather long name {number}" for number in range(9)],
+    }
+    adopted = adopt(table(columns, 900))
+    assert [step.function for step in adopted["day"].steps] == ["unless", "dates"]
+    ruff(tmp_path, adopted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "task", "type_", "classes"),
+    [
+        (["b", "a", ""], "classification", "String", ("a", "b")),
+        (["Yes", "No"], "classification", "String", ("No", "Yes")),
+        (["Yes", "no", "NO"], "classification", "Bool", ()),
+        (["true", "False"], "classification", "Bool", ()),
+        (["+", "-"], "classification", "String", ("+", "-")),
+        (["None", "mild", "grave"], "classification", "String", ("None", "grave", "mild")),
+        (["0", "1", ""], "classification", "Int64", (0, 1)),
+        (["1.0", "0.0", "", "2.0"], "classification", "Int64", (0, 1, 2)),
+        (["1", "2", "3", "n/k"], "classification", "Int64", (1, 2, 3)),
+        ([str(number) for number in range(30)], "regression", "Int64", ()),
+        (["1000", "2000", "3000"], "regression", "Int64", ()),
+        (["1.5", "2.5", "3.5", "NA"], "regression", "Float64", ()),
+        (["1,5", "2,5", "3,5", "NA"], "regression", "Float64", ()),
+    ],
+)
+def test_the_target_says_what_the_task_is(
+    adopt: Adopt, texts: list[str], task: str, type_: str, classes: tuple[object, ...]
+) -> None:
+    adopted = adopt(table({"x": numbers(1, 200), "y": texts}, 200))
+    target = adopted.draft.target
+    assert (adopted.draft.task, target.type, target.classes) == (task, type_, classes)
+    assert contracts.load().task == task
+    assert not adopted.broken
+
+
+@pytest.mark.parametrize(
+    ("values", "lost"),
+    [
+        ([1.0, 0.0, None, float("nan")], 2),
+        ([1.25, 0.5, 7.0, float("nan")], 1),
+        ([True, False, None, True], 1),
+        (["a", "b", "", "b"], 1),
+    ],
+)
+def test_rows_without_a_target_are_dropped_in_code_that_says_so(
+    adopt: Adopt, values: list[Any], lost: int
+) -> None:
+    frame = pl.DataFrame({"x": numbers(2, 200), "y": values * 50}, strict=False)
+    adopted = adopt(frame)
+    assert adopted.draft.lacking == {"y": lost * 50}
+    assert "drop_nulls(['y'])" in adopted.source
+    assert len(adopted.rows) == 200 - lost * 50
+    assert not adopted.broken
+
+
+def test_asked_for_the_other_task(adopt: Adopt) -> None:
+    ratings = table({"x": numbers(3, 300), "y": [1, 2, 3, 4, 5]}, 300)
+    assert adopt(ratings).draft.task == "classification"
+    assert adopt(ratings, task="regression").draft.task == "regression"
+    many = table({"x": numbers(3, 300), "y": range(30)}, 300)
+    assert adopt(many).draft.task == "regression"
+    assert adopt(many, task="classification").draft.target.classes == tuple(range(30))
+
+
+def test_roles_are_seen(adopt: Adopt) -> None:
+    draw = random.Random(4)
+    truth = [draw.choice(["stay", "leave"]) for _ in range(200)]
+    adopted = adopt(
+        table(
+            {
+                "rowid": range(1, 201),
+                "customer_id": [f"C{draw.randrange(10**6)}" for _ in truth],
+                "PassengerId": [draw.randrange(10**6) for _ in truth],
+                "hash": [f"{draw.getrandbits(64):x}" for _ in truth],
+                "region_id": [draw.randrange(5) for _ in truth],
+                "comment": [f"it is {draw.choice(['cold', 'hot'])} on day {i}" for i in range(200)],
+                "zip": [f"{draw.randrange(10**4):05}" for _ in truth],
+                "postcode": [draw.randrange(10**4, 10**5) for _ in truth],
+                "branch": ["north"],
+                "empty": [""],
+                "seen": ["x", ""],
+                "city": [f"city{draw.randrange(80)}" for _ in truth],
+                "list": ["[1, 2]"],
+                "x": numbers(5, 200),
+                "y": truth,
+            },
+            200,
+        )
+    )
+    roles = {item.name: item.role for item in adopted.draft.columns}
+    identifiers = ("rowid", "customer_id", "PassengerId", "hash")
+    assert {name for name, role in roles.items() if role == "identifier"} == set(identifiers)
+    assert {name for name, role in roles.items() if role == "left out"} == {
+        "branch",
+        "empty",
+        "list",
+    }
+    assert {name for name, role in roles.items() if role == "text"} == {"comment"}
+    assert "'north' in every row" in adopted["branch"].why
+    assert adopted["postcode"].category
+    assert adopted["zip"].type == "String"
+    assert "many" in adopted["city"].warning
+    kinds = {column.name: column.kind for column in contracts.load().columns}
+    assert kinds["postcode"] == "category"
+    assert kinds["comment"] == "text"
+
+
+def test_leaks_are_left_out_or_said(adopt: Adopt) -> None:
+    draw = random.Random(6)
+    truth = [draw.choice("abc") for _ in range(400)]
+    nearly = [value if draw.random() < 0.99 else "a" for value in truth]
+    half = [value if draw.random() < 0.5 else "a" for value in truth]
+    columns: dict[str, Sequence[object]] = {
+        "copy": [value.upper() for value in truth],
+        "number": [ord(value) + draw.random() / 2 for value in truth],
+        "gap": ["" if value == "a" else value for value in truth],
+        "nearly": nearly,
+        "half": half,
+        "y": truth,
+    }
+    adopted = adopt(table(columns, 400))
+    roles = {item.name: item.role for item in adopted.draft.columns}
+    assert [name for name, role in roles.items() if role == "left out"] == ["copy", "number", "gap"]
+    assert all("leak" in adopted[name].warning for name in ("copy", "number", "gap", "nearly"))
+    assert not adopted["half"].warning
+    assert "copy (a leak: alone it tells 100.0% of y)" in " ".join(adopted.schema.split())
+
+
+def test_leaks_of_a_number(adopt: Adopt) -> None:
+    draw = random.Random(8)
+    truth = numbers(7, 400)
+    columns: dict[str, Sequence[object]] = {
+        "fahrenheit": [32 + value * 1.8 for value in truth],
+        "near": [value + draw.gauss(0, 0.3) for value in truth],
+        "y": truth,
+    }
+    adopted = adopt(table(columns, 400))
+    assert adopted["fahrenheit"].role == "left out"
+    assert adopted["near"].role == "feature"
+    assert not adopted["near"].warning
+
+
+@pytest.mark.parametrize("values", [numbers(9, 400), [f"word {n % 7}" for n in range(400)]])
+def test_chance_is_no_leak(values: list[Any]) -> None:
+    draw = random.Random(10)
+    classes = pl.Series([draw.choice("ab") for _ in values])
+    assert leaks.strength(pl.Series(values), classes) < leaks.SUSPECT
+    assert leaks.strength(pl.Series(values), pl.Series(numbers(11, 400))) < leaks.SUSPECT
+
+
+def test_wishes_are_granted(adopt: Adopt) -> None:
+    columns: dict[str, Sequence[object]] = {
+        "year": [1950 + row // 4 for row in range(200)],
+        "house": ["a", "b", "c", ""],
+        "name": ["x", "y"],
+        "remark": ["good", "bad"],
+        "hidden": ["p", "q"],
+        "x": numbers(12, 200),
+        "y": Y,
+    }
+    adopted = adopt(
+        table(columns, 200),
+        year="event_time",
+        house="group",
+        name="identifier",
+        remark="text",
+        hidden="left out",
+    )
+    roles = {column.name: column.role for column in contracts.load().columns}
+    assert roles["year"] == "event_time"
+    assert roles["house"] == "group"
+    assert roles["name"] == "identifier"
+    assert "hidden" not in roles
+    assert contracts.load().text == ("remark",)
+    assert adopted.rows["year"][-1] == date(1999, 1, 1)
+    assert adopted.draft.lacking == {"house": 50}
+    assert len(adopted.rows) == 150
+
+
+def test_parquet_keeps_its_types(adopt: Adopt) -> None:
+    noon = NOON.replace(second=0)
+    frame = pl.DataFrame(
+        {
+            "small": pl.Series([1, 2, 3, None] * 25, dtype=pl.Int8),
+            "unsigned": pl.Series([1, 2, 3, 4] * 25, dtype=pl.UInt64),
+            "float": pl.Series([1.5, float("nan"), None, 2.5] * 25, dtype=pl.Float32),
+            "decimal": pl.Series([Decimal("1.25"), Decimal("2.5")] * 50),
+            "flag": [True, False, None, True] * 25,
+            "day": [DAY, DAY + timedelta(1), None, DAY] * 25,
+            "zoned": pl.Series([noon, noon + timedelta(1)] * 50).dt.replace_time_zone("Asia/Tokyo"),
+            "long": [timedelta(seconds=90), timedelta(1), None, timedelta(0)] * 25,
+            "clock": [time(12), time(13)] * 50,
+            "level": pl.Series(["low", "high"] * 50, dtype=pl.Categorical),
+            "text": ["1,5", "NA", "2,25", ""] * 25,
+            "nothing": pl.Series([None] * 100, dtype=pl.Null),
+            "nested": [[1, 2]] * 100,
+            "inner": [{"a": 1}] * 100,
+            "y": ["stay", "leave", "stay", "stay", "leave"] * 20,
+        }
+    )
+    adopted = adopt(frame)
+    left_out = [item.name for item in adopted.draft.columns if item.role == "left out"]
+    assert left_out == ["nothing", "nested", "inner"]
+    assert not adopted.broken
+    assert adopted.rows.row(0, named=True) == {
+        "small": 1,
+        "unsigned": 1,
+        "float": 1.5,
+        "decimal": 1.25,
+        "flag": True,
+        "day": DAY,
+        "zoned": noon - timedelta(hours=9),
+        "long": 90.0,
+        "clock": "12:00:00",
+        "level": "low",
+        "text": 1.5,
+        "y": "stay",
+    }
+    assert adopted.rows["float"].to_list()[1:4] == [None, None, 2.5]
+
+
+def test_json_lines_may_lack_keys(adopt: Adopt) -> None:
+    lines = [
+        {"a b": [1, 2.5, None][row % 3], "flag": row % 2 == 0, "y": Y[row]}
+        | ({"rare": "here" if row % 3 else "there"} if row % 2 else {})
+        | {"deep": {"key": 1}, "x": X[row]}
+        for row in range(ROWS)
+    ]
+    adopted = adopt("".join(json.dumps(line) + "\n" for line in lines))
+    assert adopted["deep"].role == "left out"
+    assert adopted.rows.drop("x").row(1) == (2.5, False, Y[1], "here")
+    assert adopted.rows["rare"].null_count() == ROWS // 2
+
+
+def test_a_few_odd_values_go_to_quarantine_and_many_make_it_text(adopt: Adopt) -> None:
+    few = ["12x", *map(str, range(1, 200))]
+    many = [f"{row}{'x' * (row % 9 == 0)}" for row in range(200)]
+    adopted = adopt(table({"few": few, "many": many, "x": numbers(13, 200), "y": Y}, 200))
+    assert adopted["few"].type == "Int64"
+    assert "12x" in adopted["few"].warning
+    assert adopted.broken == {"few|dtype": 1}
+    assert adopted["many"].type == "String"
+
+
+def test_rows_beyond_the_sample_have_their_say(
+    adopt: Adopt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "SAMPLE", 100)
+    number = 400
+    later = dict.fromkeys(range(1, number, 4), "2.5")
+    odd = {number - 1: "oops9"}
+    many = {row: f"v{row}" for row in range(1, number, 2)}
+    columns: dict[str, list[object]] = {
+        name: [others.get(row, row % 50) for row in range(number)]
+        for name, others in {"later": later, "odd": odd, "many": many}.items()
+    }
+    truth = ["b" if row % 8 == 0 else "c" if row % 40 == 5 else "a" for row in range(number)]
+    constant = ["k"] * (number - 1) + ["l"]
+    adopted = adopt(
+        table({**columns, "last": constant, "x": numbers(14, number), "y": truth}, number)
+    )
+    types = {item.name: item.type for item in adopted.draft.columns}
+    assert types["later"] == "Float64"
+    assert types["odd"] == "Int64"
+    assert types["many"] == "String"
+    assert adopted.broken == {"odd|dtype": 1}
+    assert adopted.draft.target.classes == ("a", "b", "c")
+    assert adopted["last"].role == "feature"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1251", "Москва Казань да нет"),
+        ("gbk", "北京 上海"),
+        ("shift_jis", "東京 大阪 京都 はい いいえ"),
+        ("cp1250", "Łódź Gdańsk Wrocław"),
+        ("cp1252", "señor niño"),
+    ],
+)
+def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: str) -> None:
+    places = words.split()
+    adopted = adopt(table({"place": places, "x": X, "y": Y}).encode(encoding))
+    assert adopted.rows["place"].to_list()[: len(places)] == places
+    (note,) = adopted.notes
+    assert note.startswith("Read as ")
+    assert repr(places[0]) in note
+
+
+@pytest.mark.parametrize("large", [float("inf"), 1e39])
+def test_numbers_that_no_feature_can_hold_go_to_quarantine(adopt: Adopt, large: float) -> None:
+    frame = pl.DataFrame({"value": [large, *numbers(3, 199)], "y": (Y * 4)[:200]})
+    adopted = adopt(frame)
+    assert adopted["value"].warning.startswith("1 number is infinite or too large")
+    assert adopted.broken["value|max"] == 1
+    assert len(adopted.rows) == 199
+
+
+def test_whole_floats_may_name_rows_and_huge_ones_are_a_quantity(adopt: Adopt) -> None:
+    targets = [10.0 ** (20 + row % 37) for row in range(ROWS)]
+    adopted = adopt(table({"customer_id": [f"1{row:04}.0" for row in range(ROWS)], "x": X,
+                           "y": targets}))  # fmt: skip
+    assert adopted["customer_id"].role == "identifier"
+    assert adopted.draft.task == "regression"
+    assert not adopted["x"].warning
+
+
+def test_excel_may_name_the_separator(adopt: Adopt) -> None:
+    assert adopt("sep=;\n" + table({"x": X, "y": Y}, separator=";")).rows.columns == ["x", "y"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-8-sig"])
+def test_the_mark_of_utf_8_is_in_no_name(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("id,y\n1,2\n", encoding="utf-8-sig")
+    assert reading.open_file(file, tmp_path, encoding=encoding).columns == ("id", "y")
+
+
+def test_a_quotation_mark_that_is_lost_is_noted(adopt: Adopt) -> None:
+    rows = "".join(f'{x},"he said \\"hi\\" twice",{y}\n' for x, y in zip(X, Y, strict=True))
+    (note,) = adopt("x,note,y\n" + rows).notes
+    assert "is read without its quotation mark" in note
+
+
+GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
+
+
+@pytest.mark.parametrize(
+    ("data", "wish", "message"),
+    [
+        ("", {}, "is empty"),
+        (" \n\n", {}, "is empty"),
+        ("sep=;\n", {}, "is empty"),
+        (b"\xef\xbb\xbf\n", {}, "is empty"),
+        ("x,y\n", {}, "a header and no rows"),
+        ("x,y", {}, "a header and no rows"),
+        ("y\na\nb\n", {}, "a single column"),
+        ("y,x,y\n1,2,3\n", {}, "more than one column called 'y'"),
+        ("y,x, y \n1,2,3\n", {}, "more than one column called 'y'"),
+        ("y,x\n1,2\n1,2,3\n" + "1,2\n" * 60, {}, "line 3 has 3 fields where the header has 2"),
+        (b"PK\x03\x04 and more", {}, "an Excel workbook"),
+        (b"\x1f\x8b and more", {}, "compressed with gzip"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\x01", {}, "is not text"),
+        (b"PAR1 and nothing more", {}, "a damaged Parquet file"),
+        ('[{"y": 1}]', {}, "one JSON list"),
+        ('{\n  "y": 1\n}', {}, "its first line is no object"),
+        ('{"y": 1}\n{"y": \n', {}, "line 2 is no JSON object"),
+        ('{"y": 1}\n3\n', {}, "line 2 is no JSON object"),
+        ('{"y": 1, "x": NaN}\n' * 60, {}, "line 1 holds NaN, which JSON has not; write null"),
+        (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
+        (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
+        (GOOD, {"target": "Price"}, r"no column 'Price'; did you mean 'price'\?"),
+        (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y', 'number'"),
+        (GOOD, {"prise": "text"}, r"no column 'prise'; did you mean 'price'\?"),
+        (GOOD, {"y": "text"}, "'y' is the target"),
+        (GOOD, {"price": "event_time"}, "--time 'price' holds no days or times"),
+        (GOOD, {"price": "left out"}, "No column is left to learn from"),
+        (GOOD, {"target": "price", "task": "classification"}, "numbers with decimals"),
+        (GOOD, {"target": "number", "task": "classification"}, "too many different numbers"),
+        (GOOD, {"task": "regression"}, "no numbers"),
+        (table({"x": X, "y": ["a"]}), {}, "a single value, 'a'"),
+        (table({"x": X, "y": ["a", ""]}), {}, "a single value, 'a'"),
+        (table({"x": X, "y": [1]}), {}, "a single value"),
+        (table({"x": X, "y": [""]}), {}, "no value in any row"),
+        (table({"x": X, "y": ["2024-01-01", "2024-01-02"]}), {}, "choose a class or a number"),
+        (table({"x": X, "y": [f"t{row}" for row in range(ROWS)]}), {}, "too many different texts"),
+        (
+            table({"x": numbers(0, 900), "y": [f"t{row % 150}" for row in range(900)]}, 900),
+            {},
+            "too many different texts",
+        ),
+        (table({"x": X, "y": Y}, 20), {}, "holds 20 rows"),
+        (table({"x": X, "y": ["a", "b"] * 10 + [""] * 40}), {}, "Only 20 of 60 rows"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    adopt: Adopt, data: Data, wish: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        adopt(data, **wish)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        reading.open_file(tmp_path / "none.csv", tmp_path)
+    with pytest.raises(UserError, match="is a folder"):
+        reading.open_file(tmp_path, tmp_path)
+
+
+PARAMS = """\
+# What matters.
+seed: 7 # lucky
+
+data: # where from
+  # the file
+  source: src/old.py # here
+
+train:
+  source: not this one
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (PARAMS, PARAMS.replace("src/old.py", "data/source.csv")),
+        ("data:\n  source: a\n", "data:\n  source: data/source.csv\n"),
+        ("data:\n  source:\n", "data:\n  source: data/source.csv\n"),
+        ("seed: 7\n", "seed: 7\ndata:\n  source: data/source.csv\n"),
+        ("data: {source: a}\nseed: 7\n", "data: {source: data/source.csv}\nseed: 7\n"),
+    ],
+)
+def test_one_line_of_the_parameters_changes(before: str, after: str) -> None:
+    assert adopting.with_source(before, "data/source.csv") == after
+
+
+@pytest.fixture
+def bare(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in a repository of its own, not yet trained, which is the current folder."""
+    root = tmp_path / "a project"
+    listed = git(trained.root, "ls-files", "-z").split("\0")
+    for name in filter(None, listed):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(trained.root / name, root / name)
+    git(root, "init", "--quiet")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "Begin")
+    monkeypatch.chdir(root)
+    return root
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def state(root: Path) -> dict[str, bytes]:
+    """Every file but git's own."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in files
+        if not {".git", "tmp", "cache"} & set(path.relative_to(root).parts)
+    }
+
+
+def test_a_file_becomes_the_projects_data(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = bare.parent / "first file.csv", bare.parent / "second.jsonl"
+    first.write_bytes(table({"größe": X, "y": Y}, separator=";").encode("cp1252"))
+    assert cli.main(["data", "use", str(first), "--target", "y"]) == 0
+    assert (bare / "data/source.csv").read_text("utf-8").startswith("größe;y")
+    assert (bare / "data/source.csv.dvc").exists()
+    assert "source: data/source.csv" in (bare / "params.yaml").read_text()
+    said = capsys.readouterr().out
+    assert re.search(r"^größe +Float64 +feature +numbers with decimals$", said, re.MULTILINE)
+    assert re.search(
+        r"^y +Enum +target +2 classes: stay \(\d+\), leave \(\d+\)$", said, re.MULTILINE
+    )
+    staged = git(bare, "diff", "--cached", "--name-only").splitlines()
+    code = ["src/my_model/ml/schema.py", "src/my_model/ml/source.py"]
+    assert staged == ["data/source.csv.dvc", "params.yaml", *code]
+    assert not git(bare, "diff", "--name-only")
+
+    before = state(bare)
+    second.write_text("".join(json.dumps({"x": x, "y": "always"}) + "\n" for x in X))
+    assert cli.main(["data", "use", str(second), "--target", "y"]) == 2
+    assert "a single value, 'always'" in capsys.readouterr().err
+    assert state(bare) == before
+    second.write_text("".join(json.dumps({"x": x, "y": row % 2}) + "\n" for row, x in enumerate(X)))
+    assert cli.main(["data", "use", str(second), "--target", "y"]) == 0
+    assert sorted(path.name for path in (bare / "data").glob("source*")) == [
+        "source.jsonl",
+        "source.jsonl.dvc",
+    ]
+    assert "is_in=[0, 1]" in (bare / code[0]).read_text()
+
+
+def test_nothing_that_git_has_not_got_is_replaced(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bare.parent / "file.csv"
+    file.write_text(GOOD)
+    with (bare / "src/my_model/ml/schema.py").open("a") as schema:
+        schema.write("# what I know\n")
+    before = state(bare)
+    assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
+    assert "schema.py would be replaced" in capsys.readouterr().err
+    assert state(bare) == before
+
+
+def test_data_that_dvc_has_not_got_are_not_replaced(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, own = bare.parent / "file.csv", bare / "data" / "source.csv"
+    own.parent.mkdir(exist_ok=True)
+    file.write_text(GOOD)
+    own.write_text("mine")
+    assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
+    assert "is not in DVC" in capsys.readouterr().err
+    assert own.read_text() == "mine"
+
+
+def test_a_failure_at_the_end_changes_nothing(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bare.parent / "file.csv"
+    file.write_text(GOOD)
+    (bare / "data").mkdir(exist_ok=True)
+    (bare / "data/source.csv").write_text("older")
+    (bare / "data/source.csv.dvc").write_text("outs:\n- path: source.csv\n")
+    shutil.rmtree(bare / ".dvc")
+    before = state(bare)
+    assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
+    assert "DVC cannot keep data/source.csv" in capsys.readouterr().err
+    assert state(bare) == before
+
+
+def test_one_column_cannot_be_two_things(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = bare.parent / "file.csv"
+    file.write_text(GOOD)
+    wish = ["--target", "y", "--id", "price", "--drop", "price"]
+    assert cli.main(["data", "use", str(file), *wish]) == 2
+    assert "'price' cannot be both identifier and left out" in capsys.readouterr().err
+
+
+def test_without_git_it_says_what_to_do(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(bare / ".git")
+    assert cli.main(["data", "use", "file.csv", "--target", "y"]) == 2
+    assert "run `make setup`" in capsys.readouterr().err

@@ -1,0 +1,405 @@
+"""Retraining, with the real DVC, git and registry: whole, or not at all."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+import yaml
+from copies import answer, environment, feed, git, learn, new_rows, ops, run, set_params, state
+from my_model.ops import contract as contracts
+from my_model.ops.contract import Column, Contract
+from my_model.ops.errors import UserError
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import labelled
+from my_model.ops.project import Project
+from my_model.ops.registry import tracking
+from my_model.ops.retraining import declaration, journal, labels
+from my_model.ops.retraining.declaration import Declaration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DOOMED = """
+import importlib, os, signal, sys
+from my_model.ops import cli
+
+def die(*_, **__):
+    os.killpg(0, signal.SIGKILL)
+
+module, name = sys.argv[1].rsplit(".", 1)
+setattr(importlib.import_module(module), name, die)
+cli.main(sys.argv[2:])
+"""
+BARRIER = """
+import os, pathlib, signal
+
+if "HELD" in os.environ:
+    pathlib.Path(os.environ["HELD"]).touch()
+    signal.pause()
+"""
+"""Whatever imports this stands still, if it is told to, and says so by a file."""
+NEVER = ("retrain", "--declare", "nothing=1")
+"""A retraining that fails as soon as it has mended what an earlier one left."""
+
+
+def test_labelled_rows_are_learnt_from_once(whole: Project, tmp_path: Path) -> None:
+    told = feed(whole)
+    said = ops(whole, "retrain")
+    assert f"took in {len(told)} labelled rows" in said
+    assert "Version 2 (champion) is registered" in said
+    (taken,) = whole.labelled.glob("*.parquet")
+    assert len(pl.read_parquet(whole.raw)) == 569 + len(told)
+    assert f"data/labelled/{taken.name}.dvc" in git(whole, "diff", "--cached", "--name-only")
+    assert "up to date" in run(whole, "dvc", "status").stdout
+
+    after = state(whole)
+    said = ops(whole, "retrain")
+    assert "nothing new to learn from" in said
+    assert "Running stage" not in said
+    assert state(whole) == after
+
+    git(whole, "add", "--all")
+    git(whole, "commit", "--quiet", "--no-verify", "--message", "Retrain")
+    assert run(whole, "dvc", "push").returncode == 0
+    clone = Project(tmp_path / "clone")
+    git(whole, "clone", "--quiet", ".", str(clone.root))
+    storage = str(whole.root / ".dvc" / "storage")
+    run(clone, "dvc", "remote", "modify", "--local", "storage", "url", storage)
+    assert run(clone, "dvc", "pull").returncode == 0
+    assert "up to date" in run(clone, "dvc", "status").stdout
+    assert "Running stage" not in run(clone, "dvc", "repro").stdout
+    assert (clone.labelled / taken.name).read_bytes() == taken.read_bytes()
+
+
+def test_a_new_label_waits_until_it_is_declared(whole: Project) -> None:
+    told = feed(whole)
+    names = list(told)[:20]
+    learn(whole, dict.fromkeys(names, "unclear"), day=2)
+    said = ops(whole, "retrain")
+    assert "left out 20 rows, as the contract does not know their diagnosis: unclear (20)" in said
+    assert "took in 40 labelled rows" in said
+    before = whole.schema.read_text()
+    said = ops(whole, "retrain", "--declare", "diagnosis=unclear")
+    assert "diagnosis allows unclear from now on" in said
+    assert "took in 20 labelled rows" in said
+    assert "champion regression: ROC AUC" in said
+    with_it = before.replace('["benign", "malignant"]', '["benign", "malignant", "unclear"]')
+    assert whole.schema.read_text() == with_it
+    assert read_json(whole.champion / "manifest.json")["classes"][-1] == "unclear"
+    assert "allows unclear already" in ops(whole, "retrain", "--declare", "diagnosis=unclear")
+
+
+def test_a_pipeline_that_fails_leaves_everything_as_it_was(whole: Project) -> None:
+    feed(whole)
+    before = state(whole)
+    said = ops(whole, "retrain", "--declare", "diagnosis=never seen", code=2)
+    assert "No row of class never seen is among those to learn from" in said
+    assert "everything is as it was before" in said
+    assert "Traceback" not in said
+    assert state(whole) == before
+
+
+def test_a_refused_model_leaves_the_champion_and_keeps_the_rows(whole: Project) -> None:
+    feed(whole)
+    set_params(whole, "gates", minimum_score=1.0)
+    champion = read_json(whole.champion / "version.json")
+    said = ops(whole, "retrain", code=3)
+    assert "minimum score" in said
+    assert "The champion stays, and so do the rows that were taken in." in said
+    assert read_json(whole.champion / "version.json") == champion
+    assert len(list(whole.labelled.glob("*.parquet.dvc"))) == 1
+
+
+def test_a_proposal_is_not_promoted(whole: Project) -> None:
+    feed(whole)
+    assert "`uv run ops promote` makes it the champion" in ops(whole, "retrain", "--propose")
+    with tracking.connected(whole) as store:
+        assert store.aliases() == {"champion": 1, "challenger": 2}
+
+
+def test_if_it_is_not_needed_nothing_is_done(whole: Project) -> None:
+    feed(whole)
+    before = state(whole)
+    said = ops(whole, "retrain", "--if-needed")
+    assert "not needed, for `ops monitor` decides: none" in said
+    after = state(whole)
+    watched = {name for name in after if "served/monitoring" in name}
+    assert {name: value for name, value in after.items() if name not in watched} == before
+
+
+def test_if_it_is_needed_it_is_done(whole: Project) -> None:
+    """Three windows of rows that are nothing like those that were learnt from."""
+    rows, truths = new_rows(whole, 300)
+    moved = rows.select(pl.all() * 3)
+    learn(whole, dict(zip(answer(whole, moved), truths, strict=True)))
+    params = yaml.safe_load(whole.params.read_text())
+    params["monitoring"] = params.get("monitoring", {}) | {"window": 100}
+    whole.params.write_text(yaml.safe_dump(params))
+    said = ops(whole, "retrain", "--if-needed")
+    assert "retrain: needed. " in said
+    assert "took in 300 labelled rows" in said
+
+
+def test_one_retraining_at_a_time(whole: Project) -> None:
+    before = state(whole)
+    with journal.alone(whole):
+        said = ops(whole, "retrain", code=2)
+    assert f"Another `ops retrain` is at work, process {os.getpid()}" in said
+    assert state(whole) == before
+
+
+def killed_at(place: str) -> Callable[[Project], None]:
+    """Kills a retraining and its whole pipeline when it comes to a function."""
+
+    def kill(project: Project) -> None:
+        command = [sys.executable, "-c", DOOMED, f"my_model.ops.{place}", "retrain"]
+        environ = environment(project)
+        doomed = subprocess.run(
+            command, cwd=project.root, env=environ, start_new_session=True, check=False
+        )
+        assert doomed.returncode == -signal.SIGKILL
+
+    return kill
+
+
+@contextmanager
+def held_in_the_pipeline(project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    """A retraining that stands still in its fourth stage, and is killed with all that it began."""
+    model, signal_file = project.schema.with_name("model.py"), project.root.with_name("held")
+    before, lock = model.read_text(), (project.root / "dvc.lock").read_bytes()
+    model.write_text(before + BARRIER)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "my_model.ops.cli", "retrain"],
+        cwd=project.root,
+        env={**environment(project), "HELD": str(signal_file)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not signal_file.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert (project.root / "dvc.lock").read_bytes() != lock
+        model.write_text(before)
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def killed_in_the_pipeline(project: Project) -> None:
+    """Kill a retraining after some of its stages, with everything that it has begun."""
+    with held_in_the_pipeline(project):
+        pass
+
+
+def killed_while_it_restores(project: Project) -> None:
+    """Kill the command that puts back what an earlier one has left."""
+    killed_in_the_pipeline(project)
+    killed_at("retraining.journal._unstage")(project)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to kill")
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(killed_at("retraining.journal.write_json"), id="journal"),
+        pytest.param(killed_at("retraining.labels.write"), id="rows", marks=pytest.mark.exhaustive),
+        pytest.param(killed_at("dvc.add"), id="dvc add", marks=pytest.mark.exhaustive),
+        pytest.param(killed_at("dvc.run"), id="dvc repro", marks=pytest.mark.exhaustive),
+        pytest.param(killed_in_the_pipeline, id="pipeline", marks=pytest.mark.exhaustive),
+        pytest.param(killed_while_it_restores, id="restore"),
+        pytest.param(killed_at("retraining.journal._end"), id="end", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_kill_changes_nothing_in_the_end(
+    whole: Project, kill: Callable[[Project], None], request: pytest.FixtureRequest
+) -> None:
+    told = feed(whole)
+    before = state(whole)
+    kill(whole)
+    with tracking.connected(whole) as store:
+        assert store.aliases() == {"champion": 1}
+    said = ops(whole, *NEVER, code=2)
+    assert ("cut short" in said) == ("journal]" not in request.node.name)
+    assert state(whole) == before
+    if kill is killed_in_the_pipeline:
+        assert f"took in {len(told)} labelled rows" in ops(whole, "retrain")
+
+
+def test_a_kill_after_the_pipeline_is_ended_by_the_next_one(whole: Project) -> None:
+    feed(whole)
+    killed_at("registry.promotion.register")(whole)
+    said = ops(whole, "retrain")
+    assert "cut short" not in said
+    assert "nothing new to learn from" in said
+    assert "Version 2 (champion) is registered" in said
+
+
+def test_a_pipeline_that_lost_its_parent_is_waited_for(whole: Project) -> None:
+    """Whoever kills the command alone leaves a pipeline at work; it holds the lock."""
+    feed(whole)
+    with held_in_the_pipeline(whole) as parent:
+        parent.kill()
+        parent.wait()
+        assert f"is at work, process {parent.pid}" in ops(whole, *NEVER, code=2)
+
+
+# What is joined
+
+
+@pytest.fixture
+def logs(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project that has nothing but the log of a service, and the trained one's rows."""
+    monkeypatch.setenv("PREDICTIONS", str(tmp_path / "served"))
+    project = Project(tmp_path)
+    project.labelled.mkdir(parents=True)
+    shutil.copyfile(trained.valid, project.valid)
+    return project
+
+
+def take(project: Project) -> labels.Labelled:
+    """Take in whatever is new."""
+    found = labels.gather(project, contracts.load())
+    if len(found.rows):
+        labels.write(found.rows, labels.destination(project))
+    return found
+
+
+def known(project: Project) -> dict[str, str]:
+    """The truth of every prediction that was taken in."""
+    rows = labelled.scan(project)
+    assert rows is not None
+    return dict(rows.select(labelled.PREDICTION, "diagnosis").collect().iter_rows())
+
+
+def test_values_come_back_as_they_were_answered(logs: Project) -> None:
+    rows, truths = new_rows(logs)
+    learn(logs, dict(zip(answer(logs, rows), truths, strict=True)))
+    take(logs)
+    found = labelled.rows(logs, contracts.load())
+    assert found is not None
+    read = found.drop("diagnosis").collect().select(pl.all().cast(pl.Float64))
+    assert read.sort(rows.columns).equals(rows.select(read.columns).sort(rows.columns))
+
+
+def test_the_newest_truth_counts_and_is_taken_once(logs: Project) -> None:
+    rows, _ = new_rows(logs, 6)
+    one, two, three, *_ = ids = answer(logs, rows)
+    learn(logs, dict.fromkeys(ids, "benign"), day=5)
+    learn(logs, {one: "malignant"}, day=6)
+    learn(logs, {two: "malignant"}, day=4)  # told late, and older than what is known
+    learn(logs, {three: None}, day=7)
+    assert len(take(logs).rows) == 6
+    assert known(logs) == dict.fromkeys(ids, "benign") | {one: "malignant"}
+    assert len(take(logs).rows) == 0
+    learn(logs, {two: "malignant"}, day=8)
+    learn(logs, {three: "benign"}, day=8)  # nothing new
+    assert take(logs).rows[labelled.PREDICTION].to_list() == [two]
+    assert known(logs)[two] == "malignant"
+    assert len(known(logs)) == 6
+    assert len(take(logs).rows) == 0
+
+
+def test_truths_that_cannot_be_used_are_counted(logs: Project) -> None:
+    rows, _ = new_rows(logs, 4)
+    one, two, three, four = answer(logs, rows)
+    learn(logs, {one: "benign", two: "wallet", three: "wallet", four: 7, "f" * 24: "benign"})
+    found = take(logs)
+    assert found.rows[labelled.PREDICTION].to_list() == [one]
+    assert found.undeclared == {"wallet": 2, "7": 1}
+    assert found.unanswered == 1
+
+
+def test_columns_that_the_service_did_not_see_are_missing(logs: Project) -> None:
+    rows, _ = new_rows(logs, 3)
+    ids = answer(logs, rows.drop("mean radius").with_columns(old=pl.lit(1)))
+    learn(logs, dict.fromkeys(ids, "benign"))
+    take(logs)
+    found = labelled.rows(logs, contracts.load())
+    assert found is not None
+    frame = found.collect()
+    assert frame["mean radius"].null_count() == 3
+    assert "old" not in frame.columns
+
+
+def test_without_a_log_there_is_nothing(logs: Project) -> None:
+    assert len(take(logs).rows) == 0
+    assert labelled.rows(logs, contracts.load()) is None
+
+
+def test_sensitive_columns_that_no_row_may_lack_are_named() -> None:
+    contract = contracts.load()
+    assert labels.unlogged(contract) == []
+    first, *others = contract.columns
+    for nullable, named in ((False, [first.name]), (True, [])):
+        column = dataclasses.replace(first, sensitive=True, nullable=nullable)
+        assert labels.unlogged(Contract((column, *others))) == named
+
+
+# What is declared
+
+SCHEMA = """
+QUEUES = ["cards", "loans"]
+
+class Row(dy.Schema):
+    queue = dy.Enum(QUEUES, metadata={"target": True})
+    land = dy.Enum(("ä", 'ö'), alias="Länder")  # a comment
+    tier = dy.Int64(is_in=[
+        1,
+        2,  # the better one
+    ])
+    wide = dy.Enum([letter for letter in "abc"])
+    none = dy.String()
+"""
+
+
+def closed(name: str, *choices: str | int) -> Column:
+    """A column whose values are a closed set."""
+    return dataclasses.replace(contracts.load().target, name=name, choices=choices)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "before", "after"),
+    [
+        (closed("queue", "cards"), "wallet", '"loans"]', '"loans", "wallet"]'),
+        (closed("Länder", "ä"), "ß", "'ö')", "'ö', \"ß\")"),
+        (closed("tier", 1), "3", "        2,  #", "        2, 3,  #"),
+        (closed("queue", "cards"), 'a "b"', '"loans"]', '"loans", \'a "b"\']'),
+    ],
+)
+def test_a_value_is_added_and_nothing_else(
+    column: Column, value: str, before: str, after: str
+) -> None:
+    made = declaration.extended(SCHEMA, column, value)
+    assert made == SCHEMA.replace(before, after) != SCHEMA
+    ast.parse(made)
+
+
+def test_what_cannot_be_written_is_said() -> None:
+    with pytest.raises(UserError, match=r"no plain list in ml/schema\.py; add d there yourself"):
+        declaration.extended(SCHEMA, closed("wide", "a", "b", "c"), "d")
+    with pytest.raises(UserError, match="tier is Enum, and high is not"):
+        declaration.extended(SCHEMA, closed("tier", 1), "high")
+
+
+@pytest.mark.parametrize("text", ["queue", "=x", "queue=", ""])
+def test_a_declaration_is_a_column_and_a_value(text: str) -> None:
+    with pytest.raises(UserError, match="write COLUMN=VALUE"):
+        Declaration.parse(text)
+
+
+def test_a_value_may_hold_what_it_likes() -> None:
+    assert Declaration.parse("a=b=c") == ("a", "b=c")

@@ -1,0 +1,93 @@
+"""The package of a project, with `ops/` where the template has it: for tests of single modules.
+
+What a render would make of the few templated files lies in a folder under `build/`; all else are
+links into `template/`. So a test imports `my_model`, and a fault shows where it is mended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from render import ROOT, Template, working_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PACKAGE = "my_model"
+ANSWERS = {"package_name": PACKAGE}
+SOURCE = ROOT / "template" / "src" / "{{ package_name }}" / "ops"
+LAUNCHER = """\
+#!/bin/sh
+exec "{python}" -m {package}.ops.cli "$@"
+"""
+
+
+def under_test() -> Path:
+    """The project whose package the tests import: PROJECT, a trained one, or the overlay."""
+    return Path(os.environ["PROJECT"]) if "PROJECT" in os.environ else overlay()
+
+
+def overlay(answers: Mapping[str, Any] = ANSWERS) -> Path:
+    """A render of the working tree whose `ops/` is the template's own; made anew if need be."""
+    files = [file for file in working_tree() if file.parts[0] not in {"tests", "docs", ".github"}]
+    digest = hashlib.sha256(f"{sorted(answers.items())} {sys.executable}".encode())
+    for file in files:
+        digest.update(f"\0{file}\0".encode())
+        if not _is_linked(ROOT / file):
+            digest.update((ROOT / file).read_bytes())
+    root = ROOT / "build" / "overlays" / digest.hexdigest()[:16]
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+            _make(files, answers, Path(folder))
+            try:
+                (Path(folder) / "project").rename(root)
+            except OSError:  # another process was faster
+                if not root.exists():
+                    raise
+    return root
+
+
+def _is_linked(path: Path) -> bool:
+    return path.is_relative_to(SOURCE) and path.suffix != ".jinja"
+
+
+def _make(files: list[Path], answers: Mapping[str, Any], folder: Path) -> None:
+    """Render, and put links in place of what is plain."""
+    project = Template.of(files, folder / "template").render(folder / "project", answers)
+    (package,) = (project / "src").iterdir()
+    for made in sorted((package / "ops").iterdir()):
+        origin = SOURCE / made.name
+        if origin.is_dir():
+            shutil.rmtree(made)
+        elif origin.exists():
+            made.unlink()
+        if origin.exists():
+            made.symlink_to(origin)
+    launcher = project / ".tools" / "ops"
+    launcher.parent.mkdir()
+    launcher.write_text(LAUNCHER.format(python=sys.executable, package=package.name))
+    launcher.chmod(0o755)
+
+
+def activate(root: Path) -> None:
+    """Let this process import the package."""
+    source = str(root / "src")
+    if source not in sys.path:
+        sys.path.insert(0, source)
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / "build" / "hypothesis"))
+
+
+def variables(root: Path) -> dict[str, str]:
+    """What processes need in their environment to import the package and to find `ops`."""
+    tools = [str(root / ".tools"), str(Path(sys.executable).parent)]
+    return {
+        "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
+        "PYTHONPATH": str(root / "src"),
+    }
