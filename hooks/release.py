@@ -220,6 +220,8 @@ def against_moves(
     history: History, version: str, pairs: Sequence[tuple[Files, Files]]
 ) -> Iterator[str]:
     """The migration names files that there are not."""
+    if version == history.last.name:
+        return  # its migration is done
     migration = history.tree.migrations.get(version, Migration())
     before, after = (set().union(*its) for its in zip(*pairs, strict=True))
     for old in (*migration.moved, *migration.removed):

@@ -83,6 +83,9 @@ EDITS: Mapping[str, Edit] = {
         "# Pipeline\n", "# Pipeline\n\nOur pipeline runs on the machine under Ada's desk.\n"
     ),
     "src/my_model/ops/pipeline/train.py": change("FEW_ROWS = 20_000\n", "FEW_ROWS = 50_000\n"),
+    # These two a later release moved, and took away.
+    "src/my_model/ops/tracking.py": change("PATIENCE = 5.0\n", "PATIENCE = 9.0\n"),
+    "src/my_model/ops/registry.py": append("\n\nOURS = True\n"),
 }
 
 # Into them as well, where the template's own lines are.
@@ -134,9 +137,17 @@ def develop(project: Path, edits: Mapping[str, Edit] = EDITS) -> None:
     run("git", "commit", "--quiet", "--no-verify", "--message", "Our own", cwd=project)
 
 
-def resolve(project: Path, edits: Mapping[str, Edit] = EDITS) -> None:
-    """Resolve conflicts as a person would: take what is new, and say again what is one's own."""
-    again = {**EDITS, **edits}
+def resolve(
+    project: Path, edits: Mapping[str, Edit] = EDITS, moved: Mapping[str, str] | None = None
+) -> None:
+    """Resolve conflicts as a person would: take what is new, and say again what is one's own.
+
+    Args:
+        project: which.
+        edits: what people had made of its files, by path.
+        moved: where the files are that had another path when people edited them.
+    """
+    again = {(moved or {}).get(name, name): edit for name, edit in {**EDITS, **edits}.items()}
     names = run("git", "diff", "--name-only", "--diff-filter=U", "--relative", cwd=project).split()
     for name in names:
         run("git", "checkout", "--quiet", "--theirs", "--", name, cwd=project)

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from project import Project
 
 IMAGE = "localhost/of-a-test"
-ADDED_MEGABYTES = 150
-"""What the service may add to Python's own image, which has some 125; the two stay below 350."""
+ADDED_MEGABYTES, RULES_MEGABYTES = 150, 220
+"""What the service may add to Python's own image, which has some 125; and polars, for rules."""
+RULES = {"polars", "polars-runtime-32", "dataframely"}
+"""What rules across columns need."""
 
 INSIDE = r"""
 import importlib.metadata, json, os, pathlib, re, shutil
@@ -86,24 +88,50 @@ def shipped(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
 
 @pytest.fixture(scope="module")
+def lean(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of a champion whose contract has no rules across columns."""
+    name = f"{IMAGE}-lean"
+    project = copy(sample, tmp_path_factory.mktemp("lean") / "project", IMAGE=name)
+    path = project.root / "models" / "champion" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["contract"]["rules"] = []
+    path.write_text(json.dumps(manifest))
+    project.run("make", "image")
+    return name
+
+
+def look(name: str) -> dict[str, Any]:
+    """What a process finds in an image."""
+    run = ("run", "--rm", "--network=none", "--entrypoint=python", name, "-c", INSIDE)
+    found: dict[str, Any] = json.loads(podman(*run))
+    return found
+
+
+def added(project: Project, name: str) -> float:
+    """The megabytes that an image has beyond Python's own."""
+    dockerfile = (project.root / "Dockerfile").read_text()
+    base = re.findall(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[0]
+    sizes = [json.loads(podman("image", "inspect", it))[0]["Size"] for it in (name, base)]
+    return float(sizes[0] - sizes[1]) / 1e6
+
+
+@pytest.fixture(scope="module")
 def inside(shipped: Project) -> dict[str, Any]:
     """What a process finds in the image."""
     del shipped
-    found: dict[str, Any] = json.loads(
-        podman("run", "--rm", "--network=none", "--entrypoint=python", IMAGE, "-c", INSIDE)
-    )
-    return found
+    return look(IMAGE)
 
 
 def test_the_image_holds_what_the_lock_says_and_no_more(
     shipped: Project, inside: dict[str, Any]
 ) -> None:
-    locked = shipped.run("uv", "export", "--quiet", "--no-default-groups", "--no-hashes")
+    groups = ("--no-default-groups", "--group=rules")
+    locked = shipped.run("uv", "export", "--quiet", *groups, "--no-hashes")
     wanted = dict(re.findall(r"^([a-z][\w.-]*)==([^ ;\n]+)", locked, re.MULTILINE))
     found = inside["packages"]
     assert {name: found.get(name) for name in wanted} == wanted
     assert found.keys() - wanted.keys() <= {"my-model", "pip", "setuptools", "wheel"}
-    assert not wanted.keys() & {"polars", "dataframely", "scikit-learn", "mlflow-skinny", "dvc"}
+    assert not wanted.keys() & {"scikit-learn", "mlflow-skinny", "dvc"}
     assert inside["tools"] == []
     assert inside["files"] == ["/app/.venv", "/app/models", "/app/sbom.json"]
     assert inside["stale"] == []
@@ -125,11 +153,19 @@ def test_the_image_tells_what_it_is_made_of(shipped: Project, inside: dict[str, 
 
 
 def test_the_image_is_small_and_runs_as_nobody(shipped: Project, inside: dict[str, Any]) -> None:
-    dockerfile = (shipped.root / "Dockerfile").read_text()
-    base = re.findall(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[0]
-    sizes = [json.loads(podman("image", "inspect", name))[0]["Size"] for name in (IMAGE, base)]
-    assert sizes[0] - sizes[1] < ADDED_MEGABYTES * 1e6
+    assert added(shipped, IMAGE) < ADDED_MEGABYTES + RULES_MEGABYTES
     assert inside["user"] == [10001, 10001]
+
+
+def test_without_rules_across_columns_the_image_has_no_polars(
+    shipped: Project, inside: dict[str, Any], lean: str
+) -> None:
+    found = look(lean)
+    assert found["packages"].keys() == inside["packages"].keys() - RULES
+    assert inside["packages"].keys() >= RULES
+    assert added(shipped, lean) < ADDED_MEGABYTES
+    with volume() as log, container(*documented(log), lean) as name:
+        until(lambda: ready(address(name)))
 
 
 def test_the_image_is_built_by_the_uv_that_is_tested(shipped: Project) -> None:

@@ -67,7 +67,7 @@ def world(template: Template) -> Path:
     change(project(folder / "many" / "mails") / ".editorconfig", "root = true", "root = false")
     repository(folder / "many")
 
-    change(project(folder / "lost") / ANSWERED, "_commit: v1.0.0", "_commit: v0.0.7")
+    change(project(folder / "lost") / ANSWERED, "_commit: v1.0.0", "_commit: v1.0.7")
     repository(folder / "lost")
 
     (folder / "other").mkdir()

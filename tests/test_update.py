@@ -11,6 +11,7 @@ import pytest
 from copier import Settings, run_update
 from edits import AMONG, EDITS, GONE, NEW, develop, resolve
 from history import RELEASES
+from migrate import targets
 from migrations import MIGRATIONS
 from ownership import owner
 from project_guard import outcome
@@ -18,7 +19,7 @@ from releases import number
 from render import ROOT, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from edits import Edit
@@ -63,6 +64,12 @@ def crosses(project: Path) -> bool:
     record = project / ".copier-answers.yml"
     found = re.search(r"^_commit: v(\d+\.\d+\.\d+)$", record.read_text(), re.MULTILINE)
     return found is not None and any(number(it) > number(found[1]) for it in MIGRATIONS)
+
+
+def moved(version: str, names: Iterable[str]) -> dict[str, str]:
+    """Where the files of a release are by now that have moved since; "" for nowhere."""
+    newer = (it for it in MIGRATIONS if number(it) > number(version))
+    return {old: new for it in newer for old, new in targets(MIGRATIONS, it, {*names}).items()}
 
 
 def unmerged(project: Path) -> set[str]:
@@ -162,25 +169,30 @@ def test_what_people_wrote_outlives_an_update(
     before = texts(project)
     update(project)
 
-    known = CONFLICTS if edits is EDITS else CONFLICTS_AMONG
-    assert unmerged(project) == known.get(version, set())
+    conflicts = CONFLICTS if edits is EDITS else CONFLICTS_AMONG
+    assert unmerged(project) == conflicts.get(version, set())
     after = texts(project)
+    place = moved(version, before)
+    kept = {name for name, now in place.items() if not now and before[name] != rendered[name]}
     for name, text in before.items():
         ours = Counter(text.splitlines()) - Counter(rendered.get(name, "").splitlines())
-        assert not ours - Counter(after[name].splitlines()), f"{name}: lines are lost"
+        now = name if name in kept else place.get(name, name)
+        assert not ours - Counter(after.get(now, "").splitlines()), f"{name}: lines are lost"
         if owner(name) == "yours" or (name not in rendered and name not in unmerged(project)):
             assert after[name] == text, f"{name} is the people's own"
     assert not (rendered.keys() - before.keys()) & after.keys(), "what is deleted stays deleted"
+    assert place.keys() & after.keys() == kept, "what moved or went is there no more"
     old = history.render(tmp_path / "old", answers, f"v{version}")
     new = history.render(tmp_path / "new", answers)
     said = outcome(project, old, new)
     assert said.lost == {}
-    assert said.missed.keys() <= {*GONE}, "what people deleted, and no more"
+    assert said.missed.keys() <= {*GONE, *kept}, "what one side deleted, and no more"
 
-    resolve(project, edits)
+    resolve(project, edits, place)
     assert texts(project).keys() == after.keys()
     changed = {name for name, text in texts(project).items() if text != texts(new).get(name)}
-    assert {it for it in changed if owner(it) != "yours"} <= {*edits, *NEW}
+    known = {name if name in kept else place.get(name, name) for name in edits}
+    assert {it for it in changed if owner(it) != "yours"} <= {*known, *NEW}
     commit(project, "Update")
     update(project)
     assert run("git", "status", "--porcelain", cwd=project) == ""

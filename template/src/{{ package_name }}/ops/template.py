@@ -34,6 +34,7 @@ MARKER = "^(<<<<<<< before updating|>>>>>>> after updating)"
 TAKEN = "it held changes of yours, and the template has it no more"
 REPLACED = "it held changes of yours, and the template's replaced it, as only text can be merged"
 ABSENT = "the template changed it, and it is deleted or moved here"
+KEPT = "the template has it no more, and it stays, as it holds changes of yours"
 
 CURRENT, UNRESOLVED, BEHIND = 0, 3, 4
 """Exit codes; hand-made changes are no failure, for the next update merges them."""
@@ -215,18 +216,19 @@ def outcome(root: Path, old: Path, new: Path) -> Outcome:
     unresolved, lost, missed = conflicts(root), dict[str, str](), dict[str, str]()
     moved: Counter[bytes] = Counter()  # a migration moves a file with what was changed in it
     for name in files(new) - files(old):
-        moved += changed(content(root / name), None)
+        moved += parts(content(root / name))
     for name in sorted(files(old) | files(new)):
         was, wanted, now = (content(folder / name) for folder in (old, new, root))
-        if was == wanted == now or is_yours(name) or name in unresolved:
-            continue
         ours = git.content(root, name)
-        if ours in (was, wanted) or (ours and wanted and is_text(root, name, was, ours, wanted)):
+        if ours in (was, wanted) or is_yours(name) or name in unresolved:
             continue
-        if now == wanted and (now is not None or changed(ours, was) - moved):
+        if None not in (ours, wanted) and is_text(root, name, was, ours, wanted):
+            continue
+        changes = parts(ours) - parts(was)
+        if now == wanted and changes - parts(now) - moved:
             lost[name] = TAKEN if now is None else REPLACED
         elif now == ours and was != wanted:
-            missed[name] = ABSENT
+            missed[name] = ABSENT if wanted is not None else KEPT
     return Outcome(unresolved, lost, missed)
 
 
@@ -241,10 +243,11 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def changed(text: bytes | None, was: bytes | None) -> Counter[bytes]:
-    """The lines of a text that it did not have before, but for blank ones."""
-    now, before = ((it or b"").splitlines() for it in (text, was))
-    return Counter(line for line in now if line.strip()) - Counter(before)
+def parts(file: bytes | None) -> Counter[bytes]:
+    """What a file is made of: a text of its lines, but for blank ones; any other of itself."""
+    if file is None or b"\0" in file:
+        return Counter([file] if file else [])
+    return Counter(line for line in file.splitlines() if line.strip())
 
 
 def is_yours(name: str) -> bool:
