@@ -190,7 +190,8 @@ def test_what_people_wrote_outlives_an_update(
 
     resolve(project, edits, place)
     assert texts(project).keys() == after.keys()
-    changed = {name for name, text in texts(project).items() if text != texts(new).get(name)}
+    fresh = texts(new)
+    changed = {name for name, text in texts(project).items() if text != fresh.get(name)}
     known = {name if name in kept else place.get(name, name) for name in edits}
     assert {it for it in changed if owner(it) != "yours"} <= {*known, *NEW}
     commit(project, "Update")
