@@ -19,7 +19,6 @@ The aim is 11,000 and 7,500: decision 21.
 """
 
 ADAPTER = {
-    "export.py": {"_predictors"},  # the trees of histogram boosting, before they are converted
     "schema_rules.py": {"_sampling_overrides", "_validation_rules"},  # of a schema of dataframely
 }
 """What no library has a public way for: where it is used, and each name."""

@@ -20,11 +20,11 @@ import polars as pl
 import pytest
 from my_model.ops import cli
 from my_model.ops import contract as contracts
-from my_model.ops.data import adopt as adopting
 from my_model.ops.data import code, leaks, reading
 from my_model.ops.data import roles as deciding
 from my_model.ops.errors import UserError
 from my_model.ops.pipeline import parsing, validate
+from my_model.ops.settings import with_values
 from overlay import under_test
 
 if TYPE_CHECKING:
@@ -710,7 +710,7 @@ train:
     ],
 )
 def test_one_line_of_the_parameters_changes(before: str, after: str) -> None:
-    assert adopting.with_source(before, "data/source.csv") == after
+    assert with_values(before, "data", {"source": "data/source.csv"}) == after
 
 
 @pytest.fixture

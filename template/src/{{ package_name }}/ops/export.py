@@ -1,11 +1,15 @@
 """From a fitted scikit-learn pipeline to ONNX: the same bytes for the same pipeline."""
 
+import inspect
 from collections.abc import Mapping
-from itertools import chain
+from typing import Any
 
-import numpy as np
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.tree_ensemble import (
+    add_tree_to_attribute_pairs_hist_gradient_boosting as add_tree,
+)
+from skl2onnx.operator_converters import random_forest
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
@@ -28,7 +32,6 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
         for name, kind in kinds.items()
     ]
     last = pipeline.steps[-1][1]
-    _round_thresholds_down(last)
     options = {id(last): {"zipmap": False}} if is_classifier(last) else None
     try:
         model = convert_sklearn(
@@ -45,16 +48,17 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
     return exported
 
 
-def _round_thresholds_down(model: object) -> None:
-    """Give the trees of histogram boosting thresholds that float32 can hold.
+def _add_boosted_tree(*arguments: Any, **options: Any) -> None:
+    """Add a tree of histogram boosting with thresholds that float32 can hold.
 
-    Their inputs are float32, and `value <= threshold` is as true of the next lower float32 as of
-    the threshold itself. skl2onnx rounds to the nearest one, which may be a value of the column:
-    between 15.5 and 15.7 lies 15.6, and rows that hold it would fall on the other side.
+    Inputs are float32, and `value <= threshold` is as true of the next lower float32 as of the
+    threshold itself. skl2onnx rounds those of every other tree so, and these to the nearest one,
+    which may be a value of the column: between 15.5 and 15.7 lies 15.6, and rows that hold it
+    would fall on the other side.
     """
-    for tree in chain.from_iterable(getattr(model, "_predictors", [])):
-        exact = tree.nodes["num_threshold"]
-        near = exact.astype(np.float32)
-        tree.nodes["num_threshold"] = np.where(
-            near > exact, np.nextafter(near, np.float32(-np.inf)), near
-        )
+    call = inspect.signature(add_tree).bind(*arguments, **options)
+    call.arguments["adjust_threshold_for_sklearn"] = True
+    add_tree(*call.args, **call.kwargs)
+
+
+random_forest.add_tree_to_attribute_pairs_hist_gradient_boosting = _add_boosted_tree

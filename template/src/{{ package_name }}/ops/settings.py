@@ -1,7 +1,9 @@
 """`params.yaml`, typed. A key that the file lacks has its default here."""
 
 import difflib
+from collections.abc import Mapping
 from functools import reduce
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -125,6 +127,32 @@ class Settings(Section, frozen=True):
         if settings.monitoring.violated > settings.monitoring.last:
             raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")
         return settings
+
+
+def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
+    """The text of `params.yaml` with some values changed, and every comment as it was.
+
+    Args:
+        text: of the file.
+        section: where the values stand, such as `train.boosting`; made if need be.
+        values: by key.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = yaml.load(text) or {}
+    place = document
+    for key in section.split("."):
+        place[key] = place.get(key) or {}
+        place = place[key]
+    place.update(values)
+    made = StringIO()
+    yaml.dump(document, made)
+    return made.getvalue()
 
 
 def _mistake(said: str, values: Any) -> str:

@@ -5,17 +5,15 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
-
-from ruamel.yaml import YAML
 
 from .. import dvc, git
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
+from ..settings import with_values
 from . import code
 from .reading import DataFile, Format, open_file
 from .roles import Draft, Wish, decide
@@ -46,10 +44,11 @@ def run(project: Project, options: argparse.Namespace) -> None:
             file.path.rename(copied)
         tracked = project.data / f"source.{file.format}"
         path = tracked.relative_to(project.root).as_posix()
+        params = project.params.read_text(encoding="utf-8")
         texts = {
             schema_file: code.formatted(code.schema(draft, source.name), schema_file),
             source_file: code.formatted(code.source(draft, file, source.name), source_file),
-            project.params: with_source(project.params.read_text(encoding="utf-8"), path),
+            project.params: with_values(params, "data", {"source": path}),
         }
         with _restoring(project, list(texts), Path(folder)):
             copied.rename(tracked)
@@ -59,22 +58,6 @@ def run(project: Project, options: argparse.Namespace) -> None:
     names = [str(written.relative_to(project.root)) for written in texts]
     git.output(project.root, "add", "--all", "--", ":(glob)data/source.*.dvc", *names)
     print(_report(file, path, draft))
-
-
-def with_source(params: str, path: str) -> str:
-    """The text of `params.yaml` with `path` as `data.source`, and every comment as it was."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = yaml.load(params) or {}
-    if not document.get("data"):
-        document["data"] = {}
-    document["data"]["source"] = path
-    made = StringIO()
-    yaml.dump(document, made)
-    return made.getvalue()
 
 
 def _wish(options: argparse.Namespace) -> Wish:

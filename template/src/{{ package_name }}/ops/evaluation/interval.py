@@ -1,18 +1,16 @@
 """How far a regression's truth lies from its prediction, as often as promised."""
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .metrics import Array
+from .metrics import Array
 
 COVERAGE = 0.9
 """The share of rows whose truth lies within the interval."""
 
 
-def interval(truth: "Array", predictions: "Array") -> dict[str, float] | None:
+def interval(truth: Array, predictions: Array) -> dict[str, float] | None:
     """What to take from, and add to, a prediction to reach both ends of an interval.
 
     Split conformal prediction (Lei et al., 2018): a quantile of the errors on rows that the model

@@ -11,18 +11,15 @@ row weights, so that a bootstrap replicate and a slice cost one pass without a s
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from ..bundle import Prediction
+from ..contract import Task
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from ..bundle import Prediction
-    from ..contract import Task
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
@@ -44,7 +41,7 @@ class Score:
 
     name: str
     label: str
-    task: "Task"
+    task: Task
     loss: bool
     """Whether smaller is better."""
 
@@ -61,7 +58,7 @@ class Score:
         return 1 - value / reference if reference else (0.0 if value == reference else -np.inf)
 
 
-def resolve(name: str, task: "Task") -> str:
+def resolve(name: str, task: Task) -> str:
     """The name of a task's score; `auto` is ROC AUC for a classification, R² for a regression.
 
     Raises:
@@ -94,27 +91,25 @@ def value(score: Score, truth: Array, answers: Array) -> float:
     return prepare(score, truth, answers)(np.ones(len(truth)))
 
 
-def score(name: str, truth: Array, prediction: "Prediction") -> float:
+def score(name: str, truth: Array, prediction: Prediction) -> float:
     """Measure the score called `name` so that higher is better: losses are negated."""
     found = find(name)
     measured = value(found, truth, answers_of(prediction))
     return -measured if found.loss else measured
 
 
-def scores_of(task: "Task") -> list[Score]:
+def scores_of(task: Task) -> list[Score]:
     """Every score of a task."""
     return [score for score in SCORES if score.task == task]
 
 
-def answers_of(prediction: "Prediction") -> Array:
+def answers_of(prediction: Prediction) -> Array:
     """What scores compare with the truth: the probabilities, or the numbers of a regression."""
     return prediction.values if prediction.probabilities is None else prediction.probabilities
 
 
-def groups(values: "pl.Series") -> Array:
+def groups(values: pl.Series) -> Array:
     """A group's column as the array that `deviations` takes; all rows without one are alike."""
-    import polars as pl
-
     return values.cast(pl.String).fill_null("").to_numpy()
 
 

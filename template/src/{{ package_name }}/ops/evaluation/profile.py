@@ -7,16 +7,14 @@ missing; and the distribution of the model's answers on rows that it had not lea
 
 from collections import Counter
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from ..contract import Column, Contract
-    from .metrics import Array
+from ..contract import Column, Contract
+from .metrics import Array
 
 BINS = 20
 """Bins of a number, of about equal size."""
@@ -38,11 +36,11 @@ TEXT_ROWS = 50_000
 
 
 def profile(
-    contract: "Contract",
-    arrays: Mapping[str, "Array"],
-    labels: "Array",
-    answers: "Array",
-    held_out: Mapping[str, "Array"] | None = None,
+    contract: Contract,
+    arrays: Mapping[str, Array],
+    labels: Array,
+    answers: Array,
+    held_out: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
     """Describe the training rows and the model's answers as JSON-able data.
 
@@ -79,7 +77,7 @@ def profile(
     return made
 
 
-def calibration(truth: "Array", answers: "Array") -> dict[str, float]:
+def calibration(truth: Array, answers: Array) -> dict[str, float]:
     """How far a classifier is right more often (above zero) or less often than it is confident.
 
     Its confidence in an answer is the probability of the likeliest class.
@@ -99,7 +97,7 @@ def calibration(truth: "Array", answers: "Array") -> dict[str, float]:
     }
 
 
-def describe(column: "Column", values: "Array") -> dict[str, Any]:
+def describe(column: Column, values: Array) -> dict[str, Any]:
     """One column's part of the profile, from an array as `Contract.arrays` makes it."""
     head = {"kind": column.kind}
     if column.kind == "category":
@@ -116,7 +114,7 @@ def describe(column: "Column", values: "Array") -> dict[str, Any]:
     return head | numbers(values, private=column.sensitive)
 
 
-def numbers(values: "Array", private: bool = False) -> dict[str, Any]:
+def numbers(values: Array, private: bool = False) -> dict[str, Any]:
     """Bins of a number, shape (rows,), missing as NaN; times are seconds since 1970.
 
     `edges` are the upper bounds, inclusive, of every bin of `counts` but the last one. Extremes,
@@ -140,7 +138,7 @@ def numbers(values: "Array", private: bool = False) -> dict[str, Any]:
     )
 
 
-def categories(values: "Array") -> dict[str, Any]:
+def categories(values: Array) -> dict[str, Any]:
     """Counts of the values of a category, shape (rows,), missing as the empty string."""
     counted = Counter(values.tolist())
     missing = counted.pop("", 0)
@@ -157,7 +155,7 @@ def categories(values: "Array") -> dict[str, Any]:
     }
 
 
-def texts(values: "Array", private: bool = False) -> dict[str, Any]:
+def texts(values: Array, private: bool = False) -> dict[str, Any]:
     """How long texts are, in words, and how many hold each frequent word.
 
     Which words are frequent is found in every other text and counted in the rest, so that no
@@ -188,37 +186,31 @@ def texts(values: "Array", private: bool = False) -> dict[str, Any]:
     return made
 
 
-def words(values: "Array") -> "pl.Series":
+def words(values: Array) -> pl.Series:
     """The words of each text, in lower case: letters, digits and `_`, a list for each row."""
-    import polars as pl
-
     return pl.Series(values, dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
 
 
-def lengths(split: "pl.Series") -> NDArray[np.float64]:
+def lengths(split: pl.Series) -> NDArray[np.float64]:
     """How many words each text has; NaN for none."""
     counted = split.list.len().to_numpy().astype(np.float64)
     return np.where(counted > 0, counted, np.nan)
 
 
-def rows_with(split: "pl.Series") -> Counter[str]:
+def rows_with(split: pl.Series) -> Counter[str]:
     """How many texts hold each word."""
-    import polars as pl
-
     counted = split.list.unique().explode(empty_as_null=False).value_counts(name="rows")
     return Counter(dict(counted.cast({"rows": pl.Int64}).iter_rows()))
 
 
-def unfamiliar(split: "pl.Series", known: Container[str]) -> NDArray[np.float64]:
+def unfamiliar(split: pl.Series, known: Container[str]) -> NDArray[np.float64]:
     """Which share of the different words of each text is not known; NaN where there is none."""
-    import polars as pl
-
     different = split.list.unique()
     new = different.list.eval(~pl.element().is_in(list(known))).list.mean()  # type: ignore[call-overload]
     return new.to_numpy().astype(np.float64)
 
 
-def _columns(contract: "Contract", arrays: Mapping[str, "Array"]) -> dict[str, Any]:
+def _columns(contract: Contract, arrays: Mapping[str, Array]) -> dict[str, Any]:
     return {column.name: describe(column, arrays[column.name]) for column in contract.features}
 
 

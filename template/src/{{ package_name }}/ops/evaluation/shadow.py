@@ -7,21 +7,18 @@ is read as text, so that lines of versions with other classes are no obstacle.
 from dataclasses import replace
 from os import SEEK_END
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from ..bundle import Bundle
+from ..contract import Contract
 from ..project import Project
 from ..settings import Settings
 from . import gates, metrics
 from .gates import Gate
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from ..contract import Contract
-    from .metrics import Array
+from .metrics import Array
 
 NAME = "shadow"
 
@@ -35,11 +32,11 @@ MOST_ROWS = 200_000
 class Compared(NamedTuple):
     """What two versions said of the same rows, as `metrics` takes it, the oldest row first."""
 
-    truth: "Array"
-    ours: "Array"
-    theirs: "Array"
+    truth: Array
+    ours: Array
+    theirs: Array
     """A class that the champion does not know has probability 0 here."""
-    groups: "Array | None"
+    groups: Array | None
 
 
 def gate(
@@ -85,8 +82,6 @@ def gate(
 
 def counted(folder: Path, version: int) -> tuple[int, int]:
     """How many rows a version has answered in the shadow, and at how many it failed."""
-    import polars as pl
-
     known = pl.col("prediction").is_not_null()
     lines = _lines(folder, "version", "prediction").filter(pl.col("version") == str(version))
     found = lines.select(known.sum(), (~known).sum().alias("failed")).collect(engine="streaming")
@@ -94,10 +89,8 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
     return int(answered), int(failed)
 
 
-def compared(served: Path, contract: "Contract", version: int, champion: int) -> Compared:
+def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
     """Rows that both have answered and whose newest truth is known to the contract."""
-    import polars as pl
-
     truth = (
         _lines(served / "feedback", "id", "time", "truth")
         .group_by("id")
@@ -111,7 +104,7 @@ def compared(served: Path, contract: "Contract", version: int, champion: int) ->
         answer, field = pl.Float64, "prediction"
         truth = truth.with_columns(pl.col("truth").cast(pl.Float64, strict=False)).drop_nulls()
 
-    def said(kind: str, number: int, name: str, **more: Any) -> "pl.LazyFrame":
+    def said(kind: str, number: int, name: str, **more: Any) -> pl.LazyFrame:
         lines = _lines(served / kind, "id", "time", "version", **{field: answer}, **more)
         return lines.filter(pl.col("version") == str(number)).rename({field: name}).drop("version")
 
@@ -145,10 +138,8 @@ def compared(served: Path, contract: "Contract", version: int, champion: int) ->
     return Compared(places.to_numpy(), ours, theirs, groups)
 
 
-def _lines(folder: Path, *texts: str, **others: Any) -> "pl.LazyFrame":
+def _lines(folder: Path, *texts: str, **others: Any) -> pl.LazyFrame:
     """The whole lines of a log: these fields as text, and others as they are said to be."""
-    import polars as pl
-
     schema = {**dict.fromkeys(texts, pl.String), **others}
     wholes = [whole for path in sorted(folder.glob("*.jsonl")) if (whole := _whole(path))]
     return pl.concat(

@@ -3,18 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract import Column
 from ..wording import rounded
 from . import metrics
 from .metrics import Array, Score
 from .profile import frequent
-
-if TYPE_CHECKING:
-    from ..contract import Column
 
 LEAST_ROWS = 30
 """A slice of fewer rows says nothing."""
@@ -44,7 +42,7 @@ class Slice:
 
 
 def slices(
-    columns: Sequence["Column"], arrays: dict[str, Array], order: Sequence[str] = ()
+    columns: Sequence[Column], arrays: dict[str, Array], order: Sequence[str] = ()
 ) -> list[Slice]:
     """Cut the rows by each column: values of categories, terciles of numbers, what is missing.
 

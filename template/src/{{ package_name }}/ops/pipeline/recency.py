@@ -8,17 +8,14 @@ chance; of the half-lives that do, the one with the best score is taken.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from ..bundle import Prediction
 from ..evaluation import metrics
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from ..bundle import Prediction
 
 Positions = NDArray[np.intp]
 Ages = NDArray[np.float64]
@@ -34,10 +31,8 @@ ENOUGH_ROWS = 20_000
 """Of more rows than these, as many that lie evenly among them say enough."""
 
 
-def ages(times: "pl.Series") -> Ages:
+def ages(times: pl.Series) -> Ages:
     """How old rows are; a row without a time is as old as the oldest."""
-    import polars as pl
-
     days = times.cast(pl.Datetime("us")).to_physical() / 86_400_000_000
     newest: Any = days.max() or 0.0
     old = (newest - days).to_numpy()
@@ -55,7 +50,7 @@ def choose(
     folds: NDArray[np.integer],
     labels: NDArray[Any],
     score: str,
-    answers: "Callable[[Positions, Positions, float | None], Prediction]",
+    answers: Callable[[Positions, Positions, float | None], Prediction],
 ) -> float | None:
     """The half-life in days that suits the newest rows best; None if it is best not to forget.
 

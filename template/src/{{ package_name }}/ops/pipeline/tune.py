@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import optuna
 import polars as pl
-from ruamel.yaml import YAML
 
 from ...ml import model as models
 from .. import contract as contracts
 from ..errors import UserError
 from ..evaluation import metrics
-from ..files import replacing
+from ..files import write_text
 from ..project import Project
-from ..settings import Settings
+from ..settings import Settings, with_values
 from .train import Rows, parameters, threads
 
 
@@ -68,7 +67,9 @@ def run(project: Project) -> None:
         print(f"No trial beats the present parameters ({score} {first.value:.4f}).")
         return
     model = best.params["model"]
-    _write(project, model, best.user_attrs["parameters"])
+    text = project.params.read_text(encoding="utf-8")
+    found = best.user_attrs["parameters"]
+    write_text(project.params, with_values(text, f"train.{model}", found))
     print(
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
         f"cross-validation after {first.value:.4f}; run `make train`."
@@ -87,17 +88,3 @@ def _present(settings: Settings, model: str) -> dict[str, Any]:
     """The parameters of `params.yaml` as a trial, for the names that the search knows."""
     present = parameters(settings.train, model)
     return {f"{model}.{name}": present[name] for name in models.SEARCH[model] if name in present}
-
-
-def _write(project: Project, model: str, values: dict[str, Any]) -> None:
-    """Put the values into the model's section, and leave every comment where it is."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = yaml.load(project.params)
-    section = document.setdefault("train", {}).setdefault(model, {})
-    section.update(values)
-    with replacing(project.params) as aside:
-        yaml.dump(document, aside)
