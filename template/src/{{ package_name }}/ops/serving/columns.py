@@ -5,8 +5,9 @@ JSON types are strict: a number is a number, a boolean a boolean, a time ISO 860
 
 import ctypes
 import math
+import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
@@ -41,21 +42,41 @@ NANOSECONDS = datetime(1677, 9, 21, 0, 12, 43, 145225), datetime(2262, 4, 11, 23
 """From when to when they can be counted in 64 bits."""
 
 
+BOUNDS: dict[str, tuple[str, str, Callable[[Any, Any], bool], str]] = {
+    "ge": ("min", "minimum", operator.le, "{} or more"),
+    "gt": ("min_exclusive", "minimum_exclusive", operator.lt, "more than {}"),
+    "le": ("max", "maximum", operator.ge, "{} or less"),
+    "lt": ("max_exclusive", "maximum_exclusive", operator.gt, "less than {}"),
+}
+"""For each bound as msgspec calls it: its rule; its field in a column; what then holds between the
+bound and a value; and what is said of it."""
+
+
 class Unread(Exception):
     """A value cannot be read as its column's type."""
+
+
+class Rule(NamedTuple):
+    """What a column asks of each value that is there."""
+
+    keeps: Check
+    phrase: str
+    """What a value must be."""
 
 
 class Reading(NamedTuple):
     """How the values of one column are read, missing ones aside."""
 
     column: Column
+    phrase: str
+    """What a value must be to be read at all."""
     json: Any
     """The type that a JSON value must have."""
     bounded: Any
     """The same with its bounds, as far as the decoder of JSON can hold a value to them."""
     convert: Callable[[Any], Any] | None
     """From such a value to one of the column's type; None if it is one."""
-    checks: Mapping[str, Check]
+    rules: Mapping[str, Rule]
     """What a value is held to, by the names of the rules."""
     unproven: tuple[Check, ...]
     """Those that a value may break that has the bounded type."""
@@ -83,52 +104,38 @@ class Reading(NamedTuple):
 def reading(column: Column) -> Reading:
     """How the values of a column are read."""
     dtype = dtype_of(column)
-    checks = _checks(column, dtype)
-    bounds: dict[str, Any] = {
-        "ge": column.minimum,
-        "gt": column.minimum_exclusive,
-        "le": column.maximum,
-        "lt": column.maximum_exclusive,
+    rules = _rules(column, dtype)
+    bounds = {
+        word: bound
+        for word, (_, field, _, _) in BOUNDS.items()
+        if _is_number(bound := getattr(column, field))
     }
-    bounds = {name: bound for name, bound in bounds.items() if _is_number(bound)}
-    if dtype in INTEGERS:
-        return _whole_numbers(column, dtype, checks, bounds)
     convert: Callable[[Any], Any] | None = None
-    proven: set[str] = set()
+    proven: Collection[str] = ()
     json: Any = {"Bool": bool, "Float64": float, "Float32": int | float}.get(dtype, str)
     bounded = json
-    if dtype == "Enum":
+    if dtype in INTEGERS:
+        least, most = INTEGERS[dtype]
+        json = bounded = Annotated[int, Meta(ge=least, le=most) if most <= MOST else Meta(ge=least)]
+        if column.choices is not None:
+            bounded, proven = Literal[column.choices], ["is_in"]
+        elif most > MOST:
+            convert = partial(_at_most, most)
+        elif all(isinstance(bound, int) for bound in bounds.values()):
+            # Of `ge` and `gt` there may be but one, and so of `le` and `lt`.
+            low = {} if "gt" in bounds else {"ge": least}
+            high = {} if "lt" in bounds else {"le": most}
+            bounded, proven = Annotated[int, Meta(**{**low, **high, **bounds})], rules.keys()
+    elif dtype == "Enum":
         json = bounded = Literal[column.choices]
     elif column.kind == "time":
         convert = partial(_time, dtype)
     elif dtype == "Float32":
         convert = _single
     elif dtype == "Float64":
-        bounded = Annotated[float, Meta(**bounds)] if bounds else float
-        proven = checks.keys() - {"is_in"}
-    unproven = tuple(check for rule, check in checks.items() if rule not in proven)
-    return Reading(column, json, bounded, convert, checks, unproven)
-
-
-def _whole_numbers(
-    column: Column, dtype: str, checks: Mapping[str, Check], bounds: dict[str, Any]
-) -> Reading:
-    least, most = INTEGERS[dtype]
-    json = Annotated[int, Meta(ge=least, le=most) if most <= MOST else Meta(ge=least)]
-    convert = None if most <= MOST else partial(_at_most, most)
-    if column.choices is not None:
-        bounded: Any = Literal[column.choices]
-        unproven = tuple(check for rule, check in checks.items() if rule != "is_in")
-        return Reading(column, json, bounded, convert, checks, unproven)
-    if any(abs(bound) > MOST or bound != int(bound) for bound in bounds.values()):
-        return Reading(column, json, json, convert, checks, tuple(checks.values()))
-    if "gt" not in bounds:
-        bounds["ge"] = max(least, bounds.get("ge", least))
-    if "lt" not in bounds and min(most, bounds.get("le", most)) <= MOST:
-        bounds["le"] = min(most, bounds.get("le", most))
-    whole: dict[str, Any] = {name: int(bound) for name, bound in bounds.items()}
-    bounded = Annotated[int, Meta(**whole)]
-    return Reading(column, json, bounded, convert, checks, ())
+        bounded, proven = Annotated[float, Meta(**bounds)] if bounds else float, rules.keys()
+    unproven = tuple(rule.keeps for name, rule in rules.items() if name not in proven)
+    return Reading(column, _type(column, dtype), json, bounded, convert, rules, unproven)
 
 
 def dtype_of(column: Column) -> str:
@@ -136,29 +143,45 @@ def dtype_of(column: Column) -> str:
     return {"Integer": "Int64", "Float": "Float64"}.get(column.dtype, column.dtype)
 
 
-def _checks(column: Column, dtype: str) -> dict[str, Check]:
+def _type(column: Column, dtype: str) -> str:
+    """What a value of a column must be to be read."""
+    if dtype in INTEGERS:
+        return "a whole number from {} to {}".format(*INTEGERS[dtype])
+    if dtype == "Enum":
+        return f"one of {_listed(column)}"
+    if dtype == "Date":
+        return "a date, such as 2024-01-31"
+    if column.kind == "time":
+        return "a date and time, such as 2024-01-31T08:30:00Z"
+    return {"number": "a number", "boolean": "true or false"}.get(column.kind, "text")
+
+
+def _rules(column: Column, dtype: str) -> dict[str, Rule]:
     """What a value is held to, by the names of the rules."""
-    checks: dict[str, Check] = {}
-    if (low := _bound(column.minimum, dtype)) is not None:
-        checks["min"] = lambda value: bool(value >= low)
-    if (above := _bound(column.minimum_exclusive, dtype)) is not None:
-        checks["min_exclusive"] = lambda value: bool(value > above)
-    if (high := _bound(column.maximum, dtype)) is not None:
-        checks["max"] = lambda value: bool(value <= high)
-    if (below := _bound(column.maximum_exclusive, dtype)) is not None:
-        checks["max_exclusive"] = lambda value: bool(value < below)
+    rules = {
+        name: Rule(partial(holds, _bound(bound, dtype)), phrase.format(bound))
+        for name, field, holds, phrase in BOUNDS.values()
+        if (bound := getattr(column, field)) is not None
+    }
     if dtype.startswith("Float"):
-        checks["inf"] = math.isfinite
+        rules["inf"] = Rule(math.isfinite, "finite")
     elif column.choices is not None and dtype not in ("Bool", "Enum"):
-        checks["is_in"] = frozenset(column.choices).__contains__
+        rules["is_in"] = Rule(frozenset(column.choices).__contains__, f"one of {_listed(column)}")
     if (shortest := column.min_length) is not None:
-        checks["min_length"] = lambda text: len(text.encode()) >= shortest
+        phrase = f"at least {shortest} bytes long"
+        rules["min_length"] = Rule(lambda text: len(text.encode()) >= shortest, phrase)
     if (longest := column.max_length) is not None:
-        checks["max_length"] = lambda text: len(text.encode()) <= longest
+        phrase = f"at most {longest} bytes long"
+        rules["max_length"] = Rule(lambda text: len(text.encode()) <= longest, phrase)
     if column.pattern is not None:  # its engine is polars' own
         schema = core_schema.str_schema(pattern=column.pattern, regex_engine="rust-regex")
-        checks["regex"] = SchemaValidator(schema).isinstance_python
-    return checks
+        matches = SchemaValidator(schema).isinstance_python
+        rules["regex"] = Rule(matches, f"text that matches {column.pattern}")
+    return rules
+
+
+def _listed(column: Column) -> str:
+    return ", ".join(str(choice) for choice in column.choices or ())
 
 
 def _bound(bound: Any, dtype: str) -> Any:
@@ -238,32 +261,3 @@ def respelt(reading: Reading, value: Any) -> Any:
     except msgspec.ValidationError:
         raise Unread from None
     return reading.convert(taken) if reading.convert else taken
-
-
-def phrases(column: Column) -> dict[str, str]:
-    """What a value must be, by the rules that the column declares."""
-    dtype = dtype_of(column)
-    choices = ", ".join(str(choice) for choice in column.choices or ())
-    kind = {"number": "a number", "boolean": "true or false"}.get(column.kind, "text")
-    if column.kind == "time":
-        kind = "a date, such as 2024-01-31"
-        if dtype != "Date":
-            kind = "a date and time, such as 2024-01-31T08:30:00Z"
-    elif dtype in INTEGERS:
-        kind = "a whole number from {} to {}".format(*INTEGERS[dtype])
-    elif dtype == "Enum":
-        kind = f"one of {choices}"
-    said = {
-        "dtype": kind,
-        "min": f"{column.minimum} or more",
-        "max": f"{column.maximum} or less",
-        "min_exclusive": f"more than {column.minimum_exclusive}",
-        "max_exclusive": f"less than {column.maximum_exclusive}",
-        "is_in": f"one of {choices}",
-        "regex": f"text that matches {column.pattern}",
-        "min_length": f"at least {column.min_length} bytes long",
-        "max_length": f"at most {column.max_length} bytes long",
-        "inf": "finite",
-    }
-    declared = {"dtype", *_checks(column, dtype)}
-    return {rule: phrase for rule, phrase in said.items() if rule in declared}

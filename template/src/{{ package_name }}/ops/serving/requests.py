@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
+from http import HTTPStatus
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -17,8 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import EXACT, Column, Contract
-from .columns import Reading, Unread, dtype_of, phrases, reading, respelt
+from ..contract import EXACT, Contract
+from .columns import Reading, Unread, dtype_of, reading, respelt
 from .row_rules import BrokenRules, RowRules
 
 MOST_VIOLATIONS = 100
@@ -72,9 +74,13 @@ class Violation(msgspec.Struct):
 class Malformed(Exception):
     """The body is no row and no list of rows; says why in a sentence."""
 
+    status = HTTPStatus.BAD_REQUEST
 
-class TooMany(Exception):
+
+class TooMany(Malformed):
     """There are more rows than are taken at once; says so in a sentence."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class Refusal(Exception):
@@ -106,25 +112,6 @@ class Rows(NamedTuple):
     """How many values came in a spelling of releases before 0.5.0."""
 
 
-class _Guesses:
-    """Which absent column an unknown field of a request may mean.
-
-    A comparison takes some 20 µs, and a body may hold a hundred thousand names: so there is an end.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, tuple[str, ...]], str | None] = {}
-
-    def meant(self, name: str, absent: tuple[str, ...]) -> str | None:
-        """The column whose name is closest, if it is close; nothing after `MOST_COMPARED`."""
-        key = name, absent
-        if absent and key not in self._found and len(self._found) < MOST_COMPARED:
-            named = {column.casefold(): column for column in absent}
-            close = get_close_matches(name.casefold(), named, 1, CLOSE)
-            self._found[key] = named[close[0]] if close else None
-        return self._found.get(key)
-
-
 class Reader:
     """Reads rows of one contract."""
 
@@ -140,7 +127,8 @@ class Reader:
         self._known = frozenset(self._names)
         self._missing = frozenset(contract.missing)
         self._readings = [reading(column) for column in columns]
-        self._phrases = {column.name: phrases(column) for column in columns}
+        self._folded = {name.casefold(): name for name in self._names}
+        self._close = lru_cache(1_000)(self._close_to)
         self.row_type = _row_type(
             self._readings, strict=self._strictness.unknown_fields != "ignore"
         )
@@ -225,11 +213,10 @@ class Reader:
             raise TooMany(f"{len(bodies)} rows came; at most {most} are taken.")
         records: list[Record] = []
         wrong: list[Violation] = []
-        unknown: set[str] = set()
-        guesses = _Guesses()
+        unknown: dict[str, Sequence[str]] = {}
         respelt = 0
         for number, row in enumerate(bodies):
-            wrong += self._misnamed(number, RAW_FIELDS.decode(row), unknown, guesses)
+            wrong += self._misnamed(number, RAW_FIELDS.decode(row), unknown)
             try:
                 records.append(self._record(self._lenient.decode(row)))
             except (msgspec.ValidationError, Unread):
@@ -246,27 +233,33 @@ class Reader:
         return Rows(many, records, frozenset(unknown), respelt)
 
     def _misnamed(
-        self, number: int, fields: Mapping[str, Any], unknown: set[str], guesses: "_Guesses"
+        self, number: int, fields: Mapping[str, Any], unknown: dict[str, Sequence[str]]
     ) -> list[Violation]:
-        """Which fields of a row are refused for their names; those that are unknown are noted."""
+        """Which fields of a row are refused for their names.
+
+        Those that are unknown are noted, with the columns that each may mean.
+        """
         how = self._strictness.unknown_fields
         strange = fields.keys() - self._known
         if not strange or how == "ignore":
             return []
-        unknown |= strange
-        absent: tuple[str, ...] = ()
-        if len(fields) - len(strange) < len(self._names):
-            absent = tuple(name for name in self._names if name not in fields)
         wrong = []
         for name in sorted(strange):
+            if name not in unknown:
+                unknown[name] = self._close(name) if len(unknown) < MOST_COMPARED else ()
             shown = _shown(name)
-            if meant := guesses.meant(name, absent):
+            if meant := next((column for column in unknown[name] if column not in fields), None):
                 said = f"{shown} is no column, and {meant} is absent; is it {meant}?"
                 wrong.append(Violation(number, meant, UNKNOWN_FIELD, shown, said))
             elif how == "refuse":
                 said = f"{shown} is no column."
                 wrong.append(Violation(number, None, UNKNOWN_FIELD, shown, said))
         return wrong
+
+    def _close_to(self, name: str) -> Sequence[str]:
+        """The columns that a field may mean by its name, the closest first; it takes a while."""
+        close = get_close_matches(name.casefold(), self._folded, len(self._folded) or 1, CLOSE)
+        return [self._folded[its] for its in close]
 
     def _value_by_value(
         self, number: int, fields: Mapping[str, Any]
@@ -289,21 +282,12 @@ class Reader:
                     except Unread:
                         broken = ["dtype"]
             if value is not None:
-                broken = [rule for rule, keeps in its.checks.items() if not keeps(value)]
+                broken = [name for name, rule in its.rules.items() if not rule.keeps(value)]
             elif not broken and not its.column.nullable:
                 broken = ["nullability"]
             values.append(value)
-            wrong += [self._violation(number, its.column, rule, came) for rule in broken]
+            wrong += [_violation(number, its, rule, came) for rule in broken]
         return tuple(values), wrong, old
-
-    def _violation(self, number: int, column: Column, rule: str, came: Any) -> Violation:
-        if rule == "nullability":
-            said = "must not be missing"
-        else:
-            said = f"must be {self._phrases[column.name][rule]}"
-        if rule == "dtype" and isinstance(came, str) and column.kind in ("number", "boolean"):
-            said += ", and not text"
-        return Violation(number, column.name, rule, _shown(came), f"{column.name} {said}.")
 
     def refusal(self, records: Sequence[Record], broken: BrokenRules) -> Refusal:
         """What is said of rows that break rules across columns, as `RowRules.broken` found."""
@@ -333,8 +317,8 @@ class Reader:
             known = schema["properties"].pop(column.name)
             if self._missing and column.nullable and not its.takes_text:
                 known = {"anyOf": [known, words]}
-            phrases = self._phrases[column.name]
-            said = "; ".join(phrase for rule, phrase in phrases.items() if rule != "inf")
+            rules = (rule.phrase for name, rule in its.rules.items() if name != "inf")
+            said = "; ".join([its.phrase, *rules])
             said = f"{said[0].upper()}{said[1:]}{'; or null' if column.nullable else ''}."
             described = {"title": column.name, "description": said}
             schema["properties"][column.name] = described | known
@@ -343,6 +327,17 @@ class Reader:
     def arrays(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
         """The model's input columns as `Contract.arrays` makes them of the same rows."""
         return self._arrays.made(records)
+
+
+def _violation(number: int, its: Reading, rule: str, came: Any) -> Violation:
+    """What is said of a value that breaks a rule of its column."""
+    if rule == "nullability":
+        said = "must not be missing"
+    else:
+        said = f"must be {its.phrase if rule == 'dtype' else its.rules[rule].phrase}"
+    if rule == "dtype" and isinstance(came, str) and its.column.kind in ("number", "boolean"):
+        said += ", and not text"
+    return Violation(number, its.column.name, rule, _shown(came), f"{its.column.name} {said}.")
 
 
 def _row_type(readings: Sequence[Reading], *, strict: bool) -> type[msgspec.Struct]:
