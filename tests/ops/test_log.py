@@ -462,3 +462,26 @@ def test_an_append_waits_for_no_disk(folder: Path, monkeypatch: pytest.MonkeyPat
     log.close()
     assert log.written + log.dropped == 10_000
     assert read(folder)["here"] == [0, *range(log.dropped + 1, 10_000)]
+
+
+def test_the_end_waits_for_a_disk_that_hangs_but_not_for_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, free = threading.Event(), threading.Event()
+
+    def fsync(_: int) -> None:
+        hanging.set()
+        free.wait(60)
+
+    monkeypatch.setattr(logs.os, "fsync", fsync)
+    monkeypatch.setattr(logs, "CLOSE_SECONDS", 0.1)
+    log = Log(folder, flush_seconds=0.001)
+    log.append(lines(0), 1)
+    assert hanging.wait(60)
+    log.append(lines(1, 2), 2)
+    log.close()
+    assert (log.written, log.dropped) == (0, 2)
+    free.set()
+    log._thread.join(60)
+    assert (log.written, log.dropped) == (1, 2)
+    assert read(folder)["here"] == [0]

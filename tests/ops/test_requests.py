@@ -22,6 +22,8 @@ from my_model.ops import contract as contracts
 from my_model.ops.pipeline.parsing import parse
 from my_model.ops.pipeline.validate import check
 from my_model.ops.serving import requests
+from my_model.ops.serving.batching import judged
+from my_model.ops.serving.models import Model, Records, Scores
 from my_model.ops.serving.requests import (
     Malformed,
     Reader,
@@ -505,6 +507,40 @@ def test_a_field_that_may_be_a_slip_is_refused_and_both_names_are_named() -> Non
     assert refusal.value.violations == [
         Violation(0, None, "unknown_field", "zip", "zip is no column.")
     ]
+
+
+class Counting:
+    """A model that counts the rows that it is asked about, and may fail."""
+
+    judge = Model.judge
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.asked: list[Any] = []
+
+    def score(self, records: Records) -> Scores:
+        self.asked += records
+        if (0.0, 7.0) in records:
+            raise ValueError("seven")
+        return Scores([high for _, high in records], None)
+
+
+def test_a_row_that_breaks_a_rule_across_columns_is_refused_before_the_model_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = schema(low=dy.Float64(), high=dy.Float64(), ordered=dy.rule()(ordered))
+    monkeypatch.setattr(contracts, "schema", lambda: row)
+    model: Any = Counting(Reader(contracts.load()))
+    good, bad, odd = (0.0, 1.0), (2.0, 1.0), (0.0, 7.0)
+    first, second, third = judged(model, [[good, good], [good, bad], [good]])
+    assert (first, third) == (Scores([1.0, 1.0], None), Scores([1.0], None))
+    assert isinstance(second, Refusal)
+    assert second.counts == {(None, "ordered"): 1}
+    assert second.violations[0].row == 1
+    assert model.asked == [good] * 3
+    assert isinstance(judged(model, [[bad]])[0], Refusal)
+    failed, kept = judged(model, [[odd], [good]])
+    assert (str(failed), kept) == ("seven", Scores([1.0], None))
 
 
 def test_an_early_field_fits_the_description_unless_it_is_refused() -> None:

@@ -6,11 +6,8 @@ event loop waits for its end and no longer, so a lone request is never held back
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-from .models import Model, Scores
-
-Records = Sequence[tuple[Any, ...]]
+from .models import Model, Records, Scores
 
 INLINE_ROWS = 256
 """Requests of more rows are scored in a thread, so that the others need not wait for them."""
@@ -21,46 +18,42 @@ class Batcher:
 
     def __init__(self) -> None:
         """Begin with nothing to do."""
-        self._waiting: list[tuple[Model, Records, asyncio.Future[Scores]]] = []
+        self._waiting: list[tuple[Model, Records, asyncio.Future[Scores | Exception]]] = []
 
     async def score(self, model: Model, records: Records) -> Scores:
-        """Score rows by this very model, even if another takes its place meanwhile."""
+        """Score rows by this very model, even if another takes its place meanwhile.
+
+        Raises:
+            Refusal: if a row breaks a rule across columns.
+        """
         loop = asyncio.get_running_loop()
         if len(records) > INLINE_ROWS:
-            return await loop.run_in_executor(None, model.judge, records)
-        if not self._waiting:
-            loop.call_soon(self._run)
-        future: asyncio.Future[Scores] = loop.create_future()
-        self._waiting.append((model, records, future))
-        return await future
+            (answer,) = await loop.run_in_executor(None, judged, model, [records])
+        else:
+            if not self._waiting:
+                loop.call_soon(self._run)
+            future: asyncio.Future[Scores | Exception] = loop.create_future()
+            self._waiting.append((model, records, future))
+            answer = await future
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
         for model in {id(model): model for model, _, _ in waiting}.values():
             requests = [(rows, future) for its, rows, future in waiting if its is model]
-            try:
-                scores = model.judge([row for rows, _ in requests for row in rows])
-            except Exception:  # noqa: BLE001  whatever it is, no request fails for another's rows
-                for rows, future in requests:
-                    _alone(model, rows, future)
-            else:
-                _deal(scores, requests)
+            answers = judged(model, [rows for rows, _ in requests])
+            for (_, future), answer in zip(requests, answers, strict=True):
+                if not future.done():  # the caller may be gone
+                    future.set_result(answer)
 
 
-def _deal(scores: Scores, requests: Sequence[tuple[Records, asyncio.Future[Scores]]]) -> None:
-    """Give every request its own rows."""
-    start = 0
-    for rows, future in requests:
-        stop = start + len(rows)
-        if not future.done():
-            future.set_result(scores.part(slice(start, stop)))
-        start = stop
-
-
-def _alone(model: Model, rows: Records, future: asyncio.Future[Scores]) -> None:
-    if future.done():
-        return
+def judged(model: Model, requests: Sequence[Records]) -> list[Scores | Exception]:
+    """What a model says of each request, or what it fails for; none fails for another's rows."""
     try:
-        future.set_result(model.judge(rows))
-    except Exception as error:  # noqa: BLE001  the request itself reports it
-        future.set_exception(error)
+        return [*model.judge(requests)]
+    except Exception as error:  # noqa: BLE001  whatever it is, the request itself reports it
+        if len(requests) == 1:
+            return [error]
+        return [answer for rows in requests for answer in judged(model, [rows])]

@@ -29,6 +29,9 @@ MIB = 1024**2
 BATCH = 8 * MIB
 """As soon as this many bytes have come together, they are written."""
 
+CLOSE_SECONDS = 5.0
+"""How long the end waits for a disk."""
+
 
 class Chunk(NamedTuple):
     """Lines that came together, and how many rows they tell of."""
@@ -108,12 +111,11 @@ class Log:
                 self._fails(None)
 
     def close(self) -> None:
-        """Write what waits, and end. What the disk refuses now is dropped."""
+        """Write what waits, and end. What the disk refuses, or does not take in time, is dropped."""
         with self._appending:
             self._closed = True
         self._due.set()
-        self._thread.join()
-        self.flush()
+        self._thread.join(CLOSE_SECONDS)
         with self._appending:
             self._most_bytes = 0
             self._drop()
@@ -124,6 +126,7 @@ class Log:
             self.flush()
             self._due.wait(self._seconds)
             self._due.clear()
+        self.flush()
 
     def _take(self) -> list[Chunk]:
         """The oldest chunks, for one write; their bytes count until they are written."""

@@ -10,12 +10,12 @@ import msgspec
 from ..bundle import Bundle
 from ..errors import UserError
 from ..sampling import usual
-from .requests import Reader, Refusal, Strictness, picker
-from .row_rules import BrokenRules
+from .requests import Reader, Record, Refusal, Strictness, picker
 
 WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""
 
+Records = Sequence[Record]
 
 Said = tuple[Any, dict[str, float] | None]
 """A prediction, and its probabilities by class; None for a regression."""
@@ -28,16 +28,11 @@ class Scores(NamedTuple):
     """A class, as the contract writes it, or a number."""
     probabilities: list[list[float]] | None
     """For each row, in the order of the contract's classes; None for a regression."""
-    broken: BrokenRules | None = None
-    """For each row, the rules across columns that it breaks; None if there are none."""
 
     def part(self, rows: slice) -> "Scores":
         """What the model says of some of the rows."""
-        return Scores(
-            self.predictions[rows],
-            None if self.probabilities is None else self.probabilities[rows],
-            None if self.broken is None else self.broken[rows],
-        )
+        shares = None if self.probabilities is None else self.probabilities[rows]
+        return Scores(self.predictions[rows], shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,20 +78,30 @@ class Model:
                 _example(bundle, reader),
             )
             for rows in WARM_ROWS:
-                model.judge([(None,) * len(inputs)] * rows)
+                model.score([(None,) * len(inputs)] * rows)
         except UserError:
             raise
         except Exception as error:  # a manifest of another kind, a model that does not run
             raise UserError(f"Version {origin.version} cannot be loaded: {error!r}.") from error
         return model
 
-    def judge(self, records: Sequence[tuple[Any, ...]]) -> Scores:
-        """Score rows, and hold them to the rules across columns, which costs least for many."""
-        rules = self.reader.rules
-        broken = rules.broken(records) if rules else None
-        return self.score(records)._replace(broken=broken)
+    def judge(self, requests: Sequence[Records]) -> list[Scores | Refusal]:
+        """Score the rows of requests together, which costs least.
 
-    def score(self, records: Sequence[tuple[Any, ...]]) -> Scores:
+        A request is refused, and not scored, if one of its rows breaks a rule across columns.
+        """
+        refusals = self.reader.refusals(requests)
+        taken = [rows for rows, its in zip(requests, refusals, strict=True) if its is None]
+        scores = self.score([row for rows in taken for row in rows]) if taken else Scores([], None)
+        answers: list[Scores | Refusal] = []
+        start = 0
+        for rows, refusal in zip(requests, refusals, strict=True):
+            stop = start if refusal else start + len(rows)
+            answers.append(refusal or scores.part(slice(start, stop)))
+            start = stop
+        return answers
+
+    def score(self, records: Records) -> Scores:
         """Score rows, given as the values of the contract's inputs in their order."""
         values, probabilities = self.bundle.predict(self.reader.arrays(records))
         if probabilities is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -150,8 +151,9 @@ class Reader:
             Malformed, TooMany, Refusal: as `decode` does; Refusal too for a rule across columns.
         """
         rows = self.decode(body)
-        if self.rules and (broken := self.rules.broken(rows.records)):
-            raise self.refusal(rows.records, broken)
+        for refusal in self.refusals([rows.records]):
+            if refusal:
+                raise refusal
         return rows
 
     def decode(self, body: bytes) -> Rows:
@@ -289,9 +291,19 @@ class Reader:
             wrong += [_violation(number, its, rule, came) for rule in broken]
         return tuple(values), wrong, old
 
-    def refusal(self, records: Sequence[Record], broken: BrokenRules) -> Refusal:
-        """What is said of rows that break rules across columns, as `RowRules.broken` found."""
-        return Refusal(self._of_rules(records, broken))
+    def refusals(self, requests: Sequence[Sequence[Record]]) -> list[Refusal | None]:
+        """For each request, what is said of its rows if they break rules across columns.
+
+        The rules are evaluated for all rows at once, which costs least.
+        """
+        broken = None
+        if self.rules:
+            broken = self.rules.broken([row for rows in requests for row in rows])
+        if broken is None:
+            return [None] * len(requests)
+        found = iter(broken)
+        violations = [self._of_rules(rows, [*islice(found, len(rows))]) for rows in requests]
+        return [Refusal(its) if its else None for its in violations]
 
     def _of_rules(self, records: Sequence[Record], broken: BrokenRules) -> list[Violation]:
         """A violation for each rule that a row breaks."""

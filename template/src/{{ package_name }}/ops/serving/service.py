@@ -138,8 +138,6 @@ class Service:
     async def _score(self, model: Model, records: Sequence[tuple[Any, ...]]) -> list[Answer]:
         """Score rows, and log and count the answers."""
         scores = await self.batcher.score(model, records)
-        if scores.broken and any(scores.broken):
-            raise model.reader.refusal(records, scores.broken)
         lost = [row for row, known in enumerate(finite(scores)) if not known]
         if lost:
             sentence = "The model has no finite answer for this row."
