@@ -6,10 +6,12 @@ import subprocess
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import dataframely as dy
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from . import tidying
 from .reading import DataFile
@@ -18,68 +20,42 @@ from .types import Column
 
 WIDTH = 100
 LONGEST = 40
-HELPERS = dict(inspect.getmembers(tidying, inspect.isfunction))
 RESERVED = {*dir(dy.Schema), *dir(type(dy.Schema)), "dy", "pl"}
 """What a column's attribute must not be called, or the class breaks."""
-
-ABOUT = (
-    "`ops data use` wrote this from the {rows:,} rows of {origin}, and now it is yours. Types and "
-    "classes are what the file showed. Say what you know besides: `min=0`, `nullable=False`, "
-    "`is_in=[...]`, or a `@dy.rule()` across columns."
-)
-TIDY = '''\
-def tidy(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Write values as `ingest` reads them.
-
-    `ops score` calls it too, so a file to be scored may be written like this one.
-    """'''
 
 
 def schema(draft: Draft, origin: str) -> str:
     """The text of `ml/schema.py`, after the file called `origin`."""
-    origin = plain(origin)
-    contract = "The contract: what is meant by a row, whatever the data at hand happen to show."
-    row = f"One row of {origin}, from which {plain(draft.target.name)} is predicted."
-    left_out = [column for column in draft.columns if column.role == "left out"]
-    names = ", ".join(f"{plain(column.name)} ({plain(column.why)})" for column in left_out)
-    columns = [
-        _column(column, attribute)
-        for column, attribute in zip(draft.kept, attributes(draft.kept), strict=True)
-    ]
-    body = "\n".join([_docstring(row, f"Left out: {names}." if names else ""), "", *columns])
-    return "\n".join(
-        [
-            _docstring(contract, ABOUT.format(rows=draft.rows, origin=origin)),
-            "import dataframely as dy",
-            "class Row(dy.Schema):",
-            _indented(body),
-        ]
+    return _filled(
+        "schema.py.j2",
+        origin=plain(origin),
+        target=plain(draft.target.name),
+        rows=draft.rows,
+        left_out=[
+            f"{plain(column.name)} ({plain(column.why)})"
+            for column in draft.columns
+            if column.role == "left out"
+        ],
+        columns=map(_declared, draft.kept, attributes(draft.kept)),
     )
 
 
 def source(draft: Draft, file: DataFile, origin: str) -> str:
     """The text of `ml/source.py`, which reads a copy of the file called `origin`."""
-    used = {step.function for column in draft.kept for step in column.steps}
-    calls = _tidying(draft)
-    parts = [
-        _docstring(f"Where the rows come from: {plain(origin)}, {file.description}."),
-        "from pathlib import Path\n",
-        "import polars as pl",
-        *(["from polars import selectors as cs"] if used else []),
-    ]
-    if draft.missing:
-        parts.append(f"MISSING = {list(draft.missing)}")
-    if file.format == "jsonl" or file.renamed:
-        parts.append(f"COLUMNS = {list(file.unique_columns)}")
-    parts += [
-        "def load(root: Path) -> pl.LazyFrame:",
-        _indented(_docstring("Read all rows; `root` is the project's folder.")),
-        *map(_indented, _load(draft, file, tidied=bool(calls))),
-    ]
-    if calls:
-        *others, last = [f"rows.with_columns({call})" for call in calls]
-        parts += [TIDY, *(f"    rows = {call}" for call in others), f"    return {last}"]
-    return "\n".join([*parts, *(inspect.getsource(HELPERS[name]) for name in sorted(used))])
+    helpers = sorted({step.function for column in draft.kept for step in column.steps})
+    return _filled(
+        "source.py.j2",
+        origin=plain(origin),
+        description=file.description,
+        reader=_reader(file),
+        columns=list(file.unique_columns) if file.format == "jsonl" or file.renamed else [],
+        typed=file.format == "parquet",
+        missing=list(draft.missing),
+        lacking=list(draft.lacking),
+        gaps=[f"{count:,} rows without {plain(name)}" for name, count in draft.lacking.items()],
+        steps=_tidying(draft),
+        helpers=[inspect.getsource(getattr(tidying, name)) for name in helpers],
+    )
 
 
 def formatted(code: str, file: Path) -> str:
@@ -123,8 +99,8 @@ def _usable(name: str) -> bool:
     )
 
 
-def _column(column: Column, attribute: str) -> str:
-    """The line that declares a column, and a comment where a person should look."""
+def _declared(column: Column, attribute: str) -> dict[str, Any]:
+    """How a column is declared, and a comment where a person should look."""
     options = []
     kind: str = column.type or "String"
     if column.classes and kind == "Int64":
@@ -142,13 +118,17 @@ def _column(column: Column, attribute: str) -> str:
     marks += ["category"] if column.category else []
     if marks:
         options.append(f"metadata={dict.fromkeys(marks, True)}")
-    code = f"{attribute} = dy.{kind}({', '.join(options)})"
-    comment = plain(column.warning or (column.why if column.role == "identifier" else ""))
-    return f"{_comment(comment)}{code}"
+    comment = column.warning or (column.why if column.role == "identifier" else "")
+    return {
+        "attribute": attribute,
+        "kind": kind,
+        "options": options,
+        "comment": plain(comment),
+    }
 
 
-def _load(draft: Draft, file: DataFile, *, tidied: bool) -> Iterator[str]:
-    """The body of the function `load`."""
+def _reader(file: DataFile) -> str:
+    """The call that reads the file."""
     options = [f'root / "data/source.{file.format}"']
     if file.format == "jsonl":
         options.append("schema=dict.fromkeys(COLUMNS, pl.String)")
@@ -158,21 +138,7 @@ def _load(draft: Draft, file: DataFile, *, tidied: bool) -> Iterator[str]:
         options += ["new_columns=COLUMNS"] if file.renamed else []
         options += ["infer_schema=False"]
     kind = "ndjson" if file.format == "jsonl" else file.format
-    reader = f"pl.scan_{kind}({', '.join(options)})"
-    if not tidied and not draft.lacking:
-        yield f"return {reader}"
-        return
-    yield f"rows = {reader}"
-    made, comment = "tidy(rows)" if tidied else "rows", ""
-    if draft.lacking:
-        gaps = [f"{count:,} rows without {plain(name)}" for name, count in draft.lacking.items()]
-        comment = _comment(
-            f"{' and '.join(gaps)} when this was written: such a row can be neither learnt from "
-            "nor judged."
-        )
-        made += ".fill_nan(None)" if file.format == "parquet" else ""
-        made += f".drop_nulls({list(draft.lacking)})"
-    yield f"{comment}return {made}"
+    return f"pl.scan_{kind}({', '.join(options)})"
 
 
 def _tidying(draft: Draft) -> list[str]:
@@ -195,15 +161,17 @@ def _tidying(draft: Draft) -> list[str]:
     ]
 
 
-def _docstring(summary: str, more: str = "") -> str:
-    """A docstring: a summary on one line, then a paragraph that is wrapped."""
-    return f'"""{summary}\n\n{textwrap.fill(more, WIDTH - 5)}\n"""' if more else f'"""{summary}"""'
+def _filled(template: str, **values: Any) -> str:
+    """Fill in a template of Python code."""
+    environment = Environment(
+        autoescape=select_autoescape(),
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(wrapped=_wrapped, **values)
 
 
-def _comment(text: str) -> str:
-    """A comment of its own lines; nothing if there is nothing to say."""
-    return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH - 6))
-
-
-def _indented(text: str) -> str:
-    return textwrap.indent(text, "    ")
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
