@@ -5,15 +5,14 @@ is read as text, so that lines of versions with other classes are no obstacle.
 """
 
 from dataclasses import replace
-from os import SEEK_END
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from ..bundle import Bundle
 from ..contract import Contract
+from ..monitoring.log import Reader
 from ..project import Project
 from ..settings import Settings
 from . import gates, metrics
@@ -82,19 +81,17 @@ def gate(
 
 def counted(folder: Path, version: int) -> tuple[int, int]:
     """How many rows a version has answered in the shadow, and at how many it failed."""
-    known = pl.col("prediction").is_not_null()
-    lines = _lines(folder, "version", "prediction").filter(pl.col("version") == str(version))
-    found = lines.select(known.sum(), (~known).sum().alias("failed")).collect(engine="streaming")
-    answered, failed = found.row(0)
-    return int(answered), int(failed)
+    said = _lines(folder, _of(version), version=pl.String, prediction=pl.String)["prediction"]
+    return said.count(), said.null_count()
 
 
 def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
     """Rows that both have answered and whose newest truth is known to the contract."""
     truth = (
-        _lines(served / "feedback", "id", "time", "truth")
-        .group_by("id")
-        .agg(pl.col("truth").sort_by("time").last())
+        _lines(served / "feedback", id=pl.String, truth=pl.String)
+        .sort("time", maintain_order=True)
+        .unique("id", keep="last")
+        .drop("time")
     )
     if contract.classes:
         answer: Any = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
@@ -104,9 +101,10 @@ def compared(served: Path, contract: Contract, version: int, champion: int) -> C
         answer, field = pl.Float64, "prediction"
         truth = truth.with_columns(pl.col("truth").cast(pl.Float64, strict=False)).drop_nulls()
 
-    def said(kind: str, number: int, name: str, **more: Any) -> pl.LazyFrame:
-        lines = _lines(served / kind, "id", "time", "version", **{field: answer}, **more)
-        return lines.filter(pl.col("version") == str(number)).rename({field: name}).drop("version")
+    def said(kind: str, number: int, name: str, **more: Any) -> pl.DataFrame:
+        fields = {"id": pl.String, "version": pl.String, field: answer, **more}
+        lines = _lines(served / kind, _of(number), **fields)
+        return lines.rename({field: name}).drop("version")
 
     group = contract.with_role("group")
     if group is not None and group.sensitive:
@@ -118,7 +116,6 @@ def compared(served: Path, contract: Contract, version: int, champion: int) -> C
         .join(said("predictions", champion, "theirs", **inputs), on="id")
         .join(truth, on="id")
         .drop_nulls(["ours", "theirs"])
-        .collect(engine="streaming")
         .sort("time", "id")
         .tail(MOST_ROWS)
     )
@@ -126,35 +123,23 @@ def compared(served: Path, contract: Contract, version: int, champion: int) -> C
     if not contract.classes:
         truths, ours, theirs = (frame[name].to_numpy() for name in ("truth", "ours", "theirs"))
         return Compared(truths, ours, theirs, groups)
-    places = frame["truth"].replace_strict(
-        contract.classes, range(len(contract.classes)), return_dtype=pl.Int64
-    )
     ours, theirs = (
-        np.column_stack(
-            [frame[name].struct.field(label).fill_null(0.0) for label in contract.classes]
-        )
-        for name in ("ours", "theirs")
+        frame[name].struct.unnest().fill_null(0.0).to_numpy() for name in ("ours", "theirs")
     )
-    return Compared(places.to_numpy(), ours, theirs, groups)
+    places = dict(zip(contract.classes, range(len(contract.classes)), strict=True))
+    truths = frame["truth"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
+    return Compared(truths, ours, theirs, groups)
 
 
-def _lines(folder: Path, *texts: str, **others: Any) -> pl.LazyFrame:
-    """The whole lines of a log: these fields as text, and others as they are said to be."""
-    schema = {**dict.fromkeys(texts, pl.String), **others}
-    wholes = [whole for path in sorted(folder.glob("*.jsonl")) if (whole := _whole(path))]
-    return pl.concat(
-        [pl.LazyFrame(schema=schema), *(pl.scan_ndjson(its, schema=schema) for its in wholes)]
-    )
+def _of(version: int) -> pl.Expr:
+    """Which lines of a log tell of a version."""
+    return pl.col("version") == str(version)
 
 
-def _whole(path: Path) -> Path | bytes:
-    """A file of a log, or what it holds before the half of a line that is being written."""
-    with path.open("rb") as file:
-        size = file.seek(0, SEEK_END)
-        file.seek(max(size - 1, 0))
-        if file.read() == b"\n":
-            return path
-    return path.read_bytes().rpartition(b"\n")[0]
+def _lines(folder: Path, *wanted: pl.Expr, **schema: Any) -> pl.DataFrame:
+    """The whole lines of a log that are wanted, and these fields of them."""
+    frames = (frame.filter(*wanted) for frame in Reader(schema).since(folder, -1))
+    return pl.concat([pl.DataFrame(schema={"time": pl.Int64, **schema}), *frames])
 
 
 def _judged(answered: int, asked: int, passed: bool, reason: str) -> Gate:
