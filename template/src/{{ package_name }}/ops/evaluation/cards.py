@@ -14,20 +14,6 @@ from . import metrics
 from .diagnostics import Record, folds
 from .page import HERE, markdown, page
 
-CAPTIONS = {
-    "roc.png": "ROC curve",
-    "precision_recall.png": "Precision and recall",
-    "confusion.png": "Confusion matrix",
-    "calibration.png": "Calibration",
-    "predictions.png": "Predicted and true values",
-    "residuals.png": "Residuals",
-    "errors.png": "Distribution of the errors",
-    "models.png": "The models compared, fold by fold",
-    "learning_curve.png": "Learning curve",
-    "importance.png": "Importance of columns",
-    "slices.png": "Scores by slice",
-}
-
 MOST_SLICES = 10
 MOST_COLUMNS = 15
 MOST_EXAMPLES = 3
@@ -89,7 +75,6 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "rows": manifest["data"]["rows"],
         "gates": manifest["gates"],
         "refused": [gate for gate in manifest["gates"] if not gate["passed"]],
-        "captions": CAPTIONS,
         "models": folds(diagnostics["validation"]),
         "importance": diagnostics["importance"][:MOST_COLUMNS],
         "worth": share if score.loss else "{:.4f}".format,

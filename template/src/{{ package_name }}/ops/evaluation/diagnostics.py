@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from ..wording import rounded
 from . import metrics
@@ -92,7 +93,8 @@ def confusion(truth: Array, answers: Array, classes: Sequence[str]) -> list[Reco
 def calibration(truth: Array, answers: Array) -> list[Record]:
     """Probabilities stated against shares observed, in bins of about equal size.
 
-    Of two classes it is the second one's probability; of more, that of the class answered.
+    Of two classes it is the second one's probability; of more, that of the class answered. The 95%
+    interval is Wilson's, which holds for few rows and extreme shares.
     """
     if answers.shape[1] == 2:
         stated, hit = answers[:, 1].astype(np.float64), truth == 1
@@ -102,7 +104,7 @@ def calibration(truth: Array, answers: Array) -> list[Record]:
     bins = int(np.clip(len(order) // 20, 1, CALIBRATION_BINS))
     records = []
     for rows in np.array_split(order, bins):
-        low, high = _wilson(int(hit[rows].sum()), len(rows))
+        low, high = binomtest(hit[rows].sum(), len(rows)).proportion_ci(method="wilson")
         records.append(
             {
                 "stated": rounded(float(stated[rows].mean())),
@@ -228,11 +230,3 @@ def _thinned(found: NDArray[np.float64], missed: NDArray[np.float64]) -> NDArray
     wanted = np.linspace(0, 2, CURVE_POINTS + 1)
     points = np.unique(np.searchsorted(way, wanted, side="right") - 1)
     return np.unique(np.append(points, len(way) - 1))
-
-
-def _wilson(hits: int, rows: int) -> tuple[float, float]:
-    """The 95% interval of a share (Wilson's, which holds for few rows and extreme shares)."""
-    z = 1.959964
-    middle = (hits + z * z / 2) / (rows + z * z)
-    reach = z / (rows + z * z) * (hits * (rows - hits) / rows + z * z / 4) ** 0.5
-    return middle - reach, middle + reach

@@ -52,30 +52,22 @@ def refusals(gates: Iterable[Gate]) -> list[Gate]:
 def baseline_gain(score: Score, value: float, baseline: float, limit: float) -> Gate:
     """The model must be better than the trivial baseline by `limit`, see `Score.gain`."""
     gain = score.gain(value, baseline)
-    verdict = (
-        f"{score.label} {number(value)} improves on the trivial baseline's {number(baseline)} "
-        f"by {_amount(score, gain)}"
-        if gain >= 0
-        else f"{score.label} {number(value)} is worse than the trivial baseline's "
-        f"{number(baseline)} by {_amount(score, -gain)}"
+    compares = "improves on" if gain >= 0 else "is worse than"
+    reason = (
+        f"{score.label} {number(value)} {compares} the trivial baseline's {number(baseline)} by "
+        f"{_amount(score, abs(gain))}; {_amount(score, limit)} is asked."
     )
-    return _judge(
-        "baseline gain", gain, limit, gain >= limit, f"{verdict}; {_amount(score, limit)} is asked."
-    )
+    return _judge("baseline gain", gain, limit, gain >= limit, reason)
 
 
 def minimum_score(score: Score, value: float, limit: float | None) -> Gate:
     """The score must reach `limit`, in its own units; a loss must not exceed it."""
+    name = "minimum score"
     if limit is None:
-        return Gate.skip("minimum score", "No minimum is set: gates.minimum_score is empty.")
-    asked = "at most" if score.loss else "at least"
-    return _judge(
-        "minimum score",
-        value,
-        limit,
-        value <= limit if score.loss else value >= limit,
-        f"{score.label} is {number(value)}; {asked} {number(limit)} is asked.",
-    )
+        return Gate.skip(name, "No minimum is set: gates.minimum_score is empty.")
+    asked, passed = ("at most", value <= limit) if score.loss else ("at least", value >= limit)
+    reason = f"{score.label} is {number(value)}; {asked} {number(limit)} is asked."
+    return _judge(name, value, limit, passed, reason)
 
 
 def worst_slice(
@@ -127,12 +119,12 @@ def worst_slice(
             f"trivial baseline's {number(trivial)}."
         )
     else:
+        least = f", and by at least {share(sure)} with confidence" if sure > limit else ""
+        chance = " beyond chance" if sure <= limit < value else ""
         reason = (
             f"In {where} the loss {number(model)} exceeds the trivial baseline's "
-            f"{number(trivial)} by {share(value)} of its loss overall"
-            + (f", and by at least {share(sure)} with confidence" if sure > limit else "")
-            + f"; {share(limit)} is allowed"
-            + (" beyond chance." if sure <= limit < value else ".")
+            f"{number(trivial)} by {share(value)} of its loss overall{least}; "
+            f"{share(limit)} is allowed{chance}."
         )
     return _judge(name, value, limit, sure <= limit, reason)
 
@@ -144,26 +136,17 @@ def export_parity(exported: Array, fitted: Array, limit: float) -> Gate:
     """
     name = "export parity"
     if exported.shape != fitted.shape:
-        return _judge(
-            name,
-            np.nan,
-            limit,
-            False,
-            f"The exported model answers in shape {exported.shape}, the fitted one in "
-            f"{fitted.shape}.",
-        )
+        shapes = f"{exported.shape}, the fitted one in {fitted.shape}"
+        return _judge(name, np.nan, limit, False, f"The exported model answers in shape {shapes}.")
     fitted = fitted.astype(np.float64)
     scale = 1.0 if fitted.ndim == 2 else float(fitted.std() or np.abs(fitted).max() or 1.0)
     value = float(np.abs(exported - fitted).max() / scale)
     unit = "" if fitted.ndim == 2 else " of their spread"
-    return _judge(
-        name,
-        value,
-        limit,
-        value <= limit,
+    reason = (
         f"On {len(fitted)} rows the exported model strays from the fitted one by at most "
-        f"{value:.1e}{unit}; {limit:.1e} is allowed.",
+        f"{value:.1e}{unit}; {limit:.1e} is allowed."
     )
+    return _judge(name, value, limit, value <= limit, reason)
 
 
 def regression(
@@ -201,31 +184,22 @@ def regression(
     strayed = metrics.deviations(prepare_rows, len(truth), seed, groups)
     defined = strayed[np.isfinite(strayed)]
     sure = lead + float(np.quantile(defined, 1 - CONFIDENCE)) if len(defined) else np.nan
-    measured = f"{score.label} {number(new)} against the champion's {number(old)}"
     if lead <= 0:
-        verdict = f"{measured}: no worse."
-    elif sure > limit:
-        verdict = (
-            f"{measured}: worse by {_amount(score, lead)}, and by at least "
-            f"{_amount(score, sure)} with 95% confidence; {_amount(score, limit)} is allowed."
-        )
+        verdict = "no worse"
     else:
+        least = f", and by at least {_amount(score, sure)} with 95% confidence"
         verdict = (
-            f"{measured}: worse by {_amount(score, lead)}; {_amount(score, limit)} is allowed"
-            f"{' beyond chance' if lead > limit else ''}."
+            f"worse by {_amount(score, lead)}{least if sure > limit else ''}; "
+            f"{_amount(score, limit)} is allowed{' beyond chance' if sure <= limit < lead else ''}"
         )
-    return _judge("champion regression", lead, limit, sure <= limit, verdict)
+    reason = f"{score.label} {number(new)} against the champion's {number(old)}: {verdict}."
+    return _judge("champion regression", lead, limit, sure <= limit, reason)
 
 
 def latency(milliseconds: float, limit: float) -> Gate:
     """One row must be scored within `limit` milliseconds; the caller measures."""
-    return _judge(
-        "latency",
-        milliseconds,
-        limit,
-        milliseconds <= limit,
-        f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed.",
-    )
+    reason = f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed."
+    return _judge("latency", milliseconds, limit, milliseconds <= limit, reason)
 
 
 def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:

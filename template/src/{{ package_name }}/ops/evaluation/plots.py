@@ -46,6 +46,9 @@ MOST_IN_LEGEND = 3
 MOST_CELLS = 25
 """Classes that a confusion matrix shows."""
 
+MOST_COUNTS = 10
+"""Classes beside whose shades the numbers fit."""
+
 
 @rc_context(fname=STYLE)
 def draw(
@@ -118,25 +121,15 @@ def confusion(records: Sequence[Record]) -> Figure:
         "Confusion matrix", "Rows of each class, by the class they were taken for", height
     )
     axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1.15, edgecolor="white", linewidth=2)
-    for row, column in np.ndindex(table.shape):
-        share, count = shares[row, column], f"{table[row, column]:,.0f}"
-        if len(names) <= 12:
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{count}\n{share:.0%}" if len(names) <= 5 else count,
-                color="white" if share > 0.6 else INK,
-                fontsize=12 if len(names) <= 5 else 9,
-                horizontalalignment="center",
-                verticalalignment="center",
-            )
+    if len(names) <= MOST_COUNTS:
+        for (row, column), share in np.ndenumerate(shares):
+            said = f"{table[row, column]:,.0f}\n{share:.0%}"
+            colour = "white" if share > 0.6 else INK
+            axes.text(column + 0.5, row + 0.5, said, color=colour, ha="center", va="center")
     middles = np.arange(len(names)) + 0.5
+    crowded = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(middles, names, **crowded if sum(map(len, names)) >= 60 else {})
     axes.set_yticks(middles, names)
-    axes.set_xticks(middles, names)
-    if sum(map(len, names)) >= 60:
-        axes.tick_params(axis="x", labelrotation=40)
-        for label in axes.get_xticklabels():
-            label.set(horizontalalignment="right", rotation_mode="anchor")
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -148,20 +141,12 @@ def calibration(records: Sequence[Record]) -> Figure:
     """Probabilities stated against shares observed."""
     figure, axes = paper("Calibration", "Does it happen as often as the model says it will?")
     axes.plot([0, 1], [0, 1], **DASHED, label="ideal")
-    observed = np.array(_all(records, "observed"))
-    reach = observed - _all(records, "low"), np.array(_all(records, "high")) - observed
-    axes.errorbar(
-        _all(records, "stated"),
-        observed,
-        yerr=np.maximum(reach, 0),
-        color=BLUE,
-        marker="o",
-        elinewidth=1.2,
-        capsize=3,
-        clip_on=False,
-        zorder=3,
-        label=f"about {records[0]['rows']:,} rows each, with 95% interval",
+    stated, observed, low, high = (
+        np.array(_all(records, key)) for key in ("stated", "observed", "low", "high")
     )
+    reach = np.maximum((observed - low, high - observed), 0)
+    label = f"about {records[0]['rows']:,} rows each, with 95% interval"
+    axes.errorbar(stated, observed, reach, color=BLUE, marker="o", label=label, clip_on=False)
     _unit_square(axes, "probability stated", "share observed")
     legend(axes, "upper left")
     return figure
@@ -216,16 +201,9 @@ def importance(records: Sequence[Record], score: Score) -> Figure:
         f"How much {score.label} is lost when a column is shuffled",
         height(len(shown)),
     )
-    worth = _all(shown, "importance")
-    axes.barh(
-        range(len(shown)),
-        worth,
-        xerr=_all(shown, "deviation"),
-        color=[BLUE if value > 0 else QUIET for value in worth],
-        height=0.66,
-        error_kw={"elinewidth": 1, "ecolor": INK, "capsize": 2},
-        zorder=2,
-    )
+    worth, deviation = _all(shown, "importance"), _all(shown, "deviation")
+    colours = [BLUE if value > 0 else QUIET for value in worth]
+    axes.barh(range(len(shown)), worth, xerr=deviation, color=colours, ecolor=INK, zorder=2)
     axes.axvline(0, color=INK, linewidth=1, zorder=3)
     label_rows(axes, _all(shown, "column"))
     axes.set_xlabel(f"{score.label} lost{' (share)' if score.loss else ''}")
@@ -276,15 +254,7 @@ def models(records: Sequence[Record], score: Score, chosen: str) -> Figure:
         if values:
             mean = float(np.mean(values))
             axes.scatter([mean], [row], color=colour, marker="|", s=420, linewidth=3, zorder=3)
-            axes.annotate(
-                number(mean),
-                (mean, row),
-                xytext=(0, 13),
-                textcoords="offset points",
-                horizontalalignment="center",
-                color=INK,
-                fontsize=9,
-            )
+            axes.text(mean, row - 0.4, number(mean), ha="center", fontsize=9)
     label_rows(axes, [f"{name} (chosen)" if name == chosen else name for name in named])
     axes.set_ylim(len(named) - 0.5, -0.75)
     axes.margins(x=0.08)
