@@ -127,7 +127,7 @@ def confusion(records: Sequence[Record]) -> Figure:
             colour = "white" if share > 0.6 else INK
             axes.text(column + 0.5, row + 0.5, said, color=colour, ha="center", va="center")
     middles = np.arange(len(names)) + 0.5
-    crowded = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    crowded: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(middles, names, **crowded if sum(map(len, names)) >= 60 else {})
     axes.set_yticks(middles, names)
     axes.invert_yaxis()
