@@ -811,7 +811,7 @@ def test_a_failure_at_the_end_changes_nothing(
     shutil.rmtree(bare / ".dvc")
     before = state(bare)
     assert cli.main(["data", "use", str(file), "--target", "y"]) == 2
-    assert "DVC cannot keep data/source.csv" in capsys.readouterr().err
+    assert "`dvc add data/source.csv` failed: " in capsys.readouterr().err
     assert state(bare) == before
 
 

@@ -217,7 +217,7 @@ def killed_while_it_restores(project: Project) -> None:
     [
         pytest.param(killed_at("retraining.journal.write_json"), id="journal"),
         pytest.param(killed_at("retraining.labels.write"), id="rows", marks=pytest.mark.exhaustive),
-        pytest.param(killed_at("dvc.add"), id="dvc add", marks=pytest.mark.exhaustive),
+        pytest.param(killed_at("dvc.ask"), id="dvc add", marks=pytest.mark.exhaustive),
         pytest.param(killed_at("dvc.run"), id="dvc repro", marks=pytest.mark.exhaustive),
         pytest.param(killed_in_the_pipeline, id="pipeline", marks=pytest.mark.exhaustive),
         pytest.param(killed_while_it_restores, id="restore"),

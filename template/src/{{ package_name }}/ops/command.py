@@ -11,6 +11,8 @@ from .errors import UserError
 SIGNS = ("fatal: ", "ERROR: ", "error: ")
 """How a program begins the line that says why it ends, the surest first."""
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
 
 class CommandError(UserError):
     """A program failed.
@@ -18,28 +20,31 @@ class CommandError(UserError):
     Attributes:
         code: what it ended with.
         words: all that it said of that.
-        reason: the line of it that says why.
     """
 
     def __init__(self, program: str, code: int, words: str) -> None:
         """Say which, and why."""
         lines = words.strip().splitlines() or ["it does not say why"]
         found = [it for sign in SIGNS for line in lines for it in line.split(sign)[1:]]
-        self.code, self.words, self.reason = code, words, (found or lines[-1:])[0]
-        super().__init__(f"{program} failed: {self.reason}")
+        self.code, self.words = code, words
+        super().__init__(f"{program} failed: {(found or lines[-1:])[0]}")
 
 
-def output(
+def raw(
     root: Path,
     *command: str,
-    variables: Mapping[str, str] = MappingProxyType({}),
+    name: str = "",
+    given: bytes | None = None,
+    variables: Mapping[str, str] = NOTHING,
     timeout: float | None = None,
-) -> str:
-    """What a command prints.
+) -> bytes:
+    """What a command writes.
 
     Args:
         root: the folder that it runs in.
         command: the program and its arguments.
+        name: what an error calls it, if not by the program.
+        given: what it reads, if anything.
         variables: of the environment, beside those that are there.
         timeout: seconds after which it counts as failed.
 
@@ -47,21 +52,34 @@ def output(
         CommandError: if it fails.
         UserError: if there is no such program.
     """
+    name, environment = name or command[0], {**os.environ, **variables}
     try:
         done = subprocess.run(
             command,
             cwd=root,
-            env={**os.environ, **variables},
+            input=given,
+            env=environment,
             capture_output=True,
-            text=True,
-            check=True,
             timeout=timeout,
+            check=False,
         )
-    except FileNotFoundError:
+    except OSError:
         raise UserError(f"{command[0]} is not on the PATH; install it first.") from None
     except subprocess.TimeoutExpired:
-        raise CommandError(command[0], 1, f"no answer in {timeout:.0f} seconds") from None
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.strip() or error.stdout
-        raise CommandError(command[0], error.returncode, words) from None
-    return done.stdout.strip()
+        raise CommandError(name, 1, f"no answer in {timeout:.0f} seconds") from None
+    if done.returncode != 0:
+        words = done.stderr.strip() or done.stdout
+        raise CommandError(name, done.returncode, words.decode(errors="replace"))
+    return done.stdout
+
+
+def output(
+    root: Path,
+    *command: str,
+    name: str = "",
+    variables: Mapping[str, str] = NOTHING,
+    timeout: float | None = None,
+) -> str:
+    """The same as text, without blanks around it."""
+    written = raw(root, *command, name=name, variables=variables, timeout=timeout)
+    return os.fsdecode(written).strip()

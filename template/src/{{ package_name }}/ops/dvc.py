@@ -5,20 +5,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
+from .command import NOTHING, output
 from .errors import UserError
 
 COMMAND = (sys.executable, "-m", "dvc")
-
-
-def add(root: Path, path: str) -> None:
-    """Have DVC keep the file at `path`.
-
-    Raises:
-        UserError: if DVC refuses, with its reason.
-    """
-    _asked(root, ("add", path), f"DVC cannot keep {path}")
 
 
 def ask(root: Path, *arguments: str) -> str:
@@ -27,14 +18,14 @@ def ask(root: Path, *arguments: str) -> str:
     Raises:
         UserError: if it fails, with its reason.
     """
-    return _asked(root, arguments, f"`dvc {arguments[0]}` fails")
+    return output(root, *COMMAND, *arguments, name=f"`dvc {' '.join(arguments)}`")
 
 
 def run(
     root: Path,
     *arguments: str,
     keep: Sequence[int] = (),
-    variables: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] = NOTHING,
     command: Sequence[str] = COMMAND,
 ) -> bool:
     """Run a command of DVC in view of the person; give whether it succeeded.
@@ -65,13 +56,3 @@ def run(
     except FileNotFoundError:
         raise UserError(f"{command[0]} is missing; run `uv run ops doctor`.") from None
     return done.returncode == 0
-
-
-def _asked(root: Path, arguments: Sequence[str], failure: str) -> str:
-    command = [*COMMAND, *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = done.stderr.partition("ERROR: ")[2] or done.stderr
-        reason, *_ = said.strip().splitlines() or [""]
-        raise UserError(f"{failure}: {reason}")
-    return done.stdout.strip()

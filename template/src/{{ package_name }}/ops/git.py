@@ -2,35 +2,24 @@
 
 import getpass
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+
+from . import command
+from .errors import UserError
 
 
 def raw(
     root: Path,
     *arguments: str,
     given: bytes | None = None,
-    variables: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] = command.NOTHING,
 ) -> bytes | None:
-    """What `git ARGUMENTS` writes in `root`; None if git is absent or refuses.
-
-    Args:
-        root: a folder of the repository.
-        arguments: of git.
-        given: what git reads, if anything.
-        variables: of the environment, beside those that are there.
-    """
-    command = ["git", "-C", str(root), *arguments]
-    environment = {**os.environ, **variables}
+    """What `git ARGUMENTS` writes in `root`, see `command.raw`; None if git is absent or refuses."""
     try:
-        done = subprocess.run(
-            command, input=given, env=environment, capture_output=True, check=False
-        )
-    except OSError:
+        return command.raw(root, "git", *arguments, given=given, variables=variables)
+    except UserError:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def output(root: Path, *arguments: str) -> str | None:

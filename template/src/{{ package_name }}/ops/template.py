@@ -181,10 +181,7 @@ def copier(root: Path, *arguments: str) -> str:
         command.CommandError: if it fails.
     """
     environment = ("uv", "tool", "run", "--quiet", "--from", COPIER)
-    try:
-        return command.output(root, *environment, "copier", *arguments)
-    except command.CommandError as error:
-        raise command.CommandError("Copier", error.code, error.words) from None
+    return command.output(root, *environment, "copier", *arguments, name="Copier")
 
 
 def uncommitted(project: Project) -> Outcome:

@@ -52,7 +52,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
         }
         with _restoring(project, list(texts), Path(folder)):
             copied.rename(tracked)
-            dvc.add(project.root, path)
+            dvc.ask(project.root, "add", path)
             for written, text in texts.items():
                 write_text(written, text)
     names = [str(written.relative_to(project.root)) for written in texts]

@@ -6,12 +6,11 @@ has a cache of DVC's own: nothing of the project is written to.
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .. import dvc, git
+from .. import command, dvc, git
 from ..bundle import MODEL, UNKNOWN, Bundle
 from ..errors import Refused, UserError
 from ..files import flat
@@ -99,26 +98,17 @@ def _checkout(project: Project, version: Version, changes: bytes | None, folder:
     if top is None or git.output(project.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         raise UserError(f"git does not know the commit {commit[:12]}: run `git fetch --all`.")
     copy = Project(folder / (git.output(project.root, "rev-parse", "--show-prefix") or ""))
-    _git(folder.parent, "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
-    _git(folder, "checkout", "--quiet", "--detach", commit)
+    alone = ("--quiet", "--shared", "--no-checkout")
+    command.raw(folder.parent, "git", "clone", *alone, top, str(folder))
+    command.raw(folder, "git", "checkout", "--quiet", "--detach", commit)
     said = ""
     if changes is not None:
-        _git(copy.root, "apply", "--whitespace=nowarn", "-", given=changes)
+        command.raw(copy.root, "git", "apply", "--whitespace=nowarn", "-", given=changes)
         said = ", and of changes that were kept with it, for no commit had them"
     elif version.tags.get("git.dirty") == "true":
         said = ", and of changes that nobody has kept: it is tried without them"
     print(f"reproduce: version {version.number} is of commit {commit[:7]}{said}.", flush=True)
     return copy
-
-
-def _git(folder: Path, *arguments: str, given: bytes | None = None) -> None:
-    """Run a command of git that must succeed."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, input=given, capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"git cannot go back there: {said[-1] if said else 'it says nothing'}")
 
 
 def _fetch(project: Project, copy: Project) -> None:
@@ -167,5 +157,5 @@ def train(project: Project, copy: Project, environment: Path) -> bool:
         return dvc.run(copy.root, *arguments, variables={"PYTHONPATH": paths})
     print("reproduce: its packages were others; they are installed beside it.", flush=True)
     variables = {"UV_PROJECT_ENVIRONMENT": str(environment), "VIRTUAL_ENV": ""}
-    command = ("uv", "run", "--locked", "dvc")
-    return dvc.run(copy.root, *arguments, variables=variables, command=command)
+    locked = ("uv", "run", "--locked", "dvc")
+    return dvc.run(copy.root, *arguments, variables=variables, command=locked)

@@ -2,16 +2,13 @@
 
 import ast
 import importlib
-import subprocess
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from ...ml import schema
 from .. import contract as contracts
 from ..contract import Column, Contract, Scalar
-from ..data.code import quote
+from ..data.code import formatted, quote
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
@@ -52,7 +49,8 @@ def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
             said.append(f"{name} allows {value} already.")
             continue
         text = project.schema.read_text(encoding="utf-8")
-        write_text(project.schema, _formatted(project.root, text, extended(text, column, value)))
+        longer, tidy = extended(text, column, value), formatted(text, project.schema) == text
+        write_text(project.schema, formatted(longer, project.schema) if tidy else longer)
         if value not in map(str, _closed(reloaded(), name).choices or ()):
             raise _by_hand(name, value)
         said.append(f"{name} allows {value} from now on: ml/schema.py has it.")
@@ -124,19 +122,6 @@ def _values(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
             values = named.get(values.id) if isinstance(values, ast.Name) else values
             return values if isinstance(values, ast.List | ast.Tuple) else None
     return None
-
-
-def _formatted(root: Path, before: str, after: str) -> str:
-    """Lay the text out as ruff does, if it was laid out so before."""
-
-    def laid_out(text: str) -> str:
-        command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "schema.py", "-"]
-        done = subprocess.run(
-            command, cwd=root, input=text, capture_output=True, text=True, check=False
-        )
-        return done.stdout if done.returncode == 0 else ""
-
-    return laid_out(after) or after if laid_out(before) == before else after
 
 
 def _by_hand(name: str, value: str) -> UserError:

@@ -87,6 +87,6 @@ def _take(project: Project, path: Path) -> bool:
         return False
     labels.write(found.rows, path)
     name = path.relative_to(project.root).as_posix()
-    dvc.add(project.root, name)
+    dvc.ask(project.root, "add", name)
     print(f"retrain: took in {len(found.rows):,} labelled rows: {name}, kept by DVC.")
     return True
