@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..files import write_text
 from ..project import Project
 from ..settings import with_values
+from ..wording import shortened
 from . import code
 from .reading import DataFile, Format, open_file
 from .roles import Draft, Wish, decide
@@ -123,7 +124,7 @@ def _report(file: DataFile, path: str, draft: Draft) -> str:
     """What was decided, and why."""
     rows = [("column", "type", "role", "why")]
     rows += [
-        (_cut(column.name), _type(column), column.role.replace("_", " "), column.why)
+        (shortened(column.name, LONGEST), _type(column), column.role.replace("_", " "), column.why)
         for column in draft.columns
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(3)]
@@ -166,7 +167,3 @@ def _type(column: Column) -> str:
         return ""
     return "Enum" if column.classes and column.type == "String" else column.type or ""
 
-
-def _cut(name: str) -> str:
-    shown = "".join(letter if letter.isprintable() else " " for letter in name)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"

@@ -41,26 +41,13 @@ def run(project: Project) -> None:
         trial.set_user_attr("parameters", values)
         return float(np.mean(rows.validate(model, values, settings.seed, score)))
 
-    def progress(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        print(
-            f"trial {trial.number + 1} of {settings.tune.trials}: {trial.params['model']} "
-            f"{score} {trial.value:.4f}, best {study.best_value:.4f}",
-            flush=True,
-        )
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed)
     )
     for model in wanted:
         study.enqueue_trial({"model": model} | _present(settings, model))
     with threads(rows):
-        study.optimize(
-            objective,
-            n_trials=settings.tune.trials,
-            timeout=settings.tune.seconds,
-            callbacks=[progress],
-        )
+        study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
     first = max(study.trials[: len(wanted)], key=lambda trial: trial.value or -np.inf)
     best = study.best_trial
     if best.number < len(wanted):

@@ -14,6 +14,7 @@ from ..files import replacing, write_json
 from ..project import Project
 from ..schema_rules import expressions
 from ..settings import Settings
+from ..wording import shortened
 from . import parquet
 from .parsing import TEXT
 
@@ -175,7 +176,10 @@ class Rules:
             .head(EXAMPLES)
         )
         shown = [
-            " with ".join(f"{name} = {_short(value)}" for name, value in row.items())
+            " with ".join(
+                f"{name} = {'missing' if value is None else repr(shortened(value, EXAMPLE_WIDTH))}"
+                for name, value in row.items()
+            )
             for row in rows.iter_rows(named=True)
         ]
         return f" (such as {', '.join(shown)})" if names else ""
@@ -197,8 +201,3 @@ def _duplicates(rows: pl.LazyFrame) -> int:
     hashes = rows.select(pl.struct(names).hash()).collect(engine="streaming").to_series()
     return len(hashes) - hashes.n_unique()
 
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "missing"
-    return repr(value if len(value) <= EXAMPLE_WIDTH else value[: EXAMPLE_WIDTH - 1] + "…")
