@@ -166,4 +166,3 @@ def _type(column: Column) -> str:
     if column.role == "left out":
         return ""
     return "Enum" if column.classes and column.type == "String" else column.type or ""
-

@@ -28,7 +28,7 @@ CHUNK = 1 << 20
 WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
 LINES = 100_000  # of JSON, in which every key should have appeared
-SEPARATED = re.compile(r"sep=.\r?\n")  # the line with which Excel names the separator
+EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
 LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV would double
 OTHERS = {
     b"PK\x03\x04": "an Excel workbook or another zip archive",
@@ -154,14 +154,12 @@ def open_file(
         raise UserError(f"{origin} {what}; name a CSV, Parquet or JSON lines file.")
     with origin.open("rb") as bytes_:
         head = bytes_.read(HEAD)
-    if not head.strip():
-        raise UserError(f"{origin} is empty; name a file with a header and rows.")
     for magic, what in OTHERS.items():
         if head.startswith(magic):
             raise UserError(f"{origin} is {what}; save it as CSV, Parquet or JSON lines.")
     if head.startswith(b"PAR1"):
         return _parquet(DataFile(origin, origin, "parquet"))
-    encoding, words = (_marked(encoding, head), []) if encoding else _guessed_encoding(origin, head)
+    encoding, words = (encoding, []) if encoding else _guessed_encoding(origin, head)
     path = _in_utf8(origin, folder, encoding)
     with path.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
@@ -177,23 +175,11 @@ def open_file(
     return _csv(file, start, single_column)
 
 
-def _marked(encoding: str, head: bytes) -> str:
-    """The encoding that was named; UTF-8 as Python calls it, with the mark that Excel writes."""
-    try:
-        is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    except LookupError:  # said where it is read
-        return encoding
-    marked = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
-    return marked if is_utf8 else encoding
-
-
 def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
     """How the text of a file is encoded, and the words that it was guessed from, if it was.
 
     It is UTF-8 if it fits; otherwise what chardet takes the words with other letters for.
     """
-    if head.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig", []
     wide = b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if not wide and _decodes(origin, "utf-8"):
         return "utf-8", []
@@ -233,16 +219,16 @@ def _foreign_words(origin: Path) -> list[bytes]:
 
 
 def _in_utf8(origin: Path, folder: Path, encoding: str) -> Path:
-    """The file itself if its text is UTF-8, or else a copy; Excel's first line is left out."""
+    """The file itself if its text is UTF-8, or else a copy; what Excel puts first is left out."""
     try:
         with origin.open(encoding=encoding, newline="") as text:
-            named = SEPARATED.match(text.readline(len("sep=;\r\n")))
-            if encoding == "utf-8" and not named:
+            first = text.readline(len("\ufeffsep=;\r\n"))
+            wanted = EXCEL.sub("", first)
+            if encoding == "utf-8" and wanted == first:
                 return origin
-            if not named:
-                text.seek(0)
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "source").open("w", encoding="utf-8", newline="") as copied:
+                copied.write(wanted)
                 shutil.copyfileobj(text, copied, CHUNK)
     except (LookupError, UnicodeError):
         raise UserError(

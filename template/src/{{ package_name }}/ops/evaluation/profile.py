@@ -51,27 +51,16 @@ def profile(
         answers: the model's answers on the holdout, see `metrics`.
         held_out: the holdout's features, where it is not like the training rows: the newest ones.
     """
-    made = {
-        "rows": len(labels),
-        "columns": _columns(contract, arrays),
-        "target": (
-            _classes(contract.classes, labels)
-            if contract.classes
-            else numbers(labels, private=contract.target.sensitive)
-        ),
-        "prediction": (
-            {
-                "rows": len(answers),
-                "classes": _classes(contract.classes, answers.argmax(axis=1)),
-                "probabilities": {
-                    name: numbers(answers[:, position])
-                    for position, name in enumerate(contract.classes)
-                },
-            }
-            if contract.classes
-            else {"rows": len(answers), "values": numbers(answers)}
-        ),
-    }
+    made: dict[str, Any] = {"rows": len(labels), "columns": _columns(contract, arrays)}
+    said: dict[str, Any] = {"rows": len(answers)}
+    if classes := contract.classes:
+        made["target"] = _classes(classes, labels)
+        said["classes"] = _classes(classes, answers.argmax(axis=1))
+        said["probabilities"] = dict(zip(classes, map(numbers, answers.T), strict=True))
+    else:
+        made["target"] = numbers(labels, private=contract.target.sensitive)
+        said["values"] = numbers(answers)
+    made["prediction"] = said
     if held_out is not None:
         made["newest"] = {"rows": len(answers), "columns": _columns(contract, held_out)}
     return made
@@ -168,16 +157,14 @@ def texts(values: Array, private: bool = False) -> dict[str, Any]:
         "words": numbers(lengths(split), private),
     }
     if not private:
-        chosen, counted = split.gather_every(2), split.gather_every(2, 1)
-        frequency = Counter(
-            {
-                word: count
-                for word, count in rows_with(chosen).items()
-                if count >= LEAST_TEXTS and len(word) <= LONGEST_VALUE
-            }
-        )
+        chosen, counted = rows_with(split.gather_every(2)), split.gather_every(2, 1)
+        known = [
+            word
+            for word, count in frequent(chosen, len(chosen))
+            if count >= LEAST_TEXTS and len(word) <= LONGEST_VALUE
+        ]
         found = rows_with(counted)
-        tokens = {word: found[word] for word, _ in frequent(frequency, MOST_TOKENS)}
+        tokens = {word: found[word] for word in known[:MOST_TOKENS]}
         made |= {
             "rows": len(counted),
             "tokens": tokens,

@@ -175,28 +175,22 @@ def describe(
     rows = learnt.select(pl.len()).collect().item()
     train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
     in_time = contract.with_role("event_time")
-    seen = profile(
-        contract,
-        contract.arrays(train),
-        contract.labels(train),
-        holdout.answers,
-        holdout.arrays if in_time else None,
-    )
+    arrays, labels = contract.arrays(train), contract.labels(train)
+    newest = holdout.arrays if in_time else None
+    seen = profile(contract, arrays, labels, holdout.answers, newest)
+    period = None
+    if in_time:
+        moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
+        period = {
+            part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()
+        }
     return {
         "profile": seen,
         "example": example(contract, seen),
         "data": {
             "rows": {"train": rows, "holdout": len(frame)},
             "split": split.rule(contract, rule),
-            "period": {
-                part: [str(times.min())[:19], str(times.max())[:19]]
-                for part, times in (
-                    ("train", train[in_time.name]),
-                    ("holdout", frame[in_time.name]),
-                )
-            }
-            if in_time
-            else None,
+            "period": period,
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },
     }

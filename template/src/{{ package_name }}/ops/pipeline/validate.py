@@ -200,4 +200,3 @@ def _duplicates(rows: pl.LazyFrame) -> int:
     names = [c.name for c in contracts.load().columns if c.role != "identifier"]
     hashes = rows.select(pl.struct(names).hash()).collect(engine="streaming").to_series()
     return len(hashes) - hashes.n_unique()
-
