@@ -51,7 +51,9 @@ def test_an_updated_project_runs(
         orders(root / "orders.csv")
         project.run("uv", "run", "ops", "data", "use", "orders.csv", *profile["data"])
         (root / "orders.csv").unlink()
-        project.commit("Use our data")
+        # Without hooks: what they say of an old release's code, with the tools of today, is past.
+        run("git", "add", "--all", cwd=root)
+        run("git", "commit", "--quiet", "--no-verify", "--message", "Use our data", cwd=root)
     else:
         begin(root)
     develop(root)

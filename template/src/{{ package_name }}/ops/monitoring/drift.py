@@ -145,10 +145,10 @@ def fisher(hits: Counts, rows: Counts) -> float:
         hits: rows of each sample that have a property, shape (2,).
         rows: all of them, shape (2,).
     """
-    both = hits.sum()
+    both = int(hits.sum())
     now = np.arange(max(0, both - rows[0]), min(both, rows[1]) + 1)
     ways = _log_choose(rows[0], both - now) + _log_choose(rows[1], now)
-    chances = np.exp(ways - _log_choose(rows.sum(), both))
+    chances = np.exp(ways - _log_choose(int(rows.sum()), both))
     return min(1.0, 2 * float(min(chances[now >= hits[1]].sum(), chances[now <= hits[1]].sum())))
 
 
@@ -170,7 +170,7 @@ def _needed(table: Counts) -> float:
 def _expects(table: Counts, cells: NDArray[np.bool_]) -> bool:
     """Whether some cells together have enough rows in both samples, were nothing different."""
     rows = table.sum(axis=1)
-    return bool(table[:, cells].sum() * rows.min() >= LEAST_EXPECTED * max(rows.sum(), 1))
+    return bool(table[:, cells].sum() * rows.min() >= LEAST_EXPECTED * max(int(rows.sum()), 1))
 
 
 def _together(table: Counts, cells: Counts) -> Counts:
@@ -178,5 +178,5 @@ def _together(table: Counts, cells: Counts) -> Counts:
     return np.stack([np.bincount(cells, weights=rows) for rows in table]).astype(np.int64)
 
 
-def _log_choose(many: Counts, few: Counts) -> NDArray[np.float64]:
+def _log_choose(many: Counts | int, few: Counts | int) -> NDArray[np.float64]:
     return np.asarray(gammaln(many + 1) - gammaln(few + 1) - gammaln(many - few + 1))
