@@ -143,7 +143,7 @@ def test_what_is_no_number_is_a_failure(
 def test_what_the_shadow_has_no_time_for_is_counted(
     trained: Project, tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shadows, "MOST_ROWS", 2 * len(asked))
+    monkeypatch.setattr(shadows, "MOST_BYTES", 2 * len(json.dumps(asked)))
     stage = Stage(trained.bundle, tmp_path)
     log = stage.run(*[stage.answered(asked)] * 200)
     dropped = stage.counted("service_shadow_dropped_rows_total")

@@ -6,7 +6,6 @@ takes numpy and ONNX Runtime, nothing else, and loads no pickle.
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,13 +147,3 @@ class Bundle:
 def sign(folder: Path, origin: Origin) -> None:
     """Write beside the bundle in `folder` where it comes from; its digest stays the same."""
     write_json(folder / VERSION, {**origin._asdict(), "digest": Bundle(folder).digest})
-
-
-def is_moment(told: Any) -> bool:
-    """Whether what is told of a bundle's `created` is a moment, or that it is not known."""
-    if told == UNKNOWN:
-        return True
-    try:
-        return datetime.fromisoformat(told).utcoffset() is not None
-    except (TypeError, ValueError):
-        return False

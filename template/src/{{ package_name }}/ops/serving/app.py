@@ -86,12 +86,12 @@ class Application:
         path = scope["path"]
         answer = self.post if path in self.fast else self.pages
         self.in_flight += 1
-        self.service.metrics.in_flight.inc()
+        self.service.metrics.gauges["service_in_flight"].inc()
         try:
             await answer(scope, receive, protected)
         finally:
             self.in_flight -= 1
-            self.service.metrics.in_flight.dec()
+            self.service.metrics.gauges["service_in_flight"].dec()
             route = path if path in self.known else "other"
             self.service.metrics.request(route, status, perf_counter() - start)
 
@@ -130,7 +130,7 @@ class Application:
             service.keys.check(headers)
         access.json_only(headers)
         if self.in_flight > self.settings.max_requests:
-            service.metrics.overloaded.inc()
+            service.metrics.counters["service_overloaded"].inc()
             crowded = "Too many requests at once; try again."
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, crowded, SOON)
         body = await access.read(receive, self.settings.max_body_bytes, self.settings.head_seconds)

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Hashable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Bundle, is_moment
+from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Bundle
 from ..errors import UserError
 
 ATTEMPTS, PAUSE = 10, 0.01
@@ -23,6 +24,7 @@ WORD = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
 """What may be said of a version: it ends up in answers, logs and metrics."""
 
 Word = Annotated[str, msgspec.Meta(pattern=WORD.pattern)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Signed(msgspec.Struct):
@@ -64,8 +66,8 @@ class Location(Protocol):
             Unavailable: if there is no bundle, then as `Absent`, or that cannot be found out.
         """
 
-    def copy(self, state: Any, folder: Path) -> str | None:
-        """Copy the bundle that has this state, and tell its digest, if that is known.
+    def copy(self, state: Any, folder: Path) -> None:
+        """Copy the bundle that has this state, with what is said of its version.
 
         Raises:
             Changed: if it has another state by now.
@@ -94,7 +96,7 @@ class Folder:
             time.sleep(PAUSE)
         raise Absent(f"There is no model in {self.shown}; `make train` puts a champion there.")
 
-    def copy(self, state: Any, folder: Path) -> str | None:
+    def copy(self, state: Any, folder: Path) -> None:
         """Copy the files; they are one bundle if none was exchanged meanwhile."""
         for file, there in zip(self._files, state, strict=True):
             try:
@@ -104,15 +106,6 @@ class Folder:
                 raise Changed from None
         if self.state() != state:
             raise Changed
-        if not state[-1]:
-            return None
-        try:
-            signed = msgspec.json.decode((folder / VERSION).read_bytes(), type=Signed)
-            if is_moment(signed.created):
-                return signed.digest
-        except (ValueError, RecursionError):
-            pass
-        raise Broken(f"{self.shown} holds a broken {VERSION}; promote a version to mend it.")
 
 
 def locate(where: str, setting: str = "BUNDLE") -> Location:
@@ -144,7 +137,8 @@ def fetch(location: Location, folder: Path) -> Bundle:
         state = location.state()
         try:
             copy = Path(tempfile.mkdtemp(dir=folder))
-            return _checked(copy, location.copy(state, copy), location.shown)
+            location.copy(state, copy)
+            return _checked(copy, location.shown)
         except Changed:
             time.sleep(PAUSE)
         except OSError as error:
@@ -153,11 +147,11 @@ def fetch(location: Location, folder: Path) -> Bundle:
     raise Unavailable(f"{location.shown} changes faster than it can be copied.")
 
 
-def _checked(folder: Path, digest: str | None, shown: str) -> Bundle:
+def _checked(folder: Path, shown: str) -> Bundle:
     """The bundle in a copy.
 
     Raises:
-        Broken: if it is not the one with this digest, or none at all.
+        Broken: if there is none, or another than the one that was registered.
     """
     try:
         bundle = Bundle(folder)
@@ -165,7 +159,15 @@ def _checked(folder: Path, digest: str | None, shown: str) -> Bundle:
         raise Broken(str(error).replace(str(folder), shown)) from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Broken(f"{shown} holds a manifest that no bundle has.") from None
-    if digest not in (None, bundle.digest):
+    try:
+        signed = msgspec.json.decode((folder / VERSION).read_bytes(), type=Signed)
+        if signed.created != UNKNOWN:
+            msgspec.convert(signed.created, Moment)
+    except FileNotFoundError:
+        return bundle
+    except (ValueError, RecursionError):
+        raise Broken(f"{shown} holds a broken {VERSION}; promote a version to mend it.") from None
+    if signed.digest != bundle.digest:
         raise Broken(
             f"The files in {shown} are not the ones that were registered; promote another version."
         )

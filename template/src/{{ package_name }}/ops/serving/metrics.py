@@ -9,7 +9,7 @@ from functools import cache
 from math import nan
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -41,8 +41,49 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+COUNTERS = {
+    "service_requests": ("Requests by route and status", "route status"),
+    "service_rows": ("Rows that were answered", "version"),
+    "service_refused_rows": ("Rows that break the contract", "field rule"),
+    "service_unknown_fields_requests": ("Requests with fields that the contract lacks", ""),
+    "service_respelt_values": ("Values in a spelling that STRICT_TYPES=false lets pass", ""),
+    "service_feedback": ("Truths that were told", ""),
+    "service_feedback_unknown": ("Truths that are labels not known to the contract", ""),
+    "service_overloaded": ("Requests that were turned away for lack of room", ""),
+    "service_reload_failures": ("Times that a new model could not be had", ""),
+    "service_log_written_rows": ("Rows in the log", ""),
+    "service_log_dropped_rows": ("Rows that the log lost", ""),
+    "service_shadow_rows": ("Answered rows that the shadow has scored too", "version"),
+    "service_shadow_agreeing_rows": (
+        "Rows of which it said what the champion had: the class, or a number in its interval",
+        "version",
+    ),
+    "service_shadow_failed_rows": (
+        "Rows that its contract refused, or it failed at",
+        "version reason",
+    ),
+    "service_shadow_dropped_rows": ("Rows for which it had no time", "version"),
+}
+"""What is counted, and by which labels."""
+
+GAUGES: dict[str, tuple[str, str, Literal["livesum", "livemax", "mostrecent"]]] = {
+    "service_in_flight": ("Requests being answered", "", "livesum"),
+    "service_model_info": (
+        "The model in service",
+        "version digest commit contract",
+        "mostrecent",
+    ),
+    "service_model_loaded_timestamp_seconds": ("When it was loaded", "", "mostrecent"),
+    "service_model_created_timestamp_seconds": ("When it was registered", "", "mostrecent"),
+    "service_reload_failing": ("Whether the last look for a new model failed", "", "livemax"),
+    "service_log_failing": ("Whether the log cannot be written", "", "livemax"),
+    "service_shadow_info": ("The model in the shadow", "version digest", "mostrecent"),
+}
+"""What rises and falls, by which labels, and what of the workers' is shown."""
+
+
 class Metrics:
-    """All counters of one worker."""
+    """All that one worker counts, by its name."""
 
     def __init__(self, monitored: Path) -> None:
         """Begin at zero; the metrics in the file `monitored` are passed on."""
@@ -50,84 +91,26 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._monitored = Textfile(monitored)
         self.registry.register(self._monitored)
-        self._requests = self._counter(
-            "service_requests", "Requests by route and status", "route", "status"
-        )
+        self.counters = {
+            name: Counter(name, purpose, labels.split(), registry=self.registry)
+            for name, (purpose, labels) in COUNTERS.items()
+        }
+        self.gauges = {
+            name: Gauge(name, purpose, labels.split(), registry=self.registry, multiprocess_mode=of)
+            for name, (purpose, labels, of) in GAUGES.items()
+        }
         self._seconds = Histogram(
             "service_request_seconds", "Seconds until the answer was sent", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
-        self._rows = self._counter("service_rows", "Rows that were answered", "version")
-        self._refused = self._counter(
-            "service_refused_rows", "Rows that break the contract", "field", "rule"
-        )
-        self._unknown = self._counter(
-            "service_unknown_fields_requests", "Requests with fields that the contract lacks"
-        )
-        self._respelt = self._counter(
-            "service_respelt_values", "Values in a spelling that STRICT_TYPES=false lets pass"
-        )
-        self.feedback = self._counter("service_feedback", "Truths that were told")
-        self.feedback_unknown = self._counter(
-            "service_feedback_unknown", "Truths that are labels not known to the contract"
-        )
-        self.overloaded = self._counter(
-            "service_overloaded", "Requests that were turned away for lack of room"
-        )
-        self.in_flight = self._gauge("service_in_flight", "Requests being answered", "livesum")
-        self._info = self._gauge(
-            "service_model_info", "The model in service", "mostrecent",
-            "version", "digest", "commit", "contract",
-        )  # fmt: skip
-        self._loaded = self._gauge(
-            "service_model_loaded_timestamp_seconds", "When it was loaded", "mostrecent"
-        )
-        self._created = self._gauge(
-            "service_model_created_timestamp_seconds", "When it was registered", "mostrecent"
-        )
-        self._created.set(nan)
-        self.reload_failures = self._counter(
-            "service_reload_failures", "Times that a new model could not be had"
-        )
-        self.reload_failing = self._gauge(
-            "service_reload_failing", "Whether the last look for a new model failed", "livemax"
-        )
-        self._written = self._counter("service_log_written_rows", "Rows in the log")
-        self._dropped = self._counter("service_log_dropped_rows", "Rows that the log lost")
-        self._log_failing = self._gauge(
-            "service_log_failing", "Whether the log cannot be written", "livemax"
-        )
-        self.shadow_rows = self._counter(
-            "service_shadow_rows", "Answered rows that the shadow has scored too", "version"
-        )
-        self.shadow_agreeing = self._counter(
-            "service_shadow_agreeing_rows",
-            "Rows of which it said what the champion had: the class, or a number in its interval",
-            "version",
-        )
-        self.shadow_failed = self._counter(
-            "service_shadow_failed_rows", "Rows that its contract refused, or it failed at",
-            "version", "reason",
-        )  # fmt: skip
-        self.shadow_dropped = self._counter(
-            "service_shadow_dropped_rows", "Rows for which it had no time", "version"
-        )
-        self._shadow_info = self._gauge(
-            "service_shadow_info", "The model in the shadow", "mostrecent", "version", "digest"
-        )
-        self._classes: Any = None
-        self._by_class: dict[Any, Any] = {}
+        self.gauges["service_model_created_timestamp_seconds"].set(nan)
+        self._classes: Counter | None = None
+        self._by_class: dict[Any, Counter] = {}
         self._values: Any = None
         self._request = cache(self._labelled)
         self._told = (0, 0)
         self._telling = Lock()
-        self._shown: dict[Any, tuple[str, ...]] = {}
-
-    def _counter(self, name: str, purpose: str, *labels: str) -> Any:
-        return Counter(name, purpose, labels, registry=self.registry)
-
-    def _gauge(self, name: str, purpose: str, together: Any, *labels: str) -> Any:
-        return Gauge(name, purpose, labels, registry=self.registry, multiprocess_mode=together)
+        self._shown: dict[str, tuple[str, ...]] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
@@ -136,23 +119,23 @@ class Metrics:
         times.observe(seconds)
 
     def _labelled(self, route: str, status: int) -> tuple[Any, Any]:
-        return self._requests.labels(route, status), self._seconds.labels(route)
+        return self.counters["service_requests"].labels(route, status), self._seconds.labels(route)
 
     def refused(self, refusal: Refusal) -> None:
         """Count what rows were refused for."""
         for (field, rule), rows in refusal.counts.items():
-            self._refused.labels(field or "", rule).inc(rows)
+            self.counters["service_refused_rows"].labels(field or "", rule).inc(rows)
 
     def read(self, rows: Rows) -> None:
         """Count what is odd in a request that was answered."""
         if rows.unknown:
-            self._unknown.inc()
+            self.counters["service_unknown_fields_requests"].inc()
         if rows.respelt:
-            self._respelt.inc(rows.respelt)
+            self.counters["service_respelt_values"].inc(rows.respelt)
 
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
-        self._rows.labels(model.version).inc(len(predictions))
+        self.counters["service_rows"].labels(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
             for value, rows in Occurrences(predictions).items():
                 self._by_class[value].inc(rows)
@@ -165,7 +148,9 @@ class Metrics:
         contract = model.bundle.contract
         if contract.classes:
             if self._classes is None:
-                self._classes = self._counter("service_predictions", "Rows by class", "class")
+                self._classes = Counter(
+                    "service_predictions", "Rows by class", ["class"], registry=self.registry
+                )
             for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
                 self._by_class[choice] = self._classes.labels(label)
         elif self._values is None:
@@ -174,38 +159,40 @@ class Metrics:
                 "service_prediction_value", "The numbers that the model gave",
                 buckets=sorted({float(cut) for cut in cuts}), registry=self.registry,
             )  # fmt: skip
-        self._rows.labels(model.version)
-        labels = model.version, model.digest, model.commit, model.bundle.fingerprint
-        self._show(self._info, *labels)
-        self._loaded.set_to_current_time()
-        known = model.created != UNKNOWN
-        self._created.set(datetime.fromisoformat(model.created).timestamp() if known else nan)
+        self.counters["service_rows"].labels(model.version)
+        origin = model.bundle.origin
+        labels = model.version, model.digest, origin.commit, model.bundle.fingerprint
+        self._show("service_model_info", *labels)
+        self.gauges["service_model_loaded_timestamp_seconds"].set_to_current_time()
+        known = origin.created != UNKNOWN
+        created = datetime.fromisoformat(origin.created).timestamp() if known else nan
+        self.gauges["service_model_created_timestamp_seconds"].set(created)
 
     def shadows(self, model: Model | None) -> None:
         """Note which model is in the shadow from now on."""
         if model is None:
-            self._show(self._shadow_info)
+            self._show("service_shadow_info")
             return
-        self._show(self._shadow_info, model.version, model.digest)
-        for counter in (self.shadow_rows, self.shadow_agreeing, self.shadow_dropped):
-            counter.labels(model.version)
+        self._show("service_shadow_info", model.version, model.digest)
+        for what in ("rows", "agreeing_rows", "dropped_rows"):
+            self.counters[f"service_shadow_{what}"].labels(model.version)
 
-    def _show(self, info: Any, *labels: str) -> None:
+    def _show(self, name: str, *labels: str) -> None:
         """Let a gauge be 1 for these labels, and 0 for those before."""
-        if before := self._shown.get(info):
-            info.labels(*before).set(0)
+        if before := self._shown.get(name):
+            self.gauges[name].labels(*before).set(0)
         if labels:
-            info.labels(*labels).set(1)
-        self._shown[info] = labels
+            self.gauges[name].labels(*labels).set(1)
+        self._shown[name] = labels
 
     def logged(self, logs: Collection[Log]) -> None:
         """Note how the logs fare."""
         with self._telling:
             written, dropped = sum(log.written for log in logs), sum(log.dropped for log in logs)
-            self._written.inc(written - self._told[0])
-            self._dropped.inc(dropped - self._told[1])
+            self.counters["service_log_written_rows"].inc(written - self._told[0])
+            self.counters["service_log_dropped_rows"].inc(dropped - self._told[1])
             self._told = written, dropped
-            self._log_failing.set(any(log.failing for log in logs))
+            self.gauges["service_log_failing"].set(any(log.failing for log in logs))
 
     def show(self) -> bytes:
         """All metrics of all workers, as Prometheus reads them."""

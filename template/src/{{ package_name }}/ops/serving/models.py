@@ -1,7 +1,7 @@
 """A bundle in service: loaded, warmed, and ready to score rows of plain Python values."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +16,16 @@ WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""
 
 Records = Sequence[Record]
+
+
+class Interval(msgspec.Struct, gc=False):
+    """Where the truth of a regression lies."""
+
+    low: float
+    high: float
+    coverage: float
+    """How often it lies there."""
+
 
 Said = tuple[Any, dict[str, float] | None]
 """A prediction, and its probabilities by class; None for a regression."""
@@ -41,9 +51,6 @@ class Model:
 
     version: str
     digest: str
-    commit: str
-    data: str
-    created: str
     bundle: Bundle
     reader: Reader
     logged: tuple[str, ...]
@@ -68,9 +75,6 @@ class Model:
             model = cls(
                 origin.version,
                 bundle.digest,
-                origin.commit,
-                origin.data,
-                origin.created,
                 bundle,
                 reader,
                 tuple(inputs[place].name for place in kept),
@@ -117,25 +121,23 @@ class Model:
         shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
         return list(zip(scores.predictions, shares, strict=True))
 
-    def interval(self, prediction: float) -> Mapping[str, float] | None:
-        """Where the truth lies as often as `coverage` says; None for a classification."""
-        width = self.bundle.manifest.get("interval")
-        if width is None:
+    def interval(self, prediction: float) -> Interval | None:
+        """Where the truth lies as often as it says; None for a classification."""
+        told = self.bundle.manifest.get("interval")
+        if told is None:
             return None
-        return {
-            "low": prediction - width["half_width"],
-            "high": prediction + width["half_width"],
-            "coverage": width["coverage"],
-        }
+        width = told["half_width"]
+        return Interval(prediction - width, prediction + width, told["coverage"])
 
     def describe(self) -> dict[str, str]:
         """Which model this is, and where it comes from."""
+        origin = self.bundle.origin
         return {
             "model_version": self.version,
             "digest": self.digest,
-            "git_commit": self.commit,
-            "data_hash": self.data,
-            "created": self.created,
+            "git_commit": origin.commit,
+            "data_hash": origin.data,
+            "created": origin.created,
             "contract": self.bundle.fingerprint,
         }
 

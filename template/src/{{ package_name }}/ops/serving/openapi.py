@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ..contract import Contract
 from .feedback import SHAPES, Feedback, shape
+from .models import Model
 from .requests import Violation
-from .service import Service
+from .service import Answer, Service
 
 NO_SOURCES = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -65,10 +65,10 @@ class Version(msgspec.Struct):
 
 REFERENCE = "#/components/schemas/{name}"
 
-TYPES = (Detail, Refusal, Accepted, Health, Ready, Version, Feedback)
+TYPES = (Accepted, Answer, Detail, Feedback, Health, Ready, Refusal, Version)
 
 READ = {
-    "/health": ("operations", "Whether the process is alive", "Health", ""),
+    "/health": ("operations", "Whether the process is alive", "Health", None),
     "/ready": ("operations", "Whether a model is loaded and warmed", "Ready", "Ready"),
     "/version": ("operations", "Which model answers", "Version", "Detail"),
     "/example": ("model", "A row that can be scored, to try things with", "Example", "Detail"),
@@ -100,7 +100,12 @@ def describe(service: Service) -> dict[str, Any]:
     """The description of all routes."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REFERENCE)
     schemas["Example"] = {"type": ["object", "null"]}
-    paths: dict[str, Any] = {path: {"get": _read(*told)} for path, told in READ.items()}
+    paths: dict[str, Any] = {}
+    for path, (tag, summary, told, unready) in READ.items():
+        responses = {"200": _json("The answer", _reference(told))}
+        if unready:
+            responses["503"] = _json("No model yet", _reference(unready))
+        paths[path] = {"get": {"summary": summary, "tags": [tag], "responses": responses}}
     paths["/metrics"] = {
         "get": {
             "summary": "Metrics, for Prometheus",
@@ -120,58 +125,32 @@ def describe(service: Service) -> dict[str, Any]:
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
     if service.model is not None:
-        contract, reader = service.model.bundle.contract, service.model.reader
         page["info"]["version"] = service.model.version
-        schemas["Row"] = _row(contract, reader.schema(), service.model.example)
-        schemas["Answer"] = _answer(contract)
-        truth = {"title": contract.target.name, "type": SHAPES[shape(contract.target)][0]}
-        schemas["Feedback"]["properties"]["truth"] = truth
-        answers, accepted = _one_or_many(service, "Answer"), _reference("Accepted")
+        target = service.model.bundle.contract.target
+        value = {"enum": list(target.choices)} if target.choices else {"type": "number"}
+        truth = {"type": SHAPES[shape(target)][0]}
+        schemas["Row"] = _row(service.model)
+        schemas["Answer"]["properties"]["prediction"] = {"title": target.name, **value}
+        schemas["Feedback"]["properties"]["truth"] = {"title": target.name, **truth}
         score, learn = "Score one row, or many", "Tell what became of a prediction, or of many"
-        for name, summary, asked, status, answer in (
-            ("predict", score, "Row", "200", answers),
-            ("feedback", learn, "Feedback", "202", accepted),
-        ):
-            operation = _write(service, asked, status, answer)
-            paths[f"/{name}"] = {"post": {"operationId": name, "summary": summary, **operation}}
+        answers, accepted = _one_or_many(service, "Answer"), _reference("Accepted")
+        paths["/predict"] = {"post": _posted(service, "predict", score, "Row", "200", answers)}
+        paths["/feedback"] = {
+            "post": _posted(service, "feedback", learn, "Feedback", "202", accepted)
+        }
     return page
 
 
-def _row(
-    contract: Contract, schema: dict[str, Any], example: dict[str, Any] | None
-) -> dict[str, Any]:
+def _row(model: Model) -> dict[str, Any]:
     """A row, with what the page's form is made of."""
-    for column in contract.inputs:
+    schema = model.reader.schema()
+    for column in model.bundle.contract.inputs:
         schema["properties"][column.name] |= {
             "x-kind": column.kind,
             "x-choices": list(column.choices or ()),
             "x-number": column.dtype.startswith(("Int", "UInt", "Float")),
         }
-    return schema if example is None else schema | {"examples": [example]}
-
-
-def _answer(contract: Contract) -> dict[str, Any]:
-    """What a caller gets for a row."""
-    target: dict[str, Any] = {"title": contract.target.name, "type": "number"}
-    if contract.target.choices is not None:
-        target = {"title": contract.target.name, "enum": list(contract.target.choices)}
-    text, number = {"type": "string"}, {"type": "number"}
-    made = {"prediction_id": text, "model_version": text, "prediction": target}
-    if contract.classes:
-        share = {"type": "number", "minimum": 0, "maximum": 1.000001}
-        return _object(made | {"probabilities": _object(dict.fromkeys(contract.classes, share))})
-    whole = _object(made)
-    whole["properties"]["interval"] = _object({"low": number, "high": number, "coverage": number})
-    return whole
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return schema if model.example is None else schema | {"examples": [model.example]}
 
 
 def _reference(schema: str) -> dict[str, Any]:
@@ -183,35 +162,27 @@ def _one_or_many(service: Service, schema: str) -> dict[str, Any]:
     return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": most}]}
 
 
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
+def _json(meaning: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": meaning, "content": {"application/json": {"schema": schema}}}
 
 
-def _read(tag: str, summary: str, schema: str, unready: str) -> dict[str, Any]:
-    """A route that is read."""
-    responses = {"200": {"description": "The answer", **_content(_reference(schema))}}
-    if unready:
-        responses["503"] = {"description": "No model yet", **_content(_reference(unready))}
-    return {"summary": summary, "tags": [tag], "responses": responses}
-
-
-def _write(service: Service, asked: str, status: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _posted(
+    service: Service, name: str, summary: str, asked: str, status: str, answer: dict[str, Any]
+) -> dict[str, Any]:
     """A route that takes one of something, or many."""
     responses = {
-        code: {"description": meaning, **_content(_reference("Detail"))}
+        code: _json(meaning, _reference("Detail"))
         for code, meaning in TURNED_AWAY.items()
         if service.keys or code != "401"
     }
-    responses["422"] = {
-        "description": "It breaks the contract",
-        **_content(_reference("Refusal")),
-    }
-    responses[status] = {"description": "The answer", **_content(answer)}
-    operation: dict[str, Any] = {
+    responses["422"] = _json("It breaks the contract", _reference("Refusal"))
+    responses[status] = _json("The answer", answer)
+    body = _json("One, or many", _one_or_many(service, asked))
+    operation = {
+        "operationId": name,
+        "summary": summary,
         "tags": ["model"],
-        "requestBody": {"required": True, **_content(_one_or_many(service, asked))},
+        "requestBody": {"required": True, **body},
         "responses": dict(sorted(responses.items())),
     }
-    if service.keys:
-        operation["security"] = [{"key": []}, {"header": []}]
-    return operation
+    return operation | ({"security": [{"key": []}, {"header": []}]} if service.keys else {})

@@ -143,14 +143,13 @@ class Registry:
         store = _word(version.source.partition(":")[0])
         return Registered(Origin(version.version, commit, data, created), digest, store)
 
-    def copy(self, state: Registered, folder: Path) -> str:
+    def copy(self, state: Registered, folder: Path) -> None:
         """Have the registry hand over the files, wherever it keeps them."""
         for name, most in MOST_BYTES.items():
             question = {"name": self._name, "version": state.origin.version, "path": name}
             with (folder / name).open("xb") as file:
                 self._download(ARTIFACT, question, file, most, MOST_SECONDS, state)
         write_json(folder / VERSION, {**state.origin._asdict(), "digest": state.digest})
-        return state.digest
 
     def _download(
         self,

@@ -39,6 +39,9 @@ MOST_COMPARED = 100
 UNKNOWN_FIELD = "unknown_field"
 """The rule that a row breaks by a field that the contract does not know."""
 
+WIDE = {"Int64": np.int64, "UInt64": np.uint64}
+"""Types of whole numbers that no float64 holds exactly."""
+
 Record = tuple[Any, ...]
 """A float, int, bool, str, datetime or date, or None, for each of the contract's inputs."""
 
@@ -91,13 +94,16 @@ class Refusal(Exception):
         violations: what the caller is told, at most `MOST_VIOLATIONS` of them.
         rows: how many rows break it.
         counts: how many of them break which rule of which column.
+        kept: the rows that were read, in their places; None for one that breaks the contract.
     """
 
-    def __init__(self, found: Sequence[Violation]) -> None:
-        """Take all that is wrong with the rows."""
+    def __init__(self, found: Sequence[Violation], records: Sequence[Record] = ()) -> None:
+        """Take all that is wrong with the rows, and what was read of them."""
         self.violations = list(found[:MOST_VIOLATIONS])
         super().__init__(f"{len(self.violations)} violations of the contract")
-        self.rows = len({violation.row for violation in found})
+        broken = {violation.row for violation in found}
+        self.rows = len(broken)
+        self.kept = [None if n in broken else record for n, record in enumerate(records)]
         self.counts = Counter((violation.field, violation.rule) for violation in found)
 
 
@@ -231,7 +237,7 @@ class Reader:
             broken = self.rules.broken(records) if self.rules else None
             found = self._of_rules(records, broken) if broken else []
             wrong += [its for its in found if (its.row, its.field) not in unread]
-            raise Refusal(sorted(wrong, key=lambda violation: violation.row))
+            raise Refusal(sorted(wrong, key=lambda violation: violation.row), records)
         return Rows(many, records, frozenset(unknown), respelt)
 
     def _misnamed(
@@ -303,7 +309,8 @@ class Reader:
             return [None] * len(requests)
         found = iter(broken)
         violations = [self._of_rules(rows, [*islice(found, len(rows))]) for rows in requests]
-        return [Refusal(its) if its else None for its in violations]
+        pairs = zip(violations, requests, strict=True)
+        return [Refusal(its, rows) if its else None for its, rows in pairs]
 
     def _of_rules(self, records: Sequence[Record], broken: BrokenRules) -> list[Violation]:
         """A violation for each rule that a row breaks."""
@@ -369,23 +376,22 @@ class _Arrays:
 
     def __init__(self, contract: Contract) -> None:
         """Sort the columns by kind."""
-        kinds = {column.name: column.kind for column in contract.features}
+        self._names = [column.name for column in contract.features]
         columns = [
-            (place, column, kinds[column.name])
+            (place, column)
             for place, column in enumerate(contract.inputs)
-            if column.name in kinds
+            if column.name in self._names
         ]
-        numbers = [its for its in columns if its[2] in ("number", "boolean")]
-        self._names = [column.name for _, column, _ in columns]
-        self._numbers = [column.name for _, column, _ in numbers]
-        places = [place for place, _, _ in numbers]
-        self._pick = None if len(places) == len(contract.inputs) else picker(places)
-        self._wide = [
-            (row, place, {"Int64": np.int64, "UInt64": np.uint64}[dtype_of(column)])
-            for row, (place, column, _) in enumerate(numbers)
-            if dtype_of(column) in ("Int64", "UInt64")
-        ]
+        numbers = [its for its in columns if its[1].kind in ("number", "boolean")]
         self._others = [its for its in columns if its not in numbers]
+        self._numbers = [column.name for _, column in numbers]
+        everything = len(numbers) == len(contract.inputs)
+        self._pick = None if everything else picker([place for place, _ in numbers])
+        self._wide = [
+            (row, place, WIDE[dtype])
+            for row, (place, column) in enumerate(numbers)
+            if (dtype := dtype_of(column)) in WIDE
+        ]
 
     def made(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
         """Arrays of shape (rows,) by the names of the columns."""
@@ -400,9 +406,9 @@ class _Arrays:
                 for at in np.flatnonzero(np.abs(matrix[row]) >= EXACT).tolist():
                     matrix[row, at] = dtype(records[at][place])
             made.update(zip(self._numbers, matrix, strict=True))
-        for place, column, kind in self._others:
+        for place, column in self._others:
             values = [record[place] for record in records]
-            if kind == "time":
+            if column.kind == "time":
                 made[column.name] = np.array(values, "datetime64[us]")
             else:
                 texts = ["" if value is None else str(value) for value in values]

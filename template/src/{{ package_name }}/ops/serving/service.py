@@ -18,7 +18,7 @@ from .feedback import ID_BYTES
 from .locations import locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Model, finite
+from .models import Interval, Model, finite
 from .reloading import Follower
 from .requests import Refusal, Rows, Violation
 from .settings import Settings
@@ -37,7 +37,9 @@ class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     model_version: str
     prediction: Any
     probabilities: dict[str, float] | None = None
-    interval: Any = None
+    """Of each class; none of a regression."""
+    interval: Interval | None = None
+    """Where the truth lies as often as `coverage` says; none of a classification."""
 
 
 class Predicted(msgspec.Struct, gc=False):
@@ -107,8 +109,8 @@ class Service:
 
     def _look(self) -> None:
         self._follower.look()
-        self.metrics.reload_failures.inc(self._follower.failing)
-        self.metrics.reload_failing.set(self._follower.failing)
+        self.metrics.counters["service_reload_failures"].inc(self._follower.failing)
+        self.metrics.gauges["service_reload_failing"].set(self._follower.failing)
 
     def _take(self, model: Model | None) -> None:
         """Let a model answer from now on."""
@@ -172,7 +174,7 @@ class Service:
         target = model.bundle.contract.target
         lines = feedback.read(body, target, self.settings.max_rows)
         self.logs["feedback"].append(self.encoder.encode_lines(lines), len(lines))
-        self.metrics.feedback.inc(len(lines))
+        self.metrics.counters["service_feedback"].inc(len(lines))
         unknown = sum(feedback.is_unknown(target, line.truth) for line in lines)
-        self.metrics.feedback_unknown.inc(unknown)
+        self.metrics.counters["service_feedback_unknown"].inc(unknown)
         return len(lines)

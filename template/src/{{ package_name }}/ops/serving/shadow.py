@@ -20,15 +20,12 @@ from .log import Log, moment
 from .metrics import Metrics
 from .models import Model, Said, finite
 from .reloading import Follower
-from .requests import Refusal, Strictness
+from .requests import Record, Refusal, Strictness
 
 logger = logging.getLogger("service")
 
-MOST_ROWS = 10_000
-"""Rows that may wait, unless one request brought more."""
-
-MOST_BYTES = 32 * 2**20
-"""How long the requests that wait may be together."""
+MOST_BYTES = 8 * 2**20
+"""How long the requests that wait may be together, unless one alone is longer."""
 
 PIECE = 32
 """Rows that are scored at once: between two pieces the callers have their turn."""
@@ -85,7 +82,7 @@ class Shadow:
         self._metrics = metrics
         self._encoder = msgspec.json.Encoder()
         self._waiting: SimpleQueue[Answered | None] = SimpleQueue()
-        self._rows = self._bytes = 0
+        self._bytes = 0
         self._counting = Lock()
         self._stopped = Event()
         self._faulty = ""
@@ -108,13 +105,12 @@ class Shadow:
         model = self.model
         if model is None or model.digest == answered.model.digest:
             return
-        rows, size = len(answered.ids), len(answered.body)
+        size = len(answered.body)
         with self._counting:
-            full = self._rows + rows > MOST_ROWS or self._bytes + size > MOST_BYTES
-            if full and self._rows:
-                self._metrics.shadow_dropped.labels(model.version).inc(rows)
+            if self._bytes and self._bytes + size > MOST_BYTES:
+                dropped = self._metrics.counters["service_shadow_dropped_rows"]
+                dropped.labels(model.version).inc(len(answered.ids))
                 return
-            self._rows += rows
             self._bytes += size
         self._waiting.put(answered)
 
@@ -137,7 +133,6 @@ class Shadow:
             except Exception:  # the thread must never end
                 logger.exception("The shadow failed.")
             with self._counting:
-                self._rows -= len(answered.ids)
                 self._bytes -= len(answered.body)
 
     def _score(self, model: Model, answered: Answered) -> None:
@@ -156,11 +151,12 @@ class Shadow:
             undefined = said.count(NOTHING) - refused
             pairs = zip(answered.predictions[piece], said, strict=True)
             agreeing = sum(agrees(answered.model, ours, theirs) for ours, (theirs, _) in pairs)
-            metrics = self._metrics
-            metrics.shadow_rows.labels(model.version).inc(len(lines) - refused - undefined)
-            metrics.shadow_agreeing.labels(model.version).inc(agreeing)
-            metrics.shadow_failed.labels(model.version, "refused").inc(refused)
-            metrics.shadow_failed.labels(model.version, "undefined").inc(undefined)
+            count = self._metrics.counters
+            scored = len(lines) - refused - undefined
+            count["service_shadow_rows"].labels(model.version).inc(scored)
+            count["service_shadow_agreeing_rows"].labels(model.version).inc(agreeing)
+            count["service_shadow_failed_rows"].labels(model.version, "refused").inc(refused)
+            count["service_shadow_failed_rows"].labels(model.version, "undefined").inc(undefined)
             time.sleep(0)  # the callers' thread goes first
 
     def _ask(self, model: Model, records: Sequence[Any]) -> list[Said]:
@@ -180,15 +176,12 @@ class Shadow:
         return [NOTHING if record is None else next(told) for record in records]
 
 
-def read(model: Model, body: bytes) -> list[tuple[Any, ...] | None]:
+def read(model: Model, body: bytes) -> Sequence[Record | None]:
     """The rows of a request as a model's own contract reads them; None for one that breaks it."""
     try:
-        return list(model.reader.read(body).records)
-    except Refusal:
-        rows = msgspec.json.decode(body, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
-        if not isinstance(rows, list) or len(rows) == 1:
-            return [None]
-        return [record for row in rows for record in read(model, bytes(row))]
+        return model.reader.read(body).records
+    except Refusal as refusal:
+        return refusal.kept
 
 
 def agrees(model: Model, ours: Any, theirs: Any) -> bool:
@@ -198,4 +191,4 @@ def agrees(model: Model, ours: Any, theirs: Any) -> bool:
     width = model.interval(ours)
     if width is None or not isinstance(theirs, float):
         return False
-    return width["low"] <= theirs <= width["high"]
+    return width.low <= theirs <= width.high
