@@ -83,7 +83,8 @@ class Stage:
     def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Answered:
         """What the champion has made of some rows."""
         body = json.dumps(rows if many else rows[0]).encode()
-        predictions = self.champion.score(self.champion.reader.read(body).records).predictions
+        said = self.champion.score(self.champion.reader.read(body).records)
+        predictions = [prediction for prediction, _ in said]
         return Answered(self.champion, body, [f"{n:024x}" for n in range(len(rows))], predictions)
 
     def run(self, *requests: Answered) -> pl.DataFrame:

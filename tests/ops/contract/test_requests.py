@@ -15,7 +15,8 @@ from my_model.ops import sampling
 from my_model.ops.contract import Contract
 from my_model.ops.pipeline.parsing import parse
 from my_model.ops.pipeline.validate import check as validated
-from my_model.ops.serving.requests import Malformed, Reader, Refusal, Strictness, TooMany
+from my_model.ops.serving.requests import Reader, Refusal, Strictness
+from starlette.exceptions import HTTPException
 
 MOST_ROWS = 5_000
 
@@ -159,14 +160,14 @@ def test_lists_and_objects_are_no_values(
 @given(st.binary(max_size=60))
 def test_no_bytes_lead_to_anything_else(reader: Reader, body: bytes) -> None:
     for whole in (body, b"[" + body + b"]", b'{"a": "' + body + b'"}'):
-        with suppress(Malformed, TooMany, Refusal):
+        with suppress(HTTPException, Refusal):
             assert reader.read(whole).records
 
 
 def test_there_are_limits(reader: Reader) -> None:
-    with pytest.raises(TooMany, match=f"at most {MOST_ROWS}"):
+    with pytest.raises(HTTPException, match=f"^413: .* at most {MOST_ROWS}"):
         reader.read(json.dumps([{}] * (MOST_ROWS + 1)).encode())
-    with pytest.raises(Malformed, match="empty"):
+    with pytest.raises(HTTPException, match=r"^400: .* empty"):
         reader.read(b"[]")
 
 

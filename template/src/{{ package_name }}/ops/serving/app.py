@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from . import access, hosts, openapi
 from .hosts import Host
 from .models import Model
-from .requests import Malformed, Refusal, Rows
+from .requests import Refusal, Rows
 from .service import Service, logger
 from .settings import Settings
 
@@ -104,8 +104,6 @@ class Application:
             return
         except HTTPException as error:
             answer = Json({"detail": error.detail}, error.status_code, error.headers)
-        except Malformed as error:
-            answer = Json({"detail": str(error)}, error.status)
         except Refusal as error:
             self.service.metrics.refused(error)
             refusal = {"detail": str(error), "violations": error.violations}

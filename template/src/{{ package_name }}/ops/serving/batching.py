@@ -7,7 +7,7 @@ event loop waits for its end and no longer, so a lone request is never held back
 import asyncio
 from collections.abc import Sequence
 
-from .models import Model, Records, Scores
+from .models import Model, Records, Said
 
 INLINE_ROWS = 256
 """Requests of more rows are scored in a thread, so that the others need not wait for them."""
@@ -18,9 +18,9 @@ class Batcher:
 
     def __init__(self) -> None:
         """Begin with nothing to do."""
-        self._waiting: list[tuple[Model, Records, asyncio.Future[Scores | Exception]]] = []
+        self._waiting: list[tuple[Model, Records, asyncio.Future[list[Said] | Exception]]] = []
 
-    async def score(self, model: Model, records: Records) -> Scores:
+    async def score(self, model: Model, records: Records) -> list[Said]:
         """Score rows by this very model, even if another takes its place meanwhile.
 
         Raises:
@@ -32,7 +32,7 @@ class Batcher:
         else:
             if not self._waiting:
                 loop.call_soon(self._run)
-            future: asyncio.Future[Scores | Exception] = loop.create_future()
+            future: asyncio.Future[list[Said] | Exception] = loop.create_future()
             self._waiting.append((model, records, future))
             answer = await future
         if isinstance(answer, Exception):
@@ -49,7 +49,7 @@ class Batcher:
                     future.set_result(answer)
 
 
-def judged(model: Model, requests: Sequence[Records]) -> list[Scores | Exception]:
+def judged(model: Model, requests: Sequence[Records]) -> list[list[Said] | Exception]:
     """What a model says of each request, or what it fails for; none fails for another's rows."""
     try:
         return [*model.judge(requests)]

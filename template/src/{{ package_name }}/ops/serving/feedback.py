@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..contract import Column
 from .log import moment
-from .requests import Malformed, Refusal, TooMany, Violation
+from .requests import Refusal, Violation
 
 ID_BYTES = 12
 """How long the id of a prediction is; it is written with twice as many digits."""
@@ -55,9 +55,8 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
     """The truths in a request, of which there may be so many, for the log.
 
     Raises:
-        Malformed: if the body is no JSON, or empty.
-        HTTPException: if it is JSON of another shape, or an id is none of ours.
-        TooMany: if there are too many.
+        HTTPException: if the body is no JSON, empty, or of another shape; if an id is none of
+            ours; or if there are too many truths.
         Refusal: if a truth is not of the target's type.
     """
     try:
@@ -65,12 +64,14 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
     except msgspec.ValidationError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Malformed(f"The body is no JSON: {error}.") from None
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {error}.") from None
     told = told if isinstance(told, list) else [told]
     if not told:
-        raise Malformed("The array is empty.")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The array is empty.")
     if len(told) > most:
-        raise TooMany(f"Send at most {most:,} truths at once.")
+        raise HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Send at most {most:,} truths at once."
+        )
     now = moment()
     lines = [Truth(one.prediction_id, now, truth(target, one.truth)) for one in told]
     sentence = SHAPES[shape(target)][1]

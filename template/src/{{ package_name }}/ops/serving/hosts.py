@@ -6,11 +6,11 @@ Vertex AI names its routes and its port in `AIP_*` variables, and wraps rows and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import msgspec
-
-from .requests import Malformed
+from starlette.exceptions import HTTPException
 
 
 class Instances(msgspec.Struct):
@@ -41,12 +41,16 @@ def rows(body: bytes) -> bytes:
     """Take the rows, an array, out of their envelope.
 
     Raises:
-        Malformed: if there is no array under `instances`.
+        HTTPException: if there is no array under `instances`.
     """
     try:
         found = bytes(INSTANCES.decode(body).instances).strip()
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Malformed(f'Send {{"instances": [row, …]}}: {error}.') from None
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, f'Send {{"instances": [row, …]}}: {error}.'
+        ) from None
     if not found.startswith(b"["):
-        raise Malformed('Send {"instances": [row, …]}: an array of rows.')
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, 'Send {"instances": [row, …]}: an array of rows.'
+        )
     return found

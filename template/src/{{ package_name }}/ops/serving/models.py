@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from itertools import islice
+from typing import Any, Self
 
 import msgspec
 
@@ -28,21 +29,8 @@ class Interval(msgspec.Struct, gc=False):
 
 
 Said = tuple[Any, dict[str, float] | None]
-"""A prediction, and its probabilities by class; None for a regression."""
-
-
-class Scores(NamedTuple):
-    """What the model says, row by row."""
-
-    predictions: list[Any]
-    """A class, as the contract writes it, or a number."""
-    probabilities: list[list[float]] | None
-    """For each row, in the order of the contract's classes; None for a regression."""
-
-    def part(self, rows: slice) -> "Scores":
-        """What the model says of some of the rows."""
-        shares = None if self.probabilities is None else self.probabilities[rows]
-        return Scores(self.predictions[rows], shares)
+"""What the model says of a row: a class, as the contract writes it, and the probabilities of all
+classes; or a number, and None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,37 +77,29 @@ class Model:
             raise UserError(f"Version {origin.version} cannot be loaded: {error!r}.") from error
         return model
 
-    def judge(self, requests: Sequence[Records]) -> list[Scores | Refusal]:
+    def judge(self, requests: Sequence[Records]) -> list[list[Said] | Refusal]:
         """Score the rows of requests together, which costs least.
 
         A request is refused, and not scored, if one of its rows breaks a rule across columns.
         """
         refusals = self.reader.refusals(requests)
         taken = [rows for rows, its in zip(requests, refusals, strict=True) if its is None]
-        scores = self.score([row for rows in taken for row in rows]) if taken else Scores([], None)
-        answers: list[Scores | Refusal] = []
-        start = 0
-        for rows, refusal in zip(requests, refusals, strict=True):
-            stop = start if refusal else start + len(rows)
-            answers.append(refusal or scores.part(slice(start, stop)))
-            start = stop
-        return answers
+        said = iter(self.score([row for rows in taken for row in rows]) if taken else ())
+        return [
+            refusal or list(islice(said, len(rows)))
+            for rows, refusal in zip(requests, refusals, strict=True)
+        ]
 
-    def score(self, records: Records) -> Scores:
+    def score(self, records: Records) -> list[Said]:
         """Score rows, given as the values of the contract's inputs in their order."""
         values, probabilities = self.bundle.predict(self.reader.arrays(records))
         if probabilities is None:
-            return Scores(values.tolist(), None)
-        choices = self.bundle.contract.target.choices or ()
-        return Scores([choices[place] for place in values.tolist()], probabilities.tolist())
-
-    def said(self, scores: Scores) -> list[Said]:
-        """What the model says, row by row."""
-        if scores.probabilities is None:
-            return [(prediction, None) for prediction in scores.predictions]
-        classes = self.bundle.contract.classes
-        shares = (dict(zip(classes, row, strict=True)) for row in scores.probabilities)
-        return list(zip(scores.predictions, shares, strict=True))
+            return [(value, None) for value in values.tolist()]
+        choices, classes = self.bundle.contract.target.choices or (), self.bundle.contract.classes
+        return [
+            (choices[place], dict(zip(classes, shares, strict=True)))
+            for place, shares in zip(values.tolist(), probabilities.tolist(), strict=True)
+        ]
 
     def interval(self, prediction: float) -> Interval | None:
         """Where the truth lies as often as it says; None for a classification."""
@@ -156,8 +136,7 @@ def _example(bundle: Bundle, reader: Reader) -> dict[str, Any] | None:
     return typical
 
 
-def finite(scores: Scores) -> list[bool]:
-    """For each row, whether the model gave a number at all."""
-    if scores.probabilities is None:
-        return [math.isfinite(value) for value in scores.predictions]
-    return [math.isfinite(sum(row)) for row in scores.probabilities]
+def is_finite(said: Said) -> bool:
+    """Whether the model gave a number at all."""
+    prediction, probabilities = said
+    return math.isfinite(sum(probabilities.values()) if probabilities else prediction)

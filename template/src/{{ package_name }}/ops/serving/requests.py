@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
 
 from ..contract import EXACT, Contract
 from .columns import Reading, Unread, dtype_of, reading, respelt
@@ -73,18 +74,6 @@ class Violation(msgspec.Struct):
     value: Any
     """The value as it came; for a rule about several columns, an object of theirs as they are read."""
     message: str
-
-
-class Malformed(Exception):
-    """The body is no row and no list of rows; says why in a sentence."""
-
-    status = HTTPStatus.BAD_REQUEST
-
-
-class TooMany(Malformed):
-    """There are more rows than are taken at once; says so in a sentence."""
-
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class Refusal(Exception):
@@ -154,7 +143,7 @@ class Reader:
         """Decode one row, or a list of rows, and hold them to the whole contract.
 
         Raises:
-            Malformed, TooMany, Refusal: as `decode` does; Refusal too for a rule across columns.
+            HTTPException, Refusal: as `decode` does; Refusal too for a rule across columns.
         """
         rows = self.decode(body)
         for refusal in self.refusals([rows.records]):
@@ -166,8 +155,7 @@ class Reader:
         """Decode one row, or a list of rows, and hold them to what their columns say.
 
         Raises:
-            Malformed: if the body is neither, or the list is empty.
-            TooMany: if there are more rows than are taken at once.
+            HTTPException: if the body is neither, or the list is empty or too long.
             Refusal: if a row breaks the contract.
         """
         many = body[:1] == b"[" or body.lstrip(b" \t\r\n")[:1] == b"["
@@ -180,15 +168,17 @@ class Reader:
             if 0 < len(rows) <= self._strictness.max_rows:
                 return Rows(True, [self._record(row) for row in rows])
         except UnicodeDecodeError:
-            raise Malformed("The body is not UTF-8.") from None
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The body is not UTF-8.") from None
         except (msgspec.DecodeError, RecursionError, Unread):
             pass
         try:
             return self._one_by_one(body, many)
         except RecursionError:
-            raise Malformed("The body is nested too deeply.") from None
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The body is nested too deeply.") from None
         except msgspec.DecodeError as error:
-            raise Malformed(f"The body is no row and no list of rows: {error}.") from None
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, f"The body is no row and no list of rows: {error}."
+            ) from None
 
     def _record(self, row: msgspec.Struct) -> Record:
         """The values of a row that the decoder took; raises `Unread` if it breaks a rule."""
@@ -216,9 +206,10 @@ class Reader:
         """Read the rows apart, and say what is wrong with each."""
         bodies: Sequence[Any] = BODIES.decode(body) if many else [body]
         if not bodies:
-            raise Malformed("The list of rows is empty.")
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The list of rows is empty.")
         if len(bodies) > (most := self._strictness.max_rows):
-            raise TooMany(f"{len(bodies)} rows came; at most {most} are taken.")
+            sentence = f"{len(bodies)} rows came; at most {most} are taken."
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
         records: list[Record] = []
         wrong: list[Violation] = []
         unknown: dict[str, Sequence[str]] = {}

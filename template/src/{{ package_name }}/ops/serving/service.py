@@ -18,7 +18,7 @@ from .feedback import ID_BYTES
 from .locations import locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Interval, Model, finite
+from .models import Interval, Model, is_finite
 from .reloading import Follower
 from .requests import Refusal, Rows, Violation
 from .settings import Settings
@@ -123,7 +123,7 @@ class Service:
         """Score the rows of a request; gives them too.
 
         Raises:
-            Malformed, TooMany, Refusal: as `Reader.read` does; Refusal too if the model has no
+            HTTPException, Refusal: as `Reader.read` does; Refusal too if the model has no
                 finite answer for a row. What rows were refused for is logged.
         """
         try:
@@ -140,22 +140,22 @@ class Service:
     async def _score(self, model: Model, records: Sequence[tuple[Any, ...]]) -> list[Answer]:
         """Score rows, and log and count the answers."""
         scores = await self.batcher.score(model, records)
-        lost = [row for row, known in enumerate(finite(scores)) if not known]
+        lost = [row for row, said in enumerate(scores) if not is_finite(said)]
         if lost:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = moment()
         numbers = os.urandom(ID_BYTES * len(records)).hex()
         answers, lines = [], []
-        for row, (record, said) in enumerate(zip(records, model.said(scores), strict=True)):
-            prediction, probabilities = said
+        for row, record in enumerate(records):
+            prediction, probabilities = scores[row]
             number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
             interval = None if probabilities else model.interval(prediction)
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
             lines.append(Predicted(number, now, model.version, inputs, prediction, probabilities))
         self.logs["predictions"].append(self.encoder.encode_lines(lines), len(lines))
-        self.metrics.answered(model, scores.predictions)
+        self.metrics.answered(model, [prediction for prediction, _ in scores])
         return answers
 
     async def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
@@ -169,7 +169,7 @@ class Service:
         """Log the truth for predictions; gives how many.
 
         Raises:
-            Malformed, TooMany, HTTPException, Refusal: as `feedback.read` does.
+            HTTPException, Refusal: as `feedback.read` does.
         """
         target = model.bundle.contract.target
         lines = feedback.read(body, target, self.settings.max_rows)

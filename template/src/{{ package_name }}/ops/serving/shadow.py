@@ -18,7 +18,7 @@ import msgspec
 from .locations import Location
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Model, Said, finite
+from .models import Model, Said, is_finite
 from .reloading import Follower
 from .requests import Record, Refusal, Strictness
 
@@ -165,9 +165,7 @@ class Shadow:
         scored: list[Said] = [NOTHING] * len(taken)
         try:
             if taken:
-                scores = model.score(taken)
-                pairs = zip(model.said(scores), finite(scores), strict=True)
-                scored = [its if known else NOTHING for its, known in pairs]
+                scored = [said if is_finite(said) else NOTHING for said in model.score(taken)]
         except Exception:  # whatever it is, it is the shadow's trouble, and said once
             if self._faulty != model.digest:
                 logger.exception("Version %s fails in the shadow.", model.version)
