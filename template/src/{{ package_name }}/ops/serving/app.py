@@ -106,7 +106,7 @@ class Application:
             answer = Json({"detail": error.detail}, error.status_code, error.headers)
         except Refusal as error:
             self.service.metrics.refused(error)
-            refusal = {"detail": str(error), "violations": error.violations}
+            refusal = openapi.Refusal(str(error), error.violations)
             answer = Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
         except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
             logger.exception("%s failed.", scope["path"])
@@ -149,7 +149,7 @@ class Application:
 
     async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
-        return Json({"accepted": self.service.learn(model, body)}, HTTPStatus.ACCEPTED)
+        return Json(openapi.Accepted(self.service.learn(model, body)), HTTPStatus.ACCEPTED)
 
 
 def unknown(rows: Rows) -> dict[str, str]:
@@ -186,17 +186,16 @@ def pages(service: Service, host: Host) -> Starlette:
         return HTMLResponse(page, headers=policy)
 
     async def health(_: Request) -> Response:
-        return Json({"status": "alive"})
+        return Json(openapi.Health("alive"))
 
     async def ready(_: Request) -> Response:
         model = service.model
-        answer = {"ready": model is not None, "model_version": model and model.version}
+        answer = openapi.Ready(model is not None, model.version if model else None)
         return Json(answer, HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def version(_: Request) -> Response:
-        tried = service.shadow and service.shadow.model
-        answer = loaded(service).describe() | {"shadow_version": tried and tried.version}
-        return Json(answer)
+        shadow = service.shadow.model if service.shadow else None
+        return Json(openapi.version(loaded(service), shadow))
 
     async def example(_: Request) -> Response:
         return Json(loaded(service).example)

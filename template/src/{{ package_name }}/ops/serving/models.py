@@ -109,18 +109,6 @@ class Model:
         width = told["half_width"]
         return Interval(prediction - width, prediction + width, told["coverage"])
 
-    def describe(self) -> dict[str, str]:
-        """Which model this is, and where it comes from."""
-        origin = self.bundle.origin
-        return {
-            "model_version": self.version,
-            "digest": self.digest,
-            "git_commit": origin.commit,
-            "data_hash": origin.data,
-            "created": origin.created,
-            "contract": self.bundle.fingerprint,
-        }
-
 
 def _example(bundle: Bundle, reader: Reader) -> dict[str, Any] | None:
     """The bundle's own example; of one of format 1, what is usual, if that keeps the contract."""

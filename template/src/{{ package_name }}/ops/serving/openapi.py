@@ -1,4 +1,4 @@
-"""The description of the service, made from the contract of the model that answers."""
+"""What the service answers, and the description of it, made from the contract of its model."""
 
 import base64
 import hashlib
@@ -84,6 +84,20 @@ TURNED_AWAY = {
     "415": "The body is not declared as JSON",
     "503": "No model yet, or too many requests at once",
 }
+
+
+def version(model: Model, shadow: Model | None) -> Version:
+    """What is told of the model that answers, and of the one in its shadow."""
+    origin = model.bundle.origin
+    return Version(
+        model_version=model.version,
+        digest=model.digest,
+        git_commit=origin.commit,
+        data_hash=origin.data,
+        created=origin.created,
+        contract=model.bundle.fingerprint,
+        shadow_version=shadow.version if shadow else None,
+    )
 
 
 def page_policy(page: str) -> str:

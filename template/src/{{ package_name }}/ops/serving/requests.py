@@ -117,7 +117,7 @@ class Reader:
         Raises:
             UserError: if its rules cannot be evaluated here.
         """
-        self._contract, self._strictness = contract, strictness or Strictness()
+        self._strictness = strictness or Strictness()
         columns = contract.inputs
         self._names = [column.name for column in columns]
         self._known = frozenset(self._names)
