@@ -648,7 +648,7 @@ GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
         (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
         (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
         (GOOD, {"target": "Price"}, r"no column 'Price'; did you mean 'price'\?"),
-        (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y', 'number'"),
+        (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y' and 'number'"),
         (GOOD, {"prise": "text"}, r"no column 'prise'; did you mean 'price'\?"),
         (GOOD, {"y": "text"}, "'y' is the target"),
         (GOOD, {"price": "event_time"}, "--time 'price' holds no days or times"),

@@ -16,6 +16,7 @@ import polars as pl
 from ..contract import EXACT
 from ..errors import UserError
 from ..pipeline.parsing import TEXT
+from ..wording import listed, shortened
 from . import leaks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
 
@@ -38,6 +39,7 @@ LARGE = 1000  # and so are larger ones
 BOOL = {"true", "false"}
 RARE = 10  # rows of a class, below which it is hard to learn
 MANY = 50  # categories, above which a person should know
+LONGEST = 40  # letters of a value in a sentence
 
 IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index|rownames|row_?(no|nr|number))$")
 CODES = re.compile(r"(^|_)(zip|zip_?code|postal_?code|post_?code|plz)$")
@@ -213,18 +215,21 @@ def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> 
     example = some.collect().row(0, named=True)
     parsed = {its.name: its.parsed(given[its.name]) for its in typed if its.type != "String"}
     rows = rows.with_columns(made.alias(f"{name}\0") for name, made in parsed.items())
-    asked: list[pl.Expr] = []
+    asked = []
     for its in typed:
         raw, made = pl.col(its.name), pl.col(f"{its.name}\0" if its.name in parsed else its.name)
-        large = (made.abs() > LARGEST).sum() if its.type == "Float64" else pl.lit(0)
-        answers = (raw.count(), made.count(), large, (raw != example[its.name]).any())
-        asked += [answer.alias(f"{its.name} {number}") for number, answer in enumerate(answers)]
-    answered = iter(rows.select(asked).collect(engine="streaming").row(0))
+        answers = pl.struct(
+            present=raw.count(),
+            unfit=raw.count() - made.count(),
+            large=(made.abs() > LARGEST).sum() if its.type == "Float64" else pl.lit(0),
+            others=(raw != example[its.name]).any(),
+        )
+        asked.append(answers.alias(its.name))
+    answered = rows.select(asked).collect(engine="streaming").row(0, named=True)
     census = {column.name: Census() for column in columns}
-    for its in typed:
-        present, fit, large, others = (next(answered) for _ in range(4))
-        only = None if others else example[its.name]
-        census[its.name] = Census(present, present - fit, large, only)
+    for name, counts in answered.items():
+        only = None if counts.pop("others") else example[name]
+        census[name] = Census(**counts, only=only)
     return census
 
 
@@ -408,7 +413,5 @@ def _rare(counts: Mapping[Any, int]) -> str:
 
 
 def _listed(values: Iterable[object]) -> str:
-    """Some values, the first of them only if they are many, each cut if it is long."""
-    shown = [repr(value) for value in values]
-    shown = [text if len(text) <= 40 else f"{text[:36]}...'" for text in shown]
-    return ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")
+    """Some values in a sentence, each cut if it is long."""
+    return listed([shortened(repr(value), LONGEST) for value in values])

@@ -153,13 +153,8 @@ def _allowed(column: Mapping[str, Any]) -> str:
         return ""
     if column["choices"]:
         return f"one of {listed([str(choice) for choice in column['choices']])}"
-    bounds = (
-        ("minimum", "≥"),
-        ("minimum_exclusive", ">"),
-        ("maximum", "≤"),
-        ("maximum_exclusive", "<"),
-    )
-    limits = [f"{sign} {column[name]}" for name, sign in bounds if column[name] is not None]
+    signs = {"minimum": "≥", "minimum_exclusive": ">", "maximum": "≤", "maximum_exclusive": "<"}
+    limits = [f"{sign} {column[name]}" for name, sign in signs.items() if column[name] is not None]
     if column["pattern"]:
         limits.append(f"matches {column['pattern']}")
     return ", ".join(limits)

@@ -104,12 +104,10 @@ def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:
     else:
         known = ~np.isnan(values)
         found = np.unique(values[known])
-        if kind == "boolean":
+        if len(found) <= FEW_VALUES:
             for value in found:
-                yield f"= {'true' if value else 'false'}", np.flatnonzero(values == value)
-        elif len(found) <= FEW_VALUES:
-            for value in found:
-                yield f"= {value:.4g}", np.flatnonzero(values == value)
+                name = f"{value:.4g}" if kind == "number" else str(bool(value)).lower()
+                yield f"= {name}", np.flatnonzero(values == value)
         else:
             yield from _terciles(values, known, lambda number: f"{number:.4g}")
     yield "missing", np.flatnonzero(~known)
