@@ -21,9 +21,9 @@ from my_model.ops.serving import shadow as shadows
 from my_model.ops.serving.locations import locate
 from my_model.ops.serving.log import Log
 from my_model.ops.serving.metrics import Metrics
-from my_model.ops.serving.models import Model
+from my_model.ops.serving.models import Answer, Model
 from my_model.ops.serving.requests import Strictness
-from my_model.ops.serving.shadow import Answered, Shadow
+from my_model.ops.serving.shadow import Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,10 @@ def undefined(folder: Path) -> None:
     onnx.save(model, folder / "model.onnx")
 
 
+Request = tuple[bytes, list[Answer]]
+"""Rows as they came, and the champion's answers."""
+
+
 class Stage:
     """A shadow with nothing around it but its log, and a champion's answers to give it."""
 
@@ -80,18 +84,17 @@ class Stage:
         self.shadow = Shadow(locate(str(folder)), Strictness(), self.log, self.metrics)
         self.champion = Model.load(Bundle(version(bundle, root / "champion", 1)))
 
-    def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Answered:
+    def answered(self, rows: list[dict[str, Any]], *, many: bool = True) -> Request:
         """What the champion has made of some rows."""
         body = json.dumps(rows if many else rows[0]).encode()
         said = self.champion.score(self.champion.reader.read(body).records)
-        predictions = [prediction for prediction, _ in said]
-        return Answered(self.champion, body, [f"{n:024x}" for n in range(len(rows))], predictions)
+        return body, [Answer(f"{n:024x}", "1", *its) for n, its in enumerate(said)]
 
-    def run(self, *requests: Answered) -> pl.DataFrame:
+    def run(self, *requests: Request) -> pl.DataFrame:
         """Let the shadow have requests, and end when it is done; gives its log."""
         self.shadow.start(60)
         for request in requests:
-            self.shadow.offer(request)
+            self.shadow.offer(self.champion, *request)
         self.shadow.close()
         self.log.close()
         return pl.read_ndjson(b"".join(it.read_bytes() for it in self.root.glob("shadow/*")))

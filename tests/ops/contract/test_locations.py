@@ -277,6 +277,7 @@ def test_who_asks_is_told_to_the_registry_alone(registry: Registry, cache: Path)
         "http://host:5000/@champion",
         "http:///model/1",
         "http://host/a model/1",
+        "http://host:65536/model/1",
         "http://host/model/1?password=s3cret",
         "http://someone:s3cret@host:x/model/1",  # pragma: allowlist secret
         "http://someone:s3/cret@host/model@champion#",

@@ -28,6 +28,18 @@ class Interval(msgspec.Struct, gc=False):
     """How often it lies there."""
 
 
+class Answer(msgspec.Struct, omit_defaults=True, gc=False):
+    """What a caller gets for a row."""
+
+    prediction_id: str
+    model_version: str
+    prediction: Any
+    probabilities: dict[str, float] | None = None
+    """Of each class; none of a regression."""
+    interval: Interval | None = None
+    """Where the truth lies as often as `coverage` says; none of a classification."""
+
+
 Said = tuple[Any, dict[str, float] | None]
 """What the model says of a row: a class, as the contract writes it, and the probabilities of all
 classes; or a number, and None."""

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from .feedback import SHAPES, Feedback, shape
-from .models import Model
+from .models import Answer, Model
 from .requests import Violation
-from .service import Answer, Service
+from .service import Service
 
 NO_SOURCES = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import httpx
 import msgspec
@@ -41,10 +41,11 @@ MOST_SECONDS = 600.0
 
 ADDRESS = re.compile(
     r"""(?P<scheme>https?://) ((?P<user>[^/?\#@\s]*)@)?
-    (?P<host>([^/?\#@\s:\[]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?(/[^?\#@\s]*)?)
+    (?P<host>([^/?\#@\s:\[]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]{0,4}))?(/[^?\#@\s]*)?)
     /(?P<name>[^/?\#@\s]+) (@(?P<alias>[A-Za-z0-9_.-]{1,64}) | /(?P<number>[1-9][0-9]{0,18}))""",
     re.VERBOSE,
 )
+MOST_PORT = 2**16 - 1
 ALIAS = "api/2.0/mlflow/registered-models/alias"
 NUMBER = "api/2.0/mlflow/model-versions/get"
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -99,7 +100,7 @@ class Registry:
             UserError: if it is no such address.
         """
         found = ADDRESS.fullmatch(where)
-        if not found or not where.isprintable():
+        if not found or not where.isprintable() or int(found["port"] or 0) > MOST_PORT:
             # The address is not repeated, for there may be a password in it.
             raise UserError(
                 f"{setting} is neither a folder nor an address such as "
@@ -107,10 +108,6 @@ class Registry:
             )
         self._setting = setting
         self._base = found["scheme"] + found["host"]
-        try:
-            _ = urlsplit(self._base).port
-        except ValueError:
-            raise UserError(f"{setting} names a port above 65535; mend it.") from None
         self._name = unquote(found["name"])
         if found["alias"]:
             self.shown = f"{self._base}/{quote(self._name)}@{found['alias']}"

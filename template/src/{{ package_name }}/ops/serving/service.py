@@ -18,28 +18,16 @@ from .feedback import ID_BYTES
 from .locations import locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Interval, Model, is_finite
+from .models import Answer, Model, is_finite
 from .reloading import Follower
 from .requests import Refusal, Rows, Violation
 from .settings import Settings
-from .shadow import Answered, Shadow
+from .shadow import Shadow
 
 logger = logging.getLogger("service")
 
 MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
-
-
-class Answer(msgspec.Struct, omit_defaults=True, gc=False):
-    """What a caller gets for a row."""
-
-    prediction_id: str
-    model_version: str
-    prediction: Any
-    probabilities: dict[str, float] | None = None
-    """Of each class; none of a regression."""
-    interval: Interval | None = None
-    """Where the truth lies as often as `coverage` says; none of a classification."""
 
 
 class Predicted(msgspec.Struct, gc=False):
@@ -161,9 +149,7 @@ class Service:
     async def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
         """Let the shadow have what was answered, now that the caller has it."""
         if self.shadow:
-            ids = [answer.prediction_id for answer in answers]
-            predictions = [answer.prediction for answer in answers]
-            self.shadow.offer(Answered(model, body, ids, predictions))
+            self.shadow.offer(model, body, answers)
 
     def learn(self, model: Model, body: bytes) -> int:
         """Log the truth for predictions; gives how many.

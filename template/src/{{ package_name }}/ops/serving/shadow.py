@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from .locations import Location
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Model, Said, is_finite
+from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
 from .requests import Record, Refusal, Strictness
 
@@ -47,16 +47,6 @@ class Shadowed(msgspec.Struct, gc=False):
     probabilities: dict[str, float] | None
 
 
-class Answered(NamedTuple):
-    """A request that was answered."""
-
-    model: Model
-    body: bytes
-    """Its rows, as they came."""
-    ids: Sequence[str]
-    predictions: Sequence[Any]
-
-
 class Shadow:
     """A model that follows a place as the champion does, and need not be there.
 
@@ -81,7 +71,7 @@ class Shadow:
         self._log = log
         self._metrics = metrics
         self._encoder = msgspec.json.Encoder()
-        self._waiting: SimpleQueue[Answered | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[bytes, Sequence[Answer]] | None] = SimpleQueue()
         self._bytes = 0
         self._counting = Lock()
         self._stopped = Event()
@@ -100,19 +90,24 @@ class Shadow:
         self._waiting.put(None)
         self._thread.join(CLOSE_SECONDS)
 
-    def offer(self, answered: Answered) -> None:
-        """Have a request scored, unless too much waits; this takes no time."""
+    def offer(self, champion: Model, body: bytes, answers: Sequence[Answer]) -> None:
+        """Have a request scored, unless too much waits; this takes no time.
+
+        Args:
+            champion: the model that has answered it.
+            body: its rows, as they came.
+            answers: one for each of them.
+        """
         model = self.model
-        if model is None or model.digest == answered.model.digest:
+        if model is None or model.digest == champion.digest:
             return
-        size = len(answered.body)
         with self._counting:
-            if self._bytes and self._bytes + size > MOST_BYTES:
+            if self._bytes and self._bytes + len(body) > MOST_BYTES:
                 dropped = self._metrics.counters["service_shadow_dropped_rows"]
-                dropped.labels(model.version).inc(len(answered.ids))
+                dropped.labels(model.version).inc(len(answers))
                 return
-            self._bytes += size
-        self._waiting.put(answered)
+            self._bytes += len(body)
+        self._waiting.put((body, answers))
 
     def _watch(self, poll_seconds: float) -> None:
         while not self._stopped.wait(poll_seconds):
@@ -125,32 +120,33 @@ class Shadow:
         self.model = model
 
     def _run(self) -> None:
-        while answered := self._waiting.get():
+        while request := self._waiting.get():
+            body, answers = request
             model = self.model
             try:
                 if model is not None:
-                    self._score(model, answered)
+                    self._score(model, body, answers)
             except Exception:  # the thread must never end
                 logger.exception("The shadow failed.")
             with self._counting:
-                self._bytes -= len(answered.body)
+                self._bytes -= len(body)
 
-    def _score(self, model: Model, answered: Answered) -> None:
+    def _score(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
         """Score the rows of a request that the model's own contract takes."""
-        records = read(model, answered.body)
+        records = read(model, body)
         for start in range(0, len(records), PIECE):
             piece = slice(start, start + PIECE)
             said = self._ask(model, records[piece])
             now = moment()
             lines = [
-                Shadowed(number, now, model.version, *its)
-                for number, its in zip(answered.ids[piece], said, strict=True)
+                Shadowed(answer.prediction_id, now, model.version, *its)
+                for answer, its in zip(answers[piece], said, strict=True)
             ]
             self._log.append(self._encoder.encode_lines(lines), len(lines))
             refused = records[piece].count(None)
             undefined = said.count(NOTHING) - refused
-            pairs = zip(answered.predictions[piece], said, strict=True)
-            agreeing = sum(agrees(answered.model, ours, theirs) for ours, (theirs, _) in pairs)
+            pairs = zip(answers[piece], said, strict=True)
+            agreeing = sum(agrees(answer, theirs) for answer, (theirs, _) in pairs)
             count = self._metrics.counters
             scored = len(lines) - refused - undefined
             count["service_shadow_rows"].labels(model.version).inc(scored)
@@ -182,11 +178,9 @@ def read(model: Model, body: bytes) -> Sequence[Record | None]:
         return refusal.kept
 
 
-def agrees(model: Model, ours: Any, theirs: Any) -> bool:
+def agrees(answer: Answer, theirs: Any) -> bool:
     """Whether the shadow says what the champion did: its class, or a number in its interval."""
-    if model.bundle.contract.classes:
-        return bool(ours == theirs)
-    width = model.interval(ours)
-    if width is None or not isinstance(theirs, float):
-        return False
-    return width.low <= theirs <= width.high
+    if answer.probabilities:
+        return bool(answer.prediction == theirs)
+    width = answer.interval
+    return width is not None and isinstance(theirs, float) and width.low <= theirs <= width.high
