@@ -40,7 +40,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-
 COUNTERS = {
     "service_requests": ("Requests by route and status", "route status"),
     "service_rows": ("Rows that were answered", "version"),

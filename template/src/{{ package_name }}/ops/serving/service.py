@@ -87,8 +87,7 @@ class Service:
             self._stopped.set()
             if self.shadow:
                 self.shadow.close()
-            for log in self.logs.values():
-                log.close()
+            await asyncio.gather(*(asyncio.to_thread(log.close) for log in self.logs.values()))
 
     def _watch(self) -> None:
         while not self._stopped.wait(self.settings.poll_seconds):
