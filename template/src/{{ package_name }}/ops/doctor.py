@@ -53,6 +53,9 @@ class Finding:
     remedy: str = ""
 
 
+Check = Callable[[Project], Iterator[Finding]]
+
+
 def judged(subject: str, good: object, state: str, fault: str, remedy: str) -> Finding:
     """What is told where something is as it should be, and where it is not."""
     return Finding(subject, state) if good else Finding(subject, fault, remedy)
@@ -66,14 +69,21 @@ def run() -> None:
     """
     project = Project.find()
     amiss = []
-    for check in CHECKS:
-        for finding in check(project):
-            mark, remedy = ("mend", f"; {finding.remedy}") if finding.remedy else ("ok", "")
-            print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
-            amiss += [finding.subject] if finding.remedy else []
+    for finding in (finding for check in CHECKS for finding in loaded(check, project)):
+        mark, remedy = ("mend", f"; {finding.remedy}") if finding.remedy else ("ok", "")
+        print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
+        amiss += [finding.subject] if finding.remedy else []
     if amiss:
         raise UserError(f"mend {', '.join(dict.fromkeys(amiss))}; each line above says how.")
     print("All is well.")
+
+
+def loaded(check: Check, project: Project) -> Iterator[Finding]:
+    """What a check finds, or that a library it needs is not installed."""
+    try:
+        yield from check(project)
+    except ImportError as error:
+        yield Finding(check.__name__, f"cannot be read without {error.name}", "run `make setup`")
 
 
 def tools(project: Project) -> Iterator[Finding]:
@@ -191,28 +201,23 @@ def remote(project: Project) -> str:
 
 def contract(project: Project) -> Iterator[Finding]:
     """The user's own half: schema and parameters."""
-    try:
-        from . import contract as contracts
-        from .settings import Settings
+    from . import contract as contracts
+    from .settings import Settings
 
+    try:
         Settings.load(project.params)
-        loaded = contracts.load()
-    except ImportError as error:
-        yield Finding("contract", f"cannot be read without {error.name}", "run `make setup`")
+        known = contracts.load()
     except UserError as error:
         yield Finding("contract", "cannot be used", str(error))
     else:
-        state = f"{len(loaded.columns)} columns; {loaded.target.name} is the target"
-        yield Finding("contract", f"{state} of a {loaded.task}")
+        state = f"{len(known.columns)} columns; {known.target.name} is the target"
+        yield Finding("contract", f"{state} of a {known.task}")
 
 
 def registry(project: Project) -> Iterator[Finding]:
     """Where models are registered."""
-    try:
-        from .registry import tracking
-    except ImportError as error:
-        yield Finding("registry", f"cannot be asked without {error.name}", "run `make setup`")
-        return
+    from .registry import tracking
+
     address = tracking.address(project)
     try:
         tracking.reach(address)
@@ -221,7 +226,7 @@ def registry(project: Project) -> Iterator[Finding]:
         yield Finding("registry", "is out of reach", str(error))
 
 
-CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
+CHECKS: tuple[Check, ...] = (
     *(tools, layout, ownership, python, environment, repository, storage, contract, registry),
 )
 

@@ -10,11 +10,52 @@ from typing import Any, Self
 from .errors import UserError
 
 
+class ProjectPath:
+    """A file or a folder that every project has at the same place."""
+
+    def __init__(self, path: str) -> None:
+        """Name it as it is seen from the project's folder."""
+        self._path = path
+
+    def __get__(self, project: "Project", owner: type["Project"]) -> Path:
+        """Where it lies in one project."""
+        return project.root / self._path
+
+
 @dataclass(frozen=True)
 class Project:
     """A project's folder, found from any folder inside it."""
 
     root: Path
+
+    params = ProjectPath("params.yaml")
+    """Every number that is a decision."""
+    data = ProjectPath("data")
+    """What the pipeline makes of the rows."""
+    raw = ProjectPath("data/raw.parquet")
+    """All rows, parsed."""
+    valid = ProjectPath("data/valid.parquet")
+    """The rows that keep the contract."""
+    quarantine = ProjectPath("data/quarantine.parquet")
+    """The rows that break the contract, each with the rule that it broke."""
+    train = ProjectPath("data/train.parquet")
+    """The rows that the model learns from."""
+    holdout = ProjectPath("data/holdout.parquet")
+    """The rows that the model is judged by."""
+    labelled = ProjectPath("data/labelled")
+    """The rows that a service answered and that were labelled since, kept by DVC."""
+    candidate = ProjectPath("models/candidate")
+    """The trained model, not yet judged."""
+    bundle = ProjectPath("models/bundle")
+    """The judged model with its manifest: what is registered, served and shipped."""
+    champion = ProjectPath("models/champion")
+    """The bundle that scores and serves."""
+    challenger = ProjectPath("models/challenger")
+    """The bundle that may become champion next, while there is one: what a shadow tries out."""
+    versions = ProjectPath("models/versions")
+    """The bundles of other versions, by number, as far as somebody asked for them."""
+    reports = ProjectPath("reports")
+    """Metrics, gates, plots and cards."""
 
     @classmethod
     def find(cls, start: Path | None = None) -> Self:
@@ -47,81 +88,11 @@ class Project:
         return self.root / "src" / __name__.partition(".")[0]
 
     @property
-    def params(self) -> Path:
-        """Every number that is a decision."""
-        return self.root / "params.yaml"
-
-    @property
     def schema(self) -> Path:
         """The contract, as its people write it."""
         return self.package / "ml" / "schema.py"
 
     @property
-    def data(self) -> Path:
-        """What the pipeline makes of the rows."""
-        return self.root / "data"
-
-    @property
-    def raw(self) -> Path:
-        """All rows, parsed."""
-        return self.data / "raw.parquet"
-
-    @property
-    def valid(self) -> Path:
-        """The rows that keep the contract."""
-        return self.data / "valid.parquet"
-
-    @property
-    def quarantine(self) -> Path:
-        """The rows that break the contract, each with the rule that it broke."""
-        return self.data / "quarantine.parquet"
-
-    @property
-    def train(self) -> Path:
-        """The rows that the model learns from."""
-        return self.data / "train.parquet"
-
-    @property
-    def holdout(self) -> Path:
-        """The rows that the model is judged by."""
-        return self.data / "holdout.parquet"
-
-    @property
     def served(self) -> Path:
         """What the service keeps: PREDICTIONS, if that is set, as the service reads it."""
         return Path(os.environ.get("PREDICTIONS") or self.data / "served")
-
-    @property
-    def labelled(self) -> Path:
-        """The rows that a service answered and that were labelled since, kept by DVC."""
-        return self.data / "labelled"
-
-    @property
-    def candidate(self) -> Path:
-        """The trained model, not yet judged."""
-        return self.root / "models" / "candidate"
-
-    @property
-    def bundle(self) -> Path:
-        """The judged model with its manifest: what is registered, served and shipped."""
-        return self.root / "models" / "bundle"
-
-    @property
-    def champion(self) -> Path:
-        """The bundle that scores and serves."""
-        return self.root / "models" / "champion"
-
-    @property
-    def challenger(self) -> Path:
-        """The bundle that may become champion next, while there is one: what a shadow tries out."""
-        return self.root / "models" / "challenger"
-
-    @property
-    def versions(self) -> Path:
-        """The bundles of other versions, by number, as far as somebody asked for them."""
-        return self.root / "models" / "versions"
-
-    @property
-    def reports(self) -> Path:
-        """Metrics, gates, plots and cards."""
-        return self.root / "reports"

@@ -38,9 +38,15 @@ SENTENCES = {
         "{now} of {column} lie beyond all that the model was trained and judged on, {names}."
     ),
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
-    "unknown labels": ("{now} of the truths are labels that the contract does not know: {names}."),
+    "unknown labels": "{now} of the truths are labels that the contract does not know: {names}.",
+    "calibration": (
+        "The model is right {now} often than it is confident; on the holdout it was {then} often."
+    ),
+    "coverage": (
+        "The truth lies within the interval in {now} of the rows, and did in {then} on the holdout."
+    ),
 }
-"""What is said of a share that moved."""
+"""What is said of each check, but for those of a whole distribution."""
 
 Measured = dict[str, float | None]
 """What a column of a window is like: `psi`, and shares `missing`, `out_of_range`, `unknown`."""
@@ -240,24 +246,9 @@ class Checks:
         found = self._reference.trusted(*self._window.known())
         gap = abs(found.value - expected.value)
         p = min(1.0, 2 * _beyond(gap, expected.deviation, found.deviation))
-        if self._reference.contract.classes:
-            check, form, sentence = (
-                "calibration",
-                _points,
-                (
-                    "The model is right {} often than it is confident; on the holdout it was {} often."
-                ),
-            )
-        else:
-            check, form, sentence = (
-                "coverage",
-                share,
-                (
-                    "The truth lies within the interval in {} of the rows, and did in {} on the "
-                    "holdout."
-                ),
-            )
-        sentence = sentence.format(form(found.value), form(expected.value))
+        by_class = self._reference.contract.classes
+        check, form = ("calibration", _points) if by_class else ("coverage", share)
+        sentence = SENTENCES[check].format(then=form(expected.value), now=form(found.value))
         yield Finding(check, None, "z", gap, self._limits.share, p, sentence)
 
 
@@ -268,15 +259,13 @@ def scores(window: Window, seed: int) -> list[Scored] | None:
         return None
     known = truth >= 0 if said.ndim == 2 else np.isfinite(truth)
     found: list[Scored] = []
-    # A label that the model never heard of is a miss; only accuracy has a place for it.
-    for misses in (False, True):
-        wanted = [one for one in window.reference.scores if (one.name == "accuracy") == misses]
-        chosen = known | misses
-        spans = metrics.intervals(wanted, truth[chosen], said[chosen], seed) if wanted else {}
-        for one in wanted:
-            value = metrics.value(one, truth[chosen], said[chosen])
-            if np.isfinite([value, *spans[one.name]]).all():
-                found.append(Scored(one, value, *spans[one.name], window.reference.expected(one)))
+    for score in window.reference.scores:
+        # A label that the model never heard of is a miss; only accuracy has a place for it.
+        chosen = known | (score.name == "accuracy")
+        value = metrics.value(score, truth[chosen], said[chosen])
+        low, high = metrics.intervals([score], truth[chosen], said[chosen], seed)[score.name]
+        if np.isfinite([value, low, high]).all():
+            found.append(Scored(score, value, low, high, window.reference.expected(score)))
     return found
 
 

@@ -76,7 +76,7 @@ class Reader:
         except FileNotFoundError:  # somebody moved it: what is older is theirs
             return
 
-    def since(self, folder: Path, time: int) -> Iterator[pl.DataFrame]:
+    def since(self, folder: Path, time: int = -1) -> Iterator[pl.DataFrame]:
         """The rows of all files of a log that may hold some after a time, the newest files first."""
         for file in files(folder, time):
             yield from self.frames(file)
@@ -130,6 +130,12 @@ def refusals(folder: Path, since: int) -> Iterator[tuple[int, int, list[tuple[st
                 for field, rule, count in json.loads(violations or "[]")
             ]
             yield time, rows or 0, broken
+
+
+def newest(truths: pl.DataFrame) -> pl.DataFrame:
+    """Of each row, by `id`, what was told last."""
+    ordered = truths.sort("time", maintain_order=True)
+    return ordered.unique("id", keep="last", maintain_order=True)
 
 
 def _until(name: str) -> int:

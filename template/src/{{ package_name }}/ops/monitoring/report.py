@@ -1,7 +1,7 @@
 """What a look at the log found: as data, in words for people, and as Prometheus reads it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -30,10 +30,6 @@ TITLES = {
     "alert": "Have a look",
     "retrain": "Train a new model",
 }
-
-
-Sample = tuple[str, dict[str, str], float | None]
-"""A name, its labels and its value; None if that is not known."""
 
 GAUGES = {
     "run_timestamp_seconds": "When `ops monitor` last ended well.",
@@ -150,49 +146,46 @@ class Report:
 
 
 def registry(report: Report) -> CollectorRegistry:
-    """All metrics, for one of `prometheus_client`'s writers."""
+    """All metrics that are known, for one of `prometheus_client`'s writers."""
     registry, gauges = CollectorRegistry(), dict[str, Gauge]()
-    for name, labels, value in samples(report):
-        if value is None:
-            continue
-        if name not in gauges:
-            gauges[name] = Gauge(f"monitor_{name}", GAUGES[name], list(labels), registry=registry)
-        (gauges[name].labels(**labels) if labels else gauges[name]).set(value)
-    return registry
 
+    def tell(name: str, value: float | None, **labels: str) -> None:
+        if value is not None:
+            if name not in gauges:
+                described = f"monitor_{name}", GAUGES[name], [*labels]
+                gauges[name] = Gauge(*described, registry=registry)
+            (gauges[name].labels(**labels) if labels else gauges[name]).set(value)
 
-def samples(report: Report) -> Iterator[Sample]:
-    """Every value with its name and labels."""
-    outcome, log = report.outcome, report.log
-    yield "run_timestamp_seconds", {}, report.at.timestamp()
-    yield "model_info", {"version": report.reference.version}, 1
+    tell("run_timestamp_seconds", report.at.timestamp())
+    tell("model_info", 1, version=report.reference.version)
     for decision in DECISIONS:
-        yield "decision", {"decision": decision}, decision == outcome.decision
-    yield "windows", {}, len(report.judged)
-    yield "windows_violated", {}, outcome.violated
-    yield "window_violated", {}, outcome.newest
-    yield "unreadable_lines", {}, log.unreadable
-    yield "unknown_labels", {}, report.unknown_labels.total()
-    yield "labelled_share", {}, report.labelled
-    yield "feedback_delay_seconds", {}, report.delay
-    yield "newest_prediction_timestamp_seconds", {}, _seconds(log.newest_prediction)
-    yield "newest_feedback_timestamp_seconds", {}, _seconds(log.newest_feedback)
+        tell("decision", decision == report.outcome.decision, decision=decision)
+    tell("windows", len(report.judged))
+    tell("windows_violated", report.outcome.violated)
+    tell("window_violated", report.outcome.newest)
+    tell("unreadable_lines", report.log.unreadable)
+    tell("unknown_labels", report.unknown_labels.total())
+    tell("labelled_share", report.labelled)
+    tell("feedback_delay_seconds", report.delay)
+    tell("newest_prediction_timestamp_seconds", _seconds(report.log.newest_prediction))
+    tell("newest_feedback_timestamp_seconds", _seconds(report.log.newest_feedback))
     if report.judged:
         newest = report.judged[-1]
         window = newest.window
-        yield "window_rows", {}, window.rows
-        yield "window_end_timestamp_seconds", {}, _seconds(window.end)
-        yield "refused_share", {}, window.refused / (window.rows + window.refused)
-        yield "prediction_psi", {}, newest.predictions
+        tell("window_rows", window.rows)
+        tell("window_end_timestamp_seconds", _seconds(window.end))
+        tell("refused_share", window.refused / (window.rows + window.refused))
+        tell("prediction_psi", newest.predictions)
         for column, measured in newest.columns.items():
             for kind, value in measured.items():
-                yield COLUMNS[kind], {"column": column}, value
+                tell(COLUMNS[kind], value, column=column)
     for scored in next((v.scores for v in reversed(report.judged) if v.scores), ()):
-        labels = {"score": scored.score.name}
-        yield "score", labels, scored.value
-        yield "score_low", labels, scored.low
-        yield "score_high", labels, scored.high
-        yield "score_expected", labels, scored.expected.value if scored.expected else None
+        name = scored.score.name
+        tell("score", scored.value, score=name)
+        tell("score_low", scored.low, score=name)
+        tell("score_high", scored.high, score=name)
+        tell("score_expected", scored.expected and scored.expected.value, score=name)
+    return registry
 
 
 def _declared(target: str, labels: Sequence[tuple[str, int]]) -> str:

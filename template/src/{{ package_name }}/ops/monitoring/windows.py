@@ -56,8 +56,8 @@ class Window:
         delays: seconds from the champion's answers to their truth, in parts.
     """
 
-    def __init__(self, reference: Reference, start: int, end: int = log.EVER) -> None:
-        """Begin empty, to be compared with the reference; without an end, it has not ended."""
+    def __init__(self, reference: Reference, start: int, end: int) -> None:
+        """Begin empty, to be compared with the reference; one until `EVER` has not ended."""
         self.reference = reference
         self.start, self.end, self.whole = start, end, end < log.EVER
         self.rows = self.answered = self.refused = self.labelled = 0
@@ -186,8 +186,7 @@ def read(
     found = Log()
     if not edges:
         return found
-    found.windows = [Window(reference, *ends) for ends in pairwise(edges)]
-    found.windows.append(Window(reference, edges[-1]))
+    found.windows = [Window(reference, *ends) for ends in pairwise([*edges, log.EVER])]
     truths = _truths(folder / "feedback", reference, edges[0], found)
     reader = log.Reader(log.predictions(reference.contract, reference.watched))
     for frame in reader.since(predictions, edges[0]):
@@ -252,21 +251,16 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
         found.newest_feedback = _later(found.newest_feedback, told["time"])
         truths = pl.concat([truths, told.filter(_sampled(found.sample))])
         if len(truths) > MOST_TRUTHS:
-            truths = _newest(truths)
+            truths = log.newest(truths)
             while len(truths) > MOST_TRUTHS // 2:
                 found.sample /= 2
                 truths = truths.filter(_sampled(found.sample))
     found.unreadable += reader.unreadable
-    truths = _newest(truths).rename({"time": "told"})
+    truths = log.newest(truths).rename({"time": "told"})
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
     return truths
-
-
-def _newest(truths: pl.DataFrame) -> pl.DataFrame:
-    """What was told last of each row."""
-    return truths.sort("time").unique("id", keep="last")
 
 
 def _sampled(share: float) -> pl.Expr:

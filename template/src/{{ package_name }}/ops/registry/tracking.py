@@ -284,12 +284,7 @@ class Store:
         Raises:
             UserError: if its files are gone, or are not the ones that were registered.
         """
-        with self._artifact(version, FOLDER) as source:
-            if not source.is_dir():
-                raise UserError(
-                    f"The files of version {version.number} are gone from {source}; "
-                    "promote another version, or run `make train`."
-                )
+        with self._artifact(version, FOLDER, "files") as source:
             shutil.copytree(source, folder)
         if Bundle(folder).digest != version.digest:
             raise UserError(
@@ -305,25 +300,23 @@ class Store:
         """
         if not version.tags.get("git.changes"):
             return None
-        with self._artifact(version, CHANGES) as source:
-            try:
-                return (source / PATCH).read_bytes()
-            except FileNotFoundError as error:
-                raise UserError(
-                    f"The changes of version {version.number} are gone from {error.filename}; "
-                    "reproduce another version."
-                ) from None
+        with self._artifact(version, CHANGES, "changes") as source:
+            return (source / PATCH).read_bytes()
 
     @contextmanager
-    def _artifact(self, version: Version, name: str) -> Iterator[Path]:
+    def _artifact(self, version: Version, name: str, what: str) -> Iterator[Path]:
         """A folder of a version's artifacts: where it lies, or fetched for the block."""
         # Found by run, not by the address in the store: the project may have been moved.
         here = self._artifacts / version.run / "artifacts" / name
         with TemporaryDirectory() as aside:
-            if self._own or here.is_dir():
-                yield here
-            else:
-                yield Path(self._client.download_artifacts(version.run, name, aside))
+            if not (self._own or here.is_dir()):
+                here = Path(self._client.download_artifacts(version.run, name, aside))
+            if not here.is_dir():
+                raise UserError(
+                    f"The {what} of version {version.number} are gone from {here}; name another "
+                    "version, or run `make train`."
+                )
+            yield here
 
     @cached_property
     def _experiment(self) -> str:

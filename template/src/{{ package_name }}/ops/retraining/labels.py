@@ -15,7 +15,7 @@ import polars as pl
 from .. import contract as contracts
 from ..contract import Column, Contract
 from ..files import replacing
-from ..monitoring.log import Reader, files
+from ..monitoring.log import Reader, files, newest
 from ..pipeline import labelled, parquet
 from ..pipeline.labelled import LABELLED, PREDICTION
 from ..pipeline.parsing import read
@@ -72,14 +72,12 @@ def _told(folder: Path, taken: pl.DataFrame) -> pl.DataFrame:
     reader = Reader({ID: pl.String, TRUTH: pl.String})
     schema = {ID: pl.String, TIME: pl.Int64, TRUTH: pl.String}
     parts = [pl.DataFrame(schema=schema).join(taken, on=ID, how="left")]
-    for file in files(folder):
-        for frame in reader.frames(file):
-            told = frame.select(*schema).drop_nulls()
-            known = told.join(taken, on=ID, how="left", maintain_order="left")
-            parts.append(known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))))
-    ordered = pl.concat(parts).sort(TIME, maintain_order=True)
-    newest = ordered.unique(ID, keep="last", maintain_order=True)
-    return newest.filter(pl.col(TRUTH).ne_missing(pl.col("before"))).select(*schema)
+    for frame in reader.since(folder):
+        told = frame.select(*schema).drop_nulls()
+        known = told.join(taken, on=ID, how="left", maintain_order="left")
+        parts.append(known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))))
+    is_new = pl.col(TRUTH).ne_missing(pl.col("before"))
+    return newest(pl.concat(parts)).filter(is_new).select(*schema)
 
 
 def _taken(project: Project, target: Column) -> pl.DataFrame:

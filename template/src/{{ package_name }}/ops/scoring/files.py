@@ -11,8 +11,6 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -25,7 +23,7 @@ from ..data.reading import DataFile, open_file
 from ..errors import UserError
 from ..pipeline import parquet
 from ..pipeline.parsing import parse
-from ..pipeline.validate import check, unused
+from ..pipeline.validate import check, rule_column, unused
 from ..project import Project
 from .parts import Parts, kept
 from .rows import BATCH_ROWS, answers, columns_of, unfit
@@ -78,20 +76,18 @@ def score(
         "the code in ml/": _code(),
         "the encoding": encoding or "as guessed",
     }
-    with kept(target.with_name(f".{target.name}.parts"), subject) as parts:
+    with kept(target, subject) as parts:
         if parts.finished:
             print(f"Going on after {parts.rows:,} rows that are scored already.", file=sys.stderr)
-        with _writing(target, parts):
-            file = open_file(path, parts.folder, encoding=encoding, single_column=True)
+        file = open_file(path, parts.folder, encoding=encoding, single_column=True)
         for note in file.notes:
             print(f"{path}: {note}", file=sys.stderr)
-        job = Job.plan(file, target, bundle, parts)
-        with _writing(target, parts):
-            parts.prepare(subject)
-            job.run()
-            if _state(path) != subject["the file"]:
-                raise UserError(f"{path} changed while it was scored; run the same command again.")
-            job.finish()
+        job = Job(file, target, bundle, parts)
+        parts.prepare()
+        job.run()
+        if _state(path) != subject["the file"]:
+            raise UserError(f"{path} changed while it was scored; run the same command again.")
+        job.finish()
 
 
 def chosen(project: Project, model: str | None) -> Bundle:
@@ -107,9 +103,8 @@ def chosen(project: Project, model: str | None) -> Bundle:
     return Bundle(located(project, model or CHAMPION))
 
 
-@dataclass(frozen=True)
 class Job:
-    """All that must be known to score one file.
+    """The scoring of one file.
 
     Attributes:
         file: whose rows are scored.
@@ -121,17 +116,8 @@ class Job:
         rules: the name of the column with the rules that a row breaks.
     """
 
-    file: DataFile
-    target: Path
-    bundle: Bundle
-    parts: Parts
-    columns: tuple[str, ...]
-    number: str
-    rules: str
-
-    @classmethod
-    def plan(cls, file: DataFile, target: Path, bundle: Bundle, parts: Parts) -> "Job":
-        """Look at a file, and say what is to be done.
+    def __init__(self, file: DataFile, target: Path, bundle: Bundle, parts: Parts) -> None:
+        """Look at the file.
 
         Raises:
             UserError: if it cannot be read, or one of its columns stands in the way.
@@ -146,23 +132,28 @@ class Job:
         parse(_tidy(empty.lazy()), labelled=False, origin=str(file.origin))
         if target.suffix == ".csv":
             _check_fits_csv(empty, file.origin)
-        number, rules = unused("row", columns), unused("rule", columns)
-        return cls(file, target, bundle, parts, tuple(columns), number, rules)
+        self.file, self.target, self.bundle, self.parts = file, target, bundle, parts
+        self.columns, self.number = columns, unused("row", columns)
+        self.rules = rule_column(columns)
 
     def run(self) -> None:
-        """Score what is not finished, several batches at a time.
+        """Score what is not finished, several batches at a time, and say how far it is.
 
         Raises:
             UserError: if the file is broken somewhere.
         """
         workers = min(WORKERS, os.cpu_count() or 1)
         is_parquet = self.file.format == "parquet"
-        progress = Progress(parquet.count(self.file.path) if is_parquet else None)
+        total = f" of {parquet.count(self.file.path):,}" if is_parquet else ""
         working: deque[Future[int]] = deque()
+        begun = told = monotonic()
 
         def finish_first() -> None:
+            nonlocal told
             self.parts.finish(working.popleft().result())
-            progress.tell(self.parts.rows)
+            if monotonic() - told >= PATIENCE:
+                told = monotonic()
+                print(f"... {self.parts.rows:,}{total} rows scored", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(workers) as pool:
             for number, batch in enumerate(self._batches(), start=self.parts.finished):
@@ -171,7 +162,8 @@ class Job:
                     finish_first()
             while working:
                 finish_first()
-        progress.close(self.target)
+        if told > begun:
+            print(f"... writing {self.target}", file=sys.stderr, flush=True)
 
     def finish(self) -> None:
         """Put the parts together, first the quarantine if there is one, and say what was done."""
@@ -241,27 +233,6 @@ class Job:
         aside.replace(target)
 
 
-class Progress:
-    """What is said on standard error while it takes long."""
-
-    def __init__(self, total: int | None) -> None:
-        """Begin to count the time."""
-        self._of = "" if total is None else f" of {total:,}"
-        self._last = monotonic()
-        self._told = False
-
-    def tell(self, rows: int) -> None:
-        """Say how many rows are scored, unless that was said a moment ago."""
-        if monotonic() - self._last >= PATIENCE:
-            self._last, self._told = monotonic(), True
-            print(f"... {rows:,}{self._of} rows scored", file=sys.stderr, flush=True)
-
-    def close(self, target: Path) -> None:
-        """Say what comes after the last row, if anything was said before."""
-        if self._told:
-            print(f"... writing {target}", file=sys.stderr, flush=True)
-
-
 def _placed(values: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
     """The values in the rows that are `where`, one after the other; null in the others."""
     return values.select(pl.all().gather((where.cum_sum() - 1).set(~where, None)))
@@ -322,14 +293,3 @@ def _check_fits_csv(rows: pl.DataFrame, origin: Path) -> None:
                 f"{origin} holds {column.dtype} in {column.name}, which CSV cannot hold; "
                 "write the result to a .parquet file."
             ) from error
-
-
-@contextmanager
-def _writing(target: Path, parts: Parts) -> Iterator[None]:
-    """Turn what a file system refuses into a sentence about `target`."""
-    try:
-        yield
-    except OSError as error:
-        hint = f"; the same command will go on after {parts.rows:,} rows" if parts.rows else ""
-        reason = error.strerror or str(error)
-        raise UserError(f"{target} cannot be written: {reason}{hint}.") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ..errors import UserError
 from ..files import read_json, replacing, write_json
 
 SUBJECT = "subject.json"
@@ -23,7 +24,7 @@ class Parts:
 
     def __init__(self, folder: Path, subject: Mapping[str, str]) -> None:
         """Take up what lies in `folder`, if it is about the same subject."""
-        self.folder = folder
+        self.folder, self._subject = folder, dict(subject)
         self.finished = self.rows = 0
         try:
             known = read_json(folder / SUBJECT)
@@ -43,9 +44,9 @@ class Parts:
         if self.finished:
             self.rows = int(self.scan().select(pl.len()).collect().item())
 
-    def prepare(self, subject: Mapping[str, str]) -> None:
+    def prepare(self) -> None:
         """Make the folder, with the subject in it."""
-        write_json(self.folder / SUBJECT, dict(subject))
+        write_json(self.folder / SUBJECT, self._subject)
 
     def write(self, number: int, rows: pl.DataFrame) -> None:
         """Keep a part, whole or not at all; threads may."""
@@ -70,13 +71,20 @@ class Parts:
 
 
 @contextmanager
-def kept(folder: Path, subject: Mapping[str, str]) -> Iterator[Parts]:
-    """The parts in `folder`; they stay if the work is cut short, and something is finished."""
-    parts = Parts(folder, subject)
+def kept(target: Path, subject: Mapping[str, str]) -> Iterator[Parts]:
+    """The parts of a result; they stay if the work is cut short, and something is finished.
+
+    Raises:
+        UserError: for what the file system refuses the block.
+    """
+    parts, stay = Parts(target.with_name(f".{target.name}.parts"), subject), True
     try:
         yield parts
-    except BaseException:
-        if not parts.finished:
+        stay = False
+    except OSError as error:
+        hint = f"; the same command will go on after {parts.rows:,} rows" if parts.rows else ""
+        reason = error.strerror or str(error)
+        raise UserError(f"{target} cannot be written: {reason}{hint}.") from error
+    finally:
+        if not (stay and parts.finished):
             parts.drop()
-        raise
-    parts.drop()
