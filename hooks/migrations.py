@@ -39,6 +39,7 @@ MIGRATIONS: dict[str, Migration] = {
             "src/*/ops/data/parts.py": "src/*/ops/data/tidying.py",
             "src/*/ops/evaluation/findings.py": "src/*/ops/evaluation/diagnostics.py",
             "src/*/ops/judging.py": "src/*/ops/registry/comparison.py",
+            "src/*/ops/monitoring/log.py": "src/*/ops/prediction_log.py",
             "src/*/ops/history.py": "src/*/ops/registry/history.py",
             "src/*/ops/reproduce.py": "src/*/ops/registry/reproduction.py",
             "src/*/ops/tracking.py": "src/*/ops/registry/tracking.py",

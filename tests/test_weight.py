@@ -23,6 +23,13 @@ ADAPTER = {
 }
 """What no library has a public way for: where it is used, and each name."""
 
+ABSENT = {
+    "monitoring": set[str](),
+    "retraining": set[str](),
+    "serving": {"monitoring", "retraining"},
+}
+"""Rooms that a render may lack, each with those that it may lack beside this one."""
+
 QUIET = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 PRIVATE = re.compile(r"_(?!_)\w+")
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_replace"}
@@ -102,3 +109,19 @@ def test_no_private_name_of_a_library_is_used(rendered: Callable[..., Path]) -> 
     defined = {name for tree in trees.values() for name in own(tree)} | DOCUMENTED
     used = {file: set(private(tree)) - defined for file, tree in trees.items()}
     assert {file: names for file, names in used.items() if names} == ADAPTER
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The rooms and modules of `ops/` that a module imports as soon as it is imported itself."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [alias.name for alias in node.names]
+            yield from [node.module.partition(".")[0]] if node.module else names
+
+
+def test_no_room_leans_on_one_that_a_render_may_lack(rendered: Callable[..., Path]) -> None:
+    folder = next(rendered().glob("src/*/ops"))
+    for file in sorted(folder.rglob("*.py")):
+        room = file.relative_to(folder).parts[0]
+        missed = ABSENT.get(room, set(ABSENT)) & set(imported(ast.parse(file.read_text())))
+        assert not missed, file

@@ -12,7 +12,7 @@ import polars as pl
 
 from ..bundle import Bundle
 from ..contract import Contract
-from ..monitoring.log import Reader
+from ..prediction_log import Reader, newest
 from ..project import Project
 from ..settings import Settings
 from . import gates, metrics
@@ -87,12 +87,7 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
 
 def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
     """Rows that both have answered and whose newest truth is known to the contract."""
-    truth = (
-        _lines(served / "feedback", id=pl.String, truth=pl.String)
-        .sort("time", maintain_order=True)
-        .unique("id", keep="last")
-        .drop("time")
-    )
+    truth = newest(_lines(served / "feedback", id=pl.String, truth=pl.String)).drop("time")
     if contract.classes:
         answer: Any = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
         field = "probabilities"
@@ -138,7 +133,7 @@ def _of(version: int) -> pl.Expr:
 
 def _lines(folder: Path, *wanted: pl.Expr, **schema: Any) -> pl.DataFrame:
     """The whole lines of a log that are wanted, and these fields of them."""
-    frames = (frame.filter(*wanted) for frame in Reader(schema).since(folder, -1))
+    frames = (frame.filter(*wanted) for frame in Reader(schema).since(folder))
     return pl.concat([pl.DataFrame(schema={"time": pl.Int64, **schema}), *frames])
 
 

@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 
 from ..evaluation import plots
 from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
+from ..prediction_log import moment
 from ..wording import number
 from .decision import Verdict
-from .log import moment
 from .reference import (
     HELD_OUT,
     NOW,

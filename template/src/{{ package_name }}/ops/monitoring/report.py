@@ -13,11 +13,11 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
 from ..evaluation import page as pages
+from ..prediction_log import moment
 from ..settings import Monitoring
 from ..wording import rounded
 from . import plots
 from .decision import DECISIONS, Outcome, Verdict, judgeable
-from .log import moment
 from .reference import Reference
 from .windows import Log
 

@@ -11,12 +11,13 @@ from time import sleep
 
 from prometheus_client import write_to_textfile
 
+from .. import prediction_log as log
 from ..errors import UserError
 from ..files import read_json, write_json, write_text
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings
-from . import log, windows
+from . import windows
 from .decision import decide, judge
 from .reference import Reference
 from .report import FORMAT, Report, registry

@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .. import prediction_log as log
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.metrics import Array
-from . import log
 from .reference import Reference, frequent
 
 SHOWN = 24

@@ -15,10 +15,10 @@ import polars as pl
 from .. import contract as contracts
 from ..contract import Column, Contract
 from ..files import replacing
-from ..monitoring.log import Reader, files, newest
 from ..pipeline import labelled, parquet
 from ..pipeline.labelled import LABELLED, PREDICTION
 from ..pipeline.parsing import read
+from ..prediction_log import Reader, files, newest
 from ..project import Project
 
 ID, TIME, TRUTH = "id", "time", "truth"

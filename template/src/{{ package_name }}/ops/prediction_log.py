@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from ..contract import Column, Contract
+from .contract import Column, Contract
 
 PART = 8 * 1024**2
 """Bytes that are read at once; a longer line is read whole."""
