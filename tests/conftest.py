@@ -45,9 +45,6 @@ LONG = (
 )
 """Files that are begun first among those that need a trained project, so that none ends late."""
 
-SPREAD = ("test_run.py", "test_run_update.py", "test_update.py", "test_update_random.py")
-"""Files whose tests share little, so that both processes may take some."""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer the sizes that are too long for every change; a nightly workflow asks for them."""
@@ -61,17 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is marked exhaustive, unless it is asked for; then fast tests first.
 
-    Those that need a trained project come last. The tests of a file, or those of SPREAD with one
-    set of parameters, go to one process.
+    Those that need a trained project come last.
     """
     if not config.getoption("--exhaustive"):
         left = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     items.sort(key=_turn)
-    for item in items:
-        own = item.name.partition("[")[2] if item.path.name in SPREAD else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.location[0]} {own}".strip()))
 
 
 def _turn(item: pytest.Item) -> tuple[bool, int]:

@@ -94,6 +94,8 @@ def hosted(request: pytest.FixtureRequest, follower: Follower, tmp_path: Path) -
     if request.param == "gitlab":
         update(desk.root, vcs_ref=VcsRef.CURRENT, data={"ci": "gitlab"})
         commit(desk.root, "Move to GitLab")
+    desk.run("uv", "lock", "--quiet")
+    commit(desk.root, "Lock")
     with stand_in(World()) as world:
         bare = tmp_path / "remotes" / "ada" / "model.git"
         desk.run("git", "clone", "--quiet", "--bare", str(desk.root), str(bare))
