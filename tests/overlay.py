@@ -14,13 +14,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from render import ROOT, Template, working_tree
+from render import ROOT, Template, choices, working_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGE = "my_model"
-ANSWERS = {"package_name": PACKAGE}
+HERE = "{}.{}".format(*sys.version_info[:2])
+ANSWERS = {
+    "package_name": PACKAGE,
+    # What runs the tests runs the project: another Python may not be there.
+    "python_version": HERE if HERE in choices("python_version") else choices("python_version")[-1],
+}
 SOURCE = ROOT / "template" / "src" / "{{ package_name }}" / "ops"
 LAUNCHER = """\
 #!/bin/sh

@@ -60,7 +60,7 @@ class Index(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sound(trained: Project, project: Project) -> Project:
-    """A project with all that a person's has: set up, and for the Python that runs here."""
+    """A project with all that a person's has, set up."""
     for name in SEEN:
         source, target = trained.root / name, project.root / name
         if source.is_dir():
@@ -69,10 +69,6 @@ def sound(trained: Project, project: Project) -> Project:
         else:
             shutil.copyfile(source, target)
     git(project, "restore", ".")
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    replace(".copier-answers.yml", "'3.12'", f"'{running}'", project)
-    write(".python-version", f"{running}\n", project)
-    git(project, "commit", "--quiet", "--no-verify", "--all", "--message", "Another Python")
     hook = project.root / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.touch()
