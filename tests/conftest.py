@@ -78,7 +78,7 @@ def _turn(item: pytest.Item) -> tuple[bool, int]:
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the person's own settings of git and Copier out of every test.
+    """Keep the person's own settings of git, Copier and make out of every test.
 
     Where bytecode is forbidden, every process compiles every library again; where uv compiles it,
     a project's environment costs half a minute more than what its commands import.
@@ -92,6 +92,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             "PYTHONDONTWRITEBYTECODE",
             "UV_COMPILE_BYTECODE",
             "VIRTUAL_ENV",
+            "ARGS",
             "MAKEFLAGS",
             "MAKELEVEL",
             "MFLAGS",

@@ -139,19 +139,19 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     """
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.representer.add_representer(
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.representer.add_representer(
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    document = yaml.load(text) or {}
+    document = editor.load(text) or {}
     place = document
     for key in section.split("."):
         place[key] = place.get(key) or {}
         place = place[key]
     place.update(values)
     made = StringIO()
-    yaml.dump(document, made)
+    editor.dump(document, made)
     return made.getvalue()
 
 
