@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compatibility import against_code, against_params, against_pipeline
-from migrations import Migration
 from releases import CHANGELOG, number
 from versions import History, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from migrations import Migration
     from versions import Files, Version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -186,7 +186,7 @@ def against_questions(history: History) -> Iterator[str]:
 def against_choices(history: History, version: str) -> Iterator[str]:
     """An update would reset answers whose choice is gone."""
     last, tree = history.last, history.tree
-    migration = tree.migrations.get(version, Migration())
+    migration = history.migration(version)
     for name in last.questions.keys() & tree.questions.keys():
         heirs, offered = migration.answers.get(name, {}), tree.choices(name)
         for choice in last.choices(name):
@@ -220,9 +220,7 @@ def against_moves(
     history: History, version: str, pairs: Sequence[tuple[Files, Files]]
 ) -> Iterator[str]:
     """The migration names files that there are not."""
-    if version == history.last.name:
-        return  # its migration is done
-    migration = history.tree.migrations.get(version, Migration())
+    migration = history.migration(version)
     before, after = (set().union(*its) for its in zip(*pairs, strict=True))
     for old in (*migration.moved, *migration.removed):
         if old not in before or old in after:
@@ -236,7 +234,7 @@ def against_files(
     history: History, version: str, pairs: Sequence[tuple[Files, Files]]
 ) -> Iterator[str]:
     """An update would take away what people may have edited."""
-    migration = history.tree.migrations.get(version, Migration())
+    migration = history.migration(version)
     named = {*migration.moved, *migration.removed}
     missing = {name for old, new in pairs for name in old.keys() - new.keys()}
     for name in sorted(missing - named):
@@ -260,17 +258,9 @@ def migration(history: History, version: str, pairs: Sequence[tuple[Files, Files
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(content)
         compared = ("diff", "--no-index", "--name-status", "--find-renames", "--diff-filter=RD")
+        settings = ("-c", "core.quotePath=false", "-c", "diff.renameLimit=0")
         done = subprocess.run(
-            [
-                "git",
-                "-c",
-                "core.quotePath=false",
-                "-c",
-                "diff.renameLimit=0",
-                *compared,
-                "old",
-                "new",
-            ],
+            ["git", *settings, *compared, "old", "new"],
             cwd=place,
             capture_output=True,
             text=True,

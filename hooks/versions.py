@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from copier import Settings, run_copy
+from migrations import Migration
 from pathspec import GitIgnoreSpec
 from releases import CHANGELOG, git, releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from migrations import Migration
 
 ANSWERS = ".copier-answers.yml"
 SAMPLE = "sample"  # the one question that files of the people's own depend on
@@ -218,6 +217,11 @@ class History:
             answers = [it for place, it in enumerate(answers) if it not in answers[:place]]
         for its in answers:
             yield self.last.render(its) if self.last.offers(its) else {}, self.tree.render(its)
+
+    def migration(self, version: str) -> Migration:
+        """What the tree, as a version, asks of projects; nothing if the last one has asked it."""
+        done = version == self.last.name
+        return Migration() if done else self.tree.migrations.get(version, Migration())
 
     def people(self) -> list[tuple[str, Files]]:
         """What projects may have of their own: each release that gave it, and the files."""

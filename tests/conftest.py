@@ -38,7 +38,6 @@ LONG = (
     "test_story.py",
     "test_containers.py",
     "test_run_retraining.py",
-    "test_template_update.py",
     "test_onboarding.py",
     "test_run_documents.py",
     "test_run_ci.py",

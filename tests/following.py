@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from overlay import ANSWERS
 from project import Project
 from render import Template
 from test_update import begin
@@ -66,9 +67,7 @@ def follow(template: Template, machine: Mapping[str, str], folder: Path) -> Foll
         folder: an empty one.
     """
     own = Template(shutil.copytree(template.source, folder / "template"))
-    python_version = "{}.{}".format(*sys.version_info[:2])
-    answers = {"package_name": "my_model", "python_version": python_version}
-    project = Project(own.render(folder / "project", answers), machine)
+    project = Project(own.render(folder / "project", ANSWERS), machine)
     begin(project.root)
     ops = folder / "ops"
     ops.write_text(OPS.format(python=sys.executable))

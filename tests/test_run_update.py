@@ -8,7 +8,6 @@ import pytest
 from edits import develop, resolve
 from history import RELEASES
 from project import Project, all_passed, orders
-from render import run
 from test_update import begin, commit, update
 
 if TYPE_CHECKING:
@@ -52,14 +51,13 @@ def test_an_updated_project_runs(
         project.run("uv", "run", "ops", "data", "use", "orders.csv", *profile["data"])
         (root / "orders.csv").unlink()
         # Without hooks: what they say of an old release's code, with the tools of today, is past.
-        run("git", "add", "--all", cwd=root)
-        run("git", "commit", "--quiet", "--no-verify", "--message", "Use our data", cwd=root)
+        commit(root, "Use our data", "--no-verify")
     else:
         begin(root)
     develop(root)
     update(root)
     resolve(root)
-    run("git", "commit", "--quiet", "--no-verify", "--message", "Update", cwd=root)
+    commit(root, "Update", "--no-verify")
 
     project.run("uv", "lock", "--upgrade")
     project.run("make", "setup")

@@ -44,10 +44,10 @@ def begin(project: Path) -> None:
     commit(project, "Begin")
 
 
-def commit(project: Path, message: str) -> None:
+def commit(project: Path, message: str, *options: str) -> None:
     """Commit everything in a project."""
     run("git", "add", "--all", cwd=project)
-    run("git", "commit", "--quiet", "--message", message, cwd=project)
+    run("git", "commit", "--quiet", *options, "--message", message, cwd=project)
 
 
 def update(project: Path, **options: Any) -> None:  # noqa: ANN401  whatever Copier takes
