@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +14,8 @@ from following import Follower, follow
 from history import past
 from jinja2 import Environment
 from project import PROFILES, begin, environment, kept
-from render import Template, working_tree
-from sharing import common, once
+from render import Template, read
+from sharing import common, memory, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,10 +106,11 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once() -> Iterator[None]:
-    """Compile each text of the template once: Copier asks Jinja for the same ones at each render.
+def rendered_quickly() -> Iterator[None]:
+    """Leave out what Copier does again and again, which is half of a render's time.
 
-    That is a fourth of an update's time.
+    It compiles the same texts at each render, and asks git at each file whether the folder keeps
+    its modes apart, as on Windows.
     """
     known: dict[tuple[object, ...], CodeType] = {}
     compile_text = Environment.compile
@@ -121,7 +124,44 @@ def compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "compile", compiled)
+        modes = "copier._main.Worker._sync_git_index_executable_bit"
+        patch.setattr(modes, lambda *_: None, raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_memory(isolated: None) -> Iterator[Path | None]:
+    """Let everything that is temporary lie in memory, if there is room.
+
+    Copier writes five whole trees for an update, and where so many files come and go, a disk's file
+    system takes half of the time. Environments of projects are links into uv's cache, so they, and
+    what pytest keeps, stay beside it.
+    """
+    del isolated
+    place = memory()
+    if place is None:
+        yield None
+        return
+    with (
+        TemporaryDirectory(dir=place, prefix="tests-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
+        yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path(
+    request: pytest.FixtureRequest, in_memory: Path | None, tmp_path: Path
+) -> Iterator[Path]:
+    """An empty folder; in memory, unless the test makes an environment in it."""
+    names = {*request.fixturenames}
+    if in_memory is None or ("machine" in names and ("follower" not in names or "hosted" in names)):
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=in_memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +178,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Templa
 
 
 def _release(source: Path) -> None:
-    Template.of(working_tree(), source).release("v9999.0.0")
+    Template.of(read(), source).release("v9999.0.0")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from releases import releases
-from render import ROOT, Template, run, working_tree
+from render import ROOT, UNREAD, Template, read, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,16 @@ def past(source: Path) -> Template:
     source.mkdir(exist_ok=True)
     for version, commit in RELEASES.items():
         clear(source)
+        without = (f":(exclude){name}" for name in UNREAD)
         archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", commit], check=True, capture_output=True
+            ["git", "-C", str(ROOT), "archive", commit, ".", *without],
+            check=True,
+            capture_output=True,
         )
         subprocess.run(["tar", "-x", "-C", str(source)], check=True, input=archive.stdout)
         template.release(f"v{version}")
     clear(source)
-    return Template.of(working_tree(), source).release("v9999.0.0")
+    return Template.of(read(), source).release("v9999.0.0")
 
 
 def clear(repository: Path) -> None:

@@ -41,6 +41,15 @@ def working_tree() -> list[Path]:
     return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
 
 
+UNREAD = ("tests", "docs", ".github", ".ci")
+"""What no render reads; a template without it is cloned in half the time."""
+
+
+def read() -> list[Path]:
+    """The template without what no render reads."""
+    return [file for file in working_tree() if file.parts[0] not in UNREAD]
+
+
 def outline() -> list[Path]:
     """The template without most of its managed files: what renders fast, and asks the same."""
     kept = ("template", "samples", "licenses", "hooks")

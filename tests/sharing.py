@@ -5,13 +5,22 @@ from __future__ import annotations
 import fcntl
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import pytest
+
+
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30  # noqa: S108  each folder in it is made by mkdtemp
+"""A file system in memory, and the bytes that must be free there."""
+
+
+def memory() -> Path | None:
+    """Where files that come and go by the thousand cost little; None if there is no such place."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
 
 
 def common(factory: pytest.TempPathFactory) -> Path:

@@ -15,7 +15,7 @@ import yaml
 from copier import Settings, run_update
 from copier.errors import UnsafeTemplateError
 from migrations import MIGRATIONS
-from render import ROOT, Template, configuration, run, working_tree
+from render import ROOT, Template, configuration, read, run
 from test_update import begin, commit, files
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def change(path: Path, old: str, new: str) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Template:
     """Four releases: the working tree, one that moves much, one that moves again, a plain one."""
     del isolated
-    made = Template.of(working_tree(), tmp_path_factory.mktemp("migrations")).release("v1.0.0")
+    made = Template.of(read(), tmp_path_factory.mktemp("migrations")).release("v1.0.0")
     inside, table = made.source / "template", made.source / "hooks" / "migrations.py"
     settings = made.source / "copier.yml"
     own = settings.read_text()
