@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 from my_model.ml import model as models
-from my_model.ops.bundle import Session
+from my_model.ops.bundle import NUMBERS, TEXTS, Session
 from my_model.ops.evaluation import metrics
 from my_model.ops.export import to_onnx
 
@@ -23,3 +24,26 @@ def test_trees_cut_between_decimals_where_the_fitted_ones_do(task: str) -> None:
     exported = metrics.answers_of(Session(to_onnx(pipeline, kinds)).run([between]))
     ask = pipeline.predict if task == "regression" else pipeline.predict_proba
     assert np.abs(exported - ask(pl.DataFrame({"x": between}))).max() < 1e-5
+
+
+def test_numbers_and_texts_come_in_one_array_each() -> None:
+    """An input for each column is slow where a row comes alone."""
+    draw = np.random.default_rng(0)
+    names = draw.choice(["web", "shop", ""], 200).astype(object)
+    columns = {
+        "numbers": draw.normal(size=200).astype(np.float32),
+        "where": names,
+        ":texts": draw.normal(size=200).astype(np.float32),
+        "to": names[::-1].copy(),
+    }
+    kinds = {
+        name: "number" if its.dtype.kind == "f" else "category" for name, its in columns.items()
+    }
+    pipeline = models.build("linear", "classification", kinds, {}, 0)
+    pipeline.fit(pl.DataFrame(columns), columns["numbers"] + (names == "web") > 0)
+    exported = to_onnx(pipeline, kinds)
+    assert [its.name for its in onnx.load_from_string(exported).graph.input] == [NUMBERS, TEXTS]
+    for rows in (1, 2, 200):
+        some = {name: its[:rows] for name, its in columns.items()}
+        said = metrics.answers_of(Session(exported).run(list(some.values())))
+        assert np.abs(said - pipeline.predict_proba(pl.DataFrame(some))).max() < 1e-5

@@ -24,10 +24,14 @@ MANIFEST = "manifest.json"
 VERSION = "version.json"
 """Beside a bundle that the registry knows: which version it is, and where it comes from."""
 
+NUMBERS, TEXTS = ":numbers", ":texts"
+"""The inputs of a model: its numeric features as one array, and all others as another."""
+
 UNKNOWN = "none"
 FORMAT = 2
 READABLE = (1, FORMAT)
-"""Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest."""
+"""Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest, and its model
+has an input for each feature."""
 
 
 class Prediction(NamedTuple):
@@ -57,7 +61,7 @@ class Origin(NamedTuple):
 
 
 class Session:
-    """A whole pipeline in ONNX, fed by position: the converter renames odd column names."""
+    """A whole pipeline in ONNX, fed by position: the converter renames odd names of features."""
 
     def __init__(self, model: Path | bytes, threads: int = 1) -> None:
         """Load a model. One thread is the fastest for few rows; 0 takes every core for many."""
@@ -71,10 +75,22 @@ class Session:
         self._names = [item.name for item in self._session.get_inputs()]
 
     def run(self, columns: list[NDArray[Any]]) -> Prediction:
-        """Score rows given as arrays of shape (rows,), in the order of the model's inputs."""
-        feed = {
-            name: values.reshape(-1, 1) for name, values in zip(self._names, columns, strict=True)
-        }
+        """Score rows given as arrays of shape (rows,), in the order of the model's features."""
+        if {NUMBERS, TEXTS}.issuperset(self._names):
+            parts = {
+                NUMBERS: [values for values in columns if values.dtype.kind == "f"],
+                TEXTS: [values for values in columns if values.dtype.kind != "f"],
+            }
+            feed = {
+                name: np.concatenate(values).reshape(len(values), -1).T
+                for name, values in parts.items()
+                if values
+            }
+        else:
+            feed = {
+                name: values.reshape(-1, 1)
+                for name, values in zip(self._names, columns, strict=True)
+            }
         first, *rest = self._session.run(None, feed)
         if rest:
             return Prediction(first, rest[0])
