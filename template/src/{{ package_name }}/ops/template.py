@@ -3,16 +3,19 @@
 Copier runs in an environment of its own, by uv: the project does not depend on it.
 """
 
+import atexit
 import difflib
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from . import command, git
@@ -108,8 +111,7 @@ def run(project: Project, *, as_json: bool = False) -> None:
     """
     answers = recorded(project)
     version, newest = releases(project.root)
-    with TemporaryDirectory() as folder:
-        found = dict(drift(project.root, render(project.root, answers, Path(folder, "render"))))
+    found = dict(drift(project.root, render(project.root, answers)))
     state = State(**asdict(uncommitted(project)), version=version, newest=newest, drift=found)
     if as_json:
         print(json.dumps(asdict(state), indent=2, ensure_ascii=False))
@@ -162,16 +164,24 @@ def releases(root: Path) -> tuple[str, str]:
     return version, str(found["latest_version"]) if found["update_available"] else version
 
 
-def render(root: Path, answers: Mapping[str, Any], folder: Path) -> Path:
-    """What the release that these answers name renders with them, in a new folder."""
+def render(root: Path, answers: Mapping[str, Any]) -> Path:
+    """What the release that these answers name renders with them: a folder that nobody changes."""
     import yaml
 
-    given = folder.with_suffix(".yml")
-    given.write_text(yaml.safe_dump(dict(answers), allow_unicode=True), encoding="utf-8")
-    release = ("--vcs-ref", str(answers["_commit"]), "--data-file", str(given))
-    source = str(answers["_src_path"])
-    copier(root, "copy", "--quiet", "--defaults", *release, source, str(folder))
-    return folder
+    text = yaml.safe_dump(dict(answers), allow_unicode=True)
+    return _rendered(root, str(answers["_src_path"]), str(answers["_commit"]), text)
+
+
+@cache
+def _rendered(root: Path, source: str, release: str, answers: str) -> Path:
+    """Render once, for as long as this process lives."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    given, made = folder / "answers.yml", folder / "render"
+    given.write_text(answers, encoding="utf-8")
+    options = ("--quiet", "--defaults", "--vcs-ref", release, "--data-file", str(given))
+    copier(root, "copy", *options, source, str(made))
+    return made
 
 
 def copier(root: Path, *arguments: str) -> str:
@@ -194,9 +204,7 @@ def uncommitted(project: Project) -> Outcome:
     committed, answers = git.content(root, ANSWERS), recorded(project)
     if committed is None or (before := read(committed)) == answers:
         return Outcome(conflicts(root), {}, {})
-    with TemporaryDirectory() as folder:
-        old = render(root, before, Path(folder, "old"))
-        return outcome(root, old, render(root, answers, Path(folder, "new")))
+    return outcome(root, render(root, before), render(root, answers))
 
 
 def outcome(root: Path, old: Path, new: Path) -> Outcome:

@@ -57,17 +57,16 @@ def update(project: Project, trusted: Iterable[str]) -> None:
             "stash them first."
         )
     changes = changelog(root, str(before["_src_path"]), old, new)
-    with TemporaryDirectory() as folder:
-        was = template.render(root, before, Path(folder, "old"))
-        try:
-            wanted = template.render(root, {**before, "_commit": f"v{new}"}, Path(folder, "new"))
-        except command.CommandError:
-            wanted = was  # the release's migration replaces an answer that it refuses
-        if names := ignored(root, was, wanted):
-            raise UserError(
-                f"Git ignores {', '.join(names)}, and an update would replace it for good: move "
-                "it away, or commit it with `git add --force`."
-            )
+    was = template.render(root, before)
+    try:
+        wanted = template.render(root, {**before, "_commit": f"v{new}"})
+    except command.CommandError:
+        wanted = was  # the release's migration replaces an answer that it refuses
+    if names := ignored(root, was, wanted):
+        raise UserError(
+            f"Git ignores {', '.join(names)}, and an update would replace it for good: move it "
+            "away, or commit it with `git add --force`."
+        )
     trust = ["--trust"] if number(new) in allowed else []
     try:
         template.copier(root, "update", "--quiet", "--defaults", "--vcs-ref", f"v{new}", *trust)
