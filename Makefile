@@ -12,10 +12,10 @@ help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/ready ## render the default project to build/demo, train it, show what came of it
-	@python hooks/demo.py
+	@python tests/demo.py
 
 story: .venv/ready ## let the world change around a served model, and draw what happens
-	@python hooks/story.py
+	@PYTHONPATH=tests python -m story
 
 # Two processes; the tests of a file go to one of them, and all share the trained projects.
 test: .venv/ready build/node/ready ## the suite; ARGS="-k name" for a part, ARGS=--exhaustive for every case

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["copier>=9.19,<10", "pyyaml"]
+# dependencies = ["copier>=9.19,<10", "packaging", "pathspec", "pyyaml"]
 # ///
 """Bring a git repository that was never rendered under the template, with its files and history.
 
@@ -16,23 +16,21 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
-import sys
 import tomllib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import yaml
+from commands import CommandError, UserError, copier, ends, git, paths, unmerged
+from source import ANSWERS, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 TEMPLATE = "gh:copier-mlops/copier-mlops"
 BRANCH = "adopt-template"
-ANSWERS = ".copier-answers.yml"
 IGNORED = ".gitignore"
 # Prose and terms: what the people wrote is right, and no command reads it.
 KEPT = re.compile(r"README\.md|LICENSE|notebooks/.*")
@@ -51,10 +49,6 @@ HOLDER = re.compile(
 )
 DATA = re.compile(r"\.(csv|parquet|jsonl)\Z", re.IGNORECASE)
 SHOWN = 5  # paths of a kind that are named one by one
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one sentence that says what is wrong and what to do."""
 
 
 # ==================================================================================================
@@ -77,7 +71,7 @@ class Repository:
         root = root.resolve()
         try:
             top = Path(git(root, "rev-parse", "--show-toplevel").strip())
-        except (OSError, UserError):
+        except (OSError, CommandError):
             raise UserError(f"{root} is no git repository: run `git init` and commit.") from None
         if top.resolve() != root:
             raise UserError(f"{root} lies inside a repository: name its root, {top}.")
@@ -85,12 +79,12 @@ class Repository:
             raise UserError(f"{root} was rendered already: run `make template-update` there.")
         if git(root, "status", "--porcelain"):
             raise UserError(f"{root} holds changes that are not committed: commit or stash them.")
-        paths = tuple(git(root, "ls-files", "-z").split("\0")[:-1])
-        if not paths:
+        tracked = tuple(paths(root, "ls-files"))
+        if not tracked:
             raise UserError(f"{root} holds no committed file: render a new project instead.")
         if git(root, "branch", "--list", BRANCH):
             raise UserError(f"{root} has a branch {BRANCH} already: merge or delete it.")
-        return cls(root, paths)
+        return cls(root, tracked)
 
     def has(self, pattern: str) -> list[str]:
         """The tracked paths that a regular expression matches from their beginning."""
@@ -117,11 +111,8 @@ class Repository:
 
     def mlflow(self) -> list[str]:
         """The files that import MLflow."""
-        with suppress(UserError):  # git grep fails where it finds nothing
-            return git(
-                self.root, "grep", "-lE", r"(import|from) mlflow", "--", "*.py", "*.ipynb"
-            ).splitlines()
-        return []
+        asked = ("-lE", "(import|from) mlflow", "--", "*.py", "*.ipynb")
+        return git(self.root, "grep", *asked, codes=(0, 1)).splitlines()  # 1: there is none
 
     def data(self) -> list[str]:
         """Files that the contract could be written from: raw ones first, then the largest."""
@@ -134,35 +125,6 @@ class Repository:
     def size(self, path: str) -> int:
         """How many bytes a file has; none where only DVC knows it."""
         return (self.root / path).stat().st_size if (self.root / path).is_file() else 0
-
-
-def git(root: Path, *arguments: str | Path) -> str:
-    """What a git command prints.
-
-    Raises:
-        UserError: with the last line of its complaint, if it fails.
-    """
-    return run("git", "-C", root, *arguments)
-
-
-def run(*command: str | Path) -> str:
-    """What a command prints.
-
-    Raises:
-        UserError: with the last line of its complaint, if it fails.
-    """
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()
-        raise UserError(f"{command[0]} failed: {said[-1]}")
-    return done.stdout
 
 
 # ==================================================================================================
@@ -257,52 +219,30 @@ def _ci(repository: Repository) -> tuple[str, str]:
     return ("gitlab" if "gitlab" in remotes else "github"), "the remote" if remotes else "no remote"
 
 
-@dataclass(frozen=True)
-class Place:
-    """A kind of file that people keep somewhere, and where it belongs here.
-
-    Attributes:
-        pattern: what its paths look like.
-        belongs: the sentence, with {ml} for the folder that holds the four files of yours.
-    """
-
-    pattern: str
-    belongs: str
-
-
-# The first that matches counts. What none matches stays where it is.
-PLACES = (
-    Place(
-        r"data/(interim|processed)/", "stays; `make train` makes its own steps from the raw data"
+# What people keep somewhere, and where it belongs here: a pattern of its paths, and the sentence,
+# with {ml} for the folder that holds the four files of yours. The first that matches counts; what
+# none matches stays where it is.
+PLACES = {
+    r"data/(interim|processed)/": "stays; `make train` makes its own steps from the raw data",
+    r"data/external/": "stays; read it in {ml}/source.py if rows come from it",
+    r".*\.(csv|parquet|jsonl)(\.dvc)?\Z": "`ops data use` reads it and writes {ml}/schema.py",
+    r"data/": "stays",
+    r"notebooks/": "stays: notebooks/ is yours",
+    r".*\.ipynb\Z": "notebooks/, which is yours",
+    r"models/": "stays; `make train` writes beside it, and git ignores what is new there",
+    r"mlruns/|mlflow\.db": "stays; new runs go to mlflow.db, or where MLFLOW_TRACKING_URI says",
+    r"reports/|references/|docs/": "stays",
+    r"tests?/": "tests/, which pytest collects: the functions in {ml} are tested in tests/ml/",
+    r"(requirements[\w-]*\.(txt|in)|environment\.ya?ml|setup\.(py|cfg)|Pipfile(\.lock)?)\Z": (
+        "pyproject.toml, by `uv add`: the lock is made from there"
     ),
-    Place(r"data/external/", "stays; read it in {ml}/source.py if rows come from it"),
-    Place(
-        r".*\.(csv|parquet|jsonl)(\.dvc)?\Z", "`ops data use` reads it and writes {ml}/schema.py"
-    ),
-    Place(r"data/", "stays"),
-    Place(r"notebooks/", "stays: notebooks/ is yours"),
-    Place(r".*\.ipynb\Z", "notebooks/, which is yours"),
-    Place(r"models/", "stays; `make train` writes beside it, and git ignores what is new there"),
-    Place(
-        r"mlruns/|mlflow\.db", "stays; new runs go to mlflow.db, or where MLFLOW_TRACKING_URI says"
-    ),
-    Place(r"reports/|references/|docs/", "stays"),
-    Place(
-        r"tests?/", "tests/, which pytest collects: the functions in {ml} are tested in tests/ml/"
-    ),
-    Place(
-        r"(requirements[\w-]*\.(txt|in)|environment\.ya?ml|setup\.(py|cfg)|Pipfile(\.lock)?)\Z",
-        "pyproject.toml, by `uv add`: the lock is made from there",
-    ),
-    Place(r".*(feature|transform|preprocess)\w*\.py\Z", "{ml}/features.py: what the model sees"),
-    Place(
-        r".*(predict|inference|score|serve|app|api)\w*\.py\Z", "`ops score` and `ops serve` do it"
-    ),
-    Place(r".*(train|model)\w*\.py\Z", "{ml}/model.py: the models, as one scikit-learn pipeline"),
-    Place(r".*(dataset|load|source|ingest|data)\w*\.py\Z", "{ml}/source.py: where rows come from"),
-    Place(r".*(evaluat|metric|plot|visuali[sz])\w*\.py\Z", "stays; reports/ gets scores and plots"),
-    Place(r"[^/]+\.py\Z", "stays; what others import of it belongs in the package beside {ml}"),
-)
+    r".*(feature|transform|preprocess)\w*\.py\Z": "{ml}/features.py: what the model sees",
+    r".*(predict|inference|score|serve|app|api)\w*\.py\Z": "`ops score` and `ops serve` do it",
+    r".*(train|model)\w*\.py\Z": "{ml}/model.py: the models, as one scikit-learn pipeline",
+    r".*(dataset|load|source|ingest|data)\w*\.py\Z": "{ml}/source.py: where rows come from",
+    r".*(evaluat|metric|plot|visuali[sz])\w*\.py\Z": "stays; reports/ gets scores and plots",
+    r"[^/]+\.py\Z": "stays; what others import of it belongs in the package beside {ml}",
+}
 # What to do with a file that both sides have.
 COLLISIONS = {
     "Makefile": "both menus in one: your targets below the line `# project-specific`",
@@ -316,40 +256,23 @@ COLLISIONS = {
 # ==================================================================================================
 # The merge
 # ==================================================================================================
-@dataclass(frozen=True)
-class Render:
-    """A fresh render, which knows nothing of the repository."""
-
-    root: Path
-
-    @classmethod
-    def of(cls, source: str, reference: str | None, answers: Mapping[str, str], at: Path) -> Render:
-        """Render the template.
-
-        Raises:
-            UserError: with Copier's sentence, if it refuses an answer or finds no template.
-        """
-        given = [part for name, value in answers.items() for part in ("-d", f"{name}={value}")]
-        at_release = ["--vcs-ref", reference] if reference else []
-        command = (sys.executable, "-W", "ignore", "-m", "copier", "copy", "--defaults", "--quiet")
-        run(*command, *at_release, *given, source, at)
-        return cls(at)
-
-    def paths(self) -> list[str]:
-        """Every file of it."""
-        files = (path for path in self.root.rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in files)
-
-    def commit(self) -> None:
-        """Make it a repository of one commit, by nobody in particular."""
-        git(self.root, "init", "--quiet")
-        git(self.root, "add", "--all", "--force")
-        nobody = ("-c", "user.name=template", "-c", "user.email=template@localhost")
-        plain = ("-c", "commit.gpgSign=false", "-c", "core.hooksPath=/dev/null")
-        git(self.root, *nobody, *plain, "commit", "--quiet", "--message", "Render")
+def rendered(source: str, reference: str | None, answers: Mapping[str, str], root: Path) -> Path:
+    """A fresh render in a new folder, which knows nothing of the repository."""
+    given = [part for name, value in answers.items() for part in ("-d", f"{name}={value}")]
+    at_release = ["--vcs-ref", reference] if reference else []
+    copier("copy", *at_release, *given, source, root, cwd=root.parent)
+    return root
 
 
-def collisions(repository: Repository, render: Render) -> list[str]:
+def committed(render: Path) -> None:
+    """Make a render a repository of one commit, by nobody in particular."""
+    git(render, "init", "--quiet")
+    git(render, "add", "--all", "--force")
+    nobody = ("-c", "user.name=template", "-c", "user.email=template@localhost")
+    git(render, *nobody, "commit", "--quiet", "--message", "Render")
+
+
+def collisions(repository: Repository, render: Path) -> list[str]:
     """The paths that both have, with different content.
 
     Raises:
@@ -357,7 +280,7 @@ def collisions(repository: Repository, render: Render) -> list[str]:
     """
     tracked = set(repository.paths)
     found = []
-    for name in render.paths():
+    for name, path in files(render).items():
         now = repository.root / name
         above = [str(it) for it in PurePosixPath(name).parents if (repository.root / it).is_file()]
         if above or now.is_dir():
@@ -365,25 +288,22 @@ def collisions(repository: Repository, render: Render) -> list[str]:
             raise UserError(f"{odd} is a file on one side and a folder on the other: move yours.")
         if now.is_file() and name not in tracked:
             raise UserError(f"{name} is yours, but git ignores it: move it, or commit it.")
-        if now.is_file() and now.read_bytes() != (render.root / name).read_bytes():
+        if now.is_file() and now.read_bytes() != path.read_bytes():
             found.append(name)
     return found
 
 
-def merge(repository: Repository, render: Render, version: str) -> list[str]:
+def merge(repository: Repository, render: Path, version: str) -> list[str]:
     """Squash the render into a branch of the repository, and give what conflicts.
 
     What collides is merged by git; of prose and terms the people's own is kept, and lines to ignore
     are joined. Without conflicts it is committed. If anything fails, the repository is as it was.
-
-    Raises:
-        UserError: if git fails.
     """
     root = repository.root
     branch = git(root, "branch", "--show-current").strip()
     start = (branch,) if branch else ("--detach", git(root, "rev-parse", "HEAD").strip())
-    render.commit()
-    git(root, "fetch", "--quiet", "--no-tags", render.root, "HEAD")
+    committed(render)
+    git(root, "fetch", "--quiet", "--no-tags", render, "HEAD")
     git(root, "switch", "--quiet", "--create", BRANCH)
     try:
         return _squash(repository, render, f"Adopt the template, release {version}")
@@ -394,12 +314,12 @@ def merge(repository: Repository, render: Render, version: str) -> list[str]:
         raise
 
 
-def _squash(repository: Repository, render: Render, message: str) -> list[str]:
+def _squash(repository: Repository, render: Path, message: str) -> list[str]:
     root = repository.root
     squash = ("merge", "--squash", "--quiet", "--allow-unrelated-histories", "FETCH_HEAD")
     try:
-        git(root, "-c", "merge.conflictStyle=merge", *squash)
-    except UserError:  # that is how it tells of conflicts, too
+        git(root, *squash)
+    except CommandError:  # that is how it tells of conflicts, too
         if not (root / ANSWERS).exists():
             raise
     for name in unmerged(root):
@@ -419,15 +339,9 @@ def _squash(repository: Repository, render: Render, message: str) -> list[str]:
     return left
 
 
-def unmerged(root: Path) -> list[str]:
-    """The paths that git could not merge."""
-    entries = git(root, "ls-files", "-z", "--unmerged").split("\0")[:-1]
-    return sorted({entry.partition("\t")[2] for entry in entries})
-
-
-def joined(repository: Repository, render: Render) -> str:
+def joined(repository: Repository, render: Path) -> str:
     """The template's lines to ignore, and below its anchor the people's own that it lacks."""
-    ours = (render.root / IGNORED).read_text(encoding="utf-8")
+    ours = (render / IGNORED).read_text(encoding="utf-8")
     theirs = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines()
     new = [line for line in theirs if line not in ours.splitlines()]
     return "\n".join([ours.rstrip("\n"), *new, ""])
@@ -439,11 +353,7 @@ def joined(repository: Repository, render: Render) -> str:
 def main() -> None:
     """Tell, and with `--apply` do."""
     options = parser().parse_args()
-    try:
-        sys.exit(adopt(options))
-    except UserError as error:
-        print(f"adopt: {error}", file=sys.stderr)
-        sys.exit(2)
+    ends("adopt", lambda: adopt(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -475,8 +385,8 @@ def adopt(options: argparse.Namespace) -> int:
     source = str(local.resolve()) if local.exists() else options.template
     given = {name: value for name, (value, _) in answers.items()}
     with TemporaryDirectory(prefix="adopt-", ignore_cleanup_errors=True) as folder:
-        render = Render.of(source, options.vcs_ref, given, Path(folder, "render"))
-        recorded = yaml.safe_load((render.root / ANSWERS).read_text(encoding="utf-8"))
+        render = rendered(source, options.vcs_ref, given, Path(folder, "render"))
+        recorded = yaml.safe_load((render / ANSWERS).read_text(encoding="utf-8"))
         colliding = collisions(repository, render)
         package = str(recorded["package_name"])
         answers.setdefault("package_name", (package, "the project's name"))
@@ -518,9 +428,9 @@ def grouped(repository: Repository, colliding: set[str], ml: str, package: str) 
     for path in repository.paths:
         if path not in colliding:
             kinds.setdefault(belongs(path, package).format(ml=ml), []).append(path)
-    for sentence, paths in kinds.items():
-        shown = paths[:SHOWN]
-        rest = len(paths) - len(shown)
+    for sentence, found in kinds.items():
+        shown = found[:SHOWN]
+        rest = len(found) - len(shown)
         more = f" and {rest} more" if rest else ""
         yield f"  {', '.join(shown)}{more}"
         yield f"    {sentence}"
@@ -530,7 +440,7 @@ def belongs(path: str, package: str) -> str:
     """Where a file belongs, in words."""
     if path.startswith(f"{package}/"):
         return f"src/{package}/: two packages of one name would hide each other"
-    return next((it.belongs for it in PLACES if re.match(it.pattern, path)), "stays")
+    return next((its for kind, its in PLACES.items() if re.match(kind, path)), "stays")
 
 
 def collision(name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import yaml
+from commands import raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,9 +48,8 @@ def against_params(history: History) -> Iterator[str]:
         path = Path(place, PARAMS)
         for text, release in texts.items():
             path.write_bytes(text)
-            command = [sys.executable, "-B", "-c", LOAD, package, str(path)]
-            done = subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
-            if said := done.stdout.strip().rstrip("."):
+            told = raw(sys.executable, "-B", "-c", LOAD, package, path, cwd=source)
+            if said := told.decode().strip().rstrip("."):
                 found[said] = release  # the oldest one comes last
     for said, release in found.items():
         yield f"ops/settings.py does not take the {PARAMS} of {release}: {said}"
@@ -229,7 +228,7 @@ def against_code(history: History, renders: Sequence[Files]) -> Iterator[str]:
     wanted: dict[Need, str] = {}
     # A file may differ by answers: each form of it is asked.
     for path, text in sorted({form for files in renders for form in files.items()}):
-        if path.endswith(".py") and history.tree.owner(path) != "yours":
+        if path.endswith(".py") and history.tree.owners.of(path) != "yours":
             uses = Uses(path, history.tree.package({}))
             uses.visit(ast.parse(text))
             wanted = dict.fromkeys(uses.needs, path) | wanted

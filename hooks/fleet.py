@@ -19,8 +19,7 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
+import textwrap
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -31,83 +30,29 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from packaging.version import InvalidVersion, Version
-from pathspec import GitIgnoreSpec
+from commands import CommandError, UserError, copier, ends, git, paths, public, unmerged
+from releases import number
+from source import ANSWERS, Owners, choices, configuration, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from packaging.version import Version
+
     # Gets all projects of one repository; one that fails is a finding like the others.
     Work = Callable[[list["Project"], "Templates"], list["Finding"]]
 
-ANSWERS = ".copier-answers.yml"
 PLACES = "path, folder of repositories, file with one of them on each line, or URL"
 FIXED = ("package_name", "sample")  # renaming a package or its data is not an update
 HOSTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 REMOTE = re.compile(r"\w+://|[\w.-]+@[\w.-]+:")
-SECRET = re.compile(r"(\w+://)[^/\s]*@")
-DESCRIBED = re.compile(r"-\d+-g[0-9a-f]+\Z")
 MARKER = re.compile(rb"^<{7} ", re.MULTILINE)
-PATIENCE = 1800  # seconds, after which a command has hung
+WIDTH = 100
 
 TAKEN = "the template takes the file away, and the project had changed it"
 LOST = "lines that the project had changed would be lost"
+DETACHED = "its HEAD is detached, on no branch"
 RUNS = "it crosses the migration of {}, which runs code: read that, then allow it with {}"
-
-# Nobody is there to type a password, and nothing large is needed.
-UNATTENDED = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_LFS_SKIP_SMUDGE": "1",
-    "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
-}
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one sentence that says what is wrong and what to do."""
-
-
-class ProjectError(Exception):
-    """What went wrong with one project, in a sentence."""
-
-
-def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    """What a command prints.
-
-    Raises:
-        ProjectError: with the last line of its complaint, if it fails or hangs.
-    """
-    try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=cwd,
-            env={**os.environ, **UNATTENDED, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ProjectError(f"`{command[0]}` did not end within {PATIENCE} s") from error
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()
-        raise ProjectError(public(said[-1]))
-    return done.stdout
-
-
-def git(repository: Path, *arguments: str | Path) -> str:
-    """What a git command prints.
-
-    Raises:
-        ProjectError: if it fails.
-    """
-    return run("git", *arguments, cwd=repository)
-
-
-def public(text: str) -> str:
-    """A text without the credentials of the URLs in it."""
-    return SECRET.sub(r"\1", text)
 
 
 def several(count: int, what: str) -> str:
@@ -115,24 +60,9 @@ def several(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def version_of(reference: str) -> Version | None:
-    """The release that a reference of git names or follows, or none: `v1.2.0-3-gabc` is 1.2.0."""
-    try:
-        return Version(DESCRIBED.sub("", reference))
-    except InvalidVersion:
-        return None
-
-
 # ==================================================================================================
 # The template
 # ==================================================================================================
-class _Loader(yaml.SafeLoader):
-    """Reads copier.yml, whose own tags say nothing here."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: {})
-
-
 @dataclass(frozen=True)
 class Template:
     """A template that projects come from, cloned once for all of them.
@@ -152,10 +82,14 @@ class Template:
         """Clone a template.
 
         Raises:
-            ProjectError: if there is none.
+            CommandError: if it cannot be found from everywhere.
+            CommandError: if there is none.
         """
-        if source.startswith("-"):
-            raise ProjectError(f"{source} is no template")
+        if source.startswith((".", "-")):
+            raise CommandError(
+                f"{source} is no address that everybody reaches: write one into `_src_path` of its "
+                f"{ANSWERS}"
+            )
         mirror = work / "mirror.git"
         git(work, "clone", "--quiet", "--mirror", "--", expanded(source), mirror)
         return cls(source, mirror, work)
@@ -163,8 +97,10 @@ class Template:
     @cached_property
     def releases(self) -> dict[Version, str]:
         """The tag of every release that Copier would take, the oldest first."""
-        tags = git(self.mirror, "tag", "--list").split()
-        numbered = {number: tag for tag in tags if (number := version_of(tag))}
+        numbered = {}
+        for tag in git(self.mirror, "tag", "--list").split():
+            with contextlib.suppress(UserError):
+                numbered[number(tag)] = tag
         return {it: numbered[it] for it in sorted(numbered) if not it.is_prerelease}
 
     @property
@@ -172,75 +108,49 @@ class Template:
         """The newest release.
 
         Raises:
-            ProjectError: if there is none.
+            CommandError: if there is none.
         """
         if not self.releases:
-            raise ProjectError("the template has no release: no tag is a version")
+            raise CommandError("the template has no release: no tag is a version")
         return [*self.releases][-1]
 
     def configuration(self, reference: str) -> dict[str, Any]:
         """What copier.yml says in a release, without the files that it includes."""
-        merged: dict[str, Any] = {}
-        text = git(self.mirror, "show", f"{reference}:copier.yml")
-        for document in yaml.load_all(text, Loader=_Loader):
-            merged |= document or {}
-        return merged
+        return configuration(git(self.mirror, "show", f"{reference}:copier.yml"))
 
     @cached_property
     def options(self) -> list[str]:
         """The questions of the newest release whose answers can be counted."""
         asked = self.configuration(self.releases[self.newest])
-        return [
-            name
-            for name, question in asked.items()
-            if not name.startswith("_") and ("choices" in question or question["type"] == "bool")
-        ]
+        return [name for name, its in asked.items() if not name.startswith("_") and choices(its)]
 
     @cached_property
-    def owners(self) -> dict[str, GitIgnoreSpec] | None:
+    def owners(self) -> Owners | None:
         """Whose files are, as the newest release says; none if it does not say."""
         try:
-            said = git(self.mirror, "show", f"{self.releases[self.newest]}:ownership.yml")
-        except ProjectError:
+            return Owners(git(self.mirror, "show", f"{self.releases[self.newest]}:ownership.yml"))
+        except CommandError:
             return None
-        return {name: GitIgnoreSpec.from_lines(its) for name, its in yaml.safe_load(said).items()}
-
-    def owner(self, path: str) -> str:
-        """The class of a file: yours, shared or managed."""
-        matching = (name for name, its in (self.owners or {}).items() if its.match_file(path))
-        return next(matching, "managed")
 
     def migrations(self, old: Version, new: Version) -> list[str]:
         """The releases between two, besides the older, whose migrations run code in a project."""
         found = self.configuration(self.releases[new]).get("_migrations") or []
         named = [it.get("version") if isinstance(it, dict) else None for it in found]
-        crossed = {Version(name) for name in named if name and old < Version(name) <= new}
+        crossed = {number(name) for name in named if name and old < number(name) <= new}
         return [*map(str, sorted(crossed)), *(["any"] if None in named else [])]
 
-    def environment(self) -> dict[str, str]:
-        """Variables that make Copier use the clone, instead of asking the network for each copy."""
-        return {
+    def copier(self, *arguments: str | Path, cwd: Path) -> None:
+        """Run Copier on the clone, instead of asking the network for each project."""
+        environment = {
             "COPIER_CACHE_DIR": str(self.work / "cache"),
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"url.{self.mirror}.insteadOf",
             "GIT_CONFIG_VALUE_0": expanded(self.source),
         }
-
-    def copier(self, *arguments: str | Path, cwd: Path) -> None:
-        """Run Copier.
-
-        Raises:
-            ProjectError: if it fails.
-        """
-        command = (sys.executable, "-W", "ignore", "-m", "copier", *arguments)
-        run(*command, "--defaults", "--quiet", cwd=cwd, env=self.environment())
+        copier(*arguments, cwd=cwd, env=environment)
 
     def render(self, answers: Mapping[str, Any], folder: Path) -> Path:
-        """What the release that a project has rendered, with its answers, before anybody wrote.
-
-        Raises:
-            ProjectError: if it cannot be rendered any more.
-        """
+        """What the release that a project has rendered, with its answers, before anybody wrote."""
         data = folder / "answers.yml"
         own = {name: value for name, value in answers.items() if not name.startswith("_")}
         data.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
@@ -265,15 +175,11 @@ class Templates:
 
     def __init__(self, work: Path) -> None:
         self._work = work
-        self._found: dict[str, Template | ProjectError] = {}
+        self._found: dict[str, Template | CommandError] = {}
         self._lock = Lock()
 
     def of(self, project: Project) -> Template:
-        """The template of a project.
-
-        Raises:
-            ProjectError: if it cannot be cloned, which is tried once.
-        """
+        """The template of a project."""
         source = str(project.answers["_src_path"])
         with self._lock:
             if source not in self._found:
@@ -281,10 +187,10 @@ class Templates:
                 place.mkdir()
                 try:
                     self._found[source] = Template.clone(source, place)
-                except ProjectError as error:
-                    self._found[source] = ProjectError(f"its template cannot be cloned: {error}")
+                except CommandError as error:
+                    self._found[source] = CommandError(f"its template cannot be cloned: {error}")
             found = self._found[source]
-        if isinstance(found, ProjectError):
+        if isinstance(found, CommandError):
             raise found
         return found
 
@@ -318,11 +224,15 @@ class Project:
         """The release that it has.
 
         Raises:
-            ProjectError: if its answers do not name one.
+            CommandError: if its answers do not name one.
         """
-        if version := version_of(str(self.answers.get("_commit"))):
-            return version
-        raise ProjectError(f"its {ANSWERS} names no release of the template: `_commit` is none")
+        commit = self.answers.get("_commit")
+        try:
+            return number(str(commit))
+        except UserError:
+            raise CommandError(
+                f"`_commit` is {commit}, which is no release of its template"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -334,43 +244,19 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class Drift:
-    """How a project differs from what its release rendered, beside what an update expects.
-
-    Attributes:
-        edited: managed files with changes.
-        deleted: managed and shared files that are gone.
-        missing: the template's lines that shared files lack.
-    """
-
-    edited: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
-    missing: dict[str, list[str]] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """The counts in words."""
-        lines = sum(map(len, self.missing.values()))
-        counts = {
-            f"{len(self.edited)} edited": self.edited,
-            f"{len(self.deleted)} deleted": self.deleted,
-            f"{several(lines, 'line')} missing": self.missing,
-        }
-        return ", ".join(words for words, its in counts.items() if its) or "none"
-
-
-@dataclass(frozen=True)
 class Finding:
     """One project's line of the answer.
 
     Attributes:
         repository: the repository as a person named it, without credentials.
         folder: the project's folder in it; "." where it is the root.
-        state: current, behind, updated, open, conflicts, untrusted, failed, or none where the
-            repository holds no project.
+        state: current, behind, updated, would update, open, conflicts, untrusted, failed, or none
+            where the repository holds no project.
         message: what there is to say about it, in a sentence.
         version: the release that it has.
         behind: how many releases are newer.
-        drift: none where the template does not say whose each file is.
+        drift: how it differs from what its release rendered; none where the template does not say
+            whose each file is.
         updated: the day on which its release or an answer last changed.
         answers: its answers to questions that offer some.
         branch: the branch that holds what is new.
@@ -383,7 +269,7 @@ class Finding:
     message: str = ""
     version: str | None = None
     behind: int | None = None
-    drift: Drift | None = None
+    drift: Mapping[str, Any] | None = None
     updated: str | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
     branch: str | None = None
@@ -398,6 +284,20 @@ class Finding:
     def exit_code(self) -> int:
         """What it asks of the caller."""
         return {"failed": 1, "behind": 3, "conflicts": 3, "untrusted": 3}.get(self.state, 0)
+
+    def details(self) -> Iterator[str]:
+        """What a table has no room for."""
+        if self.message:
+            yield self.message
+        if self.drift and any(self.drift.values()):
+            lines = sum(map(len, self.drift["missing"].values()))
+            edited, deleted = (len(self.drift[kind]) for kind in ("edited", "deleted"))
+            counts = f"{edited} edited, {deleted} deleted, {several(lines, 'line')} missing"
+            yield f"drift: {counts}"
+        if self.answers:
+            yield "answers: " + ", ".join(f"{name} {its}" for name, its in self.answers.items())
+        for conflict in self.conflicts:
+            yield f"{conflict.path}: {conflict.reason}"
 
 
 def repositories(named: Sequence[str], base: Path) -> list[str]:
@@ -443,14 +343,14 @@ def projects(repository: str, clone: Path) -> list[Project]:
     """Every project in a clone of a repository.
 
     Raises:
-        ProjectError: if an answers file cannot be read.
+        CommandError: if an answers file cannot be read.
     """
     found = []
-    for name in git(clone, "ls-files", "-z", f":(glob)**/{ANSWERS}").split("\0")[:-1]:
+    for name in paths(clone, "ls-files", f":(glob)**/{ANSWERS}"):
         try:
             answers = yaml.safe_load((clone / name).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ProjectError(f"{name} cannot be read as YAML") from error
+            raise CommandError(f"{name} cannot be read as YAML") from error
         # What other templates rendered is not asked for a package's name.
         if isinstance(answers, dict) and {"_src_path", "package_name"} <= answers.keys():
             found.append(Project(repository, clone, str(Path(name).parent), answers))
@@ -486,18 +386,21 @@ def in_a_clone(source: str, work: Work, folder: str, templates: Templates) -> li
             clone = Path(place, "clone")
             alone = ("--config", "core.autocrlf=false", "--config", "core.hooksPath=/dev/null")
             git(Path(place), "clone", "--quiet", *alone, "--", source, clone)
-            if found := projects(name, clone):
-                return work(found, templates)
-            return [Finding(name, state="none", message=f"no {ANSWERS} of this template")]
-    except (ProjectError, OSError, ValueError) as error:
+            if not (found := projects(name, clone)):
+                return [Finding(name, state="none", message=f"no {ANSWERS} of this template")]
+            done, branch = work(found, templates), git(clone, "branch", "--show-current").strip()
+    except (UserError, OSError, ValueError) as error:
         return [Finding(name, state="failed", message=public(str(error)))]
+    if branch:
+        return done
+    return [replace(it, message=f"{it.message}; {DETACHED}".removeprefix("; ")) for it in done]
 
 
 def guarded(project: Project, work: Callable[[], Finding]) -> Finding:
     """What came of a project; a failure is its own, and no other's."""
     try:
         return work()
-    except (ProjectError, OSError, ValueError, KeyError) as error:
+    except (UserError, OSError, ValueError, KeyError) as error:
         return Finding(
             project.repository, project.folder, "failed", public(str(error) or repr(error))
         )
@@ -527,32 +430,29 @@ def _status(project: Project, templates: Templates) -> Finding:
     )
 
 
-def drift(project: Project, template: Template) -> Drift | None:
+def drift(project: Project, template: Template) -> dict[str, Any] | None:
     """How a project differs from what its release rendered, beside what an update expects.
 
     Returns:
-        None where the template's newest release does not say whose each file is.
-
-    Raises:
-        ProjectError: if its release cannot be rendered any more.
+        Managed files that were edited, files of the template that were deleted, and the template's
+        lines that shared files are missing.
     """
     if template.owners is None:
         return None
-    found = Drift()
+    edited, deleted, missing = [], [], {}
     with TemporaryDirectory(dir=project.clone.parent) as folder:
         render = template.render(project.answers, Path(folder))
-        for path in sorted(it for it in render.rglob("*") if it.is_file()):
-            name = path.relative_to(render).as_posix()
-            owner, now = template.owner(name), project.root / name
+        for name, path in files(render).items():
+            owner, now = template.owners.of(name), project.root / name
             if owner == "yours" or name == ANSWERS:
                 continue
             if not now.is_file():
-                found.deleted.append(name)
+                deleted.append(name)
             elif owner == "managed" and path.read_bytes() != now.read_bytes():
-                found.edited.append(name)
+                edited.append(name)
             elif owner == "shared" and (lines := lacking(text_of(now), text_of(path))):
-                found.missing[name] = lines
-    return found
+                missing[name] = lines
+    return {"edited": edited, "deleted": deleted, "missing": missing}
 
 
 def counted(text: str) -> Counter[str]:
@@ -604,7 +504,7 @@ class Change:
         try:
             if self.push and branches:
                 git(clone, "push", "--quiet", "origin", *(str(branch) for branch in branches))
-        except ProjectError as error:
+        except CommandError as error:
             told = f"the branch could not be pushed: {error}"
             return [
                 replace(it, state="failed", message=told) if it.branch in branches else it
@@ -613,11 +513,7 @@ class Change:
         return made
 
     def bring(self, project: Project, templates: Templates) -> Finding:
-        """Bring the change to one project, and commit it on its branch of the clone.
-
-        Raises:
-            ProjectError: if Copier or git does.
-        """
+        """Bring the change to one project, and commit it on its branch of the clone."""
         template = templates.of(project)
         old = project.version
         new = old if self.answers else self.to or template.newest
@@ -638,25 +534,25 @@ class Change:
                 message = f"the branch {name} is there already: merge or delete it"
                 return replace(told, state="open", branch=name, message=message)
         # Another project of the repository may have begun the branch.
-        with contextlib.suppress(ProjectError):
+        with contextlib.suppress(CommandError):
             git(project.clone, "checkout", "--quiet", "--detach", branch)
         self.copier(project, template, new, trust=bool(crossed))
         conflicts = needing_people(project, template)
         if conflicts and not self.keep:
             message = f"nothing made: {several(len(conflicts), 'file')} to resolve"
             return replace(told, state="conflicts", message=message, conflicts=conflicts)
-        changed = git(project.clone, "diff", "--cached", "--name-only", "-z", "HEAD")
+        changed = paths(project.clone, "diff", "--cached", "--name-only", "HEAD")
         if not changed:
             return replace(told, message="has it already")
         branch = aside if conflicts else branch
         git(project.clone, "commit", "--quiet", "--no-verify", "-m", self.title(project, new))
         git(project.clone, "branch", "--force", branch, "HEAD")
-        done = "opened" if self.push else "would open"
+        state, done = ("updated", "made") if self.push else ("would update", "would make")
         return replace(
             told,
-            state="conflicts" if conflicts else "updated",
+            state="conflicts" if conflicts else state,
             branch=branch,
-            message=f"{done} {branch}: {several(changed.count(chr(0)), 'file')}",
+            message=f"{done} the branch {branch}: {several(len(changed), 'file')}",
             conflicts=conflicts,
         )
 
@@ -664,19 +560,19 @@ class Change:
         """Whether a project has the change already.
 
         Raises:
-            ProjectError: if an answer is to a question that its release does not ask.
+            CommandError: if an answer is to a question that its release does not ask.
         """
         asked = template.configuration(str(project.answers["_commit"])) if self.answers else {}
         for name in self.answers:
             if name not in asked:
-                raise ProjectError(f"its release {new} does not ask `{name}`: update it first")
+                raise CommandError(f"its release {new} does not ask `{name}`: update it first")
         if self.answers:
             return all(
                 project.answers.get(name) == yaml.safe_load(value)
                 for name, value in self.answers.items()
             )
         if new not in template.releases:
-            raise ProjectError(f"the template has no release {new}")
+            raise CommandError(f"the template has no release {new}")
         return project.version >= new
 
     def branch(self, new: Version) -> str:
@@ -695,11 +591,7 @@ class Change:
         return f"Answer the template's questions{where} anew: {said}"
 
     def copier(self, project: Project, template: Template, new: Version, *, trust: bool) -> None:
-        """Let Copier bring the change to the project's files.
-
-        Raises:
-            ProjectError: if it fails.
-        """
+        """Let Copier bring the change to the project's files."""
         reference = ":current:" if self.answers else template.releases[new]
         arguments = ["update", "--vcs-ref", reference, *(["--trust"] if trust else [])]
         for name, value in self.answers.items():
@@ -712,23 +604,18 @@ def needing_people(project: Project, template: Template) -> list[Conflict]:
 
     Copier drops an edit without a word where the template deleted or renamed the file, and where
     the file is not text. So every line that people had added must still be there.
-
-    Raises:
-        ProjectError: if the old release cannot be rendered any more.
     """
     clone = project.clone
-    listed = git(clone, "ls-files", "-z", "--unmerged").split("\0")[:-1]
-    unmerged = {entry.partition("\t")[2] for entry in listed}
-    found = [Conflict(name, marked(clone / name)) for name in sorted(unmerged)]
+    conflicting = unmerged(clone)
+    found = [Conflict(name, marked(clone / name)) for name in conflicting]
     git(clone, "add", "--all")
-    changes = git(clone, "diff", "--cached", "--name-status", "--no-renames", "-z", "HEAD")
-    parts = changes.split("\0")[:-1]
+    parts = paths(clone, "diff", "--cached", "--name-status", "--no-renames", "HEAD")
     changed = [*zip(parts[1::2], parts[::2], strict=True)]
     new = [counted(text_of(clone / name)) for name, kind in changed if kind == "A"]
     with TemporaryDirectory(dir=clone.parent) as folder:
         render = template.render(project.answers, Path(folder))
         for name, kind in changed:
-            if kind == "A" or name in unmerged or Path(name).name == ANSWERS:
+            if kind == "A" or name in conflicting or Path(name).name == ANSWERS:
                 continue
             rendered = render / Path(name).relative_to(project.folder)
             theirs = counted(git(clone, "show", f"HEAD:{name}")) - counted(text_of(rendered))
@@ -755,11 +642,7 @@ def marked(path: Path) -> str:
 def main() -> None:
     """Do what was asked for; `--help` tells."""
     options = parser().parse_args()
-    try:
-        sys.exit(options.verb(options))
-    except UserError as error:
-        print(f"fleet: {error}", file=sys.stderr)
-        sys.exit(2)
+    ends("fleet", lambda: answer(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -777,7 +660,7 @@ def parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("status", parents=[common], help="how each project stands")
     verb.add_argument("named", nargs="+", metavar="REPOSITORY", help=PLACES)
-    verb.set_defaults(verb=_say_status)
+    verb.set_defaults(work=lambda _: status)
 
     verb = verbs.add_parser("update", parents=[common, making], help="bring a release to all")
     verb.add_argument("named", nargs="+", metavar="REPOSITORY", help=PLACES)
@@ -785,101 +668,73 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--trust", metavar="VERSION", action="append", default=[], help="may run its migration"
     )
-    verb.set_defaults(verb=_say_update)
+    verb.set_defaults(work=_release)
 
     verb = verbs.add_parser("set", parents=[common, making], help="give an answer to all")
     verb.add_argument("named", nargs="+", metavar="NAME=VALUE|REPOSITORY", help=PLACES)
-    verb.set_defaults(verb=_say_set)
+    verb.set_defaults(work=_answers)
     return top
 
 
-def _say_status(options: argparse.Namespace) -> int:
-    return report(each(repositories(options.named, Path.cwd()), status, options.jobs), options)
+def _release(options: argparse.Namespace) -> Change:
+    trusted = frozenset(str(number(name)) for name in options.trust)
+    to = number(options.to) if options.to else None
+    return Change({}, to, trusted, options.push, options.keep_conflicts)
 
 
-def _say_update(options: argparse.Namespace) -> int:
-    trusted = frozenset(str(_named_version(name)) for name in options.trust)
-    to = _named_version(options.to) if options.to else None
-    change = Change({}, to, trusted, options.push, options.keep_conflicts)
-    return report(each(repositories(options.named, Path.cwd()), change, options.jobs), options)
-
-
-def _say_set(options: argparse.Namespace) -> int:
-    answers, named = {}, []
-    for word in options.named:
-        name, equals, value = word.partition("=")
-        if equals and name.isidentifier():
-            answers[name] = value
-        else:
-            named.append(word)
-    for name in FIXED:
-        if name in answers:
+def _answers(options: argparse.Namespace) -> Change:
+    """The change; what is no answer among the words is left as the fleet."""
+    said = [word.partition("=") for word in options.named]
+    answers = {name: value for name, equals, value in said if equals and name.isidentifier()}
+    options.named = [word for word in options.named if word.partition("=")[0] not in answers]
+    for name in answers:
+        if name in FIXED:
             raise UserError(f"`{name}` is fixed once a project is generated: leave it out.")
-    if not answers or not named:
+        if name.startswith("_"):
+            raise UserError(f"`{name}` is Copier's own: answers have names without a leading _.")
+    if not answers or not options.named:
         raise UserError("Give at least one NAME=VALUE and one repository.")
-    if bad := next((name for name in answers if name.startswith("_")), None):
-        raise UserError(f"`{bad}` is Copier's own: answers have names without a leading _.")
-    change = Change(answers, push=options.push, keep=options.keep_conflicts)
-    return report(each(repositories(named, Path.cwd()), change, options.jobs), options)
+    return Change(answers, push=options.push, keep=options.keep_conflicts)
 
 
-def _named_version(name: str) -> Version:
-    if version := version_of(name):
-        return version
-    raise UserError(f"{name} is no version: write it like 1.2.0.")
-
-
-def report(found: list[Finding], options: argparse.Namespace) -> int:
-    """Print what came of the fleet, and give the exit code."""
+def answer(options: argparse.Namespace) -> int:
+    """Do what was asked for, print what came of the fleet, and give the exit code."""
+    work: Work = options.work(options)
+    found = each(repositories(options.named, Path.cwd()), work, options.jobs)
     if options.json:
         print(json.dumps([asdict(it) for it in found], indent=2, ensure_ascii=False))
     else:
-        shared = Path(os.path.commonpath(paths)) if (paths := local(found)) else None
-        print("\n".join(table(found, shared)))
+        print("\n".join(table(found)))
     codes = {finding.exit_code for finding in found}
     return 1 if 1 in codes else max(codes, default=0)
 
 
-def local(found: Sequence[Finding]) -> list[Path]:
-    """The folders in which the fleet's local repositories lie."""
-    return [Path(it.repository).parent for it in found if not REMOTE.match(it.repository)]
+def table(found: Sequence[Finding]) -> Iterator[str]:
+    """The lines of a table with the columns that say something; below each row, its details.
 
-
-def table(found: Sequence[Finding], shared: Path | None) -> Iterator[str]:
-    """The lines of a table with the columns that say something, and what each project needs.
-
-    Args:
-        found: what came of each project.
-        shared: the folder that local repositories share, which is left out of their names.
+    What all local repositories share is left out of their names.
     """
-    lines = [_cells(finding, shared) for finding in found]
+    local = [Path(it.repository).parent for it in found if not REMOTE.match(it.repository)]
+    shared = f"{os.path.commonpath(local)}{os.sep}" if local else ""
+    lines = [
+        {
+            "project": finding.name.removeprefix(shared),
+            "state": finding.state,
+            "version": finding.version or "",
+            "behind": "" if finding.behind is None else str(finding.behind),
+            "updated": finding.updated or "",
+        }
+        for finding in found
+    ]
     heads = [name for name in lines[0] if any(line[name] for line in lines)] if lines else []
-    rows = [dict(zip(heads, heads, strict=True)), *lines]
-    width = {name: max(len(row[name]) for row in rows) for name in heads}
-    for row, finding in zip(rows, [None, *found], strict=True):
+    width = {name: max(len(row[name]) for row in [{name: name}, *lines]) for name in heads}
+    yield "  ".join(name.ljust(width[name]) for name in heads).rstrip()
+    for row, finding in zip(lines, found, strict=True):
         yield "  ".join(row[name].ljust(width[name]) for name in heads).rstrip()
-        for conflict in finding.conflicts if finding else ():
-            yield f"    {conflict.path}: {conflict.reason}"
-
-
-def _cells(finding: Finding, shared: Path | None) -> dict[str, str]:
-    name = finding.name
-    if shared:
-        name = name.removeprefix(f"{shared}{os.sep}")
-    return {
-        "project": name,
-        "state": finding.state,
-        "version": finding.version or "",
-        "behind": "" if finding.behind is None else str(finding.behind),
-        "drift": "" if finding.drift is None else str(finding.drift),
-        "updated": finding.updated or "",
-        "answers": " ".join(f"{key}={_said(its)}" for key, its in finding.answers.items()),
-        "message": finding.message,
-    }
-
-
-def _said(answer: object) -> str:
-    return {True: "yes", False: "no"}[answer] if isinstance(answer, bool) else str(answer)
+        for detail in finding.details():
+            yield from textwrap.wrap(
+                detail, WIDTH, initial_indent="    ", subsequent_indent="      "
+            )
 
 
 if __name__ == "__main__":

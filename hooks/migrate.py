@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["copier>=9.19,<10"]
+# dependencies = ["copier>=9.19,<10", "packaging", "pathspec", "pyyaml"]
 # ///
 """Carry a project over what a merge cannot: files that a release moved or removed, and choices.
 
@@ -19,28 +19,25 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import yaml
+from commands import CommandError, UserError, copier, ends, git, paths, raw_git
 from migrations import MIGRATIONS, Migration
 from releases import number
+from source import ANSWERS, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ANSWERS = ".copier-answers.yml"
 LABELS = ("before updating", "last update", "after updating")  # as Copier marks a conflict
-MOST_CONFLICTS = 127  # git merge-file counts up to here; beyond, it failed
+CONFLICTS = range(128)  # git merge-file counts up to here; beyond, it failed
 BACK = "nothing is lost, and `git reset --hard; git clean -fd` takes you back to before the update"
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one sentence that says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -55,58 +52,36 @@ class Project:
     root: Path
     base: Path
 
-    def git(self, *arguments: str, given: bytes | None = None) -> bytes:
-        """What a git command prints.
-
-        Raises:
-            subprocess.CalledProcessError: if it fails.
-        """
-        command = ("git", "-C", str(self.root), *arguments)
-        return subprocess.run(command, check=True, input=given, capture_output=True).stdout
-
-    def listed(self, *arguments: str) -> set[str]:
-        """The paths that a git command names."""
-        return {name for name in self.git(*arguments, "-z").decode().split("\0") if name}
-
     @cached_property
     def tracked(self) -> set[str]:
         """The paths that HEAD holds."""
-        return self.listed("ls-tree", "-r", "--name-only", "HEAD", ".")
+        return {*paths(self.root, "ls-tree", "-r", "--name-only", "HEAD", ".")}
 
     def before(self, path: str) -> bytes:
         """What HEAD holds of a path."""
-        return self.git("show", f"HEAD:./{path}")
+        return raw_git(self.root, "show", f"HEAD:./{path}")
 
-    def recorded(self, name: str) -> str:
-        """One of Copier's own lines in the answers of HEAD.
+    @cached_property
+    def answers(self) -> dict[str, Any]:
+        """What HEAD holds of Copier's answers.
 
         Raises:
-            UserError: if there is none.
+            UserError: if there are none.
         """
         try:
-            text = self.before(ANSWERS).decode()
-        except subprocess.CalledProcessError:
-            text = ""
-        found = re.search(rf"^{name}: (.+)$", text, re.MULTILINE)
-        if not found:
-            raise UserError(f"{self.root} has committed no {ANSWERS}: name a project.")
-        return found[1].strip("'\"")
+            return dict(yaml.safe_load(self.before(ANSWERS)))
+        except CommandError:
+            sentence = f"{self.root} has committed no {ANSWERS}: name a project."
+            raise UserError(sentence) from None
 
     @cached_property
     def rendered(self) -> dict[str, Path]:
-        """What its last release had rendered for its answers, by path.
-
-        Raises:
-            subprocess.CalledProcessError: if that cannot be rendered any more.
-        """
-        answers, render = self.base / "answers.yml", self.base / "render"
-        answers.write_bytes(self.before(ANSWERS))
-        copier = (sys.executable, "-W", "ignore", "-m", "copier", "copy", "--quiet", "--defaults")
-        given = ("--vcs-ref", self.recorded("_commit"), "--data-file", answers)
-        command = (*copier, *given, self.recorded("_src_path"), render)
-        subprocess.run(command, cwd=self.root, check=True)
-        found = (path for path in render.rglob("*") if path.is_file())
-        return {path.relative_to(render).as_posix(): path for path in found}
+        """What its last release had rendered for its answers, by path."""
+        given, render = self.base / "answers.yml", self.base / "render"
+        given.write_bytes(self.before(ANSWERS))
+        at = ("--vcs-ref", str(self.answers["_commit"]), "--data-file", given)
+        copier("copy", *at, str(self.answers["_src_path"]), render, cwd=self.root)
+        return files(render)
 
 
 # ==================================================================================================
@@ -194,22 +169,22 @@ def _carried(project: Project, path: str, target: str, base: bytes) -> str:
     """Merge an edited file into its new place, or keep it where it was; say which."""
     new = project.root / target
     if not target or target in project.tracked or not new.is_file():
-        project.git("checkout", "--quiet", "HEAD", "--", path)
+        git(project.root, "checkout", "--quiet", "HEAD", "--", path)
         return _kept(path, target if target in project.tracked else "")
-    if project.listed("ls-files", "--unmerged", "--", target):
+    if paths(project.root, "ls-files", "--unmerged", "--", target):
         return f"{target} waits for you to resolve its conflicts"
     stages = (base, project.before(path), new.read_bytes())
     last, ours, theirs = (project.base / name for name in ("last", "ours", "theirs"))
     for file, content in zip((last, ours, theirs), stages, strict=True):
         file.write_bytes(content)
     labels = [word for label in LABELS for word in ("-L", label)]
-    command = ("git", "merge-file", "--quiet", "--stdout", *labels, *map(str, (ours, last, theirs)))
-    merged = subprocess.run(command, check=False, capture_output=True)
-    if not 0 <= merged.returncode <= MOST_CONFLICTS:  # not text
-        project.git("checkout", "--quiet", "HEAD", "--", path)
+    try:
+        git(project.root, "merge-file", "--quiet", *labels, ours, last, theirs, codes=CONFLICTS)
+    except CommandError:  # not text
+        git(project.root, "checkout", "--quiet", "HEAD", "--", path)
         return _kept(path, target)
-    new.write_bytes(merged.stdout)
-    if not merged.returncode:
+    new.write_bytes(ours.read_bytes())
+    if f"<<<<<<< {LABELS[0]}".encode() not in ours.read_bytes():
         return f"{path} was edited: that is in {target} now"
     _mark(project, target, stages)
     return f"{path} was edited, and so were the same lines of {target}: resolve the conflict there"
@@ -223,13 +198,13 @@ def _kept(path: str, target: str = "") -> str:
 
 def _mark(project: Project, path: str, stages: tuple[bytes, bytes, bytes]) -> None:
     """Let git call a file unmerged, with the last render, ours and theirs for its tools."""
-    whole = project.git("rev-parse", "--show-prefix").decode().strip() + path
+    whole = git(project.root, "rev-parse", "--show-prefix").strip() + path
     mode = "100755" if (project.root / path).stat().st_mode & 0o100 else "100644"
     lines = [f"0 {'0' * 40}\t{whole}"]
     for stage, content in enumerate(stages, start=1):
-        digest = project.git("hash-object", "-w", "--stdin", given=content).decode().strip()
+        digest = git(project.root, "hash-object", "-w", "--stdin", given=content).strip()
         lines.append(f"{mode} {digest} {stage}\t{whole}")
-    project.git("update-index", "--index-info", given="\n".join(lines).encode())
+    git(project.root, "update-index", "--index-info", given="\n".join(lines).encode())
 
 
 # ==================================================================================================
@@ -244,9 +219,7 @@ def migrate(root: Path, stage: str | None = None, version: str | None = None) ->
         version: the release; none for all that are newer than the project's.
 
     Raises:
-        UserError: if there is no such project or release.
-        ValueError: if the project's is none.
-        subprocess.CalledProcessError: if git or Copier fails.
+        UserError: if there is no such project or release, or git or Copier fails.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder: name a project.")
@@ -254,7 +227,7 @@ def migrate(root: Path, stage: str | None = None, version: str | None = None) ->
         raise UserError(f"No migration belongs to {version}: name one of hooks/migrations.py.")
     with TemporaryDirectory(prefix="migrate-") as folder:
         project = Project(root.resolve(), Path(folder))
-        last = number(project.recorded("_commit"))
+        last = number(str(project.answers.get("_commit")))
         newer = (it for it in MIGRATIONS if number(it) > last)
         crossed = [version] if version else sorted(newer, key=number)
         if stage != "after":
@@ -271,17 +244,22 @@ def main() -> None:
     parser.add_argument("project", nargs="?", type=Path, default=Path(), help="its folder")
     parser.add_argument("--stage", choices=("before", "after"), help="what Copier asks for")
     parser.add_argument("--version", help="the release that asks, if not all that are newer")
-    options = parser.parse_args()
+    ends("migrate", lambda: told(parser.parse_args()))
+
+
+def told(options: argparse.Namespace) -> int:
+    """Do what was asked for, say it, and give the exit code.
+
+    Raises:
+        UserError: if there is a mistake.
+    """
     try:
         for sentence in migrate(options.project, options.stage, options.version):
             print(f"migrate: {sentence}.", file=sys.stderr)
-    except (UserError, ValueError) as error:
-        print(f"migrate: {error}", file=sys.stderr)
-        sys.exit(2)
-    except subprocess.CalledProcessError as error:
-        command = " ".join(map(str, error.cmd))
-        print(f"migrate: `{command}` failed; {BACK}.", file=sys.stderr)
-        sys.exit(1)
+    except CommandError as error:
+        print(f"migrate: {error}; {BACK}.", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

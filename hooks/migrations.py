@@ -31,7 +31,7 @@ class Migration:
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-# `make release VERSION=0.5.0 ARGS=--migration` drafts an entry.
+# `git diff --name-status --find-renames --diff-filter=RD v0.4.0 -- template` names what goes.
 MIGRATIONS: dict[str, Migration] = {
     "0.5.0": Migration(
         moved={

@@ -12,18 +12,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-import subprocess
-import sys
-from collections import ChainMap, defaultdict
+import textwrap
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from commands import UserError, ends
 from compatibility import against_code, against_params, against_pipeline
 from releases import CHANGELOG, number
-from versions import History, UserError
+from versions import History
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates
             both[name].append((old[name], dates.moved(new[name])))
     changed = {name for name, its in both.items() if any(old != new for old, new in its)}
     added = set().union(*(new for _, new in pairs)) - before
-    yours = {name for name in added | changed if tree.owner(name) == "yours"}
+    yours = {name for name in added | changed if tree.owners.of(name) == "yours"}
     offered = {name: last.choices(name) for name in tree.questions if name in last.questions}
     return Changes(
         [name for name in tree.questions if name not in last.questions],
@@ -94,7 +94,7 @@ def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates
         {
             name: touched(*next(it for it in both[name] if it[0] != it[1]))
             for name in sorted(changed)
-            if tree.owner(name) == "shared"
+            if tree.owners.of(name) == "shared"
         },
     )
 
@@ -145,7 +145,7 @@ def against_words(found: re.Match[str] | None) -> Iterator[str]:
 
 def against_version(history: History, version: str, changed: Changes) -> Iterator[str]:
     """The version does not follow the last one, or promises less than there is."""
-    major, minor, patch = number(history.last.name)
+    major, minor, patch = number(history.last.name).release
     steps = [(major, minor, patch + 1), (major, minor + 1, 0), (major + 1, 0, 0)]
     names = [".".join(map(str, step)) for step in steps]
     if version not in names:
@@ -238,43 +238,11 @@ def against_files(
     named = {*migration.moved, *migration.removed}
     missing = {name for old, new in pairs for name in old.keys() - new.keys()}
     for name in sorted(missing - named):
-        if history.last.owner(name) != "yours":
+        if history.last.owners.of(name) != "yours":
             yield (
                 f"{name} is rendered no more, and what people wrote in it would be lost: keep its "
                 f"name, or name it in a migration of {version}"
             )
-
-
-def migration(history: History, version: str, pairs: Sequence[tuple[Files, Files]]) -> str:
-    """What hooks/migrations.py must say of files that go, as git sees it: a draft, to be read.
-
-    A file counts as moved where at least half of it is in one that is new.
-    """
-    with TemporaryDirectory() as place:
-        for name, renders in zip(("old", "new"), zip(*pairs, strict=True), strict=True):
-            for path, content in ChainMap(*renders).items():
-                if history.last.owner(path) != "yours":
-                    file = Path(place, name, path)
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(content)
-        compared = ("diff", "--no-index", "--name-status", "--find-renames", "--diff-filter=RD")
-        settings = ("-c", "core.quotePath=false", "-c", "diff.renameLimit=0")
-        done = subprocess.run(
-            ["git", *settings, *compared, "old", "new"],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    found = [line.split("\t")[1:] for line in done.stdout.splitlines()]
-    paths = [[name.partition("/")[2] for name in names] for names in found]
-    moved = [f'        "{its[0]}": "{its[1]}",\n' for its in paths if len(its) > 1]
-    removed = [f'        "{its[0]}",\n' for its in paths if len(its) == 1]
-    return (
-        f'    "{version}": Migration(\n'
-        f"    moved={{\n{''.join(moved)}    }},\n"
-        f"    removed=(\n{''.join(removed)}    ),\n),"
-    )
 
 
 # ==================================================================================================
@@ -288,9 +256,9 @@ def entry(history: History, version: str, words: str, found: Changes, dates: Dat
         default = {True: "yes", False: "no"}.get(question["default"], question["default"])
         points.append(f"A new question, `{name}` ({default} by default): {question['help']}")
     for name, new in found.choices.items():
-        points.append(f"A new choice for `{name}`: {listed(map(str, new))}.")
+        points.append(f"A new choice for `{name}`: {', '.join(map(str, new))}.")
     files = {"Added": found.added, "Changed": found.changed, "In new projects only": found.seeds}
-    points += [f"{what}: {listed(grouped(names))}." for what, names in files.items() if names]
+    points += [f"{what}: {', '.join(grouped(names))}." for what, names in files.items() if names]
     points.append(conflicts(found))
     if migration := tree.migrations.get(version):
         points.append(trust(version, migration))
@@ -298,7 +266,10 @@ def entry(history: History, version: str, words: str, found: Changes, dates: Dat
         points.append("By hand: nothing but what every update asks for, `uv lock --upgrade`.")
     if dates.new > dates.old:
         points.append(f"`exclude-newer` is {dates.new}; it was {dates.old}.")
-    made = "\n".join(map(wrapped, points))
+    wrapper = textwrap.TextWrapper(
+        WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    made = "\n".join(wrapper.fill(f"- {point}") for point in points)
     return f"## {version}\n\n{words.strip()}\n\n### What an update brings\n\n{made}\n\n"
 
 
@@ -349,22 +320,6 @@ def grouped(names: Iterable[str]) -> Iterator[str]:
             yield f"`{folder}/` ({len(its)})"
         else:
             yield from (f"`{name}`" for name in its)
-
-
-def listed(words: Iterable[str]) -> str:
-    """Words in a row."""
-    return ", ".join(words)
-
-
-def wrapped(point: str) -> str:
-    """A bullet, in lines of a readable length."""
-    lines = [""]
-    for word in f"- {point}".split(" "):
-        if len(lines[-1]) + 1 + len(word) > WIDTH:
-            lines.append(f"  {word}")
-        else:
-            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return "\n".join(lines)
 
 
 def release(
@@ -437,28 +392,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("version", metavar="VERSION", help="as in 0.4.0, without a v")
     parser.add_argument("--dry-run", action="store_true", help="show, and write nothing")
-    parser.add_argument("--migration", action="store_true", help="draft one, and write nothing")
     options = parser.parse_args()
-    try:
-        with TemporaryDirectory() as work:
-            history = History.of(ROOT, Path(work))
-            if options.migration:
-                print(migration(history, options.version, [*history.pairs()]))
-                return
-            written = release(ROOT, options.version, history, datetime.now(tz=UTC).date())
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"release: {line}", file=sys.stderr)
-        sys.exit(2)
+    ends("release", lambda: make(options))
+
+
+def make(options: argparse.Namespace) -> int:
+    """Do it, and give the exit code.
+
+    Raises:
+        UserError: if there are reasons against it.
+    """
+    version = options.version
+    with TemporaryDirectory() as work:
+        history = History.of(ROOT, Path(work))
+        written = release(ROOT, version, history, datetime.now(tz=UTC).date())
     if options.dry_run:
         print("\n".join(shown(ROOT, written)))
-        return
+        return 0
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")
-    print(f"{options.version} is written. Read it, then:\n")
+    print(f"{version} is written. Read it, then:\n")
     print("  make check test")
-    print(f'  git commit --all --message "{options.version}: WHAT IT IS"')
-    print(f"  git tag v{options.version}")
+    print(f'  git commit --all --message "{version}: WHAT IT IS"')
+    print(f"  git tag v{version}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ clone may lack the tags; the history of that one file tells the same.
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING
+
+from commands import UserError, git
+from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CHANGELOG = "CHANGELOG.md"
+DESCRIBED = re.compile(r"-\d+-g[0-9a-f]+\Z")
 HEADING = re.compile(r"^## (\d+\.\d+\.\d+)$", re.MULTILINE)
 
 
@@ -37,23 +40,14 @@ def releases(root: Path) -> dict[str, str]:
     return {version: found[version] for version in sorted(before, key=number)}
 
 
-def number(version: str) -> tuple[int, ...]:
-    """A version as numbers, which sort as releases follow each other: v1.2.0-3-gabc is 1.2.0.
+def number(reference: str) -> Version:
+    """The release that a reference of git names or follows: `v1.2.0-3-gabc` is 1.2.0.
 
     Raises:
-        ValueError: if it is none, in a sentence.
+        UserError: if it is none.
     """
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    if not found:
-        raise ValueError(f"{version} is no version of the template: write it like 1.2.0.")
-    return tuple(map(int, found.groups()))
-
-
-def git(root: Path, *arguments: str) -> str:
-    """What a git command prints.
-
-    Raises:
-        subprocess.CalledProcessError: if it fails.
-    """
-    command = ("git", "-C", str(root), *arguments)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    try:
+        return Version(DESCRIBED.sub("", reference))
+    except InvalidVersion:
+        sentence = f"{reference} is no version of the template: write it like 1.2.0."
+        raise UserError(sentence) from None

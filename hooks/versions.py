@@ -5,37 +5,25 @@ from __future__ import annotations
 import io
 import re
 import runpy
-import subprocess
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from commands import UserError, git, raw_git
 from copier import Settings, run_copy
 from migrations import Migration
-from pathspec import GitIgnoreSpec
-from releases import CHANGELOG, git, releases
+from releases import CHANGELOG, releases
+from source import ANSWERS, Owners, choices, configuration, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-ANSWERS = ".copier-answers.yml"
 SAMPLE = "sample"  # the one question that files of the people's own depend on
 
 Files = dict[str, bytes]  # what a render holds, by path with * for the folder of the package
-
-
-class UserError(Exception):
-    """Reasons against a release: each in one sentence that says what is wrong and what to do."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads copier.yml, whose own tags say nothing here."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: {})
 
 
 @dataclass
@@ -51,16 +39,11 @@ class Version:
     name: str
     tree: Path
     work: Path
-    _rendered: dict[str, Files] = field(default_factory=dict)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
         """What copier.yml says."""
-        merged: dict[str, Any] = {}
-        text = (self.tree / "copier.yml").read_text(encoding="utf-8")
-        for document in yaml.load_all(text, Loader=_Loader):
-            merged |= document or {}
-        return merged
+        return configuration((self.tree / "copier.yml").read_text(encoding="utf-8"))
 
     @cached_property
     def questions(self) -> dict[str, dict[str, Any]]:
@@ -73,11 +56,7 @@ class Version:
 
     def choices(self, name: str) -> list[Any]:
         """Every answer that a question offers; none if it takes any."""
-        question = self.questions.get(name, {})
-        if question.get("type") == "bool":
-            return [True, False]
-        offered = question.get("choices", [])
-        return list(offered.values() if isinstance(offered, dict) else offered)
+        return choices(self.questions.get(name, {}))
 
     def answers(self) -> list[dict[str, Any]]:
         """Answers with which everything is rendered: the defaults, and each choice beside them."""
@@ -101,15 +80,9 @@ class Version:
         return found
 
     @cached_property
-    def owners(self) -> dict[str, GitIgnoreSpec]:
+    def owners(self) -> Owners:
         """Whose files are."""
-        said = yaml.safe_load((self.tree / "ownership.yml").read_text(encoding="utf-8"))
-        return {name: GitIgnoreSpec.from_lines(its) for name, its in said.items()}
-
-    def owner(self, path: str) -> str:
-        """The class of a path: yours, shared or managed."""
-        matching = (name for name, its in self.owners.items() if its.match_file(path))
-        return next(matching, "managed")
+        return Owners((self.tree / "ownership.yml").read_text(encoding="utf-8"))
 
     def folder(self, answers: Mapping[str, Any]) -> Path:
         """A render with answers.
@@ -135,25 +108,13 @@ class Version:
         return place
 
     def render(self, answers: Mapping[str, Any]) -> Files:
-        """What a render with answers holds.
-
-        Raises:
-            UserError: if it fails.
-        """
-        key = repr(answers)
-        if key not in self._rendered:
-            folder = self.folder(answers)
-            package = self.package(answers)
-            found = {
-                path.relative_to(folder).as_posix(): path.read_bytes()
-                for path in sorted(folder.rglob("*"))
-                if path.is_file() and path.name != ANSWERS
-            }
-            self._rendered[key] = {
-                re.sub(rf"^src/{package}/", "src/*/", name): content
-                for name, content in found.items()
-            }
-        return self._rendered[key]
+        """What a render with answers holds."""
+        package = self.package(answers)
+        return {
+            re.sub(rf"^src/{package}/", "src/*/", name): path.read_bytes()
+            for name, path in files(self.folder(answers)).items()
+            if path.name != ANSWERS
+        }
 
     def package(self, answers: Mapping[str, Any]) -> str:
         """The name of the package in a render with answers."""
@@ -229,21 +190,19 @@ class History:
         for version in self.earlier:
             default = version.questions[SAMPLE]["default"]
             for choice in version.choices(SAMPLE):
-                files = version.render({} if choice == default else {SAMPLE: choice})
-                own = {name: its for name, its in files.items() if self.tree.owner(name) == "yours"}
+                render = version.render({} if choice == default else {SAMPLE: choice})
+                own = {name: render[name] for name in self.yours([render])}
                 if all(own != known for _, known in found):
                     found.append((version.name, own))
         return found
 
     def yours(self, renders: Iterable[Files]) -> set[str]:
         """The paths of some renders that are the people's own."""
-        return {name for files in renders for name in files if self.tree.owner(name) == "yours"}
+        return {name for its in renders for name in its if self.tree.owners.of(name) == "yours"}
 
 
 def _extracted(root: Path, commit: str, name: str, work: Path) -> Version:
-    archive = subprocess.run(
-        ["git", "-C", str(root), "archive", commit], check=True, capture_output=True
-    )
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+    archive = raw_git(root, "archive", commit)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(work / "template", filter="data")
     return Version(name, work / "template", work)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import fleet
 import pytest
-from addresses import RAW, served
 from documents import commands
 from render import ROOT, Template, outline, run
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     Ask = Callable[..., tuple[int, str]]
 
 PAGE = ROOT / "docs" / "fleet.md"
+HOST = "git+https://github.com/copier-mlops/copier-mlops"
 ANSWERED = ".copier-answers.yml"
 FEW = {"serving": False, "ci": "gitlab"}  # what renders fastest
 MIGRATION = '\n_migrations:\n  - version: 2.0.0\n    command: "touch migrated"\n'
@@ -177,8 +177,11 @@ def test_status_tells_how_each_project_stands(world: Path, ask: Ask) -> None:
     code, said = ask("status", world / "clean", world / "edited")
     assert code == 3
     assert re.search(
-        r"^edited +behind +1\.0\.0 +2 +1 edited, 1 deleted, 1 line missing", said, re.MULTILINE
+        r"^edited +behind +1\.0\.0 +2 +\S+\n    drift: 1 edited, 1 deleted, 1 line missing\n",
+        said,
+        re.MULTILINE,
     )
+    assert max(map(len, said.splitlines())) <= 100
 
 
 def test_a_current_fleet_is_fine(template: Template, tmp_path: Path, ask: Ask) -> None:
@@ -195,11 +198,11 @@ def test_an_update_makes_nothing_unless_asked(world: Path, ask: Ask) -> None:
     found = named(said)
     assert code == 1
     assert {name: it["state"] for name, it in found.items()} == {
-        "clean": "updated",
+        "clean": "would update",
         "edited": "conflicts",
         "losing": "conflicts",
         "many:mails": "conflicts",
-        "many:services/prices": "updated",
+        "many:services/prices": "would update",
         "lost": "failed",
         "other": "none",
         "torn": "failed",
@@ -339,12 +342,54 @@ def test_every_documented_command_runs(copied: Path, tmp_path: Path) -> None:
     (tmp_path / "fleet.txt").write_text("projects/clean\n")
     (tmp_path / "hooks").symlink_to(ROOT / "hooks")
     codes = {}
-    with served(ROOT / "hooks") as address:
-        for command in (it for it in commands(PAGE.read_text()) if "fleet.py" in it):
-            here = RAW.sub(address, command)
-            codes[command] = int(
-                run("bash", "-c", f"{here} >&2; echo $?", cwd=tmp_path).split()[-1]
-            )
-    assert any("https://" in command for command in codes)
+    for command in (it for it in commands(PAGE.read_text()) if "fleet" in it):
+        here = command.replace(HOST, str(ROOT))
+        codes[command] = int(run("bash", "-c", f"{here} >&2; echo $?", cwd=tmp_path).split()[-1])
+    assert any(HOST in command for command in codes)
     assert set(codes.values()) <= {0, 3}, codes
     assert branches(copied / "clean") == ["template/1.1.0", "template/python-version-3-13"]
+
+
+def test_what_a_project_is_made_of_is_told_in_its_own_words(
+    world: Path, tmp_path: Path, ask: Ask
+) -> None:
+    """A source that only one machine reaches, one that is gone, one without tags, a bare commit."""
+    folder = tmp_path / "odd"
+    sources = {
+        "relative": ("_src_path: .+", "_src_path: ../template", "no address that everybody"),
+        "gone": ("_src_path: .+", f"_src_path: {tmp_path}/gone", "its template cannot be cloned"),
+        "untagged": (
+            "_commit: .+",
+            "_commit: 1a2b3c4",
+            "`_commit` is 1a2b3c4, which is no release",
+        ),
+    }
+    for name, (line, other, _) in sources.items():
+        run("git", "clone", "--quiet", world / "clean", folder / name, cwd=tmp_path)
+        path = folder / name / ANSWERED
+        path.write_text(re.sub(line, other, path.read_text()))
+        run("git", "commit", "--quiet", "--all", "--message", "Odd", cwd=folder / name)
+    found = named(ask("status", folder, "--json")[1])
+    for name, (_, _, sentence) in sources.items():
+        assert found[name]["state"] == "failed"
+        assert sentence in found[name]["message"]
+
+
+def test_only_what_was_done_is_told_as_done(copied: Path, ask: Ask) -> None:
+    clean = copied / "clean"
+    run("git", "checkout", "--quiet", "--detach", cwd=clean)
+    asked = ("update", clean, "--to", "1.1.0")
+    said = ask(*asked)[1]
+    assert re.search(r"^clean +would update +1\.0\.0$", said, re.MULTILINE)
+    assert "would make the branch template/1.1.0" in said
+    assert "its HEAD is detached" in said
+    said = ask(*asked, "--push")[1]
+    assert re.search(r"^clean +updated +1\.0\.0$", said, re.MULTILINE)
+    assert "    made the branch template/1.1.0" in said
+    assert "opened" not in said
+
+
+def test_no_line_is_too_wide(world: Path, ask: Ask) -> None:
+    for asked in (("status", world), ("update", world), ("set", "python_version=3.13", world)):
+        said = ask(*asked)[1]
+        assert max(map(len, said.splitlines())) <= 100, said

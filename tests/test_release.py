@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import release
+from commands import UserError
 from history import past
 from releases import CHANGELOG, HEADING, number
 from render import run
 from test_migrations import blocks, change
-from versions import History, UserError
+from versions import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Path:
     root = past(tmp_path_factory.mktemp("release")).source
     changelog = root / CHANGELOG
     text = release.UNRELEASED.sub("", changelog.read_text())
-    major, minor, _ = max(map(number, HEADING.findall(text)))
+    major, minor, _ = max(map(number, HEADING.findall(text))).release
     text = HEADING.sub(f"## {major}.{minor + 1}.0\n\nThe working tree.\n\n\\g<0>", text, count=1)
     changelog.write_text(text)
     commit(root, "Release")
@@ -86,7 +87,7 @@ def asked(base: History, tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 def steps(base: History) -> list[str]:
     """The patch, the minor and the major release that follow."""
-    major, minor, patch = number(base.last.name)
+    major, minor, patch = number(base.last.name).release
     return [f"{major}.{minor}.{patch + 1}", f"{major}.{minor + 1}.0", f"{major + 1}.0.0"]
 
 

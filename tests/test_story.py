@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
-import story as stories
-import story_picture
 from project import apart
+from story import loop as stories
+from story import picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from project import Project
-    from story import Story
+    from story.loop import Story
 
 REFUSED = 3
 
@@ -86,7 +86,7 @@ def test_no_request_is_dropped(story: Story) -> None:
 
 
 def test_the_picture_is_drawn_of_it(story: Story) -> None:
-    drawn = story_picture.draw(asdict(story), stories.BEFORE)
+    drawn = picture.draw(asdict(story), stories.BEFORE)
     marks = ET.fromstring(drawn).iter()  # noqa: S314  drawn by the line above
     texts = [mark.text or "" for mark in marks if mark.tag.endswith("text")]
     assert [text for text in texts if text.startswith("version")] == [

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ARCHIVES = {path.name.removesuffix(".tar.xz"): path for path in ROOT.glob("tests/earlier/*.tar.xz")}
-SERVED = sorted(version for version in ARCHIVES if number(version) >= (0, 2, 0))
+SERVED = sorted(version for version in ARCHIVES if number(version) >= number("0.2.0"))
 LOAD = """\
 import sys
 import mlflow, pandas, polars
@@ -91,12 +91,12 @@ def champion(project: Project) -> int:
 
 
 def test_every_release_has_left_a_project() -> None:
-    assert {release for release in RELEASES if number(release) < (0, 5, 0)} == set(ARCHIVES)
+    assert {release for release in RELEASES if number(release) < number("0.5.0")} == set(ARCHIVES)
 
 
 def test_versions_and_promotions_are_listed(version: str, lived: Project) -> None:
     told = history(lived)
-    trained = 3 if number(version) >= (0, 3, 0) else 2
+    trained = 3 if number(version) >= number("0.3.0") else 2
     assert [its["version"] for its in told["versions"]] == list(range(1, trained + 1))
     assert {its["status"] for its in told["versions"]} == {"accepted"}
     assert champion(lived) == 1
@@ -107,7 +107,7 @@ def test_versions_and_promotions_are_listed(version: str, lived: Project) -> Non
 def test_each_version_scores(version: str, project: Project) -> None:
     rows = pl.read_parquet(project.holdout).drop("left")
     rows.write_parquet(project.root / "rows.parquet")
-    newest = "3" if number(version) >= (0, 3, 0) else "2"
+    newest = "3" if number(version) >= number("0.3.0") else "2"
     scored = {}
     for model in ("champion", "1", newest):
         ops(project, "score", "rows.parquet", f"{model}.parquet", "--model", model)
@@ -145,7 +145,7 @@ def test_a_model_from_before_there_was_a_service_is_not_served() -> None:
 
 
 def test_its_log_is_monitored(version: str, project: Project) -> None:
-    if number(version) < (0, 2, 0):
+    if number(version) < number("0.2.0"):
         assert "No row came in yet" in ops(project, "monitor")
         return
     set_params(project, "monitoring", window=100)
@@ -184,7 +184,7 @@ def test_a_version_loads_in_mlflow(project: Project) -> None:
 
 
 def test_labelled_rows_are_learnt_from(version: str, project: Project) -> None:
-    if number(version) < (0, 3, 0):
+    if number(version) < number("0.3.0"):
         assert not list(project.labelled.glob("*.parquet"))
         return
     (taken,) = project.labelled.glob("*.parquet")

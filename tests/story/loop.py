@@ -1,39 +1,31 @@
-"""What `make story` runs: a model that is served while the world changes, from end to end.
+"""The story: a model that is served while the world changes, from end to end.
 
 A project with the sample `support-mail` is trained and served. Customers' mails come in, window by
 window; where they belonged is told one window later. Then products are merged and renamed, and
 customers write differently. All that happens is done by the project's own commands, and the mails
-go through its service; only the mails are simulated. `docs/story.svg` is the picture.
+go through its service; only the mails are simulated.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import story_picture
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "build" / "story"
-PICTURE = ROOT / "docs" / "story.svg"
-WORLD = Path(__file__).with_name("story_world.py")
+WORLD = Path(__file__).with_name("world.py")
 
 BEFORE = 4
 """Windows in the world that the model knows."""
@@ -149,7 +141,7 @@ class Project:
         return said
 
     def world(self, *arguments: str | Path) -> str:
-        """Ask `story_world.py`."""
+        """Ask `world.py`."""
         return self.run("uv", "run", "python", WORLD, *arguments)
 
     def commit(self, message: str) -> None:
@@ -421,50 +413,3 @@ class Teller:
         self.project.ops("score", str(mails), str(scored), "--model", version)
         said = self.project.world("accuracy", self.folder, json.dumps(version))
         return float(said.splitlines()[-1])
-
-
-def show(what: str, number: int, window: Window) -> None:
-    """One line about a window."""
-    print(
-        f"{what} {number + 1:2}: version {window.version} sends {window.accuracy:.1%} to the "
-        f"right queue; {window.decision}: {window.reasons[:200]}",
-        flush=True,
-    )
-
-
-def rendered(folder: Path) -> Project:
-    """A fresh project with the sample, set up."""
-    shutil.rmtree(folder, ignore_errors=True)
-    project = Project(folder / "project", os.environ)
-    version = ".".join(map(str, min(sys.version_info[:2], (3, 13))))
-    answers = ("--data", f"python_version={version}", "--data", "sample=support-mail")
-    template, root = str(ROOT), str(project.root)
-    subprocess.run(
-        ["copier", "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD", *answers, template, root],
-        check=True,
-    )
-    # The template's own repository lies around the folder, and ignores it.
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.run("make", "setup")
-    return project
-
-
-def main() -> None:
-    """Tell the story, print it, and draw the picture."""
-    project = rendered(FOLDER)
-    story = Teller(project, FOLDER).tell()
-    print(f"\n{story.history}")
-    for number, window in enumerate(story.windows):
-        show("window", number, window)
-    print(
-        f"\nOn {len(story.accuracy)} champions, {story.asked} requests beside, {story.dropped} "
-        f"dropped; {story.recovered:.1%} of the accuracy that was lost is recovered.\n"
-        f"Told in {story.seconds:.0f} s; the picture is {PICTURE}."
-    )
-    told = asdict(story)
-    (FOLDER / "story.json").write_text(json.dumps(told, indent=2))
-    PICTURE.write_text(story_picture.draw(told, BEFORE))
-
-
-if __name__ == "__main__":
-    main()

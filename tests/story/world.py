@@ -1,9 +1,9 @@
-"""What `story.py` needs of the project's own simulator and models; it runs in the project.
+"""What the story needs of the project's own simulator and models; it runs in the project.
 
-python story_world.py mails FOLDER   writes the mails of the story to FOLDER
-python story_world.py limit FOLDER   prints the accuracy of a model that learnt without limit
-python story_world.py accuracy FOLDER VERSION   prints that of a version, from what it scored
-python story_world.py shuffle        shuffles the target of the rows to learn from
+python world.py mails FOLDER   writes the mails of the story to FOLDER
+python world.py limit FOLDER   prints the accuracy of a model that learnt without limit
+python world.py accuracy FOLDER VERSION   prints that of a version, from what it scored
+python world.py shuffle        shuffles the target of the rows to learn from
 """
 
 import json

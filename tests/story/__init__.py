@@ -1,0 +1,1 @@
+"""`make story`: a model that is served while the world changes, and what its loop makes of it."""
