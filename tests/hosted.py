@@ -100,6 +100,7 @@ class Hosted:
                 "failure()": str(failed).lower(),
                 "github.event_name": event,
                 "github.ref_name": "main",
+                "github.event.repository.default_branch": "main",
                 "github.actor": "ada",
                 "github.token": "a secret",
                 "github.repository": "ada/model",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ CHANGED = ["dvc.lock"]
 GITHUB = {
     "always()": "true",
     "failure()": "true",
-    "github.ref_name": "main",
+    "github.ref_name": "trunk",
+    "github.event.repository.default_branch": "trunk",
+    "github.event.pull_request.head.repo.fork": "true",
     "github.base_ref": "main",
     "github.actor": "ada",
     "github.token": "secret",
@@ -161,6 +164,35 @@ def test_pipelines_run_nothing_that_a_person_could_not(project: Path) -> None:
     for job in scripts(project):
         for step in job.steps:
             assert re.match(r"(make [a-z]+|curl ) ?", step.script), step.script
+
+
+@pytest.mark.parametrize("fork", ["true", "false"])
+def test_what_a_fork_proposes_needs_no_credentials(
+    rendered: Callable[..., Path], tmp_path: Path, fork: str
+) -> None:
+    """Where the data cannot be had, the report says so; anybody else has a fault to mend."""
+    copy = shutil.copytree(rendered(), tmp_path / "project")
+    (copy / "data" / "source.csv.dvc").touch()
+    config = copy / ".dvc" / "config"
+    config.write_text(config.read_text().replace("url = storage", "url = s3://bucket"))
+    (tmp_path / "uv").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "uv").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    report = tmp_path / "report.md"
+    variables = {**os.environ, "PATH": path, "FORK": fork, "REPORT": str(report)}
+    done = subprocess.run(["make", "trial"], cwd=copy, env=variables, check=False)
+    assert (done.returncode == 0, report.exists()) == (fork == "true", fork == "true")
+    if report.exists():
+        assert report.read_text().startswith("Not trained: ")
+
+
+def test_a_secret_reaches_only_the_steps_that_need_it(rendered: Callable[..., Path]) -> None:
+    jobs = read(rendered(ci="github") / ".github" / "workflows" / "retrain.yml")["jobs"]
+    assert not any("secrets." in str(job.get("env")) for job in jobs.values())
+    steps = [step for job in jobs.values() for step in job["steps"] if "secrets." in str(step)]
+    assert {step["run"] for step in steps} == {
+        *("make monitor", "make challenge", "make propose", "make promote"),
+    }
 
 
 @pytest.mark.parametrize("version", choices("python_version"))

@@ -85,6 +85,9 @@ def test_the_github_workflow_runs(sample: Project, world: StandIn, tmp_path: Pat
         "always()": "true",
         "github.event_name": "pull_request",
         "github.base_ref": "main",
+        "github.ref_name": "change",
+        "github.event.repository.default_branch": "main",
+        "github.event.pull_request.head.repo.fork": "false",
     }
     jobs = list(GitHub(sample.root / ".github" / "workflows" / "ci.yml", contexts).jobs())
     said = work(sample, jobs, tmp_path, environment)

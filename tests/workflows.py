@@ -25,7 +25,7 @@ ACTIONS = {
     "astral-sh/setup-uv": set(),
 }
 WORKFLOW = {"name", "on", "concurrency", "permissions", "env", "jobs"}
-PUSH = {"branches", "paths"}
+PUSH = {"paths"}
 UNSET = re.compile(r"(inputs|secrets|vars)\.\w+")
 GITHUB_JOB = {
     *("name", "if", "needs", "runs-on", "timeout-minutes", "permissions", "env", "steps"),
@@ -119,9 +119,8 @@ class GitHub:
         event = self.contexts["github.event_name"]
         if event != "push" or event not in triggers:
             return event in triggers
-        push = known(triggers["push"], PUSH)
-        touched = "paths" not in push or not set(push["paths"]).isdisjoint(self.changed)
-        return touched and self.contexts["github.ref_name"] in push["branches"]
+        push = known(triggers["push"] or {}, PUSH)
+        return "paths" not in push or not set(push["paths"]).isdisjoint(self.changed)
 
     def filled(self, text: str) -> str:
         """The text with the values of its expressions."""

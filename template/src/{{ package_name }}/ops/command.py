@@ -11,6 +11,14 @@ from .errors import UserError
 SIGNS = ("fatal: ", "ERROR: ", "error: ")
 """How a program begins the line that says why it ends, the surest first."""
 
+PLAIN = (
+    *(f"color.{what}=false" for what in ("ui", "diff", "grep", "status")),
+    *("commit.gpgSign=false", "push.gpgSign=false", "push.followTags=false"),
+    *("core.quotePath=false", "core.safecrlf=false", "grep.fullName=false"),
+    *("log.showSignature=false", "status.showUntrackedFiles=normal", "submodule.recurse=false"),
+)
+"""What a person may have told git for their own eyes and habits; every call of it is without."""
+
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -53,6 +61,10 @@ def raw(
         UserError: if there is no such program.
     """
     name, environment = name or command[0], {**os.environ, **variables}
+    if command[0] == "git":
+        settings = (word for setting in PLAIN for word in ("-c", setting))
+        command = ("git", *settings, *command[1:])
+        environment["LC_ALL"] = "C"
     try:
         done = subprocess.run(
             command,

@@ -151,18 +151,25 @@ def repository(project: Project) -> Iterator[Finding]:
     root = project.root
     if shutil.which("git") is None:
         return
-    top = git.output(root, "rev-parse", "--show-toplevel")
+    try:
+        top = git.top(root)
+    except UserError as error:
+        yield Finding("repository", "is not read", str(error))
+        return
     if top is None:
         yield Finding("repository", "the project is in none", "run `make setup`")
         return
     commit, setup = git.commit(root), "run `make setup`"
+    if names := git.left_out(root):
+        state = f"your own gitignore keeps {', '.join(names)} out"
+        yield Finding("repository", state, setup)
     yield judged("repository", commit, f"at commit {commit}", "has no commit yet", setup)
     for key, example in (("user.name", "Your Name"), ("user.email", "you@example.org")):
         value = git.output(root, "config", key)
         remedy = f'run `git config --global {key} "{example}"`'
         yield judged(key, value, str(value), "git does not know it", remedy)
     hook = git.output(root, "rev-parse", "--git-path", "hooks/pre-commit") or ""
-    if Path(top).resolve() != root or git.output(root, "config", "core.hooksPath"):
+    if top != root or git.output(root, "config", "core.hooksPath"):
         yield Finding("hooks", "left to the larger repository, or to core.hooksPath")
     else:
         yield judged("hooks", (root / hook).is_file(), "installed", "are not installed", setup)

@@ -3,9 +3,11 @@
 DVC needs nothing done: `.dvc` came with the project.
 """
 
+import shlex
 from pathlib import Path
 
 from . import command, git
+from .errors import UserError
 from .project import Project
 
 
@@ -17,15 +19,20 @@ def run(project: Project) -> None:
     """
     root = project.root
     command.output(root, "git", "--version")
-    top = git.output(root, "rev-parse", "--show-toplevel")
+    top = git.top(root)
     if top is None:
-        command.output(root, "git", "init", "--quiet", "--initial-branch", "main")
-        print("repository: begun, on the branch main")
-    elif Path(top).resolve() == root:
+        branch = git.branch(root)
+        command.output(root, "git", "init", "--quiet", "--initial-branch", branch)
+        print(f"repository: begun, on the branch {branch}")
+    elif top == root:
         print("repository: there")
     else:
         print("repository: a larger one around the project, to which commit and hooks are left")
+        print("pipelines: run only from its root; docs/ops/ci.md says how to bring them there")
         return
+    if names := git.left_out(root):
+        listed = " ".join(map(shlex.quote, names))
+        raise UserError(f"Your own gitignore keeps these out of git: `git add --force {listed}`.")
     print(f"first commit: {_first_commit(project)}")
     print(f"hooks: {_hooks(root)}")
 
@@ -46,7 +53,7 @@ def _first_commit(project: Project) -> str:
     ]
     command.output(root, "git", "add", "--all")
     begin = ("commit", "--quiet", "--message", f"Begin {project.name}")
-    command.output(root, "git", *identity, *begin)
+    command.output(root, "git", *identity, "-c", "core.hooksPath=/dev/null", *begin)
     return "made"
 
 

@@ -110,7 +110,7 @@ def run(project: Project, *, as_json: bool = False) -> None:
         SystemExit: with `CURRENT`, `UNRESOLVED` or `BEHIND`, the more urgent one if both are true.
     """
     answers = recorded(project)
-    version, newest = releases(project.root)
+    version, newest = releases(project.root, answers)
     found = dict(drift(project.root, render(project.root, answers)))
     state = State(**asdict(uncommitted(project)), version=version, newest=newest, drift=found)
     if as_json:
@@ -157,8 +157,20 @@ def read(text: bytes) -> Mapping[str, Any]:
     return answers
 
 
-def releases(root: Path) -> tuple[str, str]:
-    """The release that a project has, and the newest; the same if there is none beyond it."""
+def releases(root: Path, answers: Mapping[str, Any]) -> tuple[str, str]:
+    """The release that a project has, and the newest; the same if there is none beyond it.
+
+    Raises:
+        UserError: if the answers name none.
+    """
+    source, commit = str(answers["_src_path"]), str(answers["_commit"])
+    place = root / Path(source).expanduser()
+    there = ":" in source or git.output(place, "rev-parse", "--git-dir")
+    if not there or not re.match(r"v?\d+\.\d", commit):
+        raise UserError(
+            f"{ANSWERS} names no release of a template (_src_path: {source}, _commit: {commit}): "
+            "write an address that everybody reaches, and a tag of it such as v1.2.0, and commit."
+        )
     found = json.loads(copier(root, "check-update", "--output-format", "json"))
     version = str(found["current_version"])
     return version, str(found["latest_version"]) if found["update_available"] else version
@@ -273,7 +285,7 @@ def conflicts(root: Path) -> list[str]:
         ("grep", "--no-recurse-submodules", "--untracked", "-lzE", MARKER),
         ("ls-files", "--others", "--cached", "-z", "*.rej"),
     )
-    found = "\0".join(git.output(root, "-c", "color.ui=false", *its) or "" for its in asked)
+    found = "\0".join(git.output(root, *its) or "" for its in asked)
     return sorted({name for name in found.split("\0") if name})
 
 

@@ -46,8 +46,10 @@ def update(project: Project, trusted: Iterable[str]) -> None:
         SystemExit: with `UNRESOLVED`, if something is left for people to resolve.
     """
     root, before = project.root, template.recorded(project)
+    if git.top(root) is None:
+        raise UserError("The project is not in git, and an update needs that: run `make setup`.")
     allowed = {number(version) for version in trusted}
-    old, new = template.releases(root)
+    old, new = template.releases(root, before)
     if new == old:
         print(f"The project has the newest release of its template, {old}.")
         return

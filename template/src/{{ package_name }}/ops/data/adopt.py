@@ -79,7 +79,7 @@ def _wish(options: argparse.Namespace) -> Wish:
 
 def _check_kept(project: Project, source: Path, *files: Path) -> None:
     """Refuse to replace work that git or DVC has not got."""
-    if shutil.which("git") is None or git.output(project.root, "rev-parse", "--git-dir") is None:
+    if shutil.which("git") is None or git.top(project.root) is None:
         raise UserError("The project is not in git yet; run `make setup` first.")
     names = [str(file.relative_to(project.root)) for file in files]
     for file in _sources(project):

@@ -1,8 +1,10 @@
 """GitHub, as far as a proposal needs it: https://docs.github.com/en/rest/pulls/pulls."""
 
 import os
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from .. import git
 from .proposal import Host, Proposal, variables
 
 RETRAINING = "GITHUB_TOKEN"
@@ -38,7 +40,7 @@ def host(token: str) -> GitHub:
     return GitHub(
         repository=f"{site}/{name}.git",
         requests=f"{api}/repos/{name}/pulls",
-        branch=os.environ.get("GITHUB_REF_NAME", "main"),
+        branch=os.environ.get("GITHUB_REF_NAME") or git.branch(Path()),
         user="x-access-token",
         token=secret,
         headers={

@@ -1,8 +1,10 @@
 """GitLab, as far as a proposal needs it: https://docs.gitlab.com/api/merge_requests."""
 
 import os
+from pathlib import Path
 from urllib.parse import urlencode
 
+from .. import git
 from .proposal import Host, Proposal, variables
 
 RETRAINING = "RETRAIN_TOKEN"
@@ -42,7 +44,7 @@ def host(token: str) -> GitLab:
     return GitLab(
         repository=f"{page}.git",
         requests=f"{api}/projects/{number}/merge_requests",
-        branch=os.environ.get("CI_COMMIT_REF_NAME", "main"),
+        branch=os.environ.get("CI_COMMIT_REF_NAME") or git.branch(Path()),
         user="oauth2",
         token=secret,
         headers={"PRIVATE-TOKEN": secret},

@@ -47,6 +47,7 @@ def changes(root: Path) -> bytes | None:
     if objects is None or git.commit(root) is None:
         return None
     present = [name for name in SOURCES if (root / name).exists()]
+    patched = ("diff-index", "--cached", "--binary", "--no-ext-diff", "--relative")
     patch: bytes | None = b""
     with TemporaryDirectory() as folder:
         aside = {
@@ -57,7 +58,7 @@ def changes(root: Path) -> bytes | None:
         for arguments in (
             ("read-tree", "HEAD"),
             ("add", "--all", "--", *present),
-            ("diff", "--cached", "--binary", "--relative", "HEAD", "--", *SOURCES),
+            (*patched, "HEAD", "--", *SOURCES),
         ):
             patch = git.raw(root, *arguments, variables=aside)
             if patch is None:

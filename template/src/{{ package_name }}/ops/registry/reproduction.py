@@ -94,12 +94,14 @@ def _checkout(project: Project, version: Version, changes: bytes | None, folder:
             f"Version {version.number} was trained where there was no commit yet, so there is "
             "nothing to go back to."
         )
-    top = git.output(project.root, "rev-parse", "--show-toplevel")
+    top = git.top(project.root)
     if top is None or git.output(project.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-        raise UserError(f"git does not know the commit {commit[:12]}: run `git fetch --all`.")
+        raise UserError(
+            f"git does not know the commit {commit[:12]}: run `git fetch --all` or --unshallow."
+        )
     copy = Project(folder / (git.output(project.root, "rev-parse", "--show-prefix") or ""))
-    alone = ("--quiet", "--shared", "--no-checkout")
-    command.raw(folder.parent, "git", "clone", *alone, top, str(folder))
+    alone = ("--quiet", "--shared", "--no-checkout", "--config", "core.hooksPath=/dev/null")
+    command.raw(folder.parent, "git", "clone", *alone, str(top), str(folder))
     command.raw(folder, "git", "checkout", "--quiet", "--detach", commit)
     said = ""
     if changes is not None:
