@@ -140,17 +140,15 @@ class Hosted:
         return project, said
 
 
-def runner(desk: Project, folder: Path, world: World) -> dict[str, str]:
-    """What a runner's machine gives every job; all jobs of a test share one environment of Python.
+def runner(desk: Project, folder: Path, world: World, environment: Path) -> dict[str, str]:
+    """What a runner's machine gives every job.
 
     Args:
         desk: the project of somebody who pushes to the host.
         folder: where all of it lies.
         world: the host's interface.
+        environment: what all jobs have of Python.
     """
-    environment = folder / "python"
-    desk.run("uv", "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
-    desk.warm(environment)
     return {
         **desk.environment,
         "CI": "true",

@@ -160,6 +160,12 @@ class Project:
             lend(store, own)
             lend(own, store, every=True)
 
+    def install(self, environment: Path) -> Path:
+        """Make an environment elsewhere that has what the project needs."""
+        self.run("uv", "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
+        self.warm(environment)
+        return environment
+
     def menu(self) -> set[str]:
         """The targets that `make help` offers."""
         return set(re.findall(r"^  make ([a-z-]+) ", self.run("make", "help"), re.MULTILINE))

@@ -67,11 +67,9 @@ def work(
 
 def variables(project: Project, world: StandIn, environment: Path) -> dict[str, str]:
     """What a runner's machine gives every job; all jobs share one environment of Python."""
-    project.run("uv", "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
-    project.warm(environment)
     return {
         "CI": "true",
-        "UV_PROJECT_ENVIRONMENT": str(environment),
+        "UV_PROJECT_ENVIRONMENT": str(project.install(environment)),
         "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
         "PIP_AUDIT_OSV_URL": f"{world.address}/v1/query",
     }

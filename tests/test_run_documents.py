@@ -79,8 +79,7 @@ def reader(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         parameters = root / "params.yaml"
         parameters.write_text(parameters.read_text().replace("trials: 30", "trials: 2"))
         project.commit("Search briefly")
-        project.run("uv", "sync", "--quiet")
-        project.warm(root.parent / "environment")
+        project.install(root.parent / "environment")
         orders(root / "orders.csv")
         yield project
 

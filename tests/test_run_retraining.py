@@ -66,14 +66,24 @@ def rows(sample: Project) -> list[Row]:
     return random.Random(7).choices(json.loads(said), k=WINDOWS * WINDOW)
 
 
+@pytest.fixture(scope="module")
+def python(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that all jobs share."""
+    return sample.install(tmp_path_factory.mktemp("runner") / "python")
+
+
 @pytest.fixture(params=["github", "gitlab"])
 def story(
-    request: pytest.FixtureRequest, sample: Project, template: Template, tmp_path: Path
+    request: pytest.FixtureRequest,
+    sample: Project,
+    template: Template,
+    python: Path,
+    tmp_path: Path,
 ) -> Iterator[Story]:
     """The sample as a team has it on a host, with a remote, pushed, before any pipeline ran."""
     root = tmp_path / "desk"
     shutil.copytree(sample.root, root, ignore=shutil.ignore_patterns(".venv*"), symlinks=True)
-    desk = Project(root, {**sample.environment, "UV_PROJECT_ENVIRONMENT": str(tmp_path / "python")})
+    desk = Project(root, {**sample.environment, "UV_PROJECT_ENVIRONMENT": str(python)})
     if request.param == "gitlab":
         shutil.rmtree(root / ".github")
         answers = {"ci": "gitlab", "package_name": "my_model", "python_version": "3.12"}
@@ -93,7 +103,7 @@ def story(
             "MLFLOW_TRACKING_URI": registry(tmp_path),
             "RETRAIN_TOKEN": "a secret",
         }
-        variables = runner(desk, tmp_path, world)
+        variables = runner(desk, tmp_path, world, python)
         yield Story(request.param, "retrain", tmp_path, variables, world, settings)
 
 

@@ -100,7 +100,7 @@ def hosted(request: pytest.FixtureRequest, follower: Follower, tmp_path: Path) -
         bare = tmp_path / "remotes" / "ada" / "model.git"
         desk.run("git", "clone", "--quiet", "--bare", str(desk.root), str(bare))
         desk.run("git", "remote", "add", "origin", str(bare))
-        variables = runner(desk, tmp_path, world)
+        variables = runner(desk, tmp_path, world, desk.install(tmp_path / "python"))
         yield Hosted(request.param, "template", tmp_path, variables, world, SETTINGS)
 
 

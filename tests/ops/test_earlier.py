@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 ARCHIVES = {path.name.removesuffix(".tar.xz"): path for path in ROOT.glob("tests/earlier/*.tar.xz")}
 SERVED = sorted(version for version in ARCHIVES if number(version) >= number("0.2.0"))
+COMPARED = [
+    pytest.param(version, marks=() if turn in {0, len(ARCHIVES) - 1} else pytest.mark.exhaustive)
+    for turn, version in enumerate(sorted(ARCHIVES))
+]
 LOAD = """\
 import sys
 import mlflow, pandas, polars
@@ -155,6 +159,7 @@ def test_its_log_is_monitored(version: str, project: Project) -> None:
     assert told["windows"][0]["rows"] == 100
 
 
+@pytest.mark.parametrize("version", COMPARED, scope="module")
 def test_a_challenger_is_compared_with_its_champion(version: str, project: Project) -> None:
     set_params(project, "split", folds=3)
     repro = run(project, "dvc", "repro", "--force")
