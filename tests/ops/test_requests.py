@@ -392,7 +392,7 @@ def test_a_refusal_names_a_hundred_violations_of_a_thousand_rows() -> None:
     assert refusal.value.counts == {("a", "min"): 999, ("b", "nullability"): 999}
     assert found[0] == Violation(1, "a", "min", -1, "a must be 0 or more.")
     assert found[1] == Violation(1, "b", "nullability", None, "b must not be missing.")
-    with pytest.raises(HTTPException, match=r"^413: 1001 rows came; at most 1000 are taken"):
+    with pytest.raises(HTTPException, match=r"^413: At most 1,000 rows are taken at once"):
         reader.read(json.dumps([{}] * 1_001).encode())
 
 

@@ -32,6 +32,7 @@ from my_model.ops.pipeline import parsing, validate
 from my_model.ops.serving import metrics as counters
 from my_model.ops.serving.access import Keys
 from my_model.ops.serving.models import Model
+from my_model.ops.serving.server import listen
 from servers import Service, service
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -525,6 +526,28 @@ def test_a_worker_that_is_killed_takes_a_moment_with_it_and_no_more(
         assert served.end() == 0
     assert set(traffic.statuses) == {("one", 200)}
     traffic.compare(host.log(), pair[:1])
+
+
+def test_workers_count_together_and_end_with_their_parent(host: Host) -> None:
+    with host.serve("--workers=2", DRAIN_SECONDS=60) as served:
+        workers = served.workers()
+        files = sum(len([*Path(f"/proc/{worker}/fd").iterdir()]) for worker in workers)
+        until(lambda: served.metrics().total("process_open_fds") > 0.8 * files)
+        os.kill(served.process.pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{worker}/fd").exists() for worker in workers))
+        listen("127.0.0.1", served.port).close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_is_told_to_end_says_so_before_the_door_closes(
+    host: Host, rows: Rows, workers: int
+) -> None:
+    with host.serve(f"--workers={workers}", DRAIN_SECONDS=1.5) as served:
+        served.process.terminate()
+        until(lambda: served.ask("/ready").status == 503)
+        reply = served.ask("/predict", rows.good[0])
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert served.process.wait(PATIENCE) == 0
 
 
 def test_a_full_disk_costs_rows_of_the_log_and_no_predictions(host: Host, rows: Rows) -> None:

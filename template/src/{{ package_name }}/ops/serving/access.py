@@ -1,6 +1,5 @@
 """What stands before every request: keys, limits, and headers that protect a browser."""
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -17,6 +16,17 @@ SECURITY_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+
+SOON = {"retry-after": "1"}
+
+
+class Overloaded(HTTPException):
+    """There is no room for a request now."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        sentence = "Too many requests at once; try again."
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, sentence, SOON)
 
 
 class Keys:
@@ -63,32 +73,24 @@ def json_only(headers: Headers) -> None:
         )
 
 
-async def read(receive: Receive, most_bytes: int, seconds: float) -> bytes:
-    """Read the body of a request.
+async def read(receive: Receive, most_bytes: int) -> bytes:
+    """Read the body of a request; that it comes in time is for the server to see to.
 
     Raises:
-        HTTPException: if it is too long or too slow.
+        HTTPException: if it is too long.
         ClientDisconnect: if the caller hangs up.
     """
     parts: list[bytes] = []
     size, more = 0, True
-    try:
-        async with asyncio.timeout(seconds):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                part, more = message.get("body", b""), message.get("more_body", False)
-                size += len(part)
-                # The rest is taken in and let go: who is still sending would hear no answer.
-                if size <= most_bytes:
-                    parts.append(part)
-    except TimeoutError:
-        raise HTTPException(
-            HTTPStatus.REQUEST_TIMEOUT,
-            "The body did not arrive in time.",
-            {"connection": "close"},
-        ) from None
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        # The rest is taken in and let go: who is still sending would hear no answer.
+        if size <= most_bytes:
+            parts.append(part)
     if size > most_bytes:
         raise HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -5,6 +5,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import access, hosts, openapi
 from .hosts import Host
@@ -30,7 +31,6 @@ from .settings import Settings
 
 PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
-SOON = {"retry-after": "1"}
 CLOSED_CONNECTION = 499
 ENCODER = msgspec.json.Encoder()
 
@@ -66,7 +66,7 @@ class Application:
             self.fast[host.predict_route] = self.instances
         routes = [route.path for route in self.pages.routes if isinstance(route, Route)]
         self.known = {*self.fast, *routes}
-        self.in_flight = 0
+        self.places = settings.max_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the headers that protect a browser, and count the answer."""
@@ -80,17 +80,20 @@ class Application:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *access.SECURITY_HEADERS]
+                if self.service.ending:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         start = perf_counter()
         path = scope["path"]
-        answer = self.post if path in self.fast else self.pages
-        self.in_flight += 1
+        answer: ASGIApp = self.post if path in self.fast else self.pages
+        if scope["method"] == "OPTIONS" and path in self.known:
+            methods = "POST, OPTIONS" if path in self.fast else "GET, HEAD, OPTIONS"
+            answer = Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
         self.service.metrics.gauges["service_in_flight"].inc()
         try:
             await answer(scope, receive, protected)
         finally:
-            self.in_flight -= 1
             self.service.metrics.gauges["service_in_flight"].dec()
             route = path if path in self.known else "other"
             self.service.metrics.request(route, status, perf_counter() - start)
@@ -98,11 +101,12 @@ class Application:
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one of the fast routes, be the request good or bad."""
         try:
-            model, body = await self.admitted(scope, receive)
-            answer = await self.fast[scope["path"]](model, body)
+            answer = await self.answer(scope, receive)
         except ClientDisconnect:
             return
         except HTTPException as error:
+            if isinstance(error, access.Overloaded):
+                self.service.metrics.counters["service_overloaded"].inc()
             answer = Json({"detail": error.detail}, error.status_code, error.headers)
         except Refusal as error:
             self.service.metrics.refused(error)
@@ -114,11 +118,11 @@ class Application:
             answer = Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
         await answer(scope, receive, send)
 
-    async def admitted(self, scope: Scope, receive: Receive) -> tuple[Model, bytes]:
-        """The model that is to answer a request, and its body.
+    async def answer(self, scope: Scope, receive: Receive) -> Response:
+        """What is answered to a request that may be answered now; it takes a place meanwhile.
 
         Raises:
-            HTTPException: if it is not one that may be answered now.
+            HTTPException, Refusal: if it is answered otherwise.
             ClientDisconnect: if the caller is gone.
         """
         service, headers = self.service, Headers(scope=scope)
@@ -127,12 +131,14 @@ class Application:
         if service.keys:
             service.keys.check(headers)
         access.json_only(headers)
-        if self.in_flight > self.settings.max_requests:
-            service.metrics.counters["service_overloaded"].inc()
-            crowded = "Too many requests at once; try again."
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, crowded, SOON)
-        body = await access.read(receive, self.settings.max_body_bytes, self.settings.head_seconds)
-        return loaded(service), body
+        if self.places == 0:
+            raise access.Overloaded
+        self.places -= 1
+        try:
+            body = await access.read(receive, self.settings.max_body_bytes)
+            return await self.fast[scope["path"]](loaded(service), body)
+        finally:
+            self.places += 1
 
     async def predict(self, model: Model, body: bytes) -> Response:
         """One row or many: one answer or many."""
@@ -167,7 +173,7 @@ def loaded(service: Service) -> Model:
         HTTPException: if there is none yet.
     """
     if service.model is None:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, SOON)
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, access.SOON)
     return service.model
 
 
@@ -189,9 +195,9 @@ def pages(service: Service, host: Host) -> Starlette:
         return Json(openapi.Health("alive"))
 
     async def ready(_: Request) -> Response:
-        model = service.model
-        answer = openapi.Ready(model is not None, model.version if model else None)
-        return Json(answer, HTTPStatus.OK if model else HTTPStatus.SERVICE_UNAVAILABLE)
+        model, ready = service.model, service.model is not None and not service.ending
+        answer = openapi.Ready(ready, model.version if model else None)
+        return Json(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def version(_: Request) -> Response:
         shadow = service.shadow.model if service.shadow else None
@@ -200,8 +206,12 @@ def pages(service: Service, host: Host) -> Starlette:
     async def example(_: Request) -> Response:
         return Json(loaded(service).example)
 
+    @lru_cache(maxsize=1)
+    def described(_: Model | None) -> bytes:  # of one model: making it takes milliseconds
+        return ENCODER.encode(openapi.describe(service))
+
     async def description(_: Request) -> Response:
-        return Json(openapi.describe(service))
+        return Response(described(service.model), media_type=Json.media_type)
 
     def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
         service.metrics.logged(service.logs.values())
@@ -220,8 +230,10 @@ def pages(service: Service, host: Host) -> Starlette:
         "/openapi.json": description,
         "/metrics": metrics,
     }
-    return Starlette(
+    application = Starlette(
         routes=[Route(path, endpoint) for path, endpoint in routes.items()],
         lifespan=lifespan,
         exception_handlers={HTTPException: refuse},
     )
+    application.router.redirect_slashes = False  # it would lead to whatever Host a caller names
+    return application

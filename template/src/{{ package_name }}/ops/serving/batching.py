@@ -1,24 +1,39 @@
 """Micro-batching: rows of requests that arrive together are scored in one call of the model.
 
 Calling a model costs as much for thirty rows as for one. Whatever was read in one turn of the
-event loop waits for its end and no longer, so a lone request is never held back.
+event loop waits for its end and no longer, so a lone request is never held back. A long request has
+its turn in a thread, after those before it; the event loop answers the short ones meanwhile.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+from .access import Overloaded
 from .models import Model, Records, Said
 
-INLINE_ROWS = 256
-"""Requests of more rows are scored in a thread, so that the others need not wait for them."""
+ROWS_AT_ONCE = 256
+"""More rows are scored in several turns of the event loop: between two of them others are heard."""
+
+Done = TypeVar("Done")
 
 
 class Batcher:
     """Collects rows and scores them; belongs to one event loop."""
 
-    def __init__(self) -> None:
-        """Begin with nothing to do."""
-        self._waiting: list[tuple[Model, Records, asyncio.Future[list[Said] | Exception]]] = []
+    def __init__(self, most_rows: int = 50_000, seconds: float = 10.0) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            most_rows: of long requests that wait; there is always room for one request.
+            seconds: how long one may wait for its turn and its end.
+        """
+        self._waiting = deque[tuple[Model, Records, asyncio.Future[list[Said] | Exception]]]()
+        self.thread = ThreadPoolExecutor(1, "long requests")
+        self._most_rows, self._seconds = most_rows, seconds
+        self._rows = 0
 
     async def score(self, model: Model, records: Records) -> list[Said]:
         """Score rows by this very model, even if another takes its place meanwhile.
@@ -27,22 +42,41 @@ class Batcher:
             Refusal: if a row breaks a rule across columns.
         """
         loop = asyncio.get_running_loop()
-        if len(records) > INLINE_ROWS:
-            (answer,) = await loop.run_in_executor(None, judged, model, [records])
-        else:
-            if not self._waiting:
-                loop.call_soon(self._run)
-            future: asyncio.Future[list[Said] | Exception] = loop.create_future()
-            self._waiting.append((model, records, future))
-            answer = await future
+        if not self._waiting:
+            loop.call_soon(self._run)
+        future: asyncio.Future[list[Said] | Exception] = loop.create_future()
+        self._waiting.append((model, records, future))
+        answer = await future
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    async def alone(self, work: Callable[[], Done], rows: int) -> Done:
+        """Do all the work of a long request in the thread.
+
+        Raises:
+            Overloaded: if too many rows wait, or it takes too long.
+        """
+        if self._rows and self._rows + rows > self._most_rows:
+            raise Overloaded
+        self._rows += rows
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+        except TimeoutError:
+            raise Overloaded from None
+        finally:
+            self._rows -= rows
+
     def _run(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for model in {id(model): model for model, _, _ in waiting}.values():
-            requests = [(rows, future) for its, rows, future in waiting if its is model]
+        batch = [self._waiting.popleft()]
+        rows = len(batch[0][1])
+        while self._waiting and (rows := rows + len(self._waiting[0][1])) <= ROWS_AT_ONCE:
+            batch.append(self._waiting.popleft())
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+        for model in {id(model): model for model, _, _ in batch}.values():
+            requests = [(rows, future) for its, rows, future in batch if its is model]
             answers = judged(model, [rows for rows, _ in requests])
             for (_, future), answer in zip(requests, answers, strict=True):
                 if not future.done():  # the caller may be gone

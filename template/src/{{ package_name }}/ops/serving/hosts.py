@@ -12,6 +12,12 @@ from typing import Self
 import msgspec
 from starlette.exceptions import HTTPException
 
+from ..errors import UserError
+
+PROBES = ("/ping", "/health", "/ready")
+TAKEN = {"/", "/version", "/example", "/openapi.json", "/metrics", "/feedback"}
+"""Routes of the service itself that are no host's."""
+
 
 class Instances(msgspec.Struct):
     """The envelope in which Vertex AI sends rows."""
@@ -31,9 +37,19 @@ class Host:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Read the variables that Vertex AI sets."""
+        """Read the variables that Vertex AI sets.
+
+        Raises:
+            UserError: if one is no route, or a route that the service has for something else.
+        """
         health, predict = environment.get("AIP_HEALTH_ROUTE"), environment.get("AIP_PREDICT_ROUTE")
-        more = (health,) if health and health not in ("/ping", "/health", "/ready") else ()
+        for name, route, also in (
+            ("AIP_HEALTH_ROUTE", health, {"/predict", "/score", "/invocations"}),
+            ("AIP_PREDICT_ROUTE", predict, {*PROBES}),
+        ):
+            if route and (route[0] != "/" or route in TAKEN | also):
+                raise UserError(f"{name} is {route}; give it a route of its own, as /v1/predict.")
+        more = (health,) if health and health not in PROBES else ()
         return cls(("/ping", *more), predict or None)
 
 

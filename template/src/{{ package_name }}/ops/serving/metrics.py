@@ -5,7 +5,7 @@ import os
 from collections import Counter as Occurrences
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from math import nan
 from pathlib import Path
 from threading import Lock
@@ -197,22 +197,44 @@ class Metrics:
         """All metrics of all workers, as Prometheus reads them."""
         if SHARED not in os.environ:
             return generate_latest(self.registry)
-        forget_the_dead()
         together = CollectorRegistry()
+        together.register(Processes(living()))
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        ProcessCollector(registry=together)
         together.register(self._monitored)
         return generate_latest(together)
 
 
-def forget_the_dead() -> None:
-    """Leave workers that were killed out of what is measured now; what they counted stays."""
+def living() -> list[int]:
+    """The workers; those that were killed are left out of what is measured now.
+
+    What they counted stays.
+    """
+    workers = set()
     for path in Path(os.environ[SHARED]).glob("gauge_live*.db"):
         process = int(path.stem.rpartition("_")[2])
         try:
             os.kill(process, 0)
+            workers.add(process)
         except ProcessLookupError:
             mark_process_dead(process)  # type: ignore[no-untyped-call]
+    return sorted(workers)
+
+
+class Processes(Collector):
+    """What `process_*` says of several processes together: sums, and when the first began."""
+
+    def __init__(self, processes: Sequence[int]) -> None:
+        """Take their numbers."""
+        each = [partial(int, process) for process in processes]
+        self._each = [ProcessCollector(pid=process, registry=None) for process in each]
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at all of them."""
+        for metrics in zip(*(process.collect() for process in self._each), strict=False):
+            metric, values = metrics[0], [its.samples[0].value for its in metrics]
+            total = min(values) if "start_time" in metric.name else sum(values)
+            metric.samples = [metric.samples[0]._replace(value=total)]
+            yield metric
 
 
 class Textfile(Collector):

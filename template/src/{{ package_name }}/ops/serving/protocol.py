@@ -1,54 +1,183 @@
-"""HTTP as uvicorn speaks it, with a limit on the time that the head of a request may take.
+"""HTTP as uvicorn speaks it, with limits on what a caller may cost.
 
-uvicorn has no such setting, and the application is called only when a head is whole. What is used
-here of uvicorn's protocol are its callbacks (asyncio's and httptools'), `loop` and `transport`.
+uvicorn bounds neither the head of a request, nor how many of them wait on a connection, nor the time
+that a caller takes to send one or to read an answer. What is used here of its protocol are its
+callbacks (asyncio's, httptools' and its own) and attributes, all of them public.
 """
 
+import json
 from asyncio import TimerHandle, Transport
+from http import HTTPStatus
+from math import inf
 
+from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 1024
+
+PIPELINED = 32
+"""How many requests may wait on a connection until the one before them is answered."""
+
+MOMENT = 0.5
+"""Seconds in which a request may still come that was on its way when the service was told to end."""
+
+REFUSED = {
+    HTTPStatus.BAD_REQUEST: "This is no HTTP request.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The head is larger than {HEAD_BYTES:,} bytes.",
+}
 
 
 class Protocol(HttpToolsProtocol):
-    """Hangs up when no whole head has arrived in time: an idle caller must not hold a place."""
+    """One connection; it ends when its caller is too slow, or sends too much.
 
-    head_seconds = 10.0
-    head_timer: TimerHandle | None = None
-    head_open = False
+    Attributes:
+        seconds: how long a caller may take to send a head or a body, to read an answer, to go.
+        most_bytes: what comes behind so many bytes of one request is not read.
+        most_connections: of more than so many, the one that has asked for nothing the longest ends.
+        refusals: counts, by route and status, what no application sees.
+    """
+
+    seconds = 10.0
+    most_bytes = 64 * 2**20
+    most_connections = 1_000
+    refusals: Counter | None = None
+    timer: TimerHandle | None = None
+    begun = head_open = body_open = refused = False
+    received = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Wait for the first request, and make room."""
         super().connection_made(transport)
-        self.wait_for_head()
+        self.idle_since = self.loop.time()
+        self.wait()
+        if len(self.connections) > self.most_connections:
+            every = [its for its in self.connections if isinstance(its, Protocol)]
+            idle = min(every, key=lambda its: its.idle_since)
+            idle.idle_since = inf
+            idle.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Wait for nothing more."""
         self.stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the rest of a head that came in part."""
+        """Read on, up to the limits; wait for the rest of what came in part."""
+        if self.refused:  # who is sending hears no answer: the rest is let go
+            return
+        self.begun = False
         super().data_received(data)
-        if self.head_open and self.head_timer is None:
-            self.wait_for_head()
+        if self.unfinished and not self.refused:
+            if not self.begun:  # else there may be the end of another request in it
+                self.received += len(data)
+            if self.received > (HEAD_BYTES if self.head_open else self.most_bytes):
+                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif self.timer is None:
+                self.wait()
 
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
-        self.head_open = True
+        self.begun = self.head_open = True
+        self.received = 0
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        """Note that it is whole."""
-        self.head_open = False
-        self.stop_waiting()
-        super().on_headers_complete()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; those behind a body mean nothing here."""
+        if self.head_open:
+            super().on_header(name, value)
 
-    def wait_for_head(self) -> None:
-        """Hang up after a while, unless it has come by then."""
-        self.head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+    def on_headers_complete(self) -> None:
+        """Note that the head is whole; a body has a time of its own.
+
+        Raises:
+            ValueError: if it is too long, or too many wait; uvicorn then calls `send_400_response`.
+        """
+        self.received = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
+        if self.received > HEAD_BYTES or len(self.pipeline) >= PIPELINED:
+            raise ValueError
+        self.head_open, self.body_open = False, True
+        super().on_headers_complete()
+        if self.timer:
+            self.wait()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self.body_open, self.idle_since = False, inf
+        if not self.flow.write_paused:
+            self.stop_waiting()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or for the end."""
+        super().on_response_complete()
+        self.idle_since = self.loop.time()
+        if self.transport.is_closing():
+            self.wait()
+
+    def pause_writing(self) -> None:
+        """Wait for the caller to read."""
+        super().pause_writing()
+        self.wait()
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        super().resume_writing()
+        if not self.unfinished:
+            self.stop_waiting()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up on a caller who asks for nothing more, be the last answer read or not."""
+        super().timeout_keep_alive_handler()
+        self.wait()
+
+    def shutdown(self) -> None:
+        """End, but not before what is on its way is here."""
+        self.loop.call_later(MOMENT, super().shutdown)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read on."""
+        too_long = self.head_open and self.received > HEAD_BYTES
+        self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_long else HTTPStatus(400))
+
+    def refuse(self, status: HTTPStatus) -> None:
+        """Say what is wrong with a request, if that is what comes next, and read no more of it."""
+        if self.refusals:
+            self.refusals.labels("other", int(status)).inc()
+        self.refused = True
+        asked = self.cycle is not None and not self.cycle.response_complete
+        if asked and (self.pipeline or self.cycle.response_started):
+            self.transport.abort()  # another answer comes next
+            return
+        said = json.dumps({"detail": REFUSED[status]}).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(said)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + said)
+        end = self.transport.close if asked else self.transport.write_eof
+        end()
+        self.wait()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a request has come in part."""
+        return self.head_open or self.body_open
+
+    def wait(self) -> None:
+        """Hang up unless the caller does something in time."""
+        self.stop_waiting()
+        self.timer = self.loop.call_later(self.seconds, self.hang_up)
 
     def stop_waiting(self) -> None:
-        """Hang up no more."""
-        if self.head_timer is not None:
-            self.head_timer.cancel()
-            self.head_timer = None
+        """Note that it is done."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+
+    def hang_up(self) -> None:
+        """End; a caller who waits for an answer to half a request is told why."""
+        if self.body_open and not self.cycle.response_started and not self.pipeline:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            self.transport.abort()

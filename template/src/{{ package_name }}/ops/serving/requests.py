@@ -164,6 +164,8 @@ class Reader:
                 body.decode()
             if not many:
                 return Rows(False, [self._record(self._one.decode(body))])
+            if body.count(b"{") > self._strictness.max_rows:
+                count_rows(body, self._strictness.max_rows)
             rows = self._many.decode(body)
             if 0 < len(rows) <= self._strictness.max_rows:
                 return Rows(True, [self._record(row) for row in rows])
@@ -204,12 +206,11 @@ class Reader:
 
     def _one_by_one(self, body: bytes, many: bool) -> Rows:
         """Read the rows apart, and say what is wrong with each."""
+        if many and len(body) > self._strictness.max_rows:
+            count_rows(body, self._strictness.max_rows)
         bodies: Sequence[Any] = BODIES.decode(body) if many else [body]
         if not bodies:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The list of rows is empty.")
-        if len(bodies) > (most := self._strictness.max_rows):
-            sentence = f"{len(bodies)} rows came; at most {most} are taken."
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
         records: list[Record] = []
         wrong: list[Violation] = []
         unknown: dict[str, Sequence[str]] = {}
@@ -337,6 +338,24 @@ class Reader:
     def arrays(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
         """The model's input columns as `Contract.arrays` makes them of the same rows."""
         return self._arrays.made(records)
+
+
+def count_rows(body: bytes, most: int) -> None:
+    """Look for a row that is one too many; what is behind it is not decoded.
+
+    Raises:
+        HTTPException: if there is one.
+        DecodeError: if before it there is something else than an object.
+    """
+    places = iter(range(most))
+
+    def take_place(_: msgspec.Struct) -> None:
+        if next(places, None) is None:
+            sentence = f"At most {most:,} rows are taken at once."
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
+
+    row = msgspec.defstruct("AnyRow", [], namespace={"__post_init__": take_place})
+    msgspec.json.decode(body, type=list.__class_getitem__(row))
 
 
 def _violation(number: int, its: Reading, rule: str, came: Any) -> Violation:

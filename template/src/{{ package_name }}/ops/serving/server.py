@@ -1,7 +1,10 @@
 """`ops serve`: read the settings, take the port, and let uvicorn answer."""
 
 import argparse
+import asyncio
+import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -9,6 +12,8 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -21,11 +26,22 @@ from .hosts import Host
 from .locations import Folder, Unavailable, fetch, locate
 from .metrics import SHARED
 from .protocol import Protocol
+from .service import Service
 from .settings import Settings
 
 BACKLOG = 2_048
 GRACE_SECONDS = 30
 """How long requests that are being answered may hold up the end."""
+
+
+class Workers(Multiprocess):
+    """Several processes that answer at one port."""
+
+    def terminate_all(self) -> None:
+        """End them; the port is theirs alone, or what still arrives would wait for nobody."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = configure(options)
     settings.keys()
+    Host.read(os.environ)
     champion = locate(settings.bundle)
     if isinstance(champion, Folder):
         with tempfile.TemporaryDirectory() as copy:
@@ -57,13 +74,15 @@ def run(options: argparse.Namespace) -> None:
         factory=True,
         workers=settings.workers,
         http=Protocol,
+        ws="none",
         lifespan="on",
         log_config=None,
-        log_level=logging.WARNING,
+        log_level=logging.ERROR,  # what is no HTTP is counted
         access_log=False,
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=GRACE_SECONDS,
     )
@@ -74,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
         os.environ[SHARED] = together
-        Multiprocess(config, sockets=[listening]).run()
+        Workers(config, sockets=[listening]).run()
 
 
 def create() -> Application:
@@ -83,8 +102,39 @@ def create() -> Application:
     # Handing a rule on a few rows to other threads costs more than the rule.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     settings = Settings.read(os.environ)
-    Protocol.head_seconds = settings.head_seconds
-    return Application(settings, Host.read(os.environ))
+    application = Application(settings, Host.read(os.environ))
+    Protocol.seconds = settings.head_seconds
+    Protocol.most_bytes = max(Protocol.most_bytes, 2 * settings.max_body_bytes)
+    Protocol.most_connections = settings.max_connections
+    with contextlib.suppress(ImportError):  # connections are files, of which Windows has enough
+        from resource import RLIMIT_NOFILE, getrlimit
+
+        files, _ = getrlimit(RLIMIT_NOFILE)
+        Protocol.most_connections = min(settings.max_connections, files * 3 // 4)
+    Protocol.refusals = application.service.metrics.counters["service_requests"]
+    end_in_time(application.service)
+    return application
+
+
+def end_in_time(service: Service) -> None:
+    """Let SIGTERM leave balancers time to look elsewhere, and a worker end with its parent."""
+    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    assert callable(stop)  # uvicorn's own handler, which closes the door at once
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        service.ending = True
+        loop.call_soon_threadsafe(
+            loop.call_later, service.settings.drain_seconds, stop, number, frame
+        )
+
+    def follow(parent: multiprocessing.process.BaseProcess) -> None:
+        parent.join()
+        service.ending = True
+        loop.call_soon_threadsafe(stop, signal.SIGTERM, None)
+
+    signal.signal(signal.SIGTERM, drain)
+    if parent := multiprocessing.parent_process():
+        Thread(target=follow, args=(parent,), daemon=True).start()
 
 
 def log() -> None:

@@ -18,9 +18,9 @@ from .feedback import ID_BYTES
 from .locations import locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Answer, Model, is_finite
+from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
-from .requests import Refusal, Rows, Violation
+from .requests import Record, Refusal, Rows, Violation
 from .settings import Settings
 from .shadow import Shadow
 
@@ -28,6 +28,9 @@ logger = logging.getLogger("service")
 
 MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
+
+LONG_BYTES = 16 * 1024
+"""A longer request is read and scored in a thread, so that the others need not wait for it."""
 
 
 class Predicted(msgspec.Struct, gc=False):
@@ -58,8 +61,9 @@ class Service:
         """Prepare; `running` does what takes time."""
         self.settings = settings
         self.keys = Keys(settings.keys())
-        self.batcher = Batcher()
+        self.batcher = Batcher(settings.max_waiting_rows, settings.request_seconds)
         self.model: Model | None = None
+        self.ending = False
         self.encoder = msgspec.json.Encoder()
         self._stopped = threading.Event()
         folder = Path(settings.predictions)
@@ -112,10 +116,17 @@ class Service:
         Raises:
             HTTPException, Refusal: as `Reader.read` does; Refusal too if the model has no
                 finite answer for a row. What rows were refused for is logged.
+            Overloaded: as `Batcher.alone` does.
         """
         try:
-            rows = model.reader.decode(body)
-            answers = await self._score(model, rows.records)
+            if len(body) > LONG_BYTES:
+                rows, answers = await self.batcher.alone(
+                    lambda: self._predict(model, body), body.count(b"{")
+                )
+            else:
+                rows = model.reader.decode(body)
+                said = await self.batcher.score(model, rows.records)
+                answers = self._answer(model, rows.records, said)
         except Refusal as refusal:
             violations = [(*broken, rows) for broken, rows in refusal.counts.items()]
             line = Refused(moment(), model.version, refusal.rows, violations)
@@ -124,9 +135,15 @@ class Service:
         self.metrics.read(rows)
         return rows, answers
 
-    async def _score(self, model: Model, records: Sequence[tuple[Any, ...]]) -> list[Answer]:
-        """Score rows, and log and count the answers."""
-        scores = await self.batcher.score(model, records)
+    def _predict(self, model: Model, body: bytes) -> tuple[Rows, list[Answer]]:
+        """Do the same for a request alone."""
+        rows = model.reader.read(body)
+        return rows, self._answer(model, rows.records, model.score(rows.records))
+
+    def _answer(
+        self, model: Model, records: Sequence[Record], scores: Sequence[Said]
+    ) -> list[Answer]:
+        """Log and count what the model said of rows."""
         lost = [row for row, said in enumerate(scores) if not is_finite(said)]
         if lost:
             sentence = "The model has no finite answer for this row."

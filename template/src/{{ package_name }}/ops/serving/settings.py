@@ -14,6 +14,7 @@ from .requests import Strictness
 
 Count = Annotated[int, Meta(gt=0, description="a whole number above zero")]
 Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")]
+Delay = Annotated[float, Meta(ge=0, lt=1e9, description="a number of at least zero")]
 Switch = Annotated[bool, Meta(description="true or false")]
 UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
 Port = Annotated[int, Meta(ge=0, lt=2**16, description="a whole number of at most 65535")]
@@ -46,8 +47,18 @@ class Settings:
     max_body_bytes: Count = 4 * 2**20
     max_requests: Count = 1_000
     """Requests that a worker answers at once; more are turned away with 503."""
+    max_connections: Count = 2_000
+    """Connections of a worker; more end those that have asked for nothing the longest."""
+    max_waiting_rows: Count = 50_000
+    """Rows of long requests that may wait in a worker; more are turned away with 503."""
+    request_seconds: Seconds = 10.0
+    """How long a request may wait for its answer; then it is turned away with 503."""
     head_seconds: Seconds = 10.0
-    """How long the head of a request, or its body, may take to arrive."""
+    """How long a caller may take to send a head, or a body, or to read an answer."""
+    keep_alive_seconds: Count = 75
+    """How long a connection may be idle; more than a balancer in front keeps it for."""
+    drain_seconds: Delay = 0.0
+    """How long all is answered after SIGTERM, but `/ready` says 503; then the door closes."""
     strict_types: Switch = True
     """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
     unknown_fields: UnknownFields = "name"

@@ -1,0 +1,261 @@
+"""The application, with no server before it: what each caller hears, also when many ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+import pytest
+from my_model.ops.bundle import Bundle
+from my_model.ops.errors import UserError
+from my_model.ops.serving import openapi
+from my_model.ops.serving.app import Application
+from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
+from my_model.ops.serving.hosts import Host
+from my_model.ops.serving.models import Model
+from my_model.ops.serving.requests import Reader
+from my_model.ops.serving.settings import Settings
+from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from my_model.ops.project import Project
+
+
+class Reply(NamedTuple):
+    """What an application answered."""
+
+    status: int
+    headers: dict[str, str]
+    text: bytes
+
+    @property
+    def body(self) -> Any:
+        """What the text says as JSON."""
+        return json.loads(self.text)
+
+
+async def ask(
+    app: Application, path: str, body: Any = None, method: str = "", **headers: str
+) -> Reply:
+    """Ask an application; a body is posted."""
+    told: list[Any] = []
+    given = {"content-type": "application/json"} | headers
+    scope = {
+        "type": "http",
+        "method": method or ("GET" if body is None else "POST"),
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in given.items()],
+    }
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": data}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await app(scope, receive, send)
+    start, *rest = told
+    named = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Reply(start["status"], named, b"".join(its.get("body", b"") for its in rest))
+
+
+@asynccontextmanager
+async def running(trained: Project, folder: Path, **settings: Any) -> AsyncIterator[Application]:
+    """A service of the trained model."""
+    given = {"bundle": str(trained.bundle), "predictions": str(folder), **settings}
+    app = Application(Settings(**given), Host())
+    async with app.service.running():
+        yield app
+
+
+@pytest.fixture(scope="module")
+def long(trained: Project) -> list[dict[str, Any]]:
+    """As many rows as one request may have."""
+    rows = pl.read_parquet(trained.holdout).drop("diagnosis")
+    asked: list[dict[str, Any]] = json.loads(rows.write_json())
+    return (asked * 100)[:1000]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds the model up until it is set."""
+    go_on = threading.Event()
+    score = Model.score
+
+    def slow(model: Model, records: Sequence[Any]) -> Any:
+        if len(records) == 1000:
+            assert go_on.wait(20)
+        return score(model, records)
+
+    monkeypatch.setattr(Model, "score", slow)
+    yield go_on
+    go_on.set()
+
+
+def test_long_requests_have_one_thread_and_the_others_go_first(
+    trained: Project,
+    tmp_path: Path,
+    long: list[dict[str, Any]],
+    held: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+    decode = Reader.decode
+
+    def noted(reader: Reader, body: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return decode(reader, body)
+
+    async def crowd() -> None:
+        async with running(trained, tmp_path) as app:
+            monkeypatch.setattr(Reader, "decode", noted)
+            body = json.dumps(long).encode()
+            callers = [asyncio.create_task(ask(app, "/predict", body)) for _ in range(32)]
+            while not threads:  # noqa: ASYNC110  it is a thread that is waited for
+                await asyncio.sleep(0.01)
+            assert threading.current_thread() not in threads
+            assert (await ask(app, "/health")).status == 200
+            assert (await ask(app, "/predict", long[0])).status == 200
+            assert not any(caller.done() for caller in callers)
+            held.set()
+            assert {len((await caller).body) for caller in callers} == {1000}
+            assert len(set(threads)) == 2
+
+    asyncio.run(crowd())
+
+
+def test_rows_and_seconds_of_waiting_are_bounded(
+    trained: Project, tmp_path: Path, long: list[dict[str, Any]], held: threading.Event
+) -> None:
+    async def crowd() -> None:
+        settings = {"max_waiting_rows": 2_500, "request_seconds": 0.3}
+        async with running(trained, tmp_path, **settings) as app:
+            body = json.dumps(long).encode()
+            callers = [asyncio.create_task(ask(app, "/predict", body)) for _ in range(3)]
+            await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
+            assert [caller.done() for caller in callers] == [False, False, True]
+            for reply in await asyncio.gather(*callers):
+                assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+            held.set()
+            await asyncio.get_running_loop().run_in_executor(app.service.batcher.thread, str)
+            text = (await ask(app, "/metrics")).text.decode()
+            assert "service_overloaded_total 3.0" in text
+            # The one that was being scored; for the second nobody waits any more.
+            (counted,) = [line for line in text.splitlines() if line.startswith("service_rows_t")]
+            assert counted.endswith(" 1000.0")
+
+    asyncio.run(crowd())
+
+
+def test_short_requests_are_scored_in_turns() -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.turns: list[Any] = []
+
+        def judge(self, requests: Sequence[Sequence[Any]]) -> list[Any]:
+            self.turns.append(sum(map(len, requests)))
+            return [[None] * len(rows) for rows in requests]
+
+    async def crowd() -> None:
+        model: Any = Counting()
+        batcher = Batcher()
+        requests = [asyncio.create_task(batcher.score(model, [()] * 100)) for _ in range(10)]
+        while len(model.turns) < 5:
+            await asyncio.sleep(0)
+            model.turns.append("another")
+        assert {len(await request) for request in requests} == {100}
+        assert sum(turn for turn in model.turns if turn != "another") == 1000
+        assert max(turn for turn in model.turns if turn != "another") <= ROWS_AT_ONCE
+        assert "another" in model.turns[1:-1]
+
+    asyncio.run(crowd())
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" + b"{}," * 1001 + b"no JSON", 413),
+        (b"[" + b"{}," * 1_000_000 + b"{}]", 413),
+        (b"[" + b'{"a": {"b": "}{"}},' * 1001 + b"no JSON", 413),
+        (b"[{}," + b"1," * 1001 + b"no JSON", 400),
+        (b"[" + b"{}," * 999 + b"no JSON", 400),
+    ],
+)
+def test_a_list_is_read_no_further_than_the_rows_that_are_taken(
+    trained: Project, body: bytes, status: int
+) -> None:
+    reader = Reader(Bundle(trained.bundle).contract)
+    with pytest.raises(HTTPException) as refused:
+        reader.read(body)
+    assert refused.value.status_code == status
+
+
+def test_probes_and_balancers_are_answered_as_they_ask(trained: Project, tmp_path: Path) -> None:
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            for path, allowed in {
+                "/health": "GET, HEAD, OPTIONS",
+                "/predict": "POST, OPTIONS",
+            }.items():
+                reply = await ask(app, path, method="OPTIONS")
+                assert (reply.status, reply.headers["allow"]) == (204, allowed)
+            assert (await ask(app, "/health", method="HEAD")).status == 200
+            for path in ("/health/", "/predict/", "/no such path"):
+                reply = await ask(app, path, host="evil.example")
+                assert (reply.status, reply.headers.get("location")) == (404, None)
+            assert (await ask(app, "/ready")).status == 200
+            app.service.ending = True
+            reply = await ask(app, "/ready")
+            assert (reply.status, reply.headers["connection"]) == (503, "close")
+            assert reply.body["ready"] is False
+            example = (await ask(app, "/example")).body
+            assert (await ask(app, "/predict", example)).status == 200
+
+    asyncio.run(look())
+
+
+def test_the_description_is_made_once_for_a_model(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    describe = openapi.describe
+    monkeypatch.setattr(openapi, "describe", lambda its: made.append(its) or describe(its))
+
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            texts = {(await ask(app, "/openapi.json")).text for _ in range(3)}
+            assert len(texts) == len(made) == 1
+            app.service.model = None
+            assert b"/predict" not in (await ask(app, "/openapi.json")).text
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("name", "route", "taken"),
+    [
+        *(
+            ("AIP_HEALTH_ROUTE", route, False)
+            for route in ("/version", "/", "/predict", "no slash")
+        ),
+        *(("AIP_PREDICT_ROUTE", route, False) for route in ("/health", "/metrics", "predict")),
+        *(("AIP_HEALTH_ROUTE", route, True) for route in ("", "/ping", "/health", "/v1/ok")),
+        *(("AIP_PREDICT_ROUTE", route, True) for route in ("", "/predict", "/v1/ask")),
+    ],
+)
+def test_a_host_takes_no_route_that_means_something_else(
+    name: str, route: str, taken: bool
+) -> None:
+    with nullcontext() if taken else pytest.raises(UserError, match=f"{name} is {route}"):
+        Host.read({name: route})
