@@ -15,7 +15,9 @@ conflicts that were told.
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from commands import CommandError, UserError, copier, ends, git, paths, unmerged
+from pathspec import GitIgnoreSpec
 from source import ANSWERS, files
 
 if TYPE_CHECKING:
@@ -45,8 +48,11 @@ NO_PACKAGE = {"tests", "test", "docs", "scripts", "notebooks", "src"}
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
 HOLDER = re.compile(
-    r"copyright\s+(?:\(c\)\s*)?[\d, -]*(?:by\s+)?([^\d\s<>][^<>\n]*)", re.IGNORECASE
+    r"copyright\s+(?:\(c\)|©|(?=\d))[\d,\s-]*(?:by\s+)?([^\d\s<>][^<>\n]*)", re.IGNORECASE
 )
+REFUSED = re.compile(r"Validation error for question '(\w+)': (.+)")
+TERMS = re.compile(r"\A(licen[cs]e|copying)(\.\w+)?\Z")
+PROJECTS = r"(.+/)(pyproject\.toml|setup\.py|package\.json|go\.mod)\Z"
 DATA = re.compile(r"\.(csv|parquet|jsonl)\Z", re.IGNORECASE)
 SHOWN = 5  # paths of a kind that are named one by one
 
@@ -183,7 +189,8 @@ def _holder(repository: Repository) -> tuple[str, str] | None:
 
 def _address(repository: Repository) -> tuple[str, str] | None:
     address = git(repository.root, "log", "-1", "--format=%ae").strip()
-    return (address, "the last commit") if ADDRESS.fullmatch(address) else None
+    known = ADDRESS.fullmatch(address) and "noreply" not in address
+    return (address, "the last commit") if known else None
 
 
 def _license(repository: Repository) -> tuple[str, str]:
@@ -206,7 +213,8 @@ def _python(repository: Repository, about: Mapping[str, object]) -> tuple[str, s
     for place, text in places.items():
         if stated := re.search(r"3\.(\d+)", text):
             fitting = [it for it in PYTHONS if int(it[2:]) >= int(stated[1])]
-            return (fitting or PYTHONS[-1:])[0], f"{place} says {stated[0]}"
+            above = "" if fitting else ", which is above what the template has"
+            return (fitting or PYTHONS[-1:])[0], f"{place} says {stated[0]}{above}"
     return None
 
 
@@ -247,7 +255,7 @@ PLACES = {
 COLLISIONS = {
     "Makefile": "both menus in one: your targets below the line `# project-specific`",
     "pyproject.toml": "your dependencies and settings below the lines `# project-specific`",
-    "dvc.yaml": "your stages beside the template's; two stages must not write the same file",
+    "dvc.yaml": "your stages beside the template's, under names and with outputs of their own",
     "params.yaml": "your keys beside the template's, which `dvc.yaml` reads",
     ".dvc/config": "your remote, with the template's settings",
 }
@@ -262,6 +270,52 @@ def rendered(source: str, reference: str | None, answers: Mapping[str, str], roo
     at_release = ["--vcs-ref", reference] if reference else []
     copier("copy", *at_release, *given, source, root, cwd=root.parent)
     return root
+
+
+def fitting(
+    source: str, reference: str | None, answers: dict[str, tuple[str, str]], root: Path
+) -> tuple[Path, list[str]]:
+    """A render, and what there is to say of guesses that the template refused.
+
+    Raises:
+        CommandError: if it refuses an answer that somebody gave.
+    """
+    refused: list[str] = []
+    while True:
+        given = {name: value for name, (value, _) in answers.items()}
+        try:
+            return rendered(source, reference, given, root), refused
+        except CommandError as error:
+            found = REFUSED.search(str(error))
+            value, where = answers.pop(found[1], ("", "you")) if found else ("", "you")
+            if not found or where == "you":
+                raise
+            refused.append(f"\nNot taken: {found[1]}={value}, from {where}. {found[2]}")
+
+
+def own_code(repository: Repository, names: Iterable[str]) -> list[str]:
+    """The people's code: the outermost folders and files that hold nothing of the template."""
+    taken = {
+        str(it) for name in names for it in (PurePosixPath(name), *PurePosixPath(name).parents)
+    }
+    found = set()
+    for path in repository.has(r".*\.(py|ipynb)\Z"):
+        around = [*map(str, reversed(PurePosixPath(path).parents)), path]
+        found |= {*[it for it in around if it not in taken][:1]}
+    return sorted(found)
+
+
+def left_alone(render: Path, code: list[str]) -> None:
+    """Let ruff and mypy look at a project without code that was not written for them."""
+    path = render / "pyproject.toml"
+    text = path.read_text(encoding="utf-8")
+    for line, name, what in (
+        ("line-length = 100\n", "extend-exclude", code),
+        ('files = ["src", "tests"]\n', "exclude", [f"^{re.escape(it)}" for it in code]),
+    ):
+        told = f"{name} = {json.dumps(what)} # until you take it in\n"
+        text = text.replace(line, line + told if code else line, 1)
+    path.write_text(text, encoding="utf-8")
 
 
 def committed(render: Path) -> None:
@@ -340,10 +394,14 @@ def _squash(repository: Repository, render: Path, message: str) -> list[str]:
 
 
 def joined(repository: Repository, render: Path) -> str:
-    """The template's lines to ignore, and below its anchor the people's own that it lacks."""
+    """The template's lines to ignore, and below its anchor the people's own that it lacks.
+
+    A line that would hide a file of the template is left out.
+    """
     ours = (render / IGNORED).read_text(encoding="utf-8")
-    theirs = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines()
-    new = [line for line in theirs if line not in ours.splitlines()]
+    theirs, names = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines(), [*files(render)]
+    hiding = [it for it in theirs if any(GitIgnoreSpec.from_lines([it]).match_files(names))]
+    new = [line for line in theirs if line not in [*ours.splitlines(), *hiding]]
     return "\n".join([ours.rstrip("\n"), *new, ""])
 
 
@@ -383,14 +441,14 @@ def adopt(options: argparse.Namespace) -> int:
     # Copier records the source, and every update looks there again.
     local = Path(options.template).expanduser()
     source = str(local.resolve()) if local.exists() else options.template
-    given = {name: value for name, (value, _) in answers.items()}
     with TemporaryDirectory(prefix="adopt-", ignore_cleanup_errors=True) as folder:
-        render = rendered(source, options.vcs_ref, given, Path(folder, "render"))
+        render, refused = fitting(source, options.vcs_ref, answers, Path(folder, "render"))
+        left_alone(render, own_code(repository, files(render)))
         recorded = yaml.safe_load((render / ANSWERS).read_text(encoding="utf-8"))
         colliding = collisions(repository, render)
         package = str(recorded["package_name"])
         answers.setdefault("package_name", (package, "the project's name"))
-        print("\n".join(told(repository, answers, colliding, package)))
+        print("\n".join([*told(repository, answers, colliding, package, files(render)), *refused]))
         if not options.apply:
             print(f"\nNothing was changed. `--apply` makes the branch {BRANCH}.")
             return 0
@@ -404,6 +462,7 @@ def told(
     answers: Mapping[str, tuple[str, str]],
     colliding: Iterable[str],
     package: str,
+    names: Iterable[str],
 ) -> Iterator[str]:
     """The report: what the repository is, what follows, where its files belong."""
     yield f"{repository.root.name}: {', '.join(repository.kinds()) or 'no shape that is known'}"
@@ -415,11 +474,22 @@ def told(
     yield ""
     yield "Where your files belong; adopting moves none of them:"
     yield from grouped(repository, set(colliding), f"src/{package}/ml", package)
-    if colliding:
+    ours = {TERMS.sub("license", name.lower()): name for name in names}
+    alike = {name: ours.get(TERMS.sub("license", name.lower()), name) for name in repository.paths}
+    both = {name: collision(name) for name in colliding} | {
+        name: f"the template calls it {other}; keep one of them, under that name"
+        for name, other in alike.items()
+        if name != other
+    }
+    if both:
         yield ""
         yield "What both sides have:"
-        for name in colliding:
-            yield f"  {name}: {collision(name)}"
+        yield from (f"  {name}: {sentence}" for name, sentence in both.items())
+    within = sorted({match[1] for it in repository.paths if (match := re.match(PROJECTS, it))})
+    if len(within) > 1:
+        yield ""
+        yield f"Several projects lie in it ({', '.join(within)}), and the template is of one:"
+        yield "better begin a new one in a folder beside them, by `copier copy`."
 
 
 def grouped(repository: Repository, colliding: set[str], ml: str, package: str) -> Iterator[str]:
@@ -448,7 +518,7 @@ def collision(name: str) -> str:
     if KEPT.fullmatch(name):
         return "yours is kept"
     if name == IGNORED:
-        return "the template's lines, and yours below them"
+        return "the template's lines, and yours below them, but for those that hide its files"
     return f"conflicts; {COLLISIONS.get(name, 'take what you need of both')}"
 
 
@@ -462,8 +532,9 @@ def done(left: list[str], data: list[str]) -> Iterator[str]:
         yield f"The branch {BRANCH} holds the render and all that is yours."
     yield "Next:"
     yield "  make setup"
-    yield f"  uv run ops data use {data[0] if data else 'FILE'} --target COLUMN"
+    yield f"  uv run ops data use {shlex.quote(data[0]) if data else 'FILE'} --target COLUMN"
     yield "  make train"
+    yield '  git add --all && git commit --message "Bring our data under the template"'
 
 
 if __name__ == "__main__":

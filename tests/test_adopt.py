@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import adopt
@@ -201,7 +202,8 @@ def test_a_repository_is_adopted_and_then_updated(shape: str, tmp_path: Path, as
     assert (repository / ".editorconfig").read_text().endswith("# said anew\n")
     for name, content in files.items():
         if name == ".gitignore":
-            assert set(content.splitlines()) <= set((repository / name).read_text().splitlines())
+            kept = {*content.splitlines()} - {"/data/"}  # which would hide files of the template
+            assert kept <= {*(repository / name).read_text().splitlines()}
         else:
             assert (repository / name).read_text() == content, name
 
@@ -224,6 +226,49 @@ def test_the_report_says_where_files_belong(tmp_path: Path, ask: Ask) -> None:
     _, said = ask(planted(tmp_path / "prices", files), "-d", "ci=gitlab")
     assert "src/house_prices/: two packages of one name would hide each other" in said
     assert re.search(r"^  ci +gitlab +you$", said, re.MULTILINE)
+
+
+def test_what_a_repository_tells_amiss_is_dropped_or_said(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guesses that the template refuses, names of another spelling, code of other habits."""
+    monkeypatch.setenv("GIT_AUTHOR_EMAIL", "7+ada@users.noreply.example.org")
+    files = {
+        ".github/PULL_REQUEST_TEMPLATE.md": "Ours.\n",
+        ".gitignore": "/notebooks/\n*.log\n",
+        ".python-version": "3.14\n",
+        "LICENSE.txt": "The copyright notice and this permission notice shall be included.\n",
+        "a/pyproject.toml": "",
+        "b/package.json": "",
+        "data/raw/my rows.csv": "age,churned\n30,yes\n",
+        "models/__init__.py": "",
+        "models/net.py": "import os,sys\n",
+        "tests/test_net.py": "import os,sys\n",
+    }
+    repository = planted(tmp_path / "churn", files)
+    _, said = ask(repository)
+    assert re.search(
+        r"^Not taken: package_name=models, from the package models/\. Choose", said, re.MULTILINE
+    )
+    assert re.search(r"^  user_name +Ada Lovelace +the last commit$", said, re.MULTILINE)
+    assert "noreply" not in said
+    assert ".python-version says 3.14, which is above what the template has" in said
+    assert "LICENSE.txt: the template calls it LICENSE; keep one of them" in said
+    assert "the template calls it .github/pull_request_template.md" in said
+    assert "Several projects lie in it (a/, b/)" in said
+
+    code, said = ask(repository, "--apply")
+    assert code == 3
+    assert unmerged(repository) == [".python-version"]
+    assert "ops data use 'data/raw/my rows.csv' --target" in said
+    assert "git commit --message" in said
+    run("git", "checkout", "--theirs", "--", ".python-version", cwd=repository)
+    ignored = (repository / ".gitignore").read_text().splitlines()
+    assert ("*.log" in ignored, "/notebooks/" in ignored) == (True, False)
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
+    assert settings["ruff"]["extend-exclude"] == ["models", "tests"]
+    assert settings["mypy"]["exclude"] == ["^models", "^tests"]
+    run("ruff", "check", "--no-cache", "--force-exclude", "models", "tests", cwd=repository)
 
 
 def _none(folder: Path) -> None:
