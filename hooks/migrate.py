@@ -57,6 +57,12 @@ class Project:
         """The paths that HEAD holds."""
         return {*paths(self.root, "ls-tree", "-r", "--name-only", "HEAD", ".")}
 
+    @cached_property
+    def executable(self) -> set[str]:
+        """The paths that HEAD holds as programs."""
+        entries = paths(self.root, "ls-tree", "-r", "HEAD", ".")
+        return {it.partition("\t")[2] for it in entries if it.startswith("100755")}
+
     def before(self, path: str) -> bytes:
         """What HEAD holds of a path."""
         return raw_git(self.root, "show", f"HEAD:./{path}")
@@ -151,7 +157,9 @@ def carry(project: Project, version: str, *, dry: bool) -> Iterator[str]:
     if not (migration.moved or migration.removed):
         return
     for path, target in sorted(targets(MIGRATIONS, version, {*project.rendered}).items()):
-        base = project.rendered[path].read_bytes()
+        base, new = project.rendered[path].read_bytes(), project.root / target
+        if path in project.executable and new.is_file() and not dry:
+            new.chmod(new.stat().st_mode | 0o111)
         if path not in project.tracked:
             if target and target not in project.tracked:
                 yield f"{path} was deleted here, and so {target} does not come"

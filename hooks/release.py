@@ -21,7 +21,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from commands import UserError, ends
-from compatibility import against_code, against_params, against_pipeline
 from releases import CHANGELOG, number
 from versions import History
 
@@ -59,6 +58,8 @@ class Changes:
         changed: managed and shared files that say something else.
         seeds: files of the people's own, which only new projects get as they are now.
         lines: of shared files, the lines of the last release that changed.
+        handed: files that were kept current, and are the people's own from now on.
+        stricter: questions whose answers are judged otherwise.
     """
 
     questions: list[str]
@@ -67,6 +68,8 @@ class Changes:
     changed: set[str]
     seeds: set[str]
     lines: dict[str, list[str]]
+    handed: set[str]
+    stricter: list[str]
 
 
 def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates) -> Changes:
@@ -79,7 +82,7 @@ def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates
             both[name].append((old[name], dates.moved(new[name])))
     changed = {name for name, its in both.items() if any(old != new for old, new in its)}
     added = set().union(*(new for _, new in pairs)) - before
-    yours = {name for name in added | changed if tree.owners.of(name) == "yours"}
+    yours = {name for name in added | changed if yours_in(tree, name)}
     offered = {name: last.choices(name) for name in tree.questions if name in last.questions}
     return Changes(
         [name for name in tree.questions if name not in last.questions],
@@ -96,7 +99,19 @@ def changes(history: History, pairs: Sequence[tuple[Files, Files]], dates: Dates
             for name in sorted(changed)
             if tree.owners.of(name) == "shared"
         },
+        {name for name in both if yours_in(tree, name) and not yours_in(last, name)},
+        [
+            name
+            for name in offered
+            if tree.questions[name].get("validator")
+            not in (None, last.questions[name].get("validator"))
+        ],
     )
+
+
+def yours_in(version: Version, name: str) -> bool:
+    """Whether a file is the people's own."""
+    return version.owners.of(name) == "yours"
 
 
 def touched(old: bytes, new: bytes) -> list[str]:
@@ -238,10 +253,24 @@ def against_files(
     named = {*migration.moved, *migration.removed}
     missing = {name for old, new in pairs for name in old.keys() - new.keys()}
     for name in sorted(missing - named):
-        if history.last.owners.of(name) != "yours":
+        if not yours_in(history.last, name):
             yield (
                 f"{name} is rendered no more, and what people wrote in it would be lost: keep its "
                 f"name, or name it in a migration of {version}"
+            )
+
+
+def against_content(history: History, pairs: Sequence[tuple[Files, Files]]) -> Iterator[str]:
+    """An update could not merge what people wrote, or would begin to change what is theirs."""
+    last, tree = history.last, history.tree
+    both = {name: (old[name], new[name]) for old, new in pairs for name in old.keys() & new.keys()}
+    for name, (before, after) in sorted(both.items()):
+        if yours_in(last, name) and not yours_in(tree, name):
+            yield f"{name} is the people's own, and an update would change it: leave it to them"
+        elif not yours_in(tree, name) and b"\0" in after and b"\0" not in before:
+            yield (
+                f"{name} is a text no more, and what people wrote in it would be lost: give it "
+                "another name, and name the text in a migration"
             )
 
 
@@ -259,6 +288,15 @@ def entry(history: History, version: str, words: str, found: Changes, dates: Dat
         points.append(f"A new choice for `{name}`: {', '.join(map(str, new))}.")
     files = {"Added": found.added, "Changed": found.changed, "In new projects only": found.seeds}
     points += [f"{what}: {', '.join(grouped(names))}." for what, names in files.items() if names]
+    if found.handed:
+        points.append(
+            f"Yours from now on, and not kept current: {', '.join(grouped(found.handed))}."
+        )
+    for name in found.stricter:
+        points.append(
+            f"`{name}` is judged otherwise: where an update refuses the answer, give another, "
+            f"`-d {name}=VALUE`."
+        )
     points.append(conflicts(found))
     if migration := tree.migrations.get(version):
         points.append(trust(version, migration))
@@ -353,16 +391,13 @@ def release(
         pairs = [*history.pairs(answers)]
     except UserError as error:
         raise UserError(told([*reasons, str(error)])) from None
-    renders = [new for _, new in pairs]
     dates = Dates.of(history.tree, today)
     found = changes(history, pairs, dates)
     reasons += [
         *against_version(history, version, found),
         *against_moves(history, version, pairs),
         *against_files(history, version, pairs),
-        *against_params(history),
-        *against_pipeline(history, renders),
-        *against_code(history, renders),
+        *against_content(history, pairs),
     ]
     if reasons or not words:
         raise UserError(told(reasons))

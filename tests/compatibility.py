@@ -39,6 +39,16 @@ except Exception as error:
 # ==================================================================================================
 # params.yaml
 # ==================================================================================================
+def against(history: History, *answers: Mapping[str, str]) -> list[str]:
+    """What people have since an earlier release, and the tree would do no more with."""
+    renders = [history.tree.render(its) for its in answers or [{}]]
+    return [
+        *against_params(history),
+        *against_pipeline(history, renders),
+        *against_code(history, renders),
+    ]
+
+
 def against_params(history: History) -> Iterator[str]:
     """The settings do not take the params.yaml of an earlier release."""
     source, package = history.tree.folder({}) / "src", history.tree.package({})

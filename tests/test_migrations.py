@@ -147,6 +147,7 @@ def edit(project: Path) -> None:
     change(project / OWNERS, "# ", "# Our own: ")
     change(project / TEST, '"""', '"""Our own. ')
     change(project / ERRORS, '"""', '"""Our own. ')
+    (project / ERRORS).chmod(0o755)
     with (project / PIPELINE).open("a") as file:
         file.write("\nOur own end.\n")
     (project / MODELS).unlink()
@@ -226,6 +227,11 @@ def test_an_edit_lives_on_in_the_new_file(after: Path, old: str, new: str, their
     assert MARKER not in text
     assert not (after / old).exists()
     assert not (after / PEOPLE).exists()
+
+
+def test_a_program_stays_one(after: Path) -> None:
+    assert (after / FAULTS).stat().st_mode & 0o111
+    assert not (after / CHOSEN).stat().st_mode & 0o111
 
 
 def test_edits_of_the_same_lines_conflict(after: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import release
 from commands import UserError
+from compatibility import against
 from history import past
 from releases import CHANGELOG, HEADING, number
 from render import run
@@ -257,6 +258,14 @@ def own_and_delete(tree: Path) -> None:
     delete(tree)
 
 
+def take_over(tree: Path) -> None:
+    change(tree / "ownership.yml", "  - /README.md\n", "")
+
+
+def make_binary(tree: Path) -> None:
+    (tree / "template/docs/ops/data.md").write_bytes(b"\0")
+
+
 def change_type(tree: Path) -> None:
     change(tree / "copier.yml", "monitoring:\n  type: bool", "monitoring:\n  type: str")
 
@@ -344,9 +353,41 @@ KEEP = 'MIGRATIONS["VERSION"] = Migration(answers={"license": {"MIT": "Proprieta
         (drop_choice, "`python_version` offers 3.11 no more: keep it, or name the choice"),
         (drop_question, "`user_email` is asked no more, and its answers would be lost"),
         (own_and_delete, f"CODEOWNERS is rendered no more, and {GOES}"),
+        (take_over, "README.md is the people's own, and an update would change it"),
+        (
+            make_binary,
+            "docs/ops/data.md is a text no more, and what people wrote in it would be lost",
+        ),
         (hide_question, "`user_email` is asked on another condition, and Copier drops the answers"),
         (change_type, "`monitoring` has another type than its answers: keep it bool"),
         (drop_default, "`user_email` has no default, and an update would have to ask"),
+    ],
+)
+def test_a_release_is_refused(
+    make: Callable[[Path], None],
+    sentence: str,
+    tree: Path,
+    base: History,
+    asked: Callable[..., dict[str, str]],
+) -> None:
+    make(tree)
+    reasons = refused(asked, tree, steps(base)[1])
+    assert [it for it in reasons if sentence in it and it.endswith(".")]
+    assert len(reasons) == (2 if make is drop_default else 1)  # it cannot be rendered either
+
+
+def test_what_people_have_since_any_release_is_enough(
+    template: Path, base: History, tmp_path: Path
+) -> None:
+    """Of the working tree, whose answers bring every file."""
+    known = {its.name: its for its in base.earlier}
+    history = History.of(template, tmp_path, known)
+    assert against(history, *({"sample": its} for its in history.tree.choices("sample"))) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
         (drop_setting, "the params.yaml of 0.1.0: params.yaml: unknown key tune.trials"),
         (add_setting_without_default, "the params.yaml of 0.1.0: "),
         (track_a_key, "dvc.yaml tracks `monitoring`, which the params.yaml of 0.1.0 lacks"),
@@ -364,25 +405,23 @@ KEEP = 'MIGRATIONS["VERSION"] = Migration(answers={"license": {"MIT": "Proprieta
         (need_fewer_arguments, "another `load` in ml/source.py (missing a required argument"),
     ],
 )
-def test_a_release_is_refused(
-    make: Callable[[Path], None],
-    sentence: str,
-    tree: Path,
-    base: History,
-    asked: Callable[..., dict[str, str]],
+def test_what_people_lack_since_an_earlier_release_is_found(
+    make: Callable[[Path], None], sentence: str, tree: Path, base: History, tmp_path: Path
 ) -> None:
     make(tree)
-    reasons = refused(asked, tree, steps(base)[1])
-    assert [it for it in reasons if sentence in it and it.endswith(".")]
-    assert len(reasons) == (2 if make is drop_default else 1)  # it cannot be rendered either
+    commit(tree, "Change")
+    known = {its.name: its for its in base.earlier}
+    history = History.of(tree, tmp_path / "work", known)
+    (reason,) = against(replace(history, earlier=base.earlier))
+    assert sentence in reason
 
 
 def test_all_reasons_are_told_at_once(
     tree: Path, base: History, asked: Callable[..., dict[str, str]]
 ) -> None:
-    for make in (drop_words, rename, delete, drop_choice, drop_setting, need_a_name):
+    for make in (drop_words, rename, delete, drop_choice):
         make(tree)
-    assert len(refused(asked, tree, steps(base)[0])) == 7  # the new file asks for more than a patch
+    assert len(refused(asked, tree, steps(base)[0])) == 5  # the new file asks for more than a patch
 
 
 def test_a_version_follows_the_last_one_and_is_no_smaller_than_what_is_new(
@@ -405,8 +444,20 @@ def test_a_version_follows_the_last_one_and_is_no_smaller_than_what_is_new(
     assert f"## {major}\n" in asked(tree, major)[CHANGELOG]
 
 
-def test_what_people_may_have_is_let_through(
+def test_what_a_merge_does_not_show_is_told(
     tree: Path, base: History, asked: Callable[..., dict[str, str]]
+) -> None:
+    """A file that is handed over, and a question whose answers are judged otherwise."""
+    change(tree / "ownership.yml", "  - /README.md\n", "  - /README.md\n  - /CODEOWNERS\n")
+    change(tree / "copier.yml", "if package_name | length > 50", "if package_name | length > 40")
+    written = " ".join(asked(tree, steps(base)[0])[CHANGELOG].split())
+    assert "- Yours from now on, and not kept current: `CODEOWNERS`." in written
+    assert "- `package_name` is judged otherwise: where an update refuses the answer" in written
+    assert "`project_name` is judged otherwise" not in written
+
+
+def test_what_people_may_have_is_let_through(
+    tree: Path, base: History, asked: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     """A renamed question that reads its old answer; names that are read with a default."""
     drop_question(tree)
@@ -421,6 +472,9 @@ def test_what_people_may_have_is_let_through(
     written = asked(tree, steps(base)[1])[CHANGELOG]
     assert "`address` (" in written
     assert "- In new projects only: `src/*/ml/model.py`, `src/*/ml/rows.py`.\n" in written
+    known = {its.name: its for its in base.earlier}
+    history = History.of(tree, tmp_path / "work", known)
+    assert against(replace(history, earlier=base.earlier)) == []
 
 
 def test_a_migration_is_announced_with_what_to_type(

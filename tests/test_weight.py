@@ -20,7 +20,7 @@ LINES, CODE, TESTS = 16_199, 10_814, 680
 The aim is 11,000 and 7,500: decision 21.
 """
 
-HOOKS = 2_700
+HOOKS = 2_570
 """At most so many lines of `hooks/`, what Copier and maintainers run; this only ever falls, too."""
 
 ADAPTER = {
