@@ -194,13 +194,13 @@ def test_a_person_gets_a_prediction_in_a_browser(
 
 def test_a_key_is_asked_for_in_the_browser(sample: Project, tmp_path: Path) -> None:
     with (
-        serving(sample, tmp_path, API_KEYS="sesame") as served,
+        serving(sample, tmp_path, API_KEYS="open-sesame") as served,
         browser(tmp_path) as page,
     ):
         page.open(served.address)
         page.until("document.querySelectorAll('#fields [name]').length")
         page.click("button[type=submit]")
         page.until("document.querySelector('#result .wrong')?.innerText.includes('key')")
-        page.write("#key input", "sesame")
+        page.write("#key input", "open-sesame")
         page.click("button[type=submit]")
         page.until("!!document.querySelector('#result strong')")

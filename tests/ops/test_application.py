@@ -259,3 +259,88 @@ def test_a_host_takes_no_route_that_means_something_else(
 ) -> None:
     with nullcontext() if taken else pytest.raises(UserError, match=f"{name} is {route}"):
         Host.read({name: route})
+
+
+KEYS = """# Keys of our callers # and words
+   # more words
+
+shop:0123456789abcdef   # until May
+team-b:feedback:fedcba9876543210
+predict:aaaabbbbccccdddd\t
+"""
+
+
+async def opened(app: Application, key: str) -> tuple[int, int]:
+    """What a key opens: the status of a prediction, and of feedback."""
+    example = (await ask(app, "/example", x_api_key=key)).body or {}
+    told = {"prediction_id": "0" * 24, "truth": "benign"}
+    asked = await ask(app, "/predict", example, x_api_key=key)
+    return asked.status, (await ask(app, "/feedback", told, x_api_key=key)).status
+
+
+def test_a_file_of_keys_names_callers_and_what_each_may(trained: Project, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(KEYS)
+    expected = {
+        "0123456789abcdef": (200, 202),
+        "fedcba9876543210": (403, 202),
+        "aaaabbbbccccdddd": (200, 403),
+        **dict.fromkeys(["#", "shop", "words", "of", "shop:0123456789abcdef", "until"], (401, 401)),
+    }
+
+    async def look() -> None:
+        async with running(trained, tmp_path, api_keys_file=str(file)) as app:
+            for key, statuses in expected.items():
+                assert await opened(app, key) == statuses, key
+
+    asyncio.run(look())
+
+
+def test_keys_change_without_a_restart(
+    trained: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("0123456789abcdef")
+    caplog.set_level("INFO", "service")
+
+    async def said(words: str) -> None:
+        async with asyncio.timeout(20):
+            while words not in caplog.text:  # noqa: ASYNC110  a thread says it
+                await asyncio.sleep(0.01)
+
+    async def look() -> None:
+        settings = {"api_keys_file": str(file), "poll_seconds": 0.01}
+        async with running(trained, tmp_path, **settings) as app:
+            for broken in ("short", "# nothing"):
+                file.write_text(broken)
+                await said("fewer than 8" if broken == "short" else "holds no key")
+                assert await opened(app, "0123456789abcdef") == (200, 202)
+            file.write_text("fedcba9876543210 0000111122223333")
+            await said("Other keys hold")
+            assert "must hold one" in caplog.text
+            assert await opened(app, "0123456789abcdef") == (401, 401)
+            assert await opened(app, "fedcba9876543210") == (200, 202)
+            assert await opened(app, "0000111122223333") == (200, 202)
+
+    asyncio.run(look())
+    assert "fedcba" not in caplog.text
+
+
+@pytest.mark.parametrize("keys", ["short", "a-good-key,#", "team:short"])
+def test_a_key_that_can_be_guessed_is_refused(keys: str) -> None:
+    with pytest.raises(UserError, match="fewer than 8 characters"):
+        Application(Settings(api_keys=keys), Host())
+
+
+def test_pages_may_need_a_key(trained: Project, tmp_path: Path) -> None:
+    async def look() -> None:
+        given = {"api_keys": "0123456789abcdef", "pages_need_key": True}
+        async with running(trained, tmp_path, **given) as app:
+            for path in ("/", "/metrics", "/openapi.json", "/version", "/example", "/nowhere"):
+                assert (await ask(app, path)).status == 401
+                known = await ask(app, path, authorization="Bearer 0123456789abcdef")
+                assert known.status == (404 if path == "/nowhere" else 200)
+            for path in ("/health", "/ready", "/ping"):
+                assert (await ask(app, path)).status == 200
+
+    asyncio.run(look())

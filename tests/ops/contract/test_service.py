@@ -418,7 +418,7 @@ def test_a_shadow_is_asked_what_the_champion_was(
 def test_without_a_key_nobody_gets_an_answer(
     settings: Settings, asked: list[dict[str, Any]]
 ) -> None:
-    first, second = "sesame", "other"
+    first, second = "open-sesame", "another-key"
     with serving(replace(settings, api_keys=f"{first}, {second}")) as client:
         assert client.ask("/predict", asked[0]).status == 401
         assert client.ask("/predict", asked[0], X_API_Key=first[:-1]).status == 401

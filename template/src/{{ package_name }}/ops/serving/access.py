@@ -4,11 +4,14 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import NamedTuple, Self
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
+
+from ..errors import UserError
 
 SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -17,6 +20,10 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 
+SCOPES = ("predict", "feedback")
+"""What a key may be for; one that names none is for both."""
+
+LEAST_KEY = 8
 SOON = {"retry-after": "1"}
 
 
@@ -29,34 +36,74 @@ class Overloaded(HTTPException):
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, sentence, SOON)
 
 
+class Key(NamedTuple):
+    """A key, as far as it is held."""
+
+    name: str
+    """Of whom it is for; empty if the key has none."""
+    scopes: tuple[str, ...]
+    digest: bytes
+
+    @classmethod
+    def read(cls, entry: str) -> Self:
+        """Read `KEY`, `NAME:KEY`, `SCOPE:KEY` or `NAME:SCOPE:KEY`.
+
+        Raises:
+            UserError: if the key is too short.
+        """
+        *about, key = entry.split(":")
+        if len(key) < LEAST_KEY:
+            raise UserError(
+                f"A key has fewer than {LEAST_KEY} characters; make one by `openssl rand -hex 16`."
+            )
+        scopes = tuple(scope for scope in SCOPES if scope in about) or SCOPES
+        name = next((word for word in about if word not in SCOPES), "")
+        return cls(name, scopes, _hash(key.encode()))
+
+
 class Keys:
     """The keys of those who may ask. Only their hashes are held."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        """Take the keys; none at all lets everybody ask."""
-        self._hashes = [_hash(key.encode()) for key in keys]
+    def __init__(self, entries: Iterable[str]) -> None:
+        """Take the keys; none at all lets everybody ask.
+
+        Raises:
+            UserError: as `Key.read` does.
+        """
+        self._keys = [Key.read(entry) for entry in entries]
 
     def __bool__(self) -> bool:
         """Whether a key is needed."""
-        return bool(self._hashes)
+        return bool(self._keys)
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Headers, scope: str = "") -> str:
         """Look for a key in `Authorization: Bearer` or `X-API-Key`, in constant time.
+
+        Args:
+            headers: of the request.
+            scope: what the key must be for; by default any will do.
+
+        Returns:
+            Whose key it is.
 
         Raises:
             HTTPException: if there is no key that fits.
         """
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        kind, _, shown = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
             shown = headers.get("x-api-key", "")
         # All are compared, so that the time says nothing of which one fits.
         found = _hash(shown.strip().encode("latin-1"))
-        if not sum(hmac.compare_digest(found, known) for known in self._hashes):
+        fitting = [key for key in self._keys if hmac.compare_digest(found, key.digest)]
+        if not fitting:
             raise HTTPException(
                 HTTPStatus.UNAUTHORIZED,
                 "Show a key, as in `Authorization: Bearer KEY`.",
                 {"www-authenticate": "Bearer"},
             )
+        if scope and not any(scope in key.scopes for key in fitting):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"This key is not for {scope}.")
+        return fitting[0].name
 
 
 def json_only(headers: Headers) -> None:

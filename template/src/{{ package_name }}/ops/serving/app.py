@@ -66,6 +66,7 @@ class Application:
             self.fast[host.predict_route] = self.instances
         routes = [route.path for route in self.pages.routes if isinstance(route, Route)]
         self.known = {*self.fast, *routes}
+        self.probes = {*hosts.PROBES, *host.health_routes}
         self.places = settings.max_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +87,7 @@ class Application:
 
         start = perf_counter()
         path = scope["path"]
-        answer: ASGIApp = self.post if path in self.fast else self.pages
+        answer: ASGIApp = self.post if path in self.fast else self.page
         if scope["method"] == "OPTIONS" and path in self.known:
             methods = "POST, OPTIONS" if path in self.fast else "GET, HEAD, OPTIONS"
             answer = Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
@@ -97,6 +98,18 @@ class Application:
             self.service.metrics.gauges["service_in_flight"].dec()
             route = path if path in self.known else "other"
             self.service.metrics.request(route, status, perf_counter() - start)
+
+    async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a route that is read, to those who may read it."""
+        try:
+            keys = self.settings.pages_need_key and self.service.keys
+            if keys and scope["path"] not in self.probes:
+                keys.check(Headers(scope=scope))
+        except HTTPException as error:
+            refusal = Json({"detail": error.detail}, error.status_code, error.headers)
+            await refusal(scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one of the fast routes, be the request good or bad."""
@@ -129,7 +142,8 @@ class Application:
         if scope["method"] != "POST":
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
         if service.keys:
-            service.keys.check(headers)
+            feedback = scope["path"] == "/feedback"
+            service.keys.check(headers, "feedback" if feedback else "predict")
         access.json_only(headers)
         if self.places == 0:
             raise access.Overloaded

@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
+from .access import Keys
 from .app import Application
 from .hosts import Host
 from .locations import Folder, Unavailable, fetch, locate
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
             will not do.
     """
     settings = configure(options)
-    settings.keys()
+    keys = Keys(settings.keys())
     Host.read(os.environ)
     champion = locate(settings.bundle)
     if isinstance(champion, Folder):
@@ -69,6 +70,11 @@ def run(options: argparse.Namespace) -> None:
         # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
         signal.signal(number, lambda *_: sys.exit())
     log()
+    if not keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        logging.getLogger("service").warning(
+            "EVERYBODY who reaches %s may ask, and tell the ground truth: there are no keys. Set "
+            "API_KEYS_FILE.", settings.host,
+        )  # fmt: skip
     config = uvicorn.Config(
         f"{__name__}:create",
         factory=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors import UserError
 from . import feedback
 from .access import Keys
 from .batching import Batcher
@@ -21,7 +22,7 @@ from .metrics import Metrics
 from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
 from .requests import Record, Refusal, Rows, Violation
-from .settings import Settings
+from .settings import Settings, warn
 from .shadow import Shadow
 
 logger = logging.getLogger("service")
@@ -60,7 +61,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """Prepare; `running` does what takes time."""
         self.settings = settings
-        self.keys = Keys(settings.keys())
+        self._entries = settings.keys()
+        self.keys = Keys(self._entries)
         self.batcher = Batcher(settings.max_waiting_rows, settings.request_seconds)
         self.model: Model | None = None
         self.ending = False
@@ -96,7 +98,18 @@ class Service:
     def _watch(self) -> None:
         while not self._stopped.wait(self.settings.poll_seconds):
             self._look()
+            self._rotate()
             self.metrics.logged(self.logs.values())
+
+    def _rotate(self) -> None:
+        """Take other keys, if they are others now; those before hold while there is trouble."""
+        try:
+            entries = self.settings.keys()
+            if entries != self._entries:
+                self.keys, self._entries = Keys(entries), entries
+                logger.info("Other keys hold from now on.")
+        except UserError as error:
+            warn(f"The keys stay as they are. {error}")
 
     def _look(self) -> None:
         self._follower.look()

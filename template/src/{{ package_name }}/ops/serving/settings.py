@@ -1,8 +1,11 @@
 """What the environment says of the service: its bundle, its address, its limits and its keys."""
 
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -18,6 +21,15 @@ Delay = Annotated[float, Meta(ge=0, lt=1e9, description="a number of at least ze
 Switch = Annotated[bool, Meta(description="true or false")]
 UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
 Port = Annotated[int, Meta(ge=0, lt=2**16, description="a whole number of at most 65535")]
+
+COMMENT = re.compile(r"(^|\s)#.*")
+"""In a file of keys."""
+
+
+@cache
+def warn(sentence: str) -> None:
+    """Say something, once."""
+    logging.getLogger("service").warning(sentence)
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Settings:
     api_keys: str = ""
     """Keys that callers must show one of, separated by commas; none: everybody may ask."""
     api_keys_file: str = ""
-    """The same, one to a line, in a file such as a mounted secret."""
+    """The same, one to a line, in a file such as a mounted secret; it may change meanwhile."""
+    pages_need_key: Switch = False
+    """Whether a key is needed for all that is read, too, but for what tells whether it runs."""
     max_rows: Count = 1_000
     """Rows in one request."""
     max_body_bytes: Count = 4 * 2**20
@@ -93,21 +107,25 @@ class Settings:
             os.environ[field.name.upper()] = str(getattr(self, field.name))
 
     def keys(self) -> tuple[str, ...]:
-        """All keys; empty if nobody needs one.
+        """All keys, as `access.Key` reads them; empty if nobody needs one.
 
         Raises:
             UserError: if the file of keys cannot be read, or holds none.
         """
-        keys = [key.strip() for key in self.api_keys.split(",")]
+        keys = [key.strip() for key in self.api_keys.split(",") if key.strip()]
         if self.api_keys_file:
             try:
-                listed = Path(self.api_keys_file).read_text(encoding="utf-8").split()
+                text = Path(self.api_keys_file).read_text(encoding="utf-8")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 raise UserError(
                     f"API_KEYS_FILE: {self.api_keys_file} cannot be read: {reason}."
                 ) from None
+            lines = [words for line in text.splitlines() if (words := COMMENT.sub("", line).split())]
+            if any(len(words) > 1 for words in lines):
+                warn("API_KEYS_FILE: a line holds several keys; from 0.6.0 it must hold one.")
+            listed = [key for words in lines for key in words]
             if not listed:
                 raise UserError(f"API_KEYS_FILE: {self.api_keys_file} holds no key.")
             keys += listed
-        return tuple(key for key in keys if key)
+        return tuple(keys)
