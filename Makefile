@@ -7,6 +7,8 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Where bytecode is forbidden, every process compiles every library again.
 unexport PYTHONDONTWRITEBYTECODE
+# Threads of OpenMP that wait would keep the processors busy.
+export OMP_WAIT_POLICY ?= passive
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile

@@ -111,7 +111,7 @@ def read(
     declare(schema_of(value=column, target=target))
     rows, _ = parsing.parse(pl.LazyFrame({"value": values, "target": [True] * len(values)}))
     frame = rows.collect(engine="streaming")
-    unread = f"value{parsing.TEXT}"
+    unread = f"value{contracts.TEXT}"
     assert frame["value"].dtype == column.dtype
     return frame["value"].to_list(), frame[unread].to_list() if unread in frame.columns else None
 
@@ -271,6 +271,48 @@ def test_a_row_names_every_rule_that_it_breaks(feed: Callable[..., Project]) -> 
         "duplicates": 95,
     }
     assert pl.read_parquet_schema(project.valid) == pl.Schema(Stay)
+
+
+def test_rows_without_what_is_required_are_left_out_and_counted(
+    feed: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(contracts, "SOURCE", tmp_path / "source.py")
+    contracts.SOURCE.write_text("REQUIRED = ['nights', 'arrived']")
+    lacking = [{**STAY, "nights": None}, {**STAY, "nights": "", "arrived": None}]
+    project = feed(Stay, *[STAY] * 40, *lacking, {**STAY, "nights": "two"})
+    validate.run(project)
+    report = read_json(project.reports / "validation.json")
+    assert report["dropped"] == {"nights": 2, "arrived": 1}
+    assert (report["rows"], report["valid"], report["rules"]) == (41, 40, {"nights|dtype": 1})
+    assert len(pl.read_parquet(project.valid)) == 40
+    project = feed(Stay, *lacking)
+    with pytest.raises(UserError, match="No row has a value in nights and arrived"):
+        validate.run(project)
+
+
+class Single(dy.Schema):
+    """Numbers that dataframely would let pass."""
+
+    wide = dy.Float64(nullable=True, allow_inf=True)
+    single = dy.Float32()
+    y = dy.Bool(metadata={"target": True})
+
+
+def test_a_number_that_is_infinite_to_the_model_breaks_the_contract(declare: Declare) -> None:
+    declare(Single)
+    large = {"wide": [1e39, -1e39, None, 3.4e38, float("inf")], "single": ["1"] * 4 + ["1e39"]}
+    frame = pl.DataFrame(large).with_columns(y=True)
+    checked = validate.check(parsing.parse(frame.lazy()).rows.collect())
+    assert checked.kept.to_list() == [False, False, True, True, False]
+    assert checked.counts == {"wide|inf": 3, "single|inf": 1}
+
+
+@pytest.mark.parametrize("name", ["__fold", "__kept", "x|text"])
+def test_a_column_is_not_called_as_one_of_the_pipelines(declare: Declare, name: str) -> None:
+    members = {"x": dy.Int64(), "z": dy.Int64(alias=name)}
+    declare(type("Row", (dy.Schema,), {**members, "y": dy.Bool(metadata={"target": True})}))
+    with pytest.raises(UserError, match=f"itself has a column {re.escape(name)}; rename yours"):
+        contracts.load()
 
 
 def test_rules_across_rows_see_all_rows(feed: Callable[..., Project]) -> None:

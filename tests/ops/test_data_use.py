@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import random
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pytest
 from my_model.ops import cli
 from my_model.ops import contract as contracts
+from my_model.ops.data import adopt as adopting
 from my_model.ops.data import code, leaks, reading
 from my_model.ops.data import roles as deciding
 from my_model.ops.errors import UserError
@@ -79,7 +82,10 @@ def adopt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adopt:
             exec(compile(text, name, "exec"), made)  # noqa: S102  this is what it is for
         monkeypatch.setattr(contracts, "schema", lambda: made["Row"])
         contracts.load()
-        checked = validate.check(parsing.parse(made["load"](tmp_path)).rows.collect())
+        parsed = parsing.parse(made["load"](tmp_path)).rows
+        rows, lacking = validate.complete(parsed, made.get("REQUIRED", ()))
+        assert lacking == draft.lacking
+        checked = validate.check(rows.collect())
         return Adopted(
             draft, texts["schema"], texts["source"], checked.good, checked.counts, opened.notes
         )
@@ -171,6 +177,10 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["-$5.00", "(7.50)", "$1"], "Float64", [-5, -7.5, 1]),
         (["₹1,23,456", "₹7"], "Int64", [123456, 7]),
         (["5 EUR", "5 USD"], "String", ["5 EUR", "5 USD"]),
+        (["5 kg", "7.5 kg", ""], "Float64", [5, 7.5, None]),
+        (["36 months", "60 months"], "Int64", [36, 60]),
+        (["20°C", "-3°C"], "Int64", [20, -3]),
+        (["12A", "13A"], "String", ["12A", "13A"]),
         (["3.11.4", "3.12.1", "3.9.0"], "String", ["3.11.4", "3.12.1", "3.9.0"]),
         (["1-2-3", "12-10-5"], "String", ["1-2-3", "12-10-5"]),
     ],
@@ -346,7 +356,7 @@ def test_rows_without_a_target_are_dropped_in_code_that_says_so(
     frame = pl.DataFrame({"x": numbers(2, 200), "y": values * 50}, strict=False)
     adopted = adopt(frame)
     assert adopted.draft.lacking == {"y": lost * 50}
-    assert "drop_nulls(['y'])" in adopted.source
+    assert "REQUIRED = ['y']" in adopted.source
     assert len(adopted.rows) == 200 - lost * 50
     assert not adopted.broken
 
@@ -574,6 +584,12 @@ def test_rows_beyond_the_sample_have_their_say(
         ("shift_jis", "東京 大阪 京都 はい いいえ"),
         ("cp1250", "Łódź Gdańsk Wrocław"),
         ("cp1252", "señor niño"),
+        ("koi8_r", "Москва Казань да нет"),
+        ("euc_kr", "서울 부산"),
+        ("big5", "臺北 高雄"),
+        ("cp1253", "Αθήνα Θεσσαλονίκη"),
+        ("cp1255", "ירושלים חיפה"),
+        ("cp1256", "القاهرة دمشق"),
     ],
 )
 def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: str) -> None:
@@ -585,22 +601,38 @@ def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: st
     assert repr(places[0]) in note
 
 
-@pytest.mark.parametrize("large", [float("inf"), 1e39])
-def test_numbers_that_no_feature_can_hold_go_to_quarantine(adopt: Adopt, large: float) -> None:
-    frame = pl.DataFrame({"value": [large, *numbers(3, 199)], "y": (Y * 4)[:200]})
-    adopted = adopt(frame)
-    assert adopted["value"].warning.startswith("1 number is infinite or too large")
-    assert adopted.broken["value|max"] == 1
-    assert len(adopted.rows) == 199
+@pytest.mark.parametrize("large", ["inf", "-Infinity", "1e39", "-1.7e308", "1e400"])
+@pytest.mark.parametrize("name", ["value", "y"])
+def test_numbers_that_no_model_can_hold_go_to_quarantine(
+    adopt: Adopt, name: str, large: str
+) -> None:
+    columns: dict[str, list[Any]] = {"value": numbers(3, 200), "y": numbers(4, 200)}
+    columns[name][7] = large
+    for data in (
+        table(columns, 200),
+        pl.DataFrame({it: [*map(float, values)] for it, values in columns.items()}),
+    ):
+        adopted = adopt(data)
+        assert adopted[name].warning.startswith("1 number is infinite or too large")
+        assert adopted.broken == {f"{name}|inf": 1}
+        assert len(adopted.rows) == 199
+
+
+def test_whole_numbers_that_a_feature_rounds_are_named(adopt: Adopt) -> None:
+    whole = [16_777_215 - 7 * row for row in range(ROWS)]
+    adopted = adopt(table({"exact": whole, "rounded": [2 + it for it in whole], "y": Y}))
+    assert not adopted["exact"].warning
+    assert adopted["rounded"].warning.startswith("whole numbers beyond 16,777,216 are rounded")
 
 
 def test_whole_floats_may_name_rows_and_huge_ones_are_a_quantity(adopt: Adopt) -> None:
-    targets = [10.0 ** (20 + row % 37) for row in range(ROWS)]
+    targets = [10.0 ** (17 + row % 20) for row in range(ROWS)]
     adopted = adopt(table({"customer_id": [f"1{row:04}.0" for row in range(ROWS)], "x": X,
                            "y": targets}))  # fmt: skip
     assert adopted["customer_id"].role == "identifier"
     assert adopted.draft.task == "regression"
     assert not adopted["x"].warning
+    assert not adopted.broken
 
 
 def test_excel_may_name_the_separator(adopt: Adopt) -> None:
@@ -621,6 +653,86 @@ def test_a_quotation_mark_that_is_lost_is_noted(adopt: Adopt) -> None:
 
 
 GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
+CELL = '<c t="inlineStr"><is><t>{}</t></is></c>'
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+BOOK = (
+    f'<Relationships><Relationship Id="a" Type="{OFFICE}/officeDocument" '
+    'Target="xl/workbook.xml"/></Relationships>'
+)
+SHEETS = f'<workbook xmlns:r="{OFFICE}"><sheets>{{}}</sheets></workbook>'
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    """A zip archive."""
+    made = BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
+
+
+def workbook(*tables: str) -> bytes:
+    """An Excel workbook whose sheets hold these CSV files; what looks like a number is one."""
+    sheets = links = ""
+    files = {}
+    for number, text in enumerate(tables, start=1):
+        sheets += f'<sheet name="Sheet {number}" sheetId="{number}" r:id="r{number}"/>'
+        links += (
+            f'<Relationship Id="r{number}" Target="worksheets/{number}.xml" Type="x/worksheet"/>'
+        )
+        rows = ""
+        for row in csv.reader(StringIO(text)):
+            cells = (
+                f"<c><v>{it}</v></c>" if re.fullmatch(r"-?[\d.]+", it) else CELL.format(it)
+                for it in row
+            )
+            rows += f"<row>{''.join(cells)}</row>"
+        files[f"xl/worksheets/{number}.xml"] = (
+            f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+        )
+    files["_rels/.rels"] = BOOK
+    files["xl/workbook.xml"] = SHEETS.format(sheets)
+    files["xl/_rels/workbook.xml.rels"] = f"<Relationships>{links}</Relationships>"
+    return zipped(files)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        lambda data: zipped({"a/rows.csv": data.decode(), "__MACOSX/a/._rows.csv": "x"}),
+        lambda data: workbook(data.decode(), ""),
+        lambda data: gzip.compress(data.decode().encode("utf-16")),
+    ],
+)
+def test_a_table_is_unpacked(adopt: Adopt, pack: Callable[[bytes], bytes]) -> None:
+    towns = ["Köln", "Bonn", "NA"]
+    adopted = adopt(pack(table({"price": X, "town": towns, "size": [1, 2], "y": Y}).encode()))
+    assert adopted.rows["price"].to_list() == X
+    assert adopted.rows["town"].to_list()[:3] == ["Köln", "Bonn", None]
+    assert adopted["size"].type == "Int64"
+    assert not adopted.broken
+
+
+def test_a_long_first_line_is_no_fault(adopt: Adopt) -> None:
+    note = "long " * 300_000
+    rows = [
+        {"note": note if row == 0 else "short", "x": X[row], "y": Y[row]} for row in range(ROWS)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    csv_ = table({name: [row[name] for row in rows] for name in rows[0]})
+    for data in (lines, csv_):
+        assert adopt(data).rows["x"].to_list() == X
+
+
+def test_what_is_not_learnt_from_and_what_means_missing_is_said(
+    adopt: Adopt, tmp_path: Path
+) -> None:
+    columns = {"id": range(100, 160), "one": ["k"], "age": ["1", "n/k", "3"], "x": X, "y": Y}
+    adopted = adopt(table(columns))
+    said = [*adopting._notes(adopted.draft)]
+    assert "age: cells that read n/k are taken as missing." in said
+    assert "Not learnt from, for the reasons in the table: id and one." in said
 
 
 @pytest.mark.parametrize(
@@ -636,8 +748,20 @@ GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
         ("y,x,y\n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x, y \n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x\n1,2\n1,2,3\n" + "1,2\n" * 60, {}, "line 3 has 3 fields where the header has 2"),
-        (b"PK\x03\x04 and more", {}, "an Excel workbook"),
-        (b"\x1f\x8b and more", {}, "compressed with gzip"),
+        (b"PK\x03\x04 and more", {}, "cannot be unpacked: File is not a zip file; save it as CSV"),
+        (b"\xd0\xcf\x11\xe0 and more", {}, "cannot be unpacked"),
+        (gzip.compress(GOOD.encode())[:-99], {}, "cannot be unpacked: .*ended"),
+        (gzip.compress(b""), {}, "file is empty"),
+        (zipped({"a.csv": GOOD, "b.csv": GOOD}), {}, "several tables, a.csv and b.csv"),
+        (zipped({"a/": ""}), {}, "it holds no table"),
+        (workbook(GOOD, GOOD), {}, "several tables, Sheet 1 and Sheet 2"),
+        (
+            table({"town": ["Köln", "Aßlar", "Würzburg"], "x": X, "y": Y})
+            .encode()
+            .replace("Köln".encode(), b"K\xf6ln", 1),
+            {},
+            r"is UTF-8, but for b'K\\xf6ln'",
+        ),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\x01", {}, "is not text"),
         (b"PAR1 and nothing more", {}, "a damaged Parquet file"),
         ('[{"y": 1}]', {}, "one JSON list"),
@@ -647,6 +771,13 @@ GOOD = table({"price": X, "y": Y, "number": range(1, ROWS + 1)})
         ('{"y": 1, "x": NaN}\n' * 60, {}, "line 1 holds NaN, which JSON has not; write null"),
         (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
         (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
+        (table({"x": X, "x|max": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|max'"),
+        (table({"__fold": X, "y": Y}), {}, "itself calls a column '__fold'"),
+        (
+            table({"on": ["2024-02-29", "2023-01-01"], "on days": X, "y": Y}),
+            {},
+            "itself calls a column 'on days'",
+        ),
         (GOOD, {"target": "Price"}, r"no column 'Price'; did you mean 'price'\?"),
         (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y' and 'number'"),
         (GOOD, {"prise": "text"}, r"no column 'prise'; did you mean 'price'\?"),

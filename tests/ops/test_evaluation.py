@@ -36,7 +36,7 @@ from my_model.ops.project import Project
 from sklearn import metrics as sklearn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -497,6 +497,24 @@ def test_only_columns_that_the_model_looks_at_are_important() -> None:
     assert [record["column"] for record in records] == ["used", "half", "unused"]
     assert records[0]["importance"] > 1 > records[1]["importance"] > 0
     assert records[2]["importance"] == records[2]["deviation"] == 0
+
+
+def test_of_very_many_columns_the_most_telling_ones_are_measured() -> None:
+    truth, answers = estimated()
+    draw = np.random.default_rng(0)
+    columns = {f"unused {n}": draw.normal(size=400) for n in range(300)}
+    columns |= {"used": answers, "word": np.array(["a", "b"] * 200, object)}
+    asked = []
+
+    def answer(given: Mapping[str, Any]) -> Any:
+        asked.append(len(given["used"]))
+        return given["used"] + 40 * (given["word"] == "a")
+
+    truth = truth + 40 * (columns["word"] == "a")
+    records = diagnostics.importance(answer, columns, truth, R2, 1)
+    assert {record["column"] for record in records[:2]} == {"used", "word"}
+    assert len(records) == diagnostics.MOST_SHUFFLED
+    assert len(asked) == 2 + diagnostics.MOST_SHUFFLED * diagnostics.REPEATS
 
 
 def found(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from importlib import reload
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 import dataframely as dy
+import my_model
 import numpy as np
 import polars as pl
 import pytest
@@ -16,6 +20,7 @@ from my_model.ops.pipeline import recency, split, train
 from my_model.ops.settings import Settings, Split, Train
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_info
 
 if TYPE_CHECKING:
     from my_model.ops.contract import Contract
@@ -57,11 +62,30 @@ def rows_of(frame: pl.DataFrame, contract: Contract | None = None) -> train.Rows
     """Training rows of trips, in their folds; none are held out here."""
     contract = contract or contracts.compile_schema(Trip)
     folds = np.arange(len(frame)) * 5 // len(frame)
-    return train.Rows(contract, frame.with_columns(pl.Series(split.FOLD, folds)))
+    return train.Rows(contract, frame.with_columns(pl.Series(contracts.FOLD, folds)))
 
 
 def settings(half_life: float | Literal["auto", "none"] = "auto") -> Settings:
     return Settings(train=Train(half_life=half_life))
+
+
+def test_threads_that_wait_leave_the_processors_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in (None, "active"):
+        if kept:
+            monkeypatch.setenv("OMP_WAIT_POLICY", kept)
+        else:
+            monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        reload(my_model)
+        assert os.environ["OMP_WAIT_POLICY"] == (kept or "passive")
+
+
+def test_as_many_threads_fit_as_a_container_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: 3)
+    for rows, columns, most in ((20_000, 10, 1), (20_001, 10, 3), (5_000, 41, 3)):
+        few: Any = SimpleNamespace(labels=range(rows), kinds=range(columns))
+        with train.threads(few):
+            assert {pool["num_threads"] for pool in threadpool_info()} == {most}
 
 
 def accuracy(rows: train.Rows, half_life: float | None, judge: pl.DataFrame) -> float:

@@ -18,6 +18,7 @@ import yaml
 from copies import client, copied
 from my_model.ops import cli
 from my_model.ops.bundle import Bundle
+from my_model.ops.contract import FOLD
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, train
@@ -52,7 +53,7 @@ def weak(registered: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that has learnt from one weak column, its own gates all passed."""
     project = copied(registered, tmp_path_factory.mktemp("weak"))
     rows = pl.read_parquet(project.train)
-    kept = ("mean smoothness", "diagnosis", train.FOLD)
+    kept = ("mean smoothness", "diagnosis", FOLD)
     constant = [pl.lit(1.0).alias(name) for name in rows.columns if name not in kept]
     passed = Bundle(project.bundle).manifest["gates"]
     retrain(project, rows.with_columns(constant))

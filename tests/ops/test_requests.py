@@ -302,15 +302,15 @@ def test_bounds_at_the_end_of_the_world_do_no_harm() -> None:
     row = schema(
         a=dy.Datetime(min=dt.datetime(9999, 12, 31, 23, 59, 59)),
         b=dy.Date(max=dt.date.min),
-        c=dy.Float64(min=1e308),
+        c=dy.Float64(min=3e38),
         d=dy.UInt64(min=2**64 - 1),
-        e=dy.Float64(min=-1.7e308, max=-1e308),
+        e=dy.Float64(min=-1.7e308, max=-1e38),
         f=dy.Float32(min=3.4e38),
     )
     reader = Reader(contracts.compile_schema(row), Strictness(1))
-    row = {"a": "9999-12-31T23:59:59", "b": "0001-01-01", "c": 1e308, "d": 2**64 - 1}
-    assert reader.read(json.dumps(row | {"e": -1e308 - 1e292, "f": 3.4e38}).encode()).records
-    for name, value in {"a": "9999-12-31", "c": 1e307, "d": 2**64, "e": 0, "f": 3.3e38}.items():
+    row = {"a": "9999-12-31T23:59:59", "b": "0001-01-01", "c": 3e38, "d": 2**64 - 1}
+    assert reader.read(json.dumps(row | {"e": -3e38, "f": 3.4e38}).encode()).records
+    for name, value in {"a": "9999-12-31", "c": 2e38, "d": 2**64, "e": 0, "f": 3.3e38}.items():
         assert refused(reader, {name: json.dumps(value)}) >= {
             (name, "dtype" if name == "d" else "max" if name == "e" else "min")
         }
@@ -483,10 +483,22 @@ def test_words_for_missing_mean_missing_in_every_column() -> None:
         row_ = {"d": "1", "e": '"x"'} | {name: '"NA"'}
         assert refused(reader, row_) == {(name, "nullability")}
     assert fits(reader.schema()["properties"]["a"], "NA")
-    assert contracts.missing_words('import x\nMISSING = ["NA", ""]\n') == ("NA", "")
-    assert contracts.missing_words('MISSING: tuple[str, ...] = ("NA",)') == ("NA",)
+    assert contracts.words("MISSING", 'import x\nMISSING = ["NA", ""]\n') == ("NA", "")
+    assert contracts.words("MISSING", 'MISSING: tuple[str, ...] = ("NA",)') == ("NA",)
     for other in ("", "MISSING = 3", "MISSING = [x]", "MISSING = (", "MISSING: list = []"):
-        assert contracts.missing_words(other) == ()
+        assert contracts.words("MISSING", other) == ()
+
+
+@pytest.mark.parametrize("bounds", [{}, {"min": 0}, {"min_exclusive": 0, "max": 1e300}])
+@pytest.mark.parametrize("number", ["1e39", "1.7e308", "3.5e38"])
+def test_a_number_that_is_infinite_to_the_model_is_refused(
+    bounds: dict[str, float], number: str
+) -> None:
+    row = schema(wide=dy.Float64(**bounds), single=dy.Float32())
+    reader = Reader(contracts.compile_schema(row))
+    assert reader.read(b'{"wide": 3.4e38, "single": 1}').records == [(3.4e38, 1.0)]
+    assert refused(reader, {"wide": number, "single": "1"}) >= {("wide", "inf")}
+    assert refused(reader, {"wide": "1", "single": number}) == {("single", "inf")}
 
 
 def test_a_field_that_may_be_a_slip_is_refused_and_both_names_are_named() -> None:

@@ -19,8 +19,8 @@ from my_model.ml.features import features
 from my_model.ml.source import AFTER, BEFORE, World
 from my_model.ops import contract as contracts
 from my_model.ops.bundle import Bundle
+from my_model.ops.contract import FOLD
 from my_model.ops.pipeline import parquet, train
-from my_model.ops.pipeline.split import FOLD
 from my_model.ops.project import Project
 from my_model.ops.settings import Settings
 

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 from my_model.ops.bundle import Bundle
 from my_model.ops.cli import main
-from my_model.ops.contract import Contract
+from my_model.ops.contract import FOLD, Contract
 from my_model.ops.files import read_json
-from my_model.ops.pipeline.split import FOLD
 from my_model.ops.project import Project
 
 WINDOW = 200

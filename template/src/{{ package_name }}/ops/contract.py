@@ -39,6 +39,12 @@ FALSE = ("false", "f", "no", "n", "0", "0.0")
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Features and answers are float32: to a model a larger number is infinite."""
+
+FOLD, KEPT, TEXT = "__fold", "__kept", "|text"
+"""Columns that the pipeline adds; the last one behind the name of that whose text it keeps."""
+
 SOURCE = Path(__file__).parents[1] / "ml" / "source.py"
 
 NO_DATA = (
@@ -181,22 +187,23 @@ def load() -> Contract:
     Raises:
         UserError: if the schema is empty, or declares what the pipeline cannot honour.
     """
-    return replace(compile_schema(schema()), missing=missing_words(SOURCE.read_text("utf-8")))
+    return replace(compile_schema(schema()), missing=words("MISSING", SOURCE.read_text("utf-8")))
 
 
-def missing_words(source: str) -> tuple[str, ...]:
-    """The words that the text of an `ml/source.py` takes for missing, in its constant MISSING.
+def words(constant: str, source: str) -> tuple[str, ...]:
+    """The words of a constant in the text of an `ml/source.py`.
 
-    It is read, not run: what it imports may take seconds.
+    MISSING are those that mean a missing value, REQUIRED the columns that every row needs. It is
+    read, not run: what it imports may take seconds.
     """
     with suppress(SyntaxError, ValueError, TypeError):  # ingest says what is wrong with it
         for node in ast.parse(source).body:
             match node:
                 case (
-                    ast.Assign(targets=[ast.Name(id="MISSING")], value=words)
-                    | ast.AnnAssign(target=ast.Name(id="MISSING"), value=ast.expr() as words)
-                ):
-                    return tuple(word for word in ast.literal_eval(words) if isinstance(word, str))
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                ) if name == constant:
+                    return tuple(word for word in ast.literal_eval(value) if isinstance(word, str))
     return ()
 
 
@@ -206,6 +213,9 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
     declared = schema.columns()
     if not declared:
         raise UserError(NO_DATA)
+    own = {FOLD, KEPT, *(name + TEXT for name in declared)}
+    if taken := [name for name in declared if name in own]:
+        raise UserError(f"ml/schema.py: the pipeline itself has a column {taken[0]}; rename yours.")
     columns = tuple(_column(name, column) for name, column in declared.items())
     for role in ROLES:
         names = [column.name for column in columns if column.role == role]

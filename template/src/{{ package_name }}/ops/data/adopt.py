@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..files import write_text
 from ..project import Project
 from ..settings import with_values
-from ..wording import shortened
+from ..wording import listed, shortened
 from . import code
 from .reading import DataFile, Format, open_file
 from .roles import Draft, Wish, decide
@@ -151,9 +151,15 @@ def _notes(draft: Draft) -> Iterator[str]:
     for column in sorted(warned, key=lambda column: "leak" not in column.warning):
         yield f"{column.name}: {column.warning}."
     for name, count in draft.lacking.items():
-        yield f"{count:,} rows have no {name}: ml/source.py drops them."
+        yield f"{count:,} rows have no {name}: they are left out, and counted."
     if cells := ", ".join(repr(token) for token in draft.missing if token):
         yield f"Cells that read {cells} are taken as missing."
+    for column in draft.kept:
+        if words := [word for step in column.steps for word in step.options.get("words", ())]:
+            yield f"{column.name}: cells that read {listed(words)} are taken as missing."
+    unlearnt = [column for column in draft.columns if column.role in ("identifier", "left out")]
+    if names := [shortened(column.name, LONGEST) for column in unlearnt]:
+        yield f"Not learnt from, for the reasons in the table: {listed(names)}."
     times = [column.name for column in draft.kept if column.type in ("Date", "Datetime")]
     if times and not any(column.role == "event_time" for column in draft.kept):
         yield (

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from . import tidying
 from .reading import DataFile
-from .roles import LARGEST, Draft, slug
+from .roles import Draft, slug
 from .types import Column
 
 WIDTH = 100
@@ -49,7 +49,6 @@ def source(draft: Draft, file: DataFile, origin: str) -> str:
         description=file.description,
         reader=_reader(file),
         columns=list(file.unique_columns) if file.format == "jsonl" or file.renamed else [],
-        typed=file.format == "parquet",
         missing=list(draft.missing),
         lacking=list(draft.lacking),
         gaps=[f"{count:,} rows without {plain(name)}" for name, count in draft.lacking.items()],
@@ -112,8 +111,6 @@ def _declared(column: Column, attribute: str) -> dict[str, Any]:
         options.append(f"alias={column.name!r}")
     if column.nullable:
         options.append("nullable=True")
-    if column.bounded:
-        options.append(f"min=-{LARGEST}, max={LARGEST}")
     marks: list[str] = [column.role] if column.role != "feature" else []
     marks += ["category"] if column.category else []
     if marks:
@@ -150,9 +147,9 @@ def _tidying(draft: Draft) -> list[str]:
                 levels.append({})
             options = "".join(f", {name}={value!r}" for name, value in step.options.items())
             levels[level].setdefault((step.function, options), []).append(column.name)
-    text = ".str.strip_chars()" if draft.padded else ""
-    text += ".replace(MISSING, None)" if draft.missing else ""
-    return [f"pl.col(pl.String){text}"] * bool(text) + [
+    text = "pl.col(pl.String)" + (".str.strip_chars()" if draft.padded else "")
+    text = f"pl.when(~{text}.is_in(MISSING)).then({text})" if draft.missing else text
+    return [text] * (draft.padded or bool(draft.missing)) + [
         ", ".join(
             f"{function}({', '.join(map(repr, names))}{options})"
             for (function, options), names in calls.items()

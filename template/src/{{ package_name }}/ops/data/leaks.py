@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ..contract import LARGEST
+
 CERTAIN = 0.999
 """A column that tells this much of the target is taken for a copy of it."""
 
@@ -15,7 +17,6 @@ SUSPECT = 0.98
 """A column that tells this much of it deserves a look."""
 
 ROWS = 20_000
-LARGEST = float(np.finfo(np.float32).max)
 
 
 def strength(values: pl.Series, target: pl.Series) -> float:

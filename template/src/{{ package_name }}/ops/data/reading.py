@@ -3,21 +3,24 @@
 import codecs
 import csv
 import glob
+import gzip
 import json
 import re
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import polars as pl
 
 from ..errors import UserError
+from ..wording import listed
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -30,10 +33,13 @@ SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-125
 LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
 LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV would double
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # new workbooks are zip archives, too
+OFFICE = b"\xd0\xcf\x11\xe0"  # an old workbook
+WORKBOOK = {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}  # one of them is in such a one
 OTHERS = {
-    b"PK\x03\x04": "an Excel workbook or another zip archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"(\xb5/\xfd": "compressed with Zstandard",
     b"ARROW1": "an Arrow file",
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF document",
@@ -141,7 +147,8 @@ def open_file(
 
     Args:
         origin: the file, left as it is.
-        folder: where a text in another encoding is copied to in UTF-8; made if need be.
+        folder: where what is packed is unpacked, and a text in another encoding is copied to in
+            UTF-8; made if need be.
         encoding: of its text, if it need not be guessed.
         single_column: whether a single column will do, as in a file of texts to be scored.
 
@@ -157,6 +164,19 @@ def open_file(
     for magic, what in OTHERS.items():
         if head.startswith(magic):
             raise UserError(f"{origin} is {what}; save it as CSV, Parquet or JSON lines.")
+    if head.startswith((GZIP, ZIP, OFFICE)):
+        inner = folder / "unpacked"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with _inside(origin, head) as packed, inner.open("wb") as copied:
+                shutil.copyfileobj(packed, copied, CHUNK)
+            file = open_file(inner, folder / "text", encoding=encoding, single_column=single_column)
+        except UserError as error:
+            raise UserError(str(error).replace(str(inner), str(origin))) from None
+        except Exception as error:  # each kind of archive has its own
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{origin} cannot be unpacked: {reason}; save it as CSV.") from error
+        return replace(file, origin=origin)
     if head.startswith(b"PAR1"):
         return _parquet(DataFile(origin, origin, "parquet"))
     encoding, words = (encoding, []) if encoding else _guessed_encoding(origin, head)
@@ -175,22 +195,50 @@ def open_file(
     return _csv(file, start, single_column)
 
 
+def _inside(origin: Path, head: bytes) -> IO[bytes] | gzip.GzipFile:
+    """The one file that is packed into another, or the one table of a workbook, as Parquet."""
+    if head.startswith(GZIP):
+        return gzip.open(origin)
+    archive = zipfile.ZipFile(origin) if head.startswith(ZIP) else None
+    if archive and not WORKBOOK.intersection(archive.namelist()):
+        own = re.compile(r"/$|(^|/)(\.|__MACOSX/)")  # folders, and what a Mac puts in for itself
+        return archive.open(_only([it for it in archive.namelist() if not own.search(it)]))
+    workbook = origin.read_bytes()
+    sheets = pl.read_excel(workbook, sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    tables = {name: rows for name, rows in sheets.items() if not rows.is_empty()}
+    made = BytesIO()
+    tables[_only(list(tables))].write_parquet(made)
+    return BytesIO(made.getvalue())
+
+
+def _only(names: list[str]) -> str:
+    if len(names) != 1:
+        found = f"several tables, {listed(names)}" if names else "no table"
+        raise ValueError(f"it holds {found}, and one is wanted")
+    return names[0]
+
+
 def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
     """How the text of a file is encoded, and the words that it was guessed from, if it was.
 
     It is UTF-8 if it fits; otherwise what chardet takes the words with other letters for.
     """
     wide = b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if not wide and _decodes(origin, "utf-8"):
+    escaped = b"\x1b$" in head  # as Japanese mail is
+    if not wide and not escaped and _decodes(origin, "utf-8"):
         return "utf-8", []
     import chardet  # seldom needed
 
-    if wide:
+    if wide or escaped:
         encoding = chardet.detect(head, compat_names=False)["encoding"] or ""
-        if not encoding.startswith("utf-"):
+        if not encoding.startswith(("utf-", "iso2022")):
             raise UserError(f"{origin} is not text; name a CSV, Parquet or JSON lines file.")
         return encoding, []
     words = _foreign_words(origin)
+    broken = [word for word in words if "\ufffd" in word.decode(errors="replace")]
+    if 2 * len(broken) < len(words):
+        shown = listed(list(map(repr, broken)))
+        raise UserError(f"{origin} is UTF-8, but for {shown}; mend that, or say `--encoding`.")
     modern = chardet.EncodingEra.MODERN_WEB
     found = chardet.detect(b"\n".join(words), encoding_era=modern, compat_names=False)
     sure = found["confidence"] >= SURE
@@ -256,7 +304,8 @@ def _json_lines(file: DataFile, start: str) -> DataFile:
         raise UserError(
             f"{file.origin} is one JSON list; write it as JSON lines, one object to a line."
         )
-    if not _is_object(start.lstrip().splitlines()[0]):
+    first, *others = start.lstrip().splitlines()
+    if not _is_object(first) and (others or len(start) < HEAD):
         raise UserError(
             f"{file.origin} begins like JSON, but its first line is no object; "
             "write one object to a line."

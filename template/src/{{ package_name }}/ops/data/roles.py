@@ -13,9 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from ..contract import EXACT
+from ..contract import EXACT, FOLD, KEPT, LARGEST
 from ..errors import UserError
-from ..pipeline.parsing import TEXT
 from ..wording import listed, shortened
 from . import leaks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
@@ -28,9 +27,8 @@ MISSING = (
 )
 """Cells that are taken as missing wherever they stand; "None" and "-" may well be classes."""
 
-LARGEST = 3.4e38
-"""A feature is a float32, which holds hardly larger numbers."""
-
+ROUNDED = 2**24  # up to here a feature, which is a float32, holds every whole number
+DATE_PARTS = ("days", "month", "weekday", "hour")  # that `ml/features.py` names after a column
 SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
 ROWS = 50  # fewer cannot both teach and judge
 CLASSES = 100  # more are no closed set
@@ -110,7 +108,7 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
     parsed = tidied.select(its.parsed(found[its.name]) for its in columns.values()).collect()
     labelled = parsed.filter(pl.col(target.name).is_not_null())
     if task == "regression":
-        labelled = labelled.filter(pl.col(target.name).cast(pl.Float64).is_finite())
+        labelled = labelled.filter(pl.col(target.name).cast(pl.Float64).abs() <= LARGEST)
     for name in names:
         if name != target.name:
             column = _with_role(columns[name], census[name], parsed[name], total, wish)
@@ -149,11 +147,13 @@ def _check(wish: Wish, names: list[str]) -> None:
 
 
 def _check_names(draft: Draft) -> None:
-    """Refuse the names of columns that ingest and scoring add."""
-    kept = [column.name for column in draft.kept]
-    added = ["prediction", *(f"probability_{label}" for label in draft.target.classes)]
-    added += [name + TEXT for name in kept]
-    if taken := [repr(name) for name in kept if name in added]:
+    """Refuse the names of columns that the pipeline, `ml/features.py` and scoring add."""
+    kept = {column.name for column in draft.kept}
+    added = {FOLD, KEPT, "prediction", *(f"probability_{it}" for it in draft.target.classes)}
+    times = [column.name for column in draft.kept if column.type in ("Date", "Datetime")]
+    added |= {f"{name} {part}" for name in times for part in DATE_PARTS}
+    # Rules, and texts that could not be read, have names such as a|max and a|text.
+    if taken := [repr(it) for it in kept if it in added or it.rpartition("|")[0] in kept]:
         raise UserError(
             f"The project itself calls a column {taken[0]}; rename yours, or leave it out by "
             "`--drop`."
@@ -176,7 +176,9 @@ def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool
     total, *answered = answers.collect(engine="streaming").row(0)
     cells, padded = answered[: len(answered) // 2], any(answered[len(answered) // 2 :])
     missing = tuple(token for token in MISSING if any(token in seen for seen in cells))
-    return rows.with_columns(stripped.replace(list(missing), None)), total, missing, padded
+    # `replace` would do, but in a stream it takes time with the square of the columns.
+    told = pl.when(~stripped.is_in(missing)).then(stripped)
+    return rows.with_columns(told), total, missing, padded
 
 
 def _sample(rows: pl.LazyFrame, total: int) -> pl.DataFrame:
@@ -279,7 +281,7 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
                 f"The target {name!r} holds numbers with decimals, which are no classes; "
                 "leave out --task classification to predict the number."
             )
-        return column, "regression"
+        return replace(column, warning=_too_large(census) or column.warning), "regression"
     # The words of a boolean are counted as they stand, for they may become the classes.
     values = pl.col(name) if column.type == "Bool" else column.parsed(given)
     counted = rows.select(values).drop_nulls().group_by(name).len().head(CLASSES + 1)
@@ -351,12 +353,13 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
             return replace(column, type=type_, role="identifier", why=why, warning="")
         if column.type == "Int64" and values.null_count() == 0 and _counts_up(values):
             return replace(column, role="identifier", why="counts the rows", warning="")
-    if census.large:
-        it = "1 number is" if census.large == 1 else f"{census.large} numbers are"
-        warning = f"{it} infinite or too large for a feature: such rows go to quarantine"
-        return replace(column, bounded=True, warning=warning)
+    if column.type == "Float64":
+        return replace(column, warning=_too_large(census) or column.warning)
     if column.type == "Int64" and coded:
         return replace(column, why="codes", category=True)
+    if column.type == "Int64" and (present.abs() > ROUNDED).any():
+        warning = f"whole numbers beyond {ROUNDED:,} are rounded to seven digits for the model"
+        return replace(column, warning=column.warning or warning)
     if column.type != "String":
         return column
     words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
@@ -369,6 +372,13 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
     many = distinct > MANY and unique > 0.2
     warning = f"{distinct:,} categories, many for {total:,} rows" if many else column.warning
     return replace(column, why=why, warning=warning)
+
+
+def _too_large(census: Census) -> str:
+    """A warning of numbers that float32 cannot hold."""
+    it = "1 number is" if census.large == 1 else f"{census.large:,} numbers are"
+    warning = f"{it} infinite or too large for a model: such rows go to quarantine"
+    return warning if census.large else ""
 
 
 def _counts_up(values: pl.Series) -> bool:

@@ -28,7 +28,7 @@ def numbers(*columns: str, unit: str = "", thousands: str = "", decimal: str = "
 def unless(*columns: str, words: list[str]) -> pl.Expr:
     """Nothing where a column of numbers or times holds a word that stands for it."""
     text = cs.by_name(*columns, require_all=False) & cs.string()
-    return text.replace(words, None)
+    return pl.when(~text.is_in(words)).then(text)
 
 
 def dates(*columns: str, form: str) -> pl.Expr:

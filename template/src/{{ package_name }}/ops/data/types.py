@@ -45,6 +45,9 @@ CURRENCIES = (
     "PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR kr zł"
 )
 UNIT = rf"[A-Z]{{0,2}}\p{{Sc}}|%|{'|'.join(CURRENCIES.split())}"
+MEASURE = r"^[+−-]?\d[\d.,\s'’]*?((?:\s\p{L}|[\p{L}°µ]{2})[\p{L}²³/]*)$"
+"""A word behind a number, such as that for kilograms; a letter alone may be part of a code."""
+
 POINT = (("", "."), (",", "."), (r"\s'’", "."), (".", ","))
 COMMA = ((".", ","), (r"\s'’", ","), ("", "."))
 """What may separate thousands, and the decimals, in a file with decimal points or commas."""
@@ -96,7 +99,6 @@ class Column:
     nullable: bool = True
     classes: tuple[str, ...] | tuple[int, ...] = ()  # of a classification's target
     category: bool = False  # whole numbers that are codes without an order
-    bounded: bool = False  # some numbers are too large for a feature
 
     def parsed(self, given: pl.DataType) -> pl.Expr:
         """The column, past its steps and of type `given`, as ingest will read it."""
@@ -202,6 +204,8 @@ def _number(present: pl.Series, comma: bool, timely: bool) -> Column | None:
     if present.str.len_bytes().median() > LONGEST:  # type: ignore[operator]  # it is never null
         return None
     units = present.str.extract(rf"(?:^|[\d\s.(+−-])({UNIT})(?:[\s\d(+−-]|\)?$)").drop_nulls()
+    measures = present.str.extract(MEASURE).drop_nulls().str.strip_chars()
+    units = measures if units.is_empty() and len(measures) > len(present) / 2 else units
     several = units.unique().sort().to_list()
     unit = UNIT if len(several) > 1 else "".join(re.sub(r"\W", r"[\g<0>]", it) for it in several)
     for thousands, decimal in COMMA if comma else POINT:
@@ -273,6 +277,8 @@ def _time(present: pl.Series) -> Column | None:
     """
     found: list[tuple[str, pl.Series, tuple[Step, ...]]] = []
     few = present.head(FEW)
+    if not few.str.contains(r"(\d\D*){3}").any():
+        return None
     for form in (day + clock for clock in _clocks(few) for day in DAYS):
         if _read(few, form).null_count() == len(few):
             continue

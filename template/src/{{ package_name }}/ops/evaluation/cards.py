@@ -77,6 +77,7 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "refused": [gate for gate in manifest["gates"] if not gate["passed"]],
         "models": folds(diagnostics["validation"]),
         "importance": diagnostics["importance"][:MOST_COLUMNS],
+        "unmeasured": len(manifest["profile"]["columns"]) - len(diagnostics["importance"]),
         "worth": share if score.loss else "{:.4f}".format,
         "slices": diagnostics["slices"][:MOST_SLICES],
         "small": manifest["data"]["rows"]["holdout"] < SMALL,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -38,6 +39,9 @@ SHUFFLED_ROWS = 200_000
 
 LEAST_SHUFFLED = 200
 """A column's worth is measured on as many rows at least."""
+
+MOST_SHUFFLED, IMITATED_ROWS = 50, 2_000
+"""Of more columns, those are measured that the answers to so many rows depend on most."""
 
 
 def of_answers(truth: Array, answers: Array, classes: Sequence[str]) -> dict[str, list[Record]]:
@@ -159,12 +163,15 @@ def importance(
     """
     draw = np.random.default_rng(seed)
     size = max(LEAST_SHUFFLED, SHUFFLED_ROWS // (len(arrays) * REPEATS))
-    rows = np.sort(draw.permutation(len(truth))[:size])
+    order = draw.permutation(len(truth))
+    rows = np.sort(order[:size])
     sample, true = {name: values[rows] for name, values in arrays.items()}, truth[rows]
     whole = metrics.value(score, true, answer(sample))
     shuffles = [draw.permutation(len(rows)) for _ in range(REPEATS)]
     records = []
-    for name, values in sample.items():
+    some = {name: values[order[:IMITATED_ROWS]] for name, values in arrays.items()}
+    for name in _telling(some, answer, seed):
+        values = sample[name]
         lost = [
             score.gain(whole, metrics.value(score, true, answer({**sample, name: values[shuffle]})))
             for shuffle in shuffles
@@ -177,6 +184,20 @@ def importance(
             }
         )
     return sorted(records, key=lambda record: -record["importance"])
+
+
+def _telling(
+    arrays: Mapping[str, Array], answer: Callable[[Mapping[str, Array]], Array], seed: int
+) -> list[str]:
+    """The columns that a forest needs to give the same answers; all of them if they are few."""
+    names = list(arrays)
+    if len(names) <= MOST_SHUFFLED:
+        return names
+    from sklearn.ensemble import ExtraTreesRegressor  # only for wide data
+
+    ranks = np.column_stack([pl.Series(it).rank("dense").to_numpy() for it in arrays.values()])
+    forest = ExtraTreesRegressor(max_features="sqrt", random_state=seed).fit(ranks, answer(arrays))
+    return [names[n] for n in np.argsort(-forest.feature_importances_)[:MOST_SHUFFLED]]
 
 
 def validation(scores: Mapping[str, Sequence[float]], score: Score) -> list[Record]:

@@ -69,6 +69,8 @@ def run(project: Project) -> None:
     worth = diagnostics.importance(
         holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"]
     )
+    if left_out := len(holdout.arrays) - len(worth):
+        print(f"Not measured for their importance: {left_out:,} of the columns", flush=True)
     parts = slices.slices(contract.features, holdout.arrays, [record["column"] for record in worth])
     judged = judge(contract, settings.gates, training, holdout, parts)
     manifest = {

@@ -14,11 +14,8 @@ from typing import NamedTuple
 import polars as pl
 
 from .. import contract as contracts
-from ..contract import EXACT, FALSE, TRUE
+from ..contract import EXACT, FALSE, TEXT, TRUE
 from ..errors import UserError
-
-TEXT = "|text"
-"""How the name of a column ends that keeps what could not be read."""
 
 TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
 """The ways of ISO 8601 to write a date and a time, once the T between them is a space."""
@@ -55,8 +52,6 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
             f"{origin} lacks {_with_close_matches(missing, found)}; "
             "add or rename what is missing, or change ml/schema.py."
         )
-    if doubled := [name for name in wanted if name + TEXT in wanted]:
-        raise UserError(f"A column may not be called {doubled[0]}{TEXT} beside {doubled[0]}.")
     values, texts, final = [], [], []
     for name in wanted:
         given, meant = found[name], declared[name].dtype

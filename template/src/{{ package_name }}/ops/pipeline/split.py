@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .. import contract as contracts
-from ..contract import Contract
+from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..files import replacing
 from ..project import Project
@@ -28,7 +28,6 @@ from ..settings import Settings, Split
 from . import parquet
 from .hashing import Keys, mix, row_keys
 
-FOLD = "__fold"
 HELD_OUT = -1
 ALIKE = 16
 FOLD_SALT = np.uint64(0xD1B5_4A32_D192_ED03)

@@ -15,7 +15,7 @@ from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
 from ..bundle import MODEL, Prediction
-from ..contract import Contract
+from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
 from ..export import to_onnx
@@ -25,11 +25,13 @@ from ..settings import Settings
 from ..settings import Train as TrainSettings
 from . import recency
 
-FOLD = "__fold"
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
 FEW_ROWS = 20_000
-"""Up to here threads wait for each other longer than they work, most of all on a busy machine."""
+"""Up to here threads wait for each other longer than they work; of `FEW_COLUMNS` features."""
+FEW_COLUMNS = 10
+MANY_COLUMNS = 500
+"""Features, times classes: from here on one fold says enough, too."""
 
 FEW_TIMES = 1_000
 """So many rows show which features follow the event time."""
@@ -79,7 +81,8 @@ class Rows:
         turns = names[1:] if self.in_time else names
         classes = len(self.contract.classes)
         trees = classes if classes > 2 else 1
-        if len(self.labels) * trees >= ENOUGH_WORK:
+        self.wide = len(self.contract.features) * trees >= MANY_COLUMNS
+        if self.wide or len(self.labels) * trees >= ENOUGH_WORK:
             turns = turns[-1:]
         for turn in turns:
             learn = np.flatnonzero(self.folds < turn if self.in_time else self.folds != turn)
@@ -156,7 +159,8 @@ class Rows:
 
 def threads(rows: Rows) -> threadpool_limits:
     """A context in which as many threads fit models as pay for these rows."""
-    return threadpool_limits(1 if len(rows.labels) <= FEW_ROWS else None)
+    few = len(rows.labels) * len(rows.kinds) <= FEW_ROWS * FEW_COLUMNS
+    return threadpool_limits(1 if few else pl.thread_pool_size())  # what a container may use
 
 
 def run(project: Project) -> None:
@@ -165,6 +169,8 @@ def run(project: Project) -> None:
     rows = Rows(contracts.load(), pl.read_parquet(project.train))
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
+    if rows.wide:
+        print("one fold judges, and the learning curve has but its end, for the many columns")
     with threads(rows):
         training, fitted = choose(rows, settings)
     inputs = [column.name for column in rows.contract.features]
@@ -251,14 +257,14 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
 def learning_curve(
     rows: Rows, model: str, settings: Settings, score: str, half_life: float | None
 ) -> list[dict[str, float]]:
-    """How the score on the last fold grows with the rows learnt from."""
+    """How the score on the last fold grows with the rows learnt from; its end, if that is long."""
     learn, held = rows.splits[-1]
     if not rows.in_time:
         learn = np.random.default_rng(settings.seed).permutation(learn)
     classes = len(np.unique(rows.labels[learn])) if rows.contract.classes else 0
     own = parameters(settings.train, model)
     curve = []
-    for share in CURVE:
+    for share in CURVE[-2:] if rows.wide else CURVE:
         size = max(1, round(share * len(learn)))
         some = np.sort(learn[-size:])
         if len(np.unique(rows.labels[some])) >= classes:

@@ -9,16 +9,15 @@ from typing import NamedTuple
 import polars as pl
 
 from .. import contract as contracts
+from ..contract import KEPT, LARGEST, TEXT
 from ..errors import UserError
 from ..files import replacing, write_json
 from ..project import Project
 from ..schema_rules import expressions
 from ..settings import Settings
-from ..wording import shortened
+from ..wording import listed, shortened
 from . import parquet
-from .parsing import TEXT
 
-KEPT = "__kept"
 NAMED_RULES = 5
 EXAMPLES = 3
 EXAMPLES_FROM = 1_000
@@ -49,7 +48,8 @@ def run(project: Project) -> None:
             the report are there all the same.
     """
     limit = Settings.load(project.params).validation.quarantine
-    raw = pl.scan_parquet(project.raw)
+    required = contracts.words("REQUIRED", contracts.SOURCE.read_text("utf-8"))
+    raw, lacking = complete(pl.scan_parquet(project.raw), required)
     found = raw.collect_schema().names()
     rules = Rules(found)
     marked = rules.mark(raw)
@@ -60,7 +60,9 @@ def run(project: Project) -> None:
         counts = rules.counts(broken)
         with replacing(project.quarantine) as aside:
             parquet.write({aside: rules.quarantine(broken, counts)})
-        rows, bad = parquet.count(project.raw), parquet.count(failures)
+        rows, bad = raw.select(pl.len()).collect().item(), parquet.count(failures)
+        if not rows:
+            raise UserError(f"No row has a value in {listed(required)}; look at the data.")
         report = {
             "rows": rows,
             "valid": rows - bad,
@@ -68,6 +70,7 @@ def run(project: Project) -> None:
             "share": bad / rows,
             "rules": counts,
             "duplicates": _duplicates(raw),
+            **({"dropped": lacking} if lacking else {}),
         }
         write_json(project.reports / "validation.json", report)
         if bad > limit * rows or bad == rows:
@@ -77,13 +80,30 @@ def run(project: Project) -> None:
                 f"{project.quarantine.relative_to(project.root)}; mend the data or ml/schema.py."
             )
     with replacing(project.valid) as aside:
-        if bad or found != rules.names:
+        if bad or lacking or found != rules.names:
             parquet.write({aside: marked.filter(KEPT).select(rules.names)})
         else:
             shutil.copyfile(project.raw, aside)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
     for rule, count in counts.items():
         print(f"validate: in quarantine for breaking {rule}: {count:,}.")
+    for name, count in lacking.items():
+        print(f"validate: left out for want of {name}: {count:,}.")
+
+
+def complete(rows: pl.LazyFrame, required: Collection[str]) -> tuple[pl.LazyFrame, dict[str, int]]:
+    """Leave out rows without any value where one is required, and count them by column."""
+    found = rows.collect_schema().names()
+    empty = [
+        pl.all_horizontal(pl.col(its).is_null() for its in (name, name + TEXT) if its in found)
+        for name in required
+    ]
+    if not empty:
+        return rows, {}
+    sums = [its.sum().alias(name) for its, name in zip(empty, required, strict=True)]
+    counts = rows.select(sums).collect(engine="streaming").row(0, named=True)
+    lacking = {name: count for name, count in counts.items() if count}
+    return rows.filter(~pl.any_horizontal(empty)), lacking
 
 
 def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
@@ -106,7 +126,8 @@ def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
 class Rules:
     """What rows are held to: the rules of `ml/schema.py`, and that every value could be read.
 
-    Where a value could not be read, the other rules about its column say nothing.
+    Where a value could not be read, the other rules about its column say nothing. `inf` refuses
+    what is infinite to the model, whose numbers are float32.
     """
 
     def __init__(self, found: Collection[str], *, labelled: bool = True) -> None:
@@ -126,6 +147,9 @@ class Rules:
             if name not in silent:
                 unreadable = unread[column].is_not_null() if column in unread else False
                 self._rules[name] = (keeps | unreadable).fill_null(value=True)
+        floats = [name for name in self.names if columns[name].dtype.is_float()]
+        single = {f"{name}|inf": pl.col(name).abs() <= LARGEST for name in floats}
+        self._rules |= {name: rule.fill_null(value=True) for name, rule in single.items()}
         self._rules |= {f"{name}|dtype": text.is_null() for name, text in unread.items()}
 
     def mark(self, rows: pl.LazyFrame) -> pl.LazyFrame:

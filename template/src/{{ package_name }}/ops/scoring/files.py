@@ -6,7 +6,6 @@ memory stays bounded and every core is busy. Finished batches lie beside the res
 """
 
 import hashlib
-import os
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -142,7 +141,7 @@ class Job:
         Raises:
             UserError: if the file is broken somewhere.
         """
-        workers = min(WORKERS, os.cpu_count() or 1)
+        workers = min(WORKERS, pl.thread_pool_size())  # as many as a container may use
         is_parquet = self.file.format == "parquet"
         total = f" of {parquet.count(self.file.path):,}" if is_parquet else ""
         working: deque[Future[int]] = deque()

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 from pydantic_core import SchemaValidator, core_schema
 
-from ..contract import EXACT, FALSE, TRUE, Column
+from ..contract import EXACT, FALSE, LARGEST, TRUE, Column
 
 Check = Callable[[Any], bool]
 """Whether a value that is there keeps a rule."""
@@ -133,7 +133,11 @@ def reading(column: Column) -> Reading:
     elif dtype == "Float32":
         convert = _single
     elif dtype == "Float64":
-        bounded, proven = Annotated[float, Meta(**bounds)] if bounds else float, rules.keys()
+        low = {} if "gt" in bounds else {"ge": -LARGEST}
+        high = {} if "lt" in bounds else {"le": LARGEST}
+        bounded, proven = Annotated[float, Meta(**{**low, **high, **bounds})], set(rules)
+        if any(abs(bound) > LARGEST for bound in bounds.values()):
+            proven.remove("inf")
     unproven = tuple(rule.keeps for name, rule in rules.items() if name not in proven)
     return Reading(column, _type(column, dtype), json, bounded, convert, rules, unproven)
 
@@ -164,7 +168,9 @@ def _rules(column: Column, dtype: str) -> dict[str, Rule]:
         if (bound := getattr(column, field)) is not None
     }
     if dtype.startswith("Float"):
-        rules["inf"] = Rule(math.isfinite, "finite")
+        rules["inf"] = Rule(
+            lambda number: abs(number) <= LARGEST, f"from -{LARGEST:.3g} to {LARGEST:.3g}"
+        )
     elif column.choices is not None and dtype not in ("Bool", "Enum"):
         rules["is_in"] = Rule(frozenset(column.choices).__contains__, f"one of {_listed(column)}")
     if (shortest := column.min_length) is not None:
