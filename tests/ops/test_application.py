@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import pytest
+from my_model.ops import prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.serving import openapi
@@ -344,3 +346,34 @@ def test_pages_may_need_a_key(trained: Project, tmp_path: Path) -> None:
                 assert (await ask(app, path)).status == 200
 
     asyncio.run(look())
+
+
+def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_path: Path) -> None:
+    one, other = "0" * 24, "1" * 24
+    told: list[tuple[dict[str, Any], int, str | None]] = [
+        ({"prediction_id": one, "truth": "benign"}, 202, "new"),
+        ({"prediction_id": one, "truth": "benign"}, 202, "repeated"),
+        ({"prediction_id": one, "truth": "malignant"}, 202, "changed"),
+        ({"prediction_id": other, "truth": "unheard of"}, 202, "new"),
+        ({"prediction_id": one, "retract": True}, 202, "retracted"),
+        ({"prediction_id": one, "truth": None}, 422, None),
+        ({"prediction_id": one}, 422, None),
+        ({"prediction_id": one + "\n", "truth": "benign"}, 422, None),
+        ({"prediction_id": one, "truth": "x" * 1_001}, 422, None),
+    ]
+
+    async def tell() -> None:
+        async with running(trained, tmp_path) as app:
+            for body, status, _ in told:
+                assert (await ask(app, "/feedback", body)).status == status, body
+            text = (await ask(app, "/metrics")).text.decode()
+            kinds = Counter(kind for _, _, kind in told if kind)
+            for kind, times in kinds.items():
+                assert f'service_feedback_kinds_total{{kind="{kind}"}} {times}.0' in text
+            assert "service_feedback_unknown_total 1.0" in text
+
+    asyncio.run(tell())
+    schema = {"id": pl.String, "truth": pl.String}
+    frames = prediction_log.Reader(schema).since(tmp_path / "feedback")
+    last = prediction_log.newest(pl.concat(frames)).select("id", "truth")
+    assert sorted(last.rows()) == [(one, None), (other, "unheard of")]

@@ -520,6 +520,13 @@ def test_the_newest_truth_counts(tmp_path: Path, seen: Reference) -> None:
     assert {finding.check for finding in found.true} >= {"score", "calibration"}
 
 
+def test_a_truth_that_is_taken_back_is_not_known(tmp_path: Path, seen: Reference) -> None:
+    logged = write(tmp_path, calm_rows(200)).head(40)
+    back = logged.select("id", time=pl.lit("2026-03-05T00:00:00+00:00"), truth=None)
+    back.write_ndjson(tmp_path / "feedback" / "20260305T000000.000000Z-0d0d0d0d.jsonl")
+    assert look(tmp_path, seen).verdicts[0].window.labelled == 160
+
+
 def test_few_truths_are_not_judged(tmp_path: Path, seen: Reference) -> None:
     write(tmp_path, calm_rows(200))
     file = next((tmp_path / "feedback").iterdir())

@@ -302,15 +302,31 @@ def test_the_newest_truth_counts_and_is_taken_once(logs: Project) -> None:
     learn(logs, {one: "malignant"}, day=6)
     learn(logs, {two: "malignant"}, day=4)  # told late, and older than what is known
     learn(logs, {three: None}, day=7)
-    assert len(take(logs).rows) == 6
-    assert known(logs) == dict.fromkeys(ids, "benign") | {one: "malignant"}
+    assert len(take(logs).rows) == 5  # the third was taken back
+    assert known(logs) == dict.fromkeys({*ids} - {three}, "benign") | {one: "malignant"}
     assert len(take(logs).rows) == 0
+    learn(logs, {one: "malignant"}, day=8)  # nothing new
     learn(logs, {two: "malignant"}, day=8)
-    learn(logs, {three: "benign"}, day=8)  # nothing new
     assert take(logs).rows[labelled.PREDICTION].to_list() == [two]
     assert known(logs)[two] == "malignant"
-    assert len(known(logs)) == 6
+    assert len(known(logs)) == 5
     assert len(take(logs).rows) == 0
+
+
+def test_a_truth_that_was_learnt_from_can_be_taken_back(logs: Project) -> None:
+    rows, _ = new_rows(logs, 3)
+    one, *others = ids = answer(logs, rows)
+    learn(logs, dict.fromkeys(ids, "benign"), day=5)
+    take(logs)
+    learn(logs, {one: None}, day=6)
+    assert take(logs).rows[labelled.PREDICTION].to_list() == [one]
+    assert len(take(logs).rows) == 0
+    left = labelled.rows(logs, contracts.load())
+    assert left is not None
+    assert len(left.collect()) == len(others)
+    learn(logs, {one: "malignant"}, day=7)
+    take(logs)
+    assert known(logs) == dict.fromkeys(others, "benign") | {one: "malignant"}
 
 
 def test_truths_that_cannot_be_used_are_counted(logs: Project) -> None:

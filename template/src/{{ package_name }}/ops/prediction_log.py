@@ -133,7 +133,7 @@ def refusals(folder: Path, since: int) -> Iterator[tuple[int, int, list[tuple[st
 
 
 def newest(truths: pl.DataFrame) -> pl.DataFrame:
-    """Of each row, by `id`, what was told last."""
+    """Of each row, by `id`, what was told last; null if that was taken back."""
     ordered = truths.sort("time", maintain_order=True)
     return ordered.unique("id", keep="last", maintain_order=True)
 

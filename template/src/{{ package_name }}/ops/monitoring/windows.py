@@ -247,7 +247,7 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
     reader = log.Reader(schema)
     truths = pl.DataFrame(schema={"time": pl.Int64, **schema})
     for frame in reader.since(folder, since):
-        told = frame.drop_nulls()
+        told = frame.drop_nulls("id")
         found.newest_feedback = _later(found.newest_feedback, told["time"])
         truths = pl.concat([truths, told.filter(_sampled(found.sample))])
         if len(truths) > MOST_TRUTHS:
@@ -256,7 +256,7 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
                 found.sample /= 2
                 truths = truths.filter(_sampled(found.sample))
     found.unreadable += reader.unreadable
-    truths = log.newest(truths).rename({"time": "told"})
+    truths = log.newest(truths).drop_nulls("truth").rename({"time": "told"})
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))

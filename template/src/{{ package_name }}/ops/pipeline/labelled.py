@@ -33,6 +33,8 @@ def rows(project: Project, contract: Contract) -> pl.LazyFrame | None:
     if found is None:
         return None
     names = found.collect_schema().names()
+    if contract.target.name in names:
+        found = found.drop_nulls(contract.target.name)  # a truth that was taken back
     missing = [column.name for column in contract.columns if column.name not in names]
     known = found.drop(PREDICTION, LABELLED)
     return known.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)

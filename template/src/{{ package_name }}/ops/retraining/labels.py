@@ -47,8 +47,8 @@ def unlogged(contract: Contract) -> list[str]:
 def gather(project: Project, contract: Contract) -> Labelled:
     """Join new truths with the rows that they are about."""
     truths = _told(project.served / "feedback", _taken(project, contract.target))
-    allowed = truths.filter(_is_allowed(contract))
-    refused = truths.filter(~_is_allowed(contract))[TRUTH].value_counts(sort=True)
+    fits = _is_allowed(contract) | pl.col(TRUTH).is_null()
+    allowed, refused = truths.filter(fits), truths.filter(~fits)[TRUTH].value_counts(sort=True)
     rows = _answered(project.served / "predictions", contract, allowed)
     return Labelled(rows, dict(refused.iter_rows()), len(allowed) - len(rows))
 
@@ -65,7 +65,7 @@ def write(rows: pl.DataFrame, path: Path) -> None:
 
 
 def _told(folder: Path, taken: pl.DataFrame) -> pl.DataFrame:
-    """The newest truth of each prediction: `id`, `time`, `truth`; one that is null is none.
+    """The newest truth of each prediction: `id`, `time`, `truth`; null if it was taken back.
 
     What was taken in before is left out, unless its truth is another one now.
     """
@@ -73,7 +73,7 @@ def _told(folder: Path, taken: pl.DataFrame) -> pl.DataFrame:
     schema = {ID: pl.String, TIME: pl.Int64, TRUTH: pl.String}
     parts = [pl.DataFrame(schema=schema).join(taken, on=ID, how="left")]
     for frame in reader.since(folder):
-        told = frame.select(*schema).drop_nulls()
+        told = frame.select(*schema).drop_nulls(ID)
         known = told.join(taken, on=ID, how="left", maintain_order="left")
         parts.append(known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))))
     is_new = pl.col(TRUTH).ne_missing(pl.col("before"))

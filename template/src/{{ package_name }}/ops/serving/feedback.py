@@ -1,5 +1,7 @@
 """The truth, as callers tell it later: a fact, which is held to the target's type and no more.
 
+What was told last of a prediction counts, and may be taken back.
+
 A label that the contract does not know is taken too: that there are new ones is what monitoring
 has to find out, and what retraining may learn.
 """
@@ -21,6 +23,12 @@ ID_BYTES = 12
 
 ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
 
+LONGEST = 1_000
+"""Letters of a label; also of one that the contract does not know."""
+
+RECENT = 10_000
+"""Predictions of which it is held what was told of them last."""
+
 LEAST, MOST = -(2**63), 2**63 - 1
 """Between these are the whole numbers that a column can hold."""
 
@@ -36,12 +44,14 @@ SHAPES: dict[str, tuple[str, str]] = {
 class Feedback(msgspec.Struct):
     """What a caller tells of a prediction."""
 
-    prediction_id: Annotated[str, Meta(pattern=ID_PATTERN)]
-    truth: str | int | float | bool | None
+    prediction_id: Annotated[str, Meta(pattern=ID_PATTERN, max_length=2 * ID_BYTES)]
+    truth: Annotated[str, Meta(max_length=LONGEST)] | int | float | bool | None = None
+    retract: bool = False
+    """Whether all that was told of it is taken back."""
 
 
 class Truth(msgspec.Struct):
-    """What became of a row, as the log keeps it."""
+    """What became of a row, as the log keeps it; null if that is not known any more."""
 
     id: str
     time: str
@@ -73,16 +83,39 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Send at most {most:,} truths at once."
         )
     now = moment()
-    lines = [Truth(one.prediction_id, now, truth(target, one.truth)) for one in told]
+    lines = [
+        Truth(one.prediction_id, now, None if one.retract else truth(target, one.truth))
+        for one in told
+    ]
     sentence = SHAPES[shape(target)][1]
     violations = [
         Violation(row, target.name, "truth", one.truth, sentence)
         for row, (line, one) in enumerate(zip(lines, told, strict=True))
-        if line.truth is None
+        if line.truth is None and not one.retract
     ]
     if violations:
         raise Refusal(violations)
     return lines
+
+
+class Recent:
+    """What was told last, as far as it is remembered."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._truths: dict[str, Any] = {}
+
+    def kind(self, line: Truth) -> str:
+        """Whether a truth is `new`, `repeated`, `changed` or `retracted`; it is remembered."""
+        before = self._truths.pop(line.id, None)
+        self._truths[line.id] = line.truth
+        if len(self._truths) > RECENT:
+            del self._truths[next(iter(self._truths))]
+        if line.truth is None:
+            return "retracted"
+        if before is None:
+            return "new"
+        return "repeated" if before == line.truth else "changed"
 
 
 def shape(target: Column) -> str:

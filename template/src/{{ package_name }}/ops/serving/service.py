@@ -61,6 +61,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """Prepare; `running` does what takes time."""
         self.settings = settings
+        self._told = feedback.Recent()
         self._entries = settings.keys()
         self.keys = Keys(self._entries)
         self.batcher = Batcher(settings.max_waiting_rows, settings.request_seconds)
@@ -190,6 +191,9 @@ class Service:
         lines = feedback.read(body, target, self.settings.max_rows)
         self.logs["feedback"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.counters["service_feedback"].inc(len(lines))
-        unknown = sum(feedback.is_unknown(target, line.truth) for line in lines)
+        for line in lines:
+            self.metrics.counters["service_feedback_kinds"].labels(self._told.kind(line)).inc()
+        told = (line.truth for line in lines if line.truth is not None)
+        unknown = sum(feedback.is_unknown(target, truth) for truth in told)
         self.metrics.counters["service_feedback_unknown"].inc(unknown)
         return len(lines)
