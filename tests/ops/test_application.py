@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections import Counter
@@ -14,7 +15,7 @@ import pytest
 from my_model.ops import prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
-from my_model.ops.serving import openapi
+from my_model.ops.serving import hosts, openapi
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
 from my_model.ops.serving.hosts import Host
@@ -24,7 +25,7 @@ from my_model.ops.serving.settings import Settings
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from my_model.ops.project import Project
@@ -48,7 +49,7 @@ async def ask(
 ) -> Reply:
     """Ask an application; a body is posted."""
     told: list[Any] = []
-    given = {"content-type": "application/json"} | headers
+    given = {"content_type": "application/json"} | headers
     scope = {
         "type": "http",
         "method": method or ("GET" if body is None else "POST"),
@@ -377,3 +378,75 @@ def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_p
     frames = prediction_log.Reader(schema).since(tmp_path / "feedback")
     last = prediction_log.newest(pl.concat(frames)).select("id", "truth")
     assert sorted(last.rows()) == [(one, None), (other, "unheard of")]
+
+
+def split(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"columns": [*rows[0]], "index": [0, 1], "data": [[*row.values()] for row in rows]}
+
+
+def by_column(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_rows_are_taken_as_clients_of_mlflow_send_them(
+    trained: Project, tmp_path: Path, long: list[dict[str, Any]]
+) -> None:
+    rows = long[:2]
+    taken = {"dataframe_split": split(rows), "dataframe_records": rows, "instances": rows}
+    wrong: list[Any] = [
+        {"dataframe_split": split(rows) | {"columns": ["a"]}},
+        {"dataframe_split": rows},
+        {"inputs": by_column(rows) | {next(iter(rows[0])): [1]}},
+        {"dataframe_records": rows[0]},
+        {"inputs": 1},
+    ]
+
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            expected = [its["prediction"] for its in (await ask(app, "/predict", rows)).body]
+            for name, held in [*taken.items(), ("inputs", rows), ("inputs", by_column(rows))]:
+                reply = await ask(app, "/invocations", {name: held, "params": {}})
+                assert reply.status == 200, reply.text
+                assert [its["prediction"] for its in reply.body["predictions"]] == expected
+            assert (await ask(app, "/invocations", rows[0])).body["prediction"] == expected[0]
+            for body in wrong:
+                reply = await ask(app, "/invocations", body)
+                assert reply.status == 400
+                assert next(iter(body)) in reply.body["detail"]
+
+    asyncio.run(look())
+    assert hosts.opened(json.dumps({"inputs": 1.5, "x": 2}).encode(), ["inputs", "x"]) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "change", "status"),
+    [
+        ({"content_encoding": "gzip"}, gzip.compress, 200),
+        (
+            {"content_encoding": "GZIP", "content_type": 'application/json; charset="UTF-8"'},
+            gzip.compress,
+            200,
+        ),
+        ({"content_type": "application/json;charset=utf-8"}, bytes, 200),
+        ({"content_encoding": "gzip"}, bytes, 400),
+        ({"content_encoding": "gzip"}, lambda body: gzip.compress(body)[:-9], 400),
+        ({"content_encoding": "gzip"}, lambda body: gzip.compress(body + b" " * 2**23), 413),
+        ({"content_encoding": "br"}, bytes, 415),
+        ({"content_type": "application/json; charset=latin-1"}, bytes, 415),
+        ({"content_type": "text/csv"}, bytes, 415),
+    ],
+)
+def test_bodies_are_json_in_utf_8_zipped_or_not(
+    trained: Project,
+    tmp_path: Path,
+    headers: dict[str, str],
+    change: Callable[[bytes], bytes],
+    status: int,
+    long: list[dict[str, Any]],
+) -> None:
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            body = change(json.dumps(long[0]).encode())
+            assert (await ask(app, "/predict", body, **headers)).status == status
+
+    asyncio.run(look())

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import zlib
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple, Self
@@ -24,6 +25,9 @@ SCOPES = ("predict", "feedback")
 """What a key may be for; one that names none is for both."""
 
 LEAST_KEY = 8
+GZIP = 16 + zlib.MAX_WBITS
+"""How zlib is told that there is a head as of a .gz file."""
+
 SOON = {"retry-after": "1"}
 
 
@@ -106,18 +110,39 @@ class Keys:
         return fitting[0].name
 
 
-def json_only(headers: Headers) -> None:
-    """Take JSON only; a form of another site can then not post here.
+def check_kind(headers: Headers) -> None:
+    """Take JSON in UTF-8 only, zipped or not; a form of another site can then not post here.
 
     Raises:
         HTTPException: if the body is something else.
     """
-    kind, _, _ = headers.get("content-type", "").partition(";")
-    if kind.strip().lower() != "application/json":
+    kind, *more = headers.get("content-type", "").lower().replace(" ", "").split(";")
+    charset = [its for its in more if its.startswith("charset=")]
+    wrong = kind != "application/json" or charset not in ([], ["charset=utf-8"], ['charset="utf-8"'])
+    if wrong or headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "Send JSON, with `Content-Type: application/json`.",
+            "Send JSON in UTF-8, with `Content-Type: application/json`; as it is, or as gzip.",
+            {"accept-encoding": "gzip"},
         )
+
+
+def unzipped(body: bytes, most_bytes: int) -> bytes:
+    """What a zipped body holds.
+
+    Raises:
+        HTTPException: if it is not zipped, or too long.
+    """
+    unzip = zlib.decompressobj(wbits=GZIP)
+    try:
+        content = unzip.decompress(body, most_bytes + 1)
+    except zlib.error:
+        content = b""
+    if len(content) > most_bytes:
+        raise too_large(most_bytes)
+    if not unzip.eof or unzip.unused_data:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The body is not one whole gzip stream.")
+    return content
 
 
 async def read(receive: Receive, most_bytes: int) -> bytes:
@@ -139,12 +164,15 @@ async def read(receive: Receive, most_bytes: int) -> bytes:
         if size <= most_bytes:
             parts.append(part)
     if size > most_bytes:
-        raise HTTPException(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The body is larger than {most_bytes:,} bytes; send fewer rows at once.",
-            {"connection": "close"},
-        )
+        raise too_large(most_bytes)
     return b"".join(parts)
+
+
+def too_large(most_bytes: int) -> HTTPException:
+    """What is said of a body that is."""
+    sentence = f"The body is larger than {most_bytes:,} bytes; send fewer rows at once."
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return HTTPException(status, sentence, {"connection": "close"})
 
 
 def _hash(key: bytes) -> bytes:

@@ -3,6 +3,7 @@
 `/predict` and its like are plain ASGI: routing and request objects would cost as much as the model.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import lru_cache
@@ -59,7 +60,7 @@ class Application:
         self.fast = {
             "/predict": self.predict,
             "/feedback": self.feedback,
-            "/invocations": self.predict,
+            "/invocations": self.invocations,
             "/score": self.predict,
         }
         if host.predict_route:
@@ -144,12 +145,15 @@ class Application:
         if service.keys:
             feedback = scope["path"] == "/feedback"
             service.keys.check(headers, "feedback" if feedback else "predict")
-        access.json_only(headers)
+        access.check_kind(headers)
         if self.places == 0:
             raise access.Overloaded
         self.places -= 1
         try:
             body = await access.read(receive, self.settings.max_body_bytes)
+            if headers.get("content-encoding", "").lower() == "gzip":
+                most = self.settings.max_body_bytes
+                body = await asyncio.to_thread(access.unzipped, body, most)
             return await self.fast[scope["path"]](loaded(service), body)
         finally:
             self.places += 1
@@ -160,9 +164,19 @@ class Application:
         then = BackgroundTask(self.service.sent, model, body, answers)
         return Json(answers if rows.many else answers[0], headers=unknown(rows), background=then)
 
+    async def invocations(self, model: Model, body: bytes) -> Response:
+        """The same, or rows and answers in envelopes of MLflow."""
+        rows = hosts.opened(body, [column.name for column in model.bundle.contract.inputs])
+        return await (self.predict(model, body) if rows is None else self.enveloped(model, rows))
+
     async def instances(self, model: Model, body: bytes) -> Response:
         """Rows and answers in the envelopes of Vertex AI."""
-        body = hosts.rows(body)
+        if (rows := hosts.opened(body)) is None:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, 'Send {"instances": [row, …]}.')
+        return await self.enveloped(model, rows)
+
+    async def enveloped(self, model: Model, body: bytes) -> Response:
+        """An envelope of answers."""
         rows, answers = await self.service.predict(model, body)
         then = BackgroundTask(self.service.sent, model, body, answers)
         return Json({"predictions": answers}, headers=unknown(rows), background=then)

@@ -4,7 +4,7 @@ SageMaker asks `GET /ping` and `POST /invocations` on port 8080; Azure ML `GET /
 Vertex AI names its routes and its port in `AIP_*` variables, and wraps rows and answers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
@@ -19,13 +19,20 @@ TAKEN = {"/", "/version", "/example", "/openapi.json", "/metrics", "/feedback"}
 """Routes of the service itself that are no host's."""
 
 
-class Instances(msgspec.Struct):
-    """The envelope in which Vertex AI sends rows."""
-
-    instances: msgspec.Raw
+ENVELOPES = ("instances", "dataframe_records", "dataframe_split", "inputs")
+"""In what clients of Vertex AI and of MLflow send rows."""
 
 
-INSTANCES = msgspec.json.Decoder(Instances)
+class Split(msgspec.Struct):
+    """Rows as pandas writes them with `orient="split"`."""
+
+    columns: list[str]
+    data: list[list[msgspec.Raw]]
+
+
+FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+SPLIT = msgspec.json.Decoder(Split)
+BY_COLUMN = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 
 
 @dataclass(frozen=True)
@@ -53,20 +60,41 @@ class Host:
         return cls(("/ping", *more), predict or None)
 
 
-def rows(body: bytes) -> bytes:
-    """Take the rows, an array, out of their envelope.
+def opened(body: bytes, columns: Collection[str] = ()) -> bytes | None:
+    """Take rows, an array, out of their envelope; None if there is no envelope.
+
+    Args:
+        body: of a request.
+        columns: of the contract; a field of their name is no envelope.
 
     Raises:
-        HTTPException: if there is no array under `instances`.
+        HTTPException: if there are no rows in it.
     """
     try:
-        found = bytes(INSTANCES.decode(body).instances).strip()
+        fields = FIELDS.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None  # whoever reads the rows says what is wrong
+    name = next((name for name in ENVELOPES if name in fields and name not in columns), None)
+    if name is None:
+        return None
+    content = bytes(fields[name]).strip()
+    try:
+        if name == "dataframe_split":
+            split = SPLIT.decode(content)
+            return _written(split.columns, split.data)
+        if name == "inputs" and content[:1] == b"{":
+            by_column = BY_COLUMN.decode(content)
+            return _written(by_column, zip(*by_column.values(), strict=True))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise HTTPException(
-            HTTPStatus.BAD_REQUEST, f'Send {{"instances": [row, …]}}: {error}.'
-        ) from None
-    if not found.startswith(b"["):
-        raise HTTPException(
-            HTTPStatus.BAD_REQUEST, 'Send {"instances": [row, …]}: an array of rows.'
-        )
-    return found
+        sentence = f"The rows in {name} cannot be read: {error}."
+        raise HTTPException(HTTPStatus.BAD_REQUEST, sentence) from None
+    if content[:1] != b"[":
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f'Send {{"{name}": [row, …]}}.')
+    return content
+
+
+def _written(columns: Iterable[str], rows: Iterable[Iterable[msgspec.Raw]]) -> bytes:
+    """Rows as JSON; ValueError if one has more or fewer values than there are columns."""
+    names = [msgspec.json.encode(name) + b":" for name in columns]
+    pairs = ([n + bytes(value) for n, value in zip(names, row, strict=True)] for row in rows)
+    return b"[" + b",".join(b"{" + b",".join(row) + b"}" for row in pairs) + b"]"
