@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from copier import Settings, run_copy, run_recopy
 from ownership import ANCHOR, owner, patterns
 from render import ROOT, Template, all_pairs, choices, closed, configuration, run, working_tree
 from test_update import begin, update
@@ -32,6 +33,22 @@ def test_what_is_yours_is_what_an_update_leaves_out() -> None:
     excluded = re.findall(r"'(/[^']+)'", "\n".join(lines))
     docs = ["/docs/*", "!/docs/ops"]  # the template has nothing there: it is the people's own
     assert [*excluded, *docs] == patterns()["yours"]
+    assert configuration()["_skip_if_exists"] == excluded
+
+
+@pytest.mark.parametrize("again", [run_copy, run_recopy])
+def test_a_render_over_a_project_keeps_what_is_yours(
+    template: Template, tmp_path: Path, again: Callable[..., object]
+) -> None:
+    """As `copier copy --overwrite` and `copier recopy` do; what is kept current comes anew."""
+    project = template.render(tmp_path / "project", {"serving": False})
+    for name in ("params.yaml", "src/my_model/ml/model.py", "dvc.yaml"):
+        (project / name).write_text("# ours\n")
+    source = [str(template.source)] if again is run_copy else []
+    again(*source, project, overwrite=True, defaults=True, quiet=True, settings=Settings())
+    assert (project / "params.yaml").read_text() == "# ours\n"
+    assert (project / "src/my_model/ml/model.py").read_text() == "# ours\n"
+    assert (project / "dvc.yaml").read_text() != "# ours\n"
 
 
 def test_the_project_knows_what_is_its_peoples_own() -> None:

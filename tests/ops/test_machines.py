@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -297,3 +298,23 @@ def test_a_project_without_git_cannot_be_updated(bare: Project) -> None:
     (bare.root / ".copier-answers.yml").write_text(answers)
     with pytest.raises(UserError, match="not in git, and an update needs that"):
         updating.update(bare, ())
+
+
+def test_a_home_that_cannot_be_written_needs_another_cache(
+    bare: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/home")
+    for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (lock, _) = doctor.environment(bare)
+    assert lock.state == "uv cannot write its cache"
+    assert lock.remedy.startswith("set UV_CACHE_DIR")
+
+
+def test_names_need_no_locale(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LANG", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LC_ALL", "C")
+    command = [sys.executable, "-m", "my_model.ops.cli", "history"]
+    done = subprocess.run(command, cwd=bare.root, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

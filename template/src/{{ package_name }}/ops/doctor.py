@@ -39,6 +39,7 @@ LOCK = {
         "the package index tells no upload times, and exclude-newer in pyproject.toml needs them",
         "use an index that does, or take exclude-newer out",
     ),
+    "initialize cache": ("uv cannot write its cache", "set UV_CACHE_DIR to a folder that you own"),
     "needs to be updated": ("uv.lock does not fit pyproject.toml", "run `uv lock`"),
 }
 """What uv says of a lock: by a part of that, what it means and what to do."""

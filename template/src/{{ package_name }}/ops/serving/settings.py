@@ -121,7 +121,9 @@ class Settings:
                 raise UserError(
                     f"API_KEYS_FILE: {self.api_keys_file} cannot be read: {reason}."
                 ) from None
-            lines = [words for line in text.splitlines() if (words := COMMENT.sub("", line).split())]
+            lines = [
+                words for line in text.splitlines() if (words := COMMENT.sub("", line).split())
+            ]
             if any(len(words) > 1 for words in lines):
                 warn("API_KEYS_FILE: a line holds several keys; from 0.6.0 it must hold one.")
             listed = [key for words in lines for key in words]
