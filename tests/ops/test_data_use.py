@@ -181,6 +181,12 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["36 months", "60 months"], "Int64", [36, 60]),
         (["20°C", "-3°C"], "Int64", [20, -3]),
         (["12A", "13A"], "String", ["12A", "13A"]),
+        (["CHF 1'234.50", "CHF 7.00"], "Float64", [1234.5, 7]),
+        (["Rs. 500", "Rs. 7,000"], "Int64", [500, 7000]),
+        (["$ (1,234.50)", "$ 5.00"], "Float64", [-1234.5, 5]),
+        (["1.5", "#DIV/0!", "-nan", "\\N"], "Float64", [1.5, None, None, None]),
+        (["Thursday, February 29, 2024", ""], "Date", [DAY, None]),
+        (["2024年02月29日", "2024年03月01日"], "Date", [DAY]),
         (["3.11.4", "3.12.1", "3.9.0"], "String", ["3.11.4", "3.12.1", "3.9.0"]),
         (["1-2-3", "12-10-5"], "String", ["1-2-3", "12-10-5"]),
     ],
@@ -714,6 +720,27 @@ def test_a_table_is_unpacked(adopt: Adopt, pack: Callable[[bytes], bytes]) -> No
     assert not adopted.broken
 
 
+@pytest.mark.parametrize(
+    ("texts", "alike"),
+    [
+        (["9-3-2024 at 12:30", "9-3-2024 at 13:30"], "times"),
+        (["2.5k", "3.5k", "1.5M"], "numbers"),
+        (["$1.5-2.5", "$3.5-7"], "numbers"),
+        (["plain", "1.5k"], ""),
+    ],
+)
+def test_text_that_looks_like_something_else_is_named(
+    adopt: Adopt, texts: list[str], alike: str
+) -> None:
+    adopted = adopt(table({"value": texts, "x": X, "y": Y}))
+    assert (f"looks like {alike}" in adopted["value"].warning) is bool(alike)
+
+
+def test_a_moment_may_be_counted_in_microseconds(adopt: Adopt) -> None:
+    adopted = adopt(table({"seen_at": [1709208005 * 10**6, 1709208006 * 10**6], "x": X, "y": Y}))
+    assert adopted.rows["seen_at"][0] == NOON
+
+
 def test_a_long_first_line_is_no_fault(adopt: Adopt) -> None:
     note = "long " * 300_000
     rows = [
@@ -769,6 +796,9 @@ def test_what_is_not_learnt_from_and_what_means_missing_is_said(
         ('{"y": 1}\n{"y": \n', {}, "line 2 is no JSON object"),
         ('{"y": 1}\n3\n', {}, "line 2 is no JSON object"),
         ('{"y": 1, "x": NaN}\n' * 60, {}, "line 1 holds NaN, which JSON has not; write null"),
+        ('{"y": 1, "x": 1e400}\n' * 60, {}, "line 1 holds 1e400, which JSON has not; write null"),
+        (table({"*": X, "y": Y}), {}, r"a column called \*, a pattern; rename it"),
+        (table({"^b.*$": X, "b": X[::-1], "y": Y}), {}, r"a column called \^b.\*\$, a pattern"),
         (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
         (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
         (table({"x": X, "x|max": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|max'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -188,13 +189,14 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     assert (sorted(folder.iterdir()), Path("rows.csv").read_bytes()) == before
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "gzip"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_text_of_any_encoding(rows: pl.DataFrame, encoding: str, kind: str) -> None:
     named = rows.with_columns(pl.lit("Jürgen").alias("who"))
     text = named.write_csv(separator=";") if kind == "csv" else named.write_ndjson()
     path = Path(f"rows [1].{kind}")
-    path.write_bytes(text.encode(encoding))
+    packed = encoding == "gzip"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode(encoding))
     assert cli.main(["score", str(path), "out.parquet"]) == 0
     scored = pl.read_parquet("out.parquet")
     assert scored["who"].to_list() == ["Jürgen"] * 40

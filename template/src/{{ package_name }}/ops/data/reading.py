@@ -32,6 +32,7 @@ WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encodin
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
 LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
+NO_JSON = re.compile(r"[:[,]\s*(-?(?:NaN|Infinity|\d[\d.]*[eE]\+?(?:3[1-9]|[4-9]\d|\d{3})\d))\b")
 LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV would double
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # new workbooks are zip archives, too
 OFFICE = b"\xd0\xcf\x11\xe0"  # an old workbook
@@ -125,7 +126,7 @@ class DataFile:
         for number, line in enumerate(lines, start=1):
             if line.strip() and not _is_object(line):
                 yield f"line {number} is no JSON object"
-            elif found := re.search(r"[:[,]\s*(-?(?:NaN|Infinity))\b", line):
+            elif found := NO_JSON.search(line):
                 yield f"line {number} holds {found[1]}, which JSON has not; write null"
 
     def _faults(self, lines: Iterator[str]) -> Iterator[str]:
@@ -380,6 +381,8 @@ def _named(file: DataFile, names: list[str]) -> DataFile:
         raise UserError(
             f"{file.origin} has more than one column called {', '.join(twice)}; rename all but one."
         )
+    if odd := [name for name in names if name == "*" or re.fullmatch(r"\^.*\$", name, re.DOTALL)]:
+        raise UserError(f"{file.origin} has a column called {odd[0]}, a pattern; rename it.")
     return replace(file, columns=tuple(names))
 
 

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -23,7 +24,9 @@ Task = Literal["classification", "regression"]
 
 MISSING = (
     *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT"),
-    *("null", "NULL", "Null"),
+    *("null", "NULL", "Null", "(null)", "\\N"),
+    *("-nan", "nan(ind)", "-nan(ind)", "-1.#IND", "1.#QNAN"),
+    *("#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),
 )
 """Cells that are taken as missing wherever they stand; "None" and "-" may well be classes."""
 
@@ -220,10 +223,11 @@ def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> 
     asked = []
     for its in typed:
         raw, made = pl.col(its.name), pl.col(f"{its.name}\0" if its.name in parsed else its.name)
+        beyond = made.abs().is_between(LARGEST, inf, closed="right")
         answers = pl.struct(
             present=raw.count(),
             unfit=raw.count() - made.count(),
-            large=(made.abs() > LARGEST).sum() if its.type == "Float64" else pl.lit(0),
+            large=beyond.sum() if its.type == "Float64" else pl.lit(0),
             others=(raw != example[its.name]).any(),
         )
         asked.append(answers.alias(its.name))

@@ -16,7 +16,7 @@ def numbers(*columns: str, unit: str = "", thousands: str = "", decimal: str = "
     groups = rf"\d{{1,3}}([{thousands}]\d{{2,3}})*[{thousands}]\d{{3}}|" if thousands else ""
     number = rf"(({groups}\d+)([{decimal}]\d*)?|[{decimal}]\d+)([eE][+-]?\d+)?\s?({unit})?"
     signed = rf"([+{minus}-]?\s?({unit})?|({unit})?\s?[+{minus}-])\s?{number}"
-    fits = text.str.contains(rf"^({signed}|\(({unit})?\s?{number}\))$")
+    fits = text.str.contains(rf"^({signed}|({unit})?\s?\(({unit})?\s?{number}\))$")
     plain = text.str.replace_all(unit, "") if unit else text
     plain = plain.str.replace_all(f"[{minus}(]", "-")
     plain = plain.str.replace_all(rf"[^\d{decimal}eE+-]", "").str.replace(

@@ -42,14 +42,14 @@ NOTHING = {"none", "nil", "-", "--", ".", "unknown", "missing"}
 
 CURRENCIES = (
     "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR JPY KRW MXN MYR NOK NZD "
-    "PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR kr zł"
+    r"PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR Fr\.? kr\.? Rs\.? zł"
 )
 UNIT = rf"[A-Z]{{0,2}}\p{{Sc}}|%|{'|'.join(CURRENCIES.split())}"
 MEASURE = r"^[+−-]?\d[\d.,\s'’]*?((?:\s\p{L}|[\p{L}°µ]{2})[\p{L}²³/]*)$"
 """A word behind a number, such as that for kilograms; a letter alone may be part of a code."""
 
 POINT = (("", "."), (",", "."), (r"\s'’", "."), (".", ","))
-COMMA = ((".", ","), (r"\s'’", ","), ("", "."))
+COMMA = ((".", ","), (r"\s'’", ","), ("", "."), (r"\s'’", "."))
 """What may separate thousands, and the decimals, in a file with decimal points or commas."""
 
 DAYS = (
@@ -58,6 +58,7 @@ DAYS = (
     *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y"),
     *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%a, %d %b %Y"),
     *("%d %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%m", "%b %Y", "%B %Y"),
+    *("%A, %B %d, %Y", "%Y年%m月%d日"),
 )
 CLOCK = re.compile(
     r".*\d(?P<gap>,? |T)(?P<clock>\d{1,2}:\d\d|\d{6})(?P<seconds>:\d\d(\.\d+)?)?"
@@ -66,7 +67,11 @@ CLOCK = re.compile(
 ISO = re.compile(r"%Y-%m-%d([ T]%H:%M(:%S%\.f(%#z)?)?)?")
 """The forms of times that ingest reads by itself."""
 
-LIKE_A_TIME = r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d"
+ALIKE = {
+    "times": r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d",
+    "numbers": r"^\P{L}*\p{L}{0,3}\P{L}*(\p{Sc}|\d[.,]\d)\P{L}*\p{L}{0,3}\P{L}*$",
+}
+"""What texts may be that were not read, by how all of them look."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,9 @@ def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Co
     found = _boolean(present) or _number(present, comma, timely) or _time(present)
     if found:
         return found
-    timely = bool(present.str.contains(LIKE_A_TIME).all())
-    return Column(name, "String", warning="times, in a form that is not known?" if timely else "")
+    alike = [kind for kind, form in ALIKE.items() if present.str.contains(form).all()]
+    warning = f"text that looks like {alike[0]}, in a form that is not known" if alike else ""
+    return Column(name, "String", warning=warning)
 
 
 def decimal_comma(sample: pl.DataFrame) -> bool:
@@ -253,13 +259,13 @@ def _thousands_or_decimals(
 
 
 def _calendar(numbers: pl.Series) -> Column | None:
-    """Whole numbers that are days such as 20201231, or seconds or milliseconds since 1970."""
+    """Whole numbers that are days such as 20201231, or seconds or parts of them since 1970."""
     low, high = numbers.to_numpy().min(), numbers.to_numpy().max()
     if low >= 19000101 and high <= 21001231:
         days = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False)
         if days.null_count() == 0:
             return Column(numbers.name, "Date", "days like 20201231", (_dates("%Y%m%d"),))
-    for per_second, unit in ((1, "seconds"), (1000, "milliseconds")):
+    for per_second, unit in ((1, "seconds"), (1000, "milliseconds"), (10**6, "microseconds")):
         if 500_000_000 * per_second <= low and high <= 4_000_000_000 * per_second:
             step = Step("epochs", {"per_second": per_second})
             return Column(numbers.name, "Datetime", f"{unit} since 1970", (step,))
