@@ -32,6 +32,7 @@ SERVED_AT = re.compile(r"localhost:8080")
 COMMANDS = {
     "uv run dvc add": "uv run dvc add data/source.csv",
     "uv run ops promote": "uv run ops promote 1",  # here, the last training left no challenger
+    "uv run ops promote --reason TEXT": "uv run ops promote 1 --reason known",  # likewise
     "uv run ops retrain --declare COLUMN=LABEL": "uv run ops retrain --declare Kündigung?=stayed",
 }
 # What a document writes in capitals, leaves to the sentence around it, or only its reader has.

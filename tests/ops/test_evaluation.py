@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+from my_model.ops import mlflow_model
 from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import Column, Contract
 from my_model.ops.errors import UserError
@@ -265,6 +268,16 @@ def test_an_export_must_answer_as_the_fitted_model() -> None:
     large = numbers.astype(np.float64) * 1e6
     assert gates.export_parity(large * (1 + 1e-6), large, 1e-4).passed
     assert not gates.export_parity(large * (1 + 1e-3), large, 1e-4).passed
+
+
+def test_an_export_must_say_the_same_classes() -> None:
+    fitted = np.array([[0.7, 0.3], [0.2, 0.8], [0.500001, 0.499999]])
+    said = np.array([0, 1, 0])
+    assert gates.export_parity(fitted, fitted, 1e-4, (said, said)).passed
+    assert gates.export_parity(fitted, fitted, 1e-4, (said, np.array([0, 1, 1]))).passed
+    gate = gates.export_parity(fitted, fitted, 1e-4, (said, np.array([1, 1, 1])))
+    assert not gate.passed
+    assert "another class than the fitted one for 1 of 3 rows" in gate.reason
 
 
 def test_a_row_must_be_scored_in_time() -> None:
@@ -738,8 +751,7 @@ LOADED = """
 import sys
 import mlflow, pandas as pd
 model = mlflow.pyfunc.load_model("models/bundle")
-rows = pd.read_json(sys.argv[1], orient="records", lines=True)
-answers = model.predict(rows.astype({name: float for name in rows.select_dtypes("int")}))
+answers = model.predict(pd.read_csv(sys.argv[1]))
 answers.to_json(sys.argv[2], orient="records", lines=True, double_precision=15)
 """
 
@@ -747,8 +759,10 @@ answers.to_json(sys.argv[2], orient="records", lines=True, double_precision=15)
 def test_mlflow_loads_the_bundle_and_answers_alike(trained: Project, tmp_path: Path) -> None:
     bundle = Bundle(trained.bundle)
     rows = pl.read_parquet(trained.holdout).head(20)
-    asked, answered = tmp_path / "asked.jsonl", tmp_path / "answered.jsonl"
-    rows.select(column.name for column in bundle.contract.inputs).write_ndjson(asked)
+    asked, answered = tmp_path / "asked.csv", tmp_path / "answered.jsonl"
+    whole = pl.col("worst area").round()  # pandas reads whole numbers of it
+    rows = rows.with_columns(whole)
+    rows.select(column.name for column in bundle.contract.inputs).write_csv(asked)
     command = (sys.executable, "-W", "ignore", "-c", LOADED)
     subprocess.run((*command, str(asked), str(answered)), cwd=trained.root, check=True)
     answers = pl.read_ndjson(answered)
@@ -759,6 +773,32 @@ def test_mlflow_loads_the_bundle_and_answers_alike(trained: Project, tmp_path: P
         labels = [bundle.contract.classes[value] for value in expected.values]
         assert answers["prediction"].cast(pl.String).to_list() == labels
         np.testing.assert_allclose(answers[:, 1:], expected.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "cells", "wanted"),
+    [
+        ("number", "Float64", ["1", "2"], [1.0, 2.0]),
+        ("number", "Int64", ["1", ""], [1.0, None]),
+        ("boolean", "Bool", ["True", ""], [1.0, None]),
+        ("boolean", "Bool", ["yes", "no"], [1.0, 0.0]),
+        ("boolean", "Bool", ["1", "0"], [1.0, 0.0]),
+        ("category", "Int64", ["3", ""], ["3", ""]),
+        ("text", "String", ["", ""], ["", ""]),
+        ("time", "Datetime", ["2024-01-01T05:00:00Z", ""], ["2024-01-01T05:00:00.000000", None]),
+        ("time", "Date", ["", ""], [None, None]),
+    ],
+)
+def test_pandas_may_read_a_column_in_its_own_way(
+    kind: Any, dtype: str, cells: list[str], wanted: list[Any]
+) -> None:
+    pandas: Any = import_module("pandas")  # which MLflow brings, and no project asks for
+    column = Column("a", dtype, kind, "feature", nullable=True, sensitive=False)
+    text = "\n".join(["a,b", *(f"{cell},1" for cell in cells)])
+    made = mlflow_model._array(column, pandas.read_csv(io.StringIO(text))["a"])
+    missing = made != made  # noqa: PLR0124  NaN and NaT
+    values = made.astype(str if kind == "time" else object)
+    assert [None if gone else it for it, gone in zip(values, missing, strict=True)] == wanted
 
 
 def test_an_interval_covers_the_share_that_it_promises() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import onnx
 import polars as pl
@@ -10,6 +12,13 @@ from my_model.ml import model as models
 from my_model.ops.bundle import NUMBERS, TEXTS, Session
 from my_model.ops.evaluation import metrics
 from my_model.ops.export import to_onnx
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import evaluate, train
+from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline, make_pipeline
+
+if TYPE_CHECKING:
+    from my_model.ops.project import Project
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
@@ -47,3 +56,26 @@ def test_numbers_and_texts_come_in_one_array_each() -> None:
         some = {name: its[:rows] for name, its in columns.items()}
         said = metrics.answers_of(Session(exported).run(list(some.values())))
         assert np.abs(said - pipeline.predict_proba(pl.DataFrame(some))).max() < 1e-5
+
+
+def test_a_threshold_of_its_own_does_not_get_lost(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """skl2onnx exports the classifier inside it; the probabilities are the same."""
+    build = models.build
+
+    def tuned(model: str, *arguments: Any) -> Pipeline:
+        plain = build(model, *arguments)
+        if model == "trivial":
+            return plain
+        *steps, (_, last) = plain.steps
+        tuned = TunedThresholdClassifierCV(last, scoring="recall", cv=2, thresholds=[0.001, 0.5])
+        return make_pipeline(*(step for _, step in steps), tuned)
+
+    monkeypatch.setattr(models, "build", tuned)
+    monkeypatch.setattr(models, "MODELS", ("linear",))
+    train.run(project)
+    evaluate.run(project)
+    gate = read_json(project.reports / "gates.json")["export parity"]
+    assert not gate["passed"]
+    assert "another class than the fitted one" in gate["reason"]

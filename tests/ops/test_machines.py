@@ -139,7 +139,7 @@ def test_what_a_version_had_beside_its_commit_is_had_again(begun: Project, tmp_p
     commit = typed(root, "rev-parse", "HEAD")
     tags = {"git.commit": commit, "git.dirty": "true"}
     version = Version(1, "run", datetime.now(tz=UTC), tags)
-    copy = reproduction._checkout(begun, version, changes, tmp_path / "copy")
+    copy = reproduction.checkout(begun, version, changes, tmp_path / "copy")
     assert copy.params.read_text() == params.read_text()
     assert (copy.root / "src" / "my_model" / "ml" / "größe.py").is_file()
     assert b"\r\n" not in (copy.root / "Makefile").read_bytes()
@@ -245,7 +245,7 @@ def test_an_account_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_shallow_clone_is_told_how_to_be_whole(begun: Project, tmp_path: Path) -> None:
     version = Version(1, "run", datetime.now(tz=UTC), {"git.commit": "0" * 40})
     with pytest.raises(UserError, match="--unshallow"):
-        reproduction._checkout(begun, version, None, tmp_path / "copy")
+        reproduction.checkout(begun, version, None, tmp_path / "copy")
 
 
 def test_an_image_can_be_read_whatever_the_mask_of_its_builder() -> None:

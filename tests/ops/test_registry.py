@@ -176,7 +176,6 @@ def test_a_slow_model_is_refused_until_the_limit_allows_it(project: Project) -> 
         ("classes", "it tells other values of diagnosis apart"),
         ("column", "it needs the column unheard of as number"),
         ("kind", "it needs the column worst fractal dimension as category"),
-        ("feature", "ml/features.py does not make its number no longer made"),
         ("split", "rows were held out by another rule"),
     ],
 )
@@ -202,13 +201,11 @@ def strange(project: Project, change: str) -> None:
                 feature["name"] = "unheard of"
             case "kind":
                 feature["kind"] = "category"
-            case "feature":
-                values["features"][0]["name"] = "no longer made"
             case "split":
                 values["data"]["split"]["holdout"] = 0.1
 
 
-def test_a_champion_of_another_contract_is_no_obstacle(
+def test_a_champion_of_another_contract_gives_way_only_to_a_reason(
     project: Project, trained: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The champion in store is made a stranger; the bundle that comes next is the trained one."""
@@ -226,6 +223,11 @@ def test_a_champion_of_another_contract_is_no_obstacle(
 
     assert cli.main(["register"]) == 0
     assert "Version 2, the champion, is not comparable" in capsys.readouterr().out
+    waiting = {"champion": 2, "challenger": 3, "previous": 1}
+    assert state(project) == (["accepted"] * 3, waiting)
+    assert cli.main(["promote"]) == 2
+    assert "`uv run ops promote 3 --reason TEXT`" in capsys.readouterr().err
+    assert cli.main(["promote", "--reason", "other data"]) == 0
     assert state(project) == (["accepted"] * 3, {"champion": 3, "previous": 2})
 
 

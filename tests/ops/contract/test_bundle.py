@@ -14,7 +14,9 @@ from my_model.ops.bundle import Bundle
 from my_model.ops.cli import main
 from my_model.ops.contract import Contract
 from my_model.ops.errors import UserError
+from my_model.ops.evaluation import gates
 from my_model.ops.project import Project
+from my_model.ops.settings import Gates
 from numpy.typing import NDArray
 
 Answer = Callable[[pl.DataFrame], NDArray[Any]]
@@ -39,12 +41,10 @@ def test_the_bundle_answers_as_the_pipeline_did(trained: Project, contract: Cont
 
 
 def assert_near(found: NDArray[Any] | None, wanted: NDArray[Any]) -> None:
-    """Compare within a millionth of the largest answer."""
+    """Compare as the gate does, by the same limit."""
     assert found is not None
-    assert found.shape == wanted.shape
-    hint = "The export answers otherwise than the model: mind the constructs named in ml/model.py."
-    near = 1e-6 * np.abs(wanted).max()
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=near, err_msg=hint)
+    gate = gates.export_parity(found, wanted, Gates().parity)
+    assert gate.passed, gate.reason
 
 
 def test_the_manifest_says_what_the_model_is(trained: Project, contract: Contract) -> None:

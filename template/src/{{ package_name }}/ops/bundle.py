@@ -5,7 +5,7 @@ takes numpy and ONNX Runtime, nothing else, and loads no pickle.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..ml.features import features
-from .contract import Contract
+from .contract import Contract, kinds
 from .errors import UserError
 from .files import read_json, write_json
+from .user_code import digest, modules
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
@@ -32,6 +33,20 @@ FORMAT = 2
 READABLE = (1, FORMAT)
 """Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest, and its model
 has an input for each feature."""
+
+TYPES: dict[str, Any] = {"number": np.float32, "boolean": np.float32, "time": "datetime64[us]"}
+"""Of the golden rows' columns, by kind, which JSON has as text; of others it is text."""
+
+TOLERANCE = 1e-4
+"""How far answers to the golden rows may lie apart, see `distance`, on machines of all kinds."""
+
+OTHER_CODE = (
+    "The code behind ml/features.py is not what the model was trained with, but lets it answer the "
+    "golden rows alike."
+)
+
+Features = Callable[[Mapping[str, NDArray[Any]], Collection[str]], dict[str, NDArray[Any]]]
+"""What `ml.features.features` is: from columns, and the names of those that hold text."""
 
 
 class Prediction(NamedTuple):
@@ -98,7 +113,11 @@ class Session:
 
 
 class Bundle:
-    """A bundle that was read from its folder."""
+    """A bundle that was read from its folder.
+
+    Attributes:
+        features: what makes the model's inputs: this project's code, unless another is put here.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read the manifest; the model itself is loaded when it is first used.
@@ -107,6 +126,7 @@ class Bundle:
             UserError: if the folder holds no bundle, or one of a format not known here.
         """
         self.folder = folder
+        self.features: Features = features
         try:
             self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
         except FileNotFoundError:
@@ -156,8 +176,51 @@ class Bundle:
 
     def predict(self, columns: Mapping[str, NDArray[Any]]) -> Prediction:
         """Score rows given by the contract's columns, as `Contract.arrays` makes them."""
-        made = features(columns, self.contract.text)
-        return self.session.run([made[feature["name"]] for feature in self.manifest["features"]])
+        return self.session.run(self.inputs(columns))
+
+    def inputs(self, columns: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """What the model itself takes of such rows: the features, in its order."""
+        made = self.features(columns, self.contract.text)
+        return [made[feature["name"]] for feature in self.manifest["features"]]
+
+    @property
+    def has_other_code(self) -> bool:
+        """Whether the code behind `ml/features.py` is known not to be what it was trained with."""
+        return self.manifest.get("code") not in (None, digest(modules()))
+
+    def obstacle(self) -> str | None:
+        """Why `features` cannot be what the model was trained with; None if they may be.
+
+        They must be those that it asks for, and let it answer the golden rows as it did. A bundle
+        of an earlier release has no such rows.
+        """
+        golden = self.manifest.get("golden") or {"columns": {}, "answers": []}
+        columns = {
+            name: np.array(golden["columns"].get(name, ()), str).astype(TYPES.get(kind, object))
+            for name, kind in ((column.name, column.kind) for column in self.contract.features)
+        }
+        try:
+            made = kinds(self.features(columns, self.contract.text), self.contract.text)
+            for feature in self.manifest["features"]:
+                if made.get(feature["name"]) != feature["kind"]:
+                    return f"ml/features.py does not make its {feature['kind']} {feature['name']}"
+            if not golden["answers"]:
+                return None
+            said = self.predict(columns)
+            answers = said.values if said.probabilities is None else said.probabilities
+            apart = distance(answers, np.array(golden["answers"]))
+        except Exception as error:  # noqa: BLE001  of code that knows nothing of these columns
+            return f"its golden rows cannot be scored ({type(error).__name__}: {error})"
+        if apart <= TOLERANCE:
+            return None
+        return f"its answers to the golden rows are off by up to {apart:.2g}"
+
+
+def distance(answers: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """How far answers lie apart at most: probabilities as they are, numbers by their spread."""
+    wanted = wanted.astype(np.float64)
+    scale = 1.0 if wanted.ndim == 2 else float(wanted.std() or np.abs(wanted).max() or 1.0)
+    return float(np.abs(answers - wanted).max() / scale)
 
 
 def sign(folder: Path, origin: Origin) -> None:

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .contract import Column, Contract
+from .contract import FALSE, TRUE, Column, Contract
+from .errors import UserError
 from .scoring import columns_of, predict
+
+TRUTH = dict.fromkeys(TRUE, 1.0) | dict.fromkeys(FALSE, 0.0)
 
 
 def description(contract: Contract) -> str:
@@ -48,18 +51,13 @@ def description(contract: Contract) -> str:
 
 
 def _input(column: Column) -> dict[str, Any]:
-    """One column of the signature; a column that may be empty may be absent."""
-    if column.kind in ("boolean", "text"):
-        kind = {"boolean": "boolean", "text": "string"}[column.kind]
-    elif column.kind == "time":
-        kind = "datetime"
-    elif column.dtype.startswith(("Int", "UInt")):
-        # A pandas column of whole numbers turns into floats as soon as one is missing.
-        kind = "double" if column.nullable else "long"
-    else:
-        kind = "double" if column.kind == "number" else "string"
+    """One column of the signature; a column that may be empty may be absent.
+
+    MLflow would refuse whole numbers for `double`, and numbers for `string`: what pandas makes of
+    a file hangs on the rows that are in it. So it takes any type, and `_array` looks at the values.
+    """
     known = column.role in ("feature", "event_time")
-    return {"type": kind, "name": column.name, "required": known and not column.nullable}
+    return {"type": "any", "name": column.name, "required": known and not column.nullable}
 
 
 class Model:
@@ -82,7 +80,10 @@ class Model:
         contract = self.bundle.contract
         names = [column.name for column in contract.features]
         frame = model_input.reindex(columns=names)
-        columns = {column.name: _array(column, frame[column.name]) for column in contract.features}
+        try:
+            columns = {it.name: _array(it, frame[it.name]) for it in contract.features}
+        except ValueError as error:
+            raise UserError(f"The rows do not fit the contract: {error}.") from error
         prediction = predict(self.bundle, columns)
         answers: list[NDArray[Any]] = [prediction.values]
         if prediction.probabilities is not None:
@@ -94,13 +95,20 @@ class Model:
 
 def _load_pyfunc(path: str) -> Model:
     """Called by MLflow with the bundle's folder."""
-    return Model(Bundle(Path(path)))
+    bundle = Bundle(Path(path))
+    if obstacle := bundle.obstacle():
+        raise UserError(f"This code does not score the model: {obstacle}; check its commit out.")
+    return Model(bundle)
 
 
 def _array(column: Column, values: Any) -> NDArray[Any]:
     """One column of a pandas frame as `Contract.arrays` would make it."""
     if column.kind == "time":
+        if values.dtype.kind != "M":  # text, of a file
+            values = values.astype("datetime64[us, UTC]").dt.tz_localize(None)
         return np.asarray(values.to_numpy(dtype="datetime64[us]"))
+    if column.kind == "boolean" and values.dtype.kind not in "biuf":
+        values = values.map(lambda it: TRUTH.get(str(it).lower(), it), na_action="ignore")
     if column.kind in ("number", "boolean"):
         return np.asarray(values.to_numpy(dtype=np.float32, na_value=np.nan))
     texts = np.full(len(values), "", dtype=object)

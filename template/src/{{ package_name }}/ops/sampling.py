@@ -36,8 +36,11 @@ VALUES = {
 START = np.datetime64("2020-01-01", "us")
 """Where times begin; they go on by days."""
 
-TRIED = 20
-"""How many rows are made for one that serves as an example."""
+GOLDEN = 50
+"""How many golden rows there are; those made from the contract alone are a fifth of them."""
+
+SPELLINGS = (str, str.swapcase, " {} ".format, "({0}, {0})".format)
+"""How golden rows write texts, so that code is told by what it makes of case, blanks and signs."""
 
 DIGITS, WORDS = 4, 5
 """How many digits of a number, and words of a text, an example shows."""
@@ -140,11 +143,12 @@ def _target(
     return target.gather(ascending[np.argsort(np.argsort(place))])
 
 
-def example(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row that keeps the contract, as JSON has it: what is usual where that breaks no rule.
+def golden(contract: Contract, profile: Mapping[str, Any]) -> "pl.DataFrame | None":
+    """Rows that keep the contract, to tell by whether code makes the same features of them.
 
-    Nothing of it is a row of the data, and of a sensitive column it tells nothing. None if hardly
-    any row keeps the rules.
+    They hold values that the profile knows, each drawn by itself, in odd spellings, and what is
+    missing or unknown. The first one is what is usual, if that breaks no rule. None is a row of the
+    data, and of sensitive columns they tell nothing. None if hardly any row keeps the rules.
     """
     import polars as pl
 
@@ -152,47 +156,62 @@ def example(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any] | 
     from .pipeline.validate import check
 
     try:
-        (row,) = sample(TRIED, 0).drop(contract.target.name).head(1).to_dicts()
+        made = sample(GOLDEN, 0).drop(contract.target.name)
     except UserError:
         return None
-    made = {name: it.isoformat() if isinstance(it, date) else it for name, it in row.items()}
-    typical = usual(contract, profile)
-    while typical:
-        frame = pl.DataFrame([made | typical]).lazy()
-        checked = check(parse(frame, labelled=False).rows.collect(), labelled=False)
-        if not checked.counts:
-            break
-        broken = {rule.rpartition("|")[0] for rule in checked.counts}
-        left = {name: value for name, value in typical.items() if name not in broken}
-        typical = left if len(left) < len(typical) else {}  # a rule across columns is broken
-    return made | typical
+    draw, first = np.random.default_rng(0), pl.int_range(pl.len()) == 0
+    told = {}
+    for column, values in _told(contract, profile).items():
+        drawn = [values[0], *(values[it] for it in draw.integers(len(values), size=GOLDEN - 1))]
+        if column.dtype == "String" and column.choices is None and column.pattern is None:
+            drawn = [SPELLINGS[row % len(SPELLINGS)](it) for row, it in enumerate(drawn)]
+        there = first | pl.col(column.name).is_not_null()
+        told[column.name] = pl.when(there).then(pl.Series(drawn))
+    rows = parse(made.lazy().with_columns(**told), labelled=False).rows.collect()
+    good = check(rows, labelled=False).good.head(GOLDEN - GOLDEN // 5)
+    return pl.concat([good, made.select(good.columns)]).head(GOLDEN)
+
+
+def example(rows: "pl.DataFrame") -> dict[str, Any]:
+    """The first of some golden rows, as JSON has it."""
+    row = rows.row(0, named=True)
+    return {name: it.isoformat() if isinstance(it, date) else it for name, it in row.items()}
 
 
 def usual(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any]:
     """What is usual in the profile of the training rows, for each input that it tells of."""
+    return {column.name: values[0] for column, values in _told(contract, profile).items()}
+
+
+def _told(contract: Contract, profile: Mapping[str, Any]) -> dict[Column, list[Any]]:
+    """Values that the profile tells of columns, unless they are sensitive."""
     known = profile.get("columns", {})
     told = {
-        column.name: _usual(column, known[column.name])
+        column: _known(column, known[column.name])
         for column in contract.inputs
         if column.name in known and not column.sensitive
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {column: values for column, values in told.items() if values}
 
 
-def _usual(column: Column, known: Mapping[str, Any]) -> Any:
-    """The middle of numbers and times, the most frequent of other values; None if unknown."""
+def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:
+    """Values that a profile tells of a column, as JSON has them, the most usual one first."""
     kind, edges, counts = known["kind"], known.get("edges"), known.get("counts")
     if kind == "text":
-        return " ".join(list(known["tokens"])[:WORDS])
+        words = list(known["tokens"])
+        return [" ".join(words[at : at + WORDS]) for at in range(0, max(len(words), 1), WORDS)]
     if edges:
-        middle = float(edges[len(edges) // 2])
+        middle = len(edges) // 2
+        numbers = [float(edge) for edge in (*edges[middle:], *edges[:middle])]
         if kind == "time":
-            moment = datetime.fromtimestamp(middle, UTC).replace(tzinfo=None)
-            return f"{moment:%Y-%m-%d}" if column.dtype == "Date" else moment.isoformat()
-        return round(middle) if "Int" in column.dtype else float(f"{middle:.{DIGITS}g}")
-    if isinstance(counts, Mapping) and counts:
-        label = max(counts, key=lambda name: int(counts[name]))
-        if kind == "boolean":
-            return label == "true"
-        return next((it for it in column.choices or () if str(it) == label), label)
-    return None
+            moments = [datetime.fromtimestamp(it, UTC).replace(tzinfo=None) for it in numbers]
+            days = column.dtype == "Date"
+            return [f"{it:%Y-%m-%d}" if days else it.isoformat() for it in moments]
+        return [round(it) if "Int" in column.dtype else float(f"{it:.{DIGITS}g}") for it in numbers]
+    if not isinstance(counts, Mapping):
+        return []
+    labels = sorted(counts, key=lambda name: -int(counts[name]))
+    if kind == "boolean":
+        return [label == "true" for label in labels if counts[label]]
+    named = {str(choice): choice for choice in column.choices or ()}
+    return [named.get(label, label) for label in labels]

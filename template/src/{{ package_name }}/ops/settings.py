@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from .contract import words
 from .errors import UserError
+from .user_code import PACKAGE
 
 Positive = Annotated[float, Meta(gt=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -42,13 +44,15 @@ class Split(Section, frozen=True):
 class Train(Section, frozen=True):
     """Which model, by which score, with which parameters."""
 
-    model: Literal["auto", "linear", "boosting"] = "auto"
+    model: str = "auto"
     score: str = "auto"
     half_life: Positive | Literal["auto", "none"] = "auto"
     """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
 
     linear: dict[str, Any] = {}
     boosting: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    """The sections of the other models of `ml/model.py`, which stand in `train` itself."""
 
 
 class Gates(Section, frozen=True):
@@ -120,10 +124,22 @@ class Settings(Section, frozen=True):
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             place = str(getattr(error, "problem_mark", "")).strip() or "as a text in UTF-8"
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
+        names = words("MODELS", (PACKAGE / "ml" / "model.py").read_text("utf-8"))
+        train = values.get("train") if isinstance(values, dict) else None
+        if isinstance(train, dict):
+            for name in set(names or train) & set(train) - set(Train.__struct_fields__):
+                if not isinstance(train[name], dict):
+                    raise UserError(f"params.yaml: train.{name} must be a section with keys.")
+                train.setdefault("own", {})[name] = train.pop(name)
         try:
             settings = msgspec.convert(values, cls)
         except msgspec.ValidationError as error:
             raise UserError(f"params.yaml: {_mistake(str(error), values)}") from None
+        if names and settings.train.model not in ("auto", *names):
+            raise UserError(
+                f"params.yaml: train.model is {settings.train.model!r}: expected auto, "
+                f"{', '.join(names)}."
+            )
         if settings.monitoring.violated > settings.monitoring.last:
             raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")
         return settings

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle import distance
 from ..wording import number, rounded, share
 from . import metrics
 from .metrics import Array, Score, Weights
@@ -129,18 +130,29 @@ def worst_slice(
     return _judge(name, value, limit, sure <= limit, reason)
 
 
-def export_parity(exported: Array, fitted: Array, limit: float) -> Gate:
-    """The exported model must answer every row as the fitted one does.
+def export_parity(
+    exported: Array, fitted: Array, limit: float, labels: tuple[Array, Array] | None = None
+) -> Gate:
+    """The exported model must answer every row as the fitted one does, see `bundle.distance`.
 
-    Probabilities are compared as they are; numbers in units of their own spread.
+    Of a classification, `labels` are the classes that both say, as positions: they must be the
+    same, but where the fitted model's probabilities hardly tell these two apart.
     """
     name = "export parity"
     if exported.shape != fitted.shape:
         shapes = f"{exported.shape}, the fitted one in {fitted.shape}"
         return _judge(name, np.nan, limit, False, f"The exported model answers in shape {shapes}.")
-    fitted = fitted.astype(np.float64)
-    scale = 1.0 if fitted.ndim == 2 else float(fitted.std() or np.abs(fitted).max() or 1.0)
-    value = float(np.abs(exported - fitted).max() / scale)
+    value = distance(exported, fitted)
+    if labels is not None and fitted.ndim == 2:
+        ours, theirs = (fitted[np.arange(len(fitted)), said] for said in labels)
+        other = np.abs(ours - theirs) > limit
+        if other.any():
+            reason = (
+                f"The exported model says another class than the fitted one for {other.sum():,} of "
+                f"{len(fitted):,} rows: a threshold of its own is lost in the export, so leave it "
+                "out of ml/model.py."
+            )
+            return _judge(name, float(other.mean()), limit, False, reason)
     unit = "" if fitted.ndim == 2 else " of their spread"
     reason = (
         f"On {len(fitted)} rows the exported model strays from the fitted one by at most "

@@ -17,16 +17,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...ml.features import features
-from .. import mlflow_model
-from ..bundle import FORMAT, MANIFEST, MODEL, Session
+from .. import mlflow_model, user_code
+from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
 from ..files import read_json, write_files, write_json
 from ..project import Project
-from ..sampling import example
-from ..scoring import BATCH_ROWS
+from ..sampling import example, golden
+from ..scoring import in_batches
 from ..settings import Gates, Settings, Split
 from ..wording import rounded
 from . import split
@@ -53,6 +53,8 @@ class Holdout:
     """Its own, on these rows."""
     fitted: Array
     """Those of the pipeline that was exported."""
+    labels: tuple[Array, Array]
+    """The classes that the one and the other say, as positions."""
     baseline: Array
     """Those of the trivial baseline."""
 
@@ -80,6 +82,7 @@ def run(project: Project) -> None:
         "contract": contract.to_dict(),
         "fingerprint": contract.fingerprint,
         "features": training["features"],
+        "code": user_code.digest(user_code.modules()),
         "model": {"kind": training["model"], "parameters": training["parameters"]},
         **judged,
         **describe(project, contract, settings.split, frame, holdout),
@@ -108,8 +111,9 @@ def score(
 ) -> Holdout:
     """Let the exported model answer the rows held out, beside those that `train` asked."""
     names = [feature["name"] for feature in training["features"]]
-    answer = scorer(project.candidate / MODEL, contract, names)
+    predict = scorer(project.candidate / MODEL, contract, names)
     arrays = contract.arrays(frame)
+    said = predict(arrays)
     group = contract.with_role("group")
     kind = "probabilities" if contract.classes else "values"
     with np.load(project.candidate / "answers.npz") as own:
@@ -117,9 +121,10 @@ def score(
             arrays=arrays,
             truth=contract.labels(frame),
             groups=None if group is None else metrics.groups(frame[group.name]),
-            answer=answer,
-            answers=answer(arrays),
+            answer=lambda columns: metrics.answers_of(predict(columns)),
+            answers=metrics.answers_of(said),
             fitted=own[f"model_{kind}"],
+            labels=(said.values, own["model_values"]),
             baseline=own[f"trivial_{kind}"],
         )
 
@@ -156,7 +161,7 @@ def judge(
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
-        gates.export_parity(answers, holdout.fitted, limits.parity),
+        gates.export_parity(answers, holdout.fitted, limits.parity, holdout.labels),
     )
     return {
         "score": primary.name,
@@ -180,6 +185,7 @@ def describe(
     arrays, labels = contract.arrays(train), contract.labels(train)
     newest = holdout.arrays if in_time else None
     seen = profile(contract, arrays, labels, holdout.answers, newest)
+    rows_made = golden(contract, seen)
     period = None
     if in_time:
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
@@ -188,13 +194,24 @@ def describe(
         }
     return {
         "profile": seen,
-        "example": example(contract, seen),
+        "example": None if rows_made is None else example(rows_made),
+        "golden": None if rows_made is None else answered(holdout, contract.arrays(rows_made)),
         "data": {
             "rows": {"train": rows, "holdout": len(frame)},
             "split": split.rule(contract, rule),
             "period": period,
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },
+    }
+
+
+def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
+    """Golden rows as JSON-able columns, and what the exported model answers to them."""
+    answers = holdout.answer(rows)
+    clear = np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)
+    return {
+        "columns": {name: values[clear].astype(str).tolist() for name, values in rows.items()},
+        "answers": np.vectorize(rounded, otypes=[float])(answers[clear]).tolist(),
     }
 
 
@@ -252,23 +269,18 @@ def unservable(contract: Contract) -> list[str]:
 
 def scorer(
     model: Path, contract: Contract, names: list[str]
-) -> Callable[[Mapping[str, Array]], Array]:
-    """The exported model as a function from the contract's columns to answers, see `metrics`.
+) -> Callable[[Mapping[str, Array]], Prediction]:
+    """The exported model as a function of the contract's columns.
 
     It runs on one thread, so that sums are taken in one order on every machine.
     """
     session = Session(model, threads=1)
 
-    def answer(arrays: Mapping[str, Array]) -> Array:
-        rows = len(next(iter(arrays.values())))
-        parts = []
-        for start in range(0, rows, BATCH_ROWS):
-            batch = {name: values[start : start + BATCH_ROWS] for name, values in arrays.items()}
-            made = features(batch, contract.text)
-            parts.append(metrics.answers_of(session.run([made[name] for name in names])))
-        return np.concatenate(parts)
+    def predict(arrays: Mapping[str, Array]) -> Prediction:
+        made = features(arrays, contract.text)
+        return in_batches(session, [made[name] for name in names])
 
-    return answer
+    return predict
 
 
 def numbers(values: Mapping[str, float]) -> dict[str, float]:

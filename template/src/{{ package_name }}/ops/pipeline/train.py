@@ -180,6 +180,7 @@ def run(project: Project) -> None:
     for name, pipeline in fitted.items():
         said = predict(pipeline, rows.contract, held)._asdict()
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
+    answers["model_values"] = fitted["model"].predict(held)  # by its own threshold, if it has one
     with replacing(project.candidate) as folder:
         folder.mkdir(parents=True)
         (folder / MODEL).write_bytes(to_onnx(fitted["model"], rows.kinds))
@@ -224,8 +225,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
 
 def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
     """A model's own section of `params.yaml`."""
-    own: Mapping[str, Any] = getattr(train, model, {})
-    return own
+    return {"linear": train.linear, "boosting": train.boosting, **train.own}.get(model, {})
 
 
 def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float | None:

@@ -36,7 +36,7 @@ def run(project: Project) -> None:
     def objective(trial: optuna.Trial) -> float:
         model = trial.suggest_categorical("model", wanted)
         values = dict(parameters(settings.train, model)) | {
-            name: _suggest(trial, model, name) for name in models.SEARCH[model]
+            name: _suggest(trial, model, name) for name in models.SEARCH.get(model, ())
         }
         trial.set_user_attr("parameters", values)
         return float(np.mean(rows.validate(model, values, settings.seed, score)))
@@ -74,4 +74,6 @@ def _suggest(trial: optuna.Trial, model: str, name: str) -> float:
 def _present(settings: Settings, model: str) -> dict[str, Any]:
     """The parameters of `params.yaml` as a trial, for the names that the search knows."""
     present = parameters(settings.train, model)
-    return {f"{model}.{name}": present[name] for name in models.SEARCH[model] if name in present}
+    return {
+        f"{model}.{name}": present[name] for name in models.SEARCH.get(model, ()) if name in present
+    }

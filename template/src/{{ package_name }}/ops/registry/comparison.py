@@ -17,7 +17,8 @@ from ..project import Project
 from ..scoring import predict, unfit
 from ..settings import Settings
 from ..wording import rounded
-from .tracking import Version
+from .feature_code import own_features
+from .tracking import Store, Version
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,21 +30,23 @@ SINGLE_ROWS = 100
 
 
 def judge(
-    project: Project, settings: Settings, bundle: Bundle, champion: Version | None
+    project: Project, store: Store, settings: Settings, bundle: Bundle, champion: Version | None
 ) -> tuple[list[Gate], dict[str, Any]]:
     """Apply the gates that need a champion or a clock; `models/champion` holds the champion.
 
     Returns:
         The verdicts, and as JSON-able data what they rest on: the score's name, its value on the
-        holdout, and the champion's there.
+        holdout, and the champion's there, which is None if the champion cannot be scored.
 
     Raises:
-        UserError: if the holdout is not here.
+        UserError: if the holdout is not here, or the bundle was made by other code than is here.
     """
     import polars as pl
 
     if not project.holdout.exists():
         raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
+    if obstacle := bundle.obstacle():
+        raise UserError(f"The code has changed since the training: {obstacle}; run `make train`.")
     contract = bundle.contract
     frame = pl.read_parquet(project.holdout)
     columns = contract.arrays(frame)
@@ -55,10 +58,15 @@ def judge(
         return [Gate.skip(REGRESSION, "There is no champion yet."), fast], evidence
     evidence["champion"] = {"version": champion.number, "value": None}
     other = Bundle(project.champion)
-    if obstacle := incomparable(other, bundle):
-        reason = f"Version {champion.number}, the champion, is not comparable: {obstacle}."
-        return [Gate.skip(REGRESSION, reason), fast], evidence
-    truth, theirs = contract.labels(frame), answers(other, contract, frame)
+    try:
+        if obstacle := incomparable(other, bundle):
+            title = f"Version {champion.number}, the champion, is not comparable"
+            raise UserError(f"{title}: {obstacle}.")
+        with own_features(project, other, store, strict=True):
+            theirs = answers(other, contract, frame)
+    except UserError as error:
+        return [Gate.skip(REGRESSION, str(error)), fast], evidence
+    truth = contract.labels(frame)
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
     group = contract.with_role("group")
     regression = gates.regression(

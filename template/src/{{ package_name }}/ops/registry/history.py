@@ -57,8 +57,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _row(version: Version, aliases: Mapping[str, int]) -> tuple[str, ...]:
     tags = version.tags
-    failed = [gate["name"] for gate in version.gates if not gate["passed"]]
-    passed = f"{len(version.gates) - len(failed)}/{len(version.gates)}" if version.gates else "-"
+    asked = [gate for gate in version.gates if not gate.get("skipped")]
+    failed = [gate["name"] for gate in asked if not gate["passed"]]
+    passed = f"{len(asked) - len(failed)}/{len(asked)}" if asked else "-"
     status = "rolled back" if version.rolled_back else version.status or "-"
     return (
         str(version.number),

@@ -10,23 +10,24 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 
-from .. import git
+from .. import git, user_code
 from ..bundle import UNKNOWN, Bundle, sign
 from ..errors import Refused, UserError
 from ..evaluation import shadow
 from ..evaluation.gates import Gate, refusals
-from ..files import flat, replacing
+from ..files import flat, replacing, write_text
 from ..project import Project
 from ..settings import Settings
 from ..wording import number
 from .champion import before, current, follow_challenger, in_office, kept, named, note, now
-from .comparison import judge
+from .comparison import REGRESSION, judge
 from .lineage import changes, lineage
 from .tracking import (
     ACCEPTED,
     CHALLENGER,
     CHAMPION,
     CHANGES,
+    CODE,
     FOLDER,
     PATCH,
     PENDING,
@@ -69,14 +70,15 @@ def register(project: Project, *, propose: bool = False) -> None:
             print(f"{_title(version, store)} is this very model: nothing to register.")
             return
         if version is None or version.status == REFUSED:
-            verdict = _verdict(project, settings, bundle, champion)
+            verdict = _verdict(project, store, settings, bundle, champion)
             if version:
                 version = store.tag(version, **verdict)
             else:
                 version = _enter(project, store, settings, bundle, verdict)
         if version.status == REFUSED:
             raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
-        why = "" if propose else _automatic(store, settings)
+        unknown = _unknown(store, version, champion)
+        why = "" if propose or unknown else _automatic(store, settings)
         shown = _shown(project, store, settings, version) if why else None
         store.alias(CHALLENGER, version.number)
         if shown and not shown.passed:
@@ -86,7 +88,8 @@ def register(project: Project, *, propose: bool = False) -> None:
         follow_challenger(project, store)
         store.tag(version, status=ACCEPTED)
         office = store.aliases().get(CHAMPION) == version.number
-        hint = "ops history` lists them all" if office else "ops promote` makes it the champion"
+        by_hand = f"ops promote{' --reason TEXT' if unknown else ''}` makes it the champion"
+        hint = "ops history` lists them all" if office else by_hand
         print(f"{_title(version, store)} is registered; `uv run {hint}.")
 
 
@@ -103,7 +106,7 @@ def promote(
 
     Raises:
         Refused: if a gate refused that version, or it has not shown in the shadow what is asked.
-        UserError: if there is no such version.
+        UserError: if there is no such version, or it was not compared and no reason is given.
     """
     with connected(project) as store:
         champion = in_office(store)
@@ -119,6 +122,11 @@ def promote(
             raise Refused(
                 f"Version {version.number} was refused, and is never promoted.\n"
                 f"{version.tags.get('reasons', '')}"
+            )
+        if not reason and (unknown := _unknown(store, version, champion)):
+            raise UserError(
+                f"Version {version.number} was not compared. {unknown} Say why it shall serve: "
+                f"`uv run ops promote {version.number} --reason TEXT`."
             )
         shown = _shown(project, store, Settings.load(project.params), version)
         if shown and not shown.passed:
@@ -171,12 +179,13 @@ def rollback(project: Project, reason: str = "") -> None:
 
 
 def _verdict(
-    project: Project, settings: Settings, bundle: Bundle, champion: Version | None
+    project: Project, store: Store, settings: Settings, bundle: Bundle, champion: Version | None
 ) -> dict[str, str]:
     """Ask the gates, and give the tags that say what these and evaluation's made of a bundle."""
-    asked, evidence = judge(project, settings, bundle, champion)
+    asked, evidence = judge(project, store, settings, bundle, champion)
     for gate in asked:
-        print(f"{'passed ' if gate.passed else 'REFUSED'}  {gate.name}: {gate.reason}")
+        verdict = "skipped" if gate.skipped else "passed " if gate.passed else "REFUSED"
+        print(f"{verdict}  {gate.name}: {gate.reason}")
     gates = [*(Gate(**gate) for gate in bundle.manifest["gates"]), *asked]
     failed = refusals(gates)
     return {
@@ -210,9 +219,13 @@ def _enter(
     measured = {f"gate.{gate['name']}": gate["value"] for gate in json.loads(verdict["gates"])}
     with TemporaryDirectory() as aside:
         folders = {FOLDER: bundle.folder, "reports": project.reports}
+        folders[CODE] = Path(aside, CODE)
+        for name, text in user_code.modules().items():
+            write_text(folders[CODE] / name, text)
         if patch := changes(project.root):
-            Path(aside, PATCH).write_bytes(patch)
-            folders[CHANGES] = Path(aside)
+            folders[CHANGES] = Path(aside, CHANGES)
+            folders[CHANGES].mkdir()
+            (folders[CHANGES] / PATCH).write_bytes(patch)
             tags["git.changes"] = hashlib.sha256(patch).hexdigest()
         run = store.log(
             bundle.digest,
@@ -230,6 +243,20 @@ def _enter(
     return store.create(run, description, {"bundle": bundle.digest, **tags, **verdict})
 
 
+def _unknown(store: Store, version: Version, champion: Version | None) -> str:
+    """Why a version was not compared with its champion; empty if it was, or has been champion."""
+    theirs = _evidence(version)["champion"]
+    office = champion is None or champion.number == version.number
+    if office or theirs is None or theirs["value"] is not None or _proven(store, version):
+        return ""
+    return "".join(gate["reason"] for gate in version.gates if gate["name"] == REGRESSION)
+
+
+def _proven(store: Store, version: Version) -> bool:
+    """Whether a version has been champion."""
+    return any(event.version == version.number for event in store.promotions())
+
+
 def _automatic(store: Store, settings: Settings) -> str:
     """Why an accepted version becomes champion at once; empty if it waits for a person."""
     if store.aliases().get(CHAMPION) is None:
@@ -241,8 +268,7 @@ def _automatic(store: Store, settings: Settings) -> str:
 def _shown(project: Project, store: Store, settings: Settings, version: Version) -> Gate | None:
     """What a version has shown in the shadow; None if nobody asks, or it has been champion."""
     champion = store.aliases().get(CHAMPION)
-    proven = any(event.version == version.number for event in store.promotions())
-    if champion is None or proven or not settings.registry.shadow_rows:
+    if champion is None or _proven(store, version) or not settings.registry.shadow_rows:
         return None
     bundle = Bundle(kept(project, store, version))
     return shadow.gate(project, settings, bundle, version.number, champion)

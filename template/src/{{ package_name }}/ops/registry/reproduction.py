@@ -47,7 +47,14 @@ def run(project: Project, name: str) -> None:
             version = named(store, name)
             changes = store.changes(version)
             store.fetch(version, registered)
-        copy = _checkout(project, version, changes, Path(folder, "checkout"))
+        copy = checkout(project, version, changes, Path(folder, "checkout"))
+        said = ""
+        if changes is not None:
+            said = ", and of changes that were kept with it, for no commit had them"
+        elif version.tags.get("git.dirty") == "true":
+            said = ", and of changes that nobody has kept: it is tried without them"
+        commit = version.tags["git.commit"][:7]
+        print(f"reproduce: version {version.number} is of commit {commit}{said}.", flush=True)
         _fetch(project, copy)
         if not train(project, copy, Path(folder, "environment")):
             raise UserError(f"The pipeline of version {version.number} fails, as said above.")
@@ -82,7 +89,7 @@ def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[
             yield f"{what}: {now[:7]}, and was {was[:7]}"
 
 
-def _checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
+def checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
     """The project as it was when the version was trained.
 
     Raises:
@@ -103,13 +110,8 @@ def _checkout(project: Project, version: Version, changes: bytes | None, folder:
     alone = ("--quiet", "--shared", "--no-checkout", "--config", "core.hooksPath=/dev/null")
     command.raw(folder.parent, "git", "clone", *alone, str(top), str(folder))
     command.raw(folder, "git", "checkout", "--quiet", "--detach", commit)
-    said = ""
     if changes is not None:
         command.raw(copy.root, "git", "apply", "--whitespace=nowarn", "-", given=changes)
-        said = ", and of changes that were kept with it, for no commit had them"
-    elif version.tags.get("git.dirty") == "true":
-        said = ", and of changes that nobody has kept: it is tried without them"
-    print(f"reproduce: version {version.number} is of commit {commit[:7]}{said}.", flush=True)
     return copy
 
 

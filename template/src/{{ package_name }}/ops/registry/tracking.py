@@ -40,8 +40,9 @@ ACCEPTED, REFUSED, PENDING = "accepted", "refused", "pending"
 ROLLED_BACK = "rolled_back"
 """The tag of a version that a rollback took out of service: when that was, in UTC."""
 
-FOLDER, CHANGES, PATCH = "bundle", "changes", "sources.patch"
-"""Where a run keeps the bundle among its artifacts, and what no commit had of the sources."""
+FOLDER, CODE, CHANGES, PATCH = "bundle", "code", "changes", "sources.patch"
+"""Where a run keeps the bundle among its artifacts, the code behind its features, and what no
+commit had of the sources."""
 
 PATIENCE = 5.0
 """Seconds that a server has to answer for the first time."""
@@ -284,7 +285,7 @@ class Store:
         Raises:
             UserError: if its files are gone, or are not the ones that were registered.
         """
-        with self._artifact(version, FOLDER, "files") as source:
+        with self.artifact(version, FOLDER, "files") as source:
             shutil.copytree(source, folder)
         if Bundle(folder).digest != version.digest:
             raise UserError(
@@ -300,12 +301,16 @@ class Store:
         """
         if not version.tags.get("git.changes"):
             return None
-        with self._artifact(version, CHANGES, "changes") as source:
+        with self.artifact(version, CHANGES, "changes") as source:
             return (source / PATCH).read_bytes()
 
     @contextmanager
-    def _artifact(self, version: Version, name: str, what: str) -> Iterator[Path]:
-        """A folder of a version's artifacts: where it lies, or fetched for the block."""
+    def artifact(self, version: Version, name: str, what: str) -> Iterator[Path]:
+        """A folder of a version's artifacts: where it lies, or fetched for the block.
+
+        Raises:
+            UserError: if it is gone.
+        """
         # Found by run, not by the address in the store: the project may have been moved.
         here = self._artifacts / version.run / "artifacts" / name
         with TemporaryDirectory() as aside:

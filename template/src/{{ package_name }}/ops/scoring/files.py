@@ -5,7 +5,6 @@ memory stays bounded and every core is busy. Finished batches lie beside the res
 `.<result>.parts/`, until all of them are put together; a run that was killed is taken up there.
 """
 
-import hashlib
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from time import monotonic
 
 import polars as pl
 
-from ...ml import features, schema, source
+from ...ml import source
 from .. import contract as contracts
 from ..bundle import MANIFEST, Bundle
 from ..data.reading import DataFile, open_file
@@ -24,6 +23,7 @@ from ..pipeline import parquet
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check, rule_column, unused
 from ..project import Project
+from ..user_code import PACKAGE, digest, modules
 from .parts import Parts, kept
 from .rows import BATCH_ROWS, answers, columns_of, unfit
 
@@ -66,6 +66,8 @@ def score(
     """
     path, target = Path(origin), Path(destination)
     _check_paths(path, target)
+    from ..registry.feature_code import own_features
+
     bundle = chosen(project, model)
     if obstacle := unfit(bundle, contracts.load()):
         raise UserError(f"The model does not fit ml/schema.py: {obstacle}; run `make train`.")
@@ -75,7 +77,7 @@ def score(
         "the code in ml/": _code(),
         "the encoding": encoding or "as guessed",
     }
-    with kept(target, subject) as parts:
+    with own_features(project, bundle), kept(target, subject) as parts:
         if parts.finished:
             print(f"Going on after {parts.rows:,} rows that are scored already.", file=sys.stderr)
         file = open_file(path, parts.folder, encoding=encoding, single_column=True)
@@ -245,10 +247,8 @@ def _tidy(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _code() -> str:
     """A digest of the code that says what a row is, and what a model sees of it."""
-    digest = hashlib.sha256()
-    for module in (schema, source, features):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()
+    read = {name: (PACKAGE / "ml" / name).read_text("utf-8") for name in ("schema.py", "source.py")}
+    return digest(modules() | read)
 
 
 def _state(path: Path) -> str:

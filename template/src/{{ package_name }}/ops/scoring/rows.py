@@ -3,16 +3,14 @@
 Only what every use needs is imported here; a frame takes polars as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ml.features import features
-from .. import contract as contracts
-from ..bundle import Bundle, Prediction
-from ..contract import Contract, Kind
+from ..bundle import Bundle, Prediction, Session
+from ..contract import Contract
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,16 +19,6 @@ BATCH_ROWS = 4_096
 """Rows scored at once: the model's inner arrays, wide where there is text, stay small."""
 
 PREDICTION = "prediction"
-
-NUMBERS, TEXTS = np.empty(0, np.float32), np.empty(0, object)
-EMPTY: dict[Kind, NDArray[Any]] = {
-    "number": NUMBERS,
-    "boolean": NUMBERS,
-    "category": TEXTS,
-    "text": TEXTS,
-    "time": np.empty(0, "datetime64[us]"),
-}
-"""No rows of each kind of column, to ask `ml.features` what it makes of them."""
 
 
 def columns_of(contract: Contract) -> list[str]:
@@ -52,27 +40,24 @@ def answers(bundle: Bundle, frame: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def unfit(bundle: Bundle, contract: Contract) -> str | None:
-    """Why a bundle cannot score rows of this contract; None if it can."""
+    """Why rows of this contract lack what a bundle needs; None if they do not."""
     kinds = {column.name: column.kind for column in contract.columns}
     for column in bundle.contract.features:
         if kinds.get(column.name) != column.kind:
             return f"it needs the column {column.name} as {column.kind}"
-    nothing = {column.name: EMPTY[column.kind] for column in bundle.contract.features}
-    made = contracts.kinds(features(nothing, bundle.contract.text), bundle.contract.text)
-    for feature in bundle.manifest["features"]:
-        if made.get(feature["name"]) != feature["kind"]:
-            return f"ml/features.py does not make its {feature['kind']} {feature['name']}"
     return None
 
 
 def predict(bundle: Bundle, columns: Mapping[str, NDArray[Any]]) -> Prediction:
-    """Score any number of rows, given by the contract's columns, in bounded memory."""
-    rows = len(next(iter(columns.values())))
+    """Score any number of rows, given by the contract's columns."""
+    return in_batches(bundle.session, bundle.inputs(columns))
+
+
+def in_batches(session: Session, inputs: Sequence[NDArray[Any]]) -> Prediction:
+    """Let a model answer any number of rows, given as it takes them, in bounded memory."""
     parts = [
-        bundle.predict(
-            {name: values[start : start + BATCH_ROWS] for name, values in columns.items()}
-        )
-        for start in range(0, max(rows, 1), BATCH_ROWS)
+        session.run([values[start : start + BATCH_ROWS] for values in inputs])
+        for start in range(0, max(len(inputs[0]), 1), BATCH_ROWS)
     ]
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Prediction(

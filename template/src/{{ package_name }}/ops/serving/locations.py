@@ -3,6 +3,7 @@
 Whatever becomes of the place meanwhile, a bundle that was fetched is whole.
 """
 
+import logging
 import re
 import shutil
 import tempfile
@@ -14,8 +15,10 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Bundle
+from ..bundle import MANIFEST, MODEL, OTHER_CODE, UNKNOWN, VERSION, Bundle
 from ..errors import UserError
+
+logger = logging.getLogger("service")
 
 ATTEMPTS, PAUSE = 10, 0.01
 """How often, and after how many seconds, a place is looked at again while it is exchanged."""
@@ -151,7 +154,8 @@ def _checked(folder: Path, shown: str) -> Bundle:
     """The bundle in a copy.
 
     Raises:
-        Broken: if there is none, or another than the one that was registered.
+        Broken: if there is none, or another than the one that was registered, or one that the code
+            here does not score.
     """
     try:
         bundle = Bundle(folder)
@@ -164,13 +168,20 @@ def _checked(folder: Path, shown: str) -> Bundle:
         if signed.created != UNKNOWN:
             msgspec.convert(signed.created, Moment)
     except FileNotFoundError:
-        return bundle
+        signed = None
     except (ValueError, RecursionError):
         raise Broken(f"{shown} holds a broken {VERSION}; promote a version to mend it.") from None
-    if signed.digest != bundle.digest:
+    if signed and signed.digest != bundle.digest:
         raise Broken(
             f"The files in {shown} are not the ones that were registered; promote another version."
         )
+    if bundle.manifest.get("golden") and (obstacle := bundle.obstacle()):
+        raise Broken(
+            f"Version {bundle.origin.version} in {shown} needs the code that it was trained with, "
+            f"for {obstacle}; let the service run the code of its commit."
+        )
+    if bundle.has_other_code:
+        logger.warning("Version %s: %s", bundle.origin.version, OTHER_CODE)
     return bundle
 
 

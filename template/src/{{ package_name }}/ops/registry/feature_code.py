@@ -1,0 +1,121 @@
+"""The features of a version, made by the code that it was trained with.
+
+That is this project's code while it lets the version answer its golden rows as it did. Else it is
+the code of its commit, or the text that was registered with it, and runs in a process of its own.
+"""
+
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .. import command
+from ..bundle import OTHER_CODE, Bundle
+from ..errors import UserError
+from ..project import Project
+from ..user_code import PACKAGE
+from .reproduction import checkout
+from .tracking import CODE, Store, Version, connected
+
+PATIENCE = 3600.0
+"""Seconds that other code has for the features of some rows."""
+
+PROGRAM = """\
+import sys, importlib, polars as pl
+package, given, made, *text = sys.argv[1:]
+features = importlib.import_module(package + ".ml.features").features
+columns = {column.name: column.to_numpy(writable=True) for column in pl.read_ipc(given)}
+pl.DataFrame([
+    pl.Series(name, values, None if values.dtype.kind == "f" else pl.String)
+    for name, values in features(columns, text).items()
+]).write_ipc(made)
+"""
+"""Reads columns, and writes the features that a package makes of them."""
+
+
+@contextmanager
+def own_features(
+    project: Project, bundle: Bundle, store: Store | None = None, *, strict: bool = False
+) -> Iterator[None]:
+    """Let the features of a bundle be made by its own code, for the block.
+
+    Args:
+        project: whose history and registry are asked, where this project's code will not do.
+        bundle: whose `features` are set.
+        store: the registry, if it is open.
+        strict: of an earlier release's version, which has no golden rows, ask for its own code;
+            else this project's will do where that cannot be had.
+
+    Raises:
+        UserError: if the code that scores it is nowhere to be had.
+    """
+    obstacle, known = bundle.obstacle(), bundle.origin.version != bundle.digest[:12]
+    with ExitStack() as stack:
+        if obstacle or (known and "code" not in bundle.manifest):
+            try:
+                _search(project, bundle, store or stack.enter_context(connected(project)), stack)
+            except UserError as error:
+                if obstacle or strict:
+                    raise
+                print(f"WARNING  {error}", file=sys.stderr)
+        elif bundle.has_other_code:
+            print(f"WARNING  {OTHER_CODE}", file=sys.stderr)
+        yield
+
+
+def _search(project: Project, bundle: Bundle, store: Store, stack: ExitStack) -> None:
+    """Take the features of a bundle from its commit, or from the text registered with it.
+
+    Raises:
+        UserError: if neither is there, and lets it answer its golden rows as it did.
+    """
+    present, registered, name = bundle.features, store.find(bundle.digest), bundle.origin.version
+    obstacle = bundle.obstacle() or "it has no golden rows"
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="version-")))
+
+    def of_commit(version: Version) -> Path:
+        return checkout(project, version, store.changes(version), folder / "commit").root / "src"
+
+    def of_registry(version: Version) -> Path:
+        return stack.enter_context(store.artifact(version, CODE, "modules"))
+
+    for source in (of_commit, of_registry):
+        if registered is None:
+            break
+        with suppress(UserError):
+            bundle.features = partial(_elsewhere, source(registered), folder)
+            refused = bundle.obstacle()
+            if refused is None:
+                print(f"Version {name} is scored by its own ml/features.py.", file=sys.stderr)
+                return
+            obstacle = refused
+    bundle.features = present
+    raise UserError(
+        f"Version {name} needs the code that it was trained with, for {obstacle}; neither git nor "
+        "the registry has that. `git fetch --unshallow` brings what a clone lacks."
+    )
+
+
+def _elsewhere(
+    source: Path, folder: Path, columns: Mapping[str, NDArray[Any]], text: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """The features of some rows by the package in `source`, by way of files in `folder`."""
+    import polars as pl
+
+    with TemporaryDirectory(dir=folder) as aside:
+        given, made = Path(aside, "columns"), Path(aside, "features")
+        texts = {name: pl.String for name, values in columns.items() if values.dtype.kind == "O"}
+        pl.DataFrame(dict(columns), schema_overrides=texts).write_ipc(given)
+        command.raw(
+            folder,
+            *(sys.executable, "-c", PROGRAM, PACKAGE.name, str(given), str(made), *text),
+            name="its own ml/features.py",
+            variables={"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            timeout=PATIENCE,
+        )
+        return {column.name: column.to_numpy() for column in pl.read_ipc(made.read_bytes())}

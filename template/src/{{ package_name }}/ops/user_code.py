@@ -1,0 +1,47 @@
+"""What the code in `ml/` tells where it is read, and not run."""
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from modulefinder import ModuleFinder
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+
+
+class _Finder(ModuleFinder):
+    """Follows the imports of this package, and of no other."""
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        """Find a module, unless it belongs to another package."""
+        if path is None and name != PACKAGE.name:
+            raise ImportError(name)
+        return super().find_module(name, path, parent)
+
+
+def modules() -> dict[str, str]:
+    """The text of `ml/features.py` and of all that it imports of this package, by path in `src`."""
+    finder, root = _Finder([str(PACKAGE.parent)]), PACKAGE.parent
+    finder.import_hook(f"{PACKAGE.name}.ml.features")
+    files = sorted(Path(vars(module)["__file__"]) for module in finder.modules.values())
+    return {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in files}
+
+
+def digest(modules: Mapping[str, str]) -> str:
+    """Sixteen hexadecimal digits that no change of formatting, comments and docstrings changes."""
+    made = hashlib.sha256()
+    for name, text in modules.items():
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            match node:
+                case ast.Module(body=body) | ast.ClassDef(body=body) | ast.FunctionDef(body=body):
+                    node.body = [it for it in body if not _is_text(it)]
+        made.update(f"{name}\0{ast.unparse(tree)}\0".encode())
+    return made.hexdigest()[:16]
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text that stands alone, as a docstring does."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
