@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
@@ -15,7 +16,7 @@ import pytest
 from my_model.ops import prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
-from my_model.ops.serving import hosts, openapi
+from my_model.ops.serving import hosts, messages, openapi
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
 from my_model.ops.serving.hosts import Host
@@ -45,9 +46,14 @@ class Reply(NamedTuple):
 
 
 async def ask(
-    app: Application, path: str, body: Any = None, method: str = "", **headers: str
+    app: Application,
+    path: str,
+    body: Any = None,
+    method: str = "",
+    seconds: float = 0,
+    **headers: str,
 ) -> Reply:
-    """Ask an application; a body is posted."""
+    """Ask an application; a body is posted, and takes so many seconds."""
     told: list[Any] = []
     given = {"content_type": "application/json"} | headers
     scope = {
@@ -62,6 +68,7 @@ async def ask(
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def receive() -> dict[str, Any]:
+        await asyncio.sleep(seconds)
         return {"type": "http.request", "body": data}
 
     async def send(message: Any) -> None:
@@ -448,5 +455,59 @@ def test_bodies_are_json_in_utf_8_zipped_or_not(
         async with running(trained, tmp_path) as app:
             body = change(json.dumps(long[0]).encode())
             assert (await ask(app, "/predict", body, **headers)).status == status
+
+    asyncio.run(look())
+
+
+def test_a_request_has_an_id_wherever_it_is_spoken_of(
+    trained: Project,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    keys = "shop:0123456789abcdef"
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("nothing\nof the caller's")
+
+    async def look() -> None:
+        async with running(trained, tmp_path, api_keys=keys, access_log=True) as app:
+            messages.set_up(Settings(log_format="json"))
+            given = (await ask(app, "/health", x_request_id="mine-1")).headers["x-request-id"]
+            traced = (await ask(app, "/health", traceparent=trace)).headers["x-request-id"]
+            assert (given, traced) == ("mine-1", "ab" * 16)
+            for odd in ("", "a b", "x\r\ny: z", "x" * 200):
+                made = (await ask(app, "/a\nb", x_request_id=odd)).headers["x-request-id"]
+                assert len(made) == 16
+            monkeypatch.setattr(Reader, "decode", fail)
+            reply = await ask(
+                app, "/predict", {}, x_api_key="0123456789abcdef", x_request_id="mine-2"
+            )
+            assert (reply.status, reply.body["request_id"]) == (500, "mine-2")
+            messages.set_up(Settings())
+            await ask(app, "/a\n\x1b[31mb", x_request_id="mine-3")
+
+    monkeypatch.setattr(logging.root, "handlers", [])
+    asyncio.run(look())
+    *lines, last = capsys.readouterr().err.splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [its["request_id"] for its in told[:2]] == ["mine-1", "ab" * 16]
+    failed, asked = told[-2:]
+    assert failed["request_id"] == asked["request_id"] == "mine-2"
+    assert "RuntimeError" in failed["error"]
+    fields = {"caller": "shop", "method": "POST", "path": "/predict", "status": 500}
+    assert fields.items() <= asked.items()
+    assert "[mine-3] " in last
+    assert "/a\\n\\x1b[31mb" in last
+
+
+def test_the_time_of_an_answer_is_that_of_the_service(trained: Project, tmp_path: Path) -> None:
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            await ask(app, "/predict", b"{", seconds=0.3)
+            text = (await ask(app, "/metrics")).text.decode()
+            bucket = 'service_request_seconds_bucket{le="0.25",route="/predict",status="400"} 1.0'
+            assert bucket in text
 
     asyncio.run(look())

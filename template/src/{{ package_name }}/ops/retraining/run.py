@@ -1,6 +1,7 @@
 """`ops retrain`: take in what was labelled since, run the pipeline, register what comes out."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,10 +76,12 @@ def _take(project: Project, path: Path) -> bool:
     target = contract.target.name
     if found.undeclared:
         first = list(found.undeclared.items())[:NAMED_TRUTHS]
+        named = ", ".join(f"{truth if truth.isprintable() else ascii(truth)} ({count:,})" for truth, count in first)
+        typed = f"{target}={first[0][0]}"  # so that it can be pasted into a shell
+        typed = shlex.quote(typed) if typed.isprintable() else f"${ascii(typed)}"
         print(
             f"retrain: left out {sum(found.undeclared.values()):,} rows, as the contract does not "
-            f"know their {target}: {', '.join(f'{truth} ({count:,})' for truth, count in first)}; "
-            f"`--declare {target}={first[0][0]}` lets it in."
+            f"know their {target}: {named}; `--declare {typed}` lets it in."
         )
     if found.unanswered:
         print(f"retrain: left out {found.unanswered:,} truths of predictions that no log has.")

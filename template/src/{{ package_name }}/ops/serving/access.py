@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import os
+import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
@@ -20,6 +22,10 @@ SECURITY_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+
+ID = re.compile(rb"[\w.:/+=-]{1,128}")
+TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
+"""The beginning of W3C's `traceparent`."""
 
 SCOPES = ("predict", "feedback")
 """What a key may be for; one that names none is for both."""
@@ -143,6 +149,14 @@ def unzipped(body: bytes, most_bytes: int) -> bytes:
     if not unzip.eof or unzip.unused_data:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "The body is not one whole gzip stream.")
     return content
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """What a caller calls a request, or what it is called here."""
+    if ID.fullmatch(given := headers.get(b"x-request-id", b"")):
+        return given.decode()
+    traced = TRACE.match(headers.get(b"traceparent", b""))
+    return traced[1].decode() if traced else os.urandom(8).hex()
 
 
 async def read(receive: Receive, most_bytes: int) -> bytes:

@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import access, hosts, openapi
+from . import access, hosts, messages, openapi
 from .hosts import Host
 from .models import Model
 from .requests import Refusal, Rows
@@ -75,18 +75,26 @@ class Application:
         if scope["type"] != "http":
             await self.pages(scope, receive, send)
             return
-        status = CLOSED_CONNECTION
+        status, start = CLOSED_CONNECTION, perf_counter()
+        request = access.request_id(dict(scope["headers"]))
+        messages.REQUEST.set(request)
+
+        async def received() -> Message:
+            nonlocal start
+            message = await receive()
+            start = perf_counter()  # how long a caller sends is not for the service to answer for
+            return message
 
         async def protected(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *access.SECURITY_HEADERS]
+                named = (b"x-request-id", request.encode())
+                message["headers"] = [*message["headers"], *access.SECURITY_HEADERS, named]
                 if self.service.ending:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        start = perf_counter()
         path = scope["path"]
         answer: ASGIApp = self.post if path in self.fast else self.page
         if scope["method"] == "OPTIONS" and path in self.known:
@@ -94,11 +102,21 @@ class Application:
             answer = Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
         self.service.metrics.gauges["service_in_flight"].inc()
         try:
-            await answer(scope, receive, protected)
+            await answer(scope, received, protected)
         finally:
             self.service.metrics.gauges["service_in_flight"].dec()
             route = path if path in self.known else "other"
-            self.service.metrics.request(route, status, perf_counter() - start)
+            seconds = perf_counter() - start
+            self.service.metrics.request(route, status, seconds)
+            if self.settings.access_log:
+                fields = {
+                    "caller": scope.get("caller") or (scope.get("client") or ("",))[0],
+                    "method": scope["method"],
+                    "path": path,
+                    "status": int(status),
+                    "seconds": round(seconds, 6),
+                }
+                logger.info("%s %s %s %s %s", *fields.values(), extra={"fields": fields})
 
     async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a route that is read, to those who may read it."""
@@ -128,7 +146,10 @@ class Application:
             answer = Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
         except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
             logger.exception("%s failed.", scope["path"])
-            failed = {"detail": "The service has failed; its log says why."}
+            failed = {
+                "detail": "The service has failed; its log says why.",
+                "request_id": messages.REQUEST.get(),
+            }
             answer = Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
         await answer(scope, receive, send)
 
@@ -144,7 +165,7 @@ class Application:
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
         if service.keys:
             feedback = scope["path"] == "/feedback"
-            service.keys.check(headers, "feedback" if feedback else "predict")
+            scope["caller"] = service.keys.check(headers, "feedback" if feedback else "predict")
         access.check_kind(headers)
         if self.places == 0:
             raise access.Overloaded

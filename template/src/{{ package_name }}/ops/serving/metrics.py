@@ -103,7 +103,8 @@ class Metrics:
             for name, (purpose, labels, of) in GAUGES.items()
         }
         self._seconds = Histogram(
-            "service_request_seconds", "Seconds until the answer was sent", ["route"],
+            "service_request_seconds", "Seconds from the whole request to the sent answer",
+            ["route", "status"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.gauges["service_model_created_timestamp_seconds"].set(nan)
@@ -122,7 +123,8 @@ class Metrics:
         times.observe(seconds)
 
     def _labelled(self, route: str, status: int) -> tuple[Any, Any]:
-        return self.counters["service_requests"].labels(route, status), self._seconds.labels(route)
+        labels = route, status
+        return self.counters["service_requests"].labels(*labels), self._seconds.labels(*labels)
 
     def refused(self, refusal: Refusal) -> None:
         """Count what rows were refused for."""

@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
+from . import messages
 from .access import Keys
 from .app import Application
 from .hosts import Host
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
         signal.signal(number, lambda *_: sys.exit())
-    log()
+    messages.set_up(settings)
     if not keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
         logging.getLogger("service").warning(
             "EVERYBODY who reaches %s may ask, and tell the ground truth: there are no keys. Set "
@@ -104,10 +105,10 @@ def run(options: argparse.Namespace) -> None:
 
 def create() -> Application:
     """What uvicorn starts in every worker; the settings come from the environment."""
-    log()
     # Handing a rule on a few rows to other threads costs more than the rule.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     settings = Settings.read(os.environ)
+    messages.set_up(settings)
     application = Application(settings, Host.read(os.environ))
     Protocol.seconds = settings.head_seconds
     Protocol.most_bytes = max(Protocol.most_bytes, 2 * settings.max_body_bytes)
@@ -141,12 +142,6 @@ def end_in_time(service: Service) -> None:
     signal.signal(signal.SIGTERM, drain)
     if parent := multiprocessing.parent_process():
         Thread(target=follow, args=(parent,), daemon=True).start()
-
-
-def log() -> None:
-    """Let the service say what it does, and the libraries what worries them."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("service").setLevel(logging.INFO)
 
 
 def configure(options: argparse.Namespace) -> Settings:

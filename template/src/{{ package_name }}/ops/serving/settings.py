@@ -20,6 +20,9 @@ Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")
 Delay = Annotated[float, Meta(ge=0, lt=1e9, description="a number of at least zero")]
 Switch = Annotated[bool, Meta(description="true or false")]
 UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
+LogFormat = Annotated[Literal["text", "json"], Meta(description="text or json")]
+Levels = Literal["debug", "info", "warning", "error"]
+LogLevel = Annotated[Levels, Meta(description="debug, info, warning or error")]
 Port = Annotated[int, Meta(ge=0, lt=2**16, description="a whole number of at most 65535")]
 
 COMMENT = re.compile(r"(^|\s)#.*")
@@ -73,6 +76,11 @@ class Settings:
     """How long a connection may be idle; more than a balancer in front keeps it for."""
     drain_seconds: Delay = 0.0
     """How long all is answered after SIGTERM, but `/ready` says 503; then the door closes."""
+    log_format: LogFormat = "text"
+    """How the service says what it does."""
+    log_level: LogLevel = "info"
+    access_log: Switch = False
+    """Whether it says what was asked, by whom, and how it was answered."""
     strict_types: Switch = True
     """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
     unknown_fields: UnknownFields = "name"
