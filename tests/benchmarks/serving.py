@@ -7,13 +7,16 @@ import os
 import resource
 import shutil
 import sys
+import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
-from statistics import median
+from math import nan
+from statistics import median, quantiles
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.request import urlopen
 
 from render import run as call
 
@@ -89,6 +92,8 @@ class Record:
     """After all single rows."""
     large: Memory
     """After the batches, too."""
+    health: float = nan
+    """The 99th percentile of `/health` while many callers send large requests, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -204,13 +209,35 @@ class Bench:
             small = server.memory()
             speeds |= {load: self.load(server, load) for load in LOADS if load.rows > 1}
             large = server.memory()
+            health = self.health(server) if log else nan
         if log:
             files = log.glob("predictions/*.jsonl")
             kept = sum(file.read_bytes().count(b"\n") for file in files)
             shutil.rmtree(log)
             if kept < self.answered:
                 sys.exit(f"{kept:,} of {self.answered:,} answered rows are in the log.")
-        return Record(speeds, median(starts), small, large)
+        return Record(speeds, median(starts), small, large, health)
+
+    def health(self, server: Server) -> float:
+        """Ask `/health` again and again while all callers send large requests."""
+        times: list[float] = []
+        over = threading.Event()
+
+        def probe() -> None:
+            while not over.wait(0.02):
+                begun = time.perf_counter()
+                with urlopen(f"http://127.0.0.1:{server.port}/health") as answer:
+                    answer.read()
+                times.append(time.perf_counter() - begun)
+
+        thread = threading.Thread(target=probe)
+        thread.start()
+        try:
+            self._wrk(server, Load(BATCH, AIMED.connections), SECONDS)
+        finally:
+            over.set()
+            thread.join()
+        return quantiles(times, n=100)[-1] * 1_000
 
     def compare(self, server: Server) -> None:
         """Hold the server's answers to what the pipeline said.
@@ -267,7 +294,7 @@ def middle(records: Sequence[Record]) -> Record:
         Memory(*map(median, zip(*each, strict=True)))
         for each in zip(*((each.small, each.large) for each in records), strict=True)
     )
-    return Record(speeds, start, small, large)
+    return Record(speeds, start, small, large, median(each.health for each in records))
 
 
 def aims(records: Mapping[str, Record]) -> str:
@@ -288,5 +315,6 @@ def aims(records: Mapping[str, Record]) -> str:
         f"The aims and what was reached, at 32 connections: 100 times `mlflow models serve`: "
         f"{times('mlflow')}; 15 times BentoML: {times('BentoML')}; p99 below BentoML's p50: "
         f"{fast.p99:.1f} ms and {waits} ms; less than 120 MB: {ours.small.resident:.0f} MB; "
-        f"the first answer in less than 1.5 seconds: {ours.start:.2f}."
+        f"the first answer in less than 1.5 seconds: {ours.start:.2f}; `/health` in less than 100 "
+        f"ms (p99) while all send {BATCH:,} rows: {ours.health:.0f} ms."
     )

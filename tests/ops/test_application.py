@@ -246,6 +246,9 @@ def test_the_description_is_made_once_for_a_model(
         async with running(trained, tmp_path) as app:
             texts = {(await ask(app, "/openapi.json")).text for _ in range(3)}
             assert len(texts) == len(made) == 1
+            answer = json.loads(texts.pop())["components"]["schemas"]["Answer"]["properties"]
+            assert set(answer["probabilities"]["properties"]) == {"benign", "malignant"}
+            assert answer["probabilities"]["properties"]["benign"]["maximum"] == 1
             app.service.model = None
             assert b"/predict" not in (await ask(app, "/openapi.json")).text
 

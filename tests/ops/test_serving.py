@@ -417,6 +417,7 @@ def test_every_answer_is_right_and_logged_while_champions_change(
         counted = metrics.total("service_requests_total", route="/predict", status=str(status))
         assert counted == heard
     assert not metrics.total("service_reload_failing")
+    assert 'status="500"' not in metrics.text  # whoever hung up is none of them
 
 
 def test_a_shadow_has_all_that_is_answered_or_it_is_counted(

@@ -145,6 +145,10 @@ def describe(service: Service) -> dict[str, Any]:
         truth = {"type": SHAPES[shape(target)][0]}
         schemas["Row"] = _row(service.model)
         schemas["Answer"]["properties"]["prediction"] = {"title": target.name, **value}
+        if classes := service.model.bundle.contract.classes:
+            share = {"type": "number", "minimum": 0, "maximum": 1}
+            shares = {"properties": dict.fromkeys(classes, share), "required": list(classes)}
+            schemas["Answer"]["properties"]["probabilities"] = {"type": "object", **shares}
         schemas["Feedback"]["properties"]["truth"] = {"title": target.name, **truth}
         score, learn = "Score one row, or many", "Tell what became of a prediction, or of many"
         answers, accepted = _one_or_many(service, "Answer"), _reference("Accepted")

@@ -37,6 +37,9 @@ CLOSE = 0.7
 MOST_COMPARED = 100
 """How many unknown fields of a request are compared with absent columns."""
 
+MOST_PAIRS = 10_000
+"""How many names are compared with how many at most: it takes some microseconds for each."""
+
 UNKNOWN_FIELD = "unknown_field"
 """The rule that a row breaks by a field that the contract does not know."""
 
@@ -246,7 +249,8 @@ class Reader:
         wrong = []
         for name in sorted(strange):
             if name not in unknown:
-                unknown[name] = self._close(name) if len(unknown) < MOST_COMPARED else ()
+                few = len(unknown) < MOST_COMPARED and len(unknown) * len(self._names) < MOST_PAIRS
+                unknown[name] = self._close(name) if few else ()
             shown = _shown(name)
             if meant := next((column for column in unknown[name] if column not in fields), None):
                 said = f"{shown} is no column, and {meant} is absent; is it {meant}?"

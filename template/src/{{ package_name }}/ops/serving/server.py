@@ -32,6 +32,7 @@ from .service import Service
 from .settings import Settings
 
 BACKLOG = 2_048
+SWITCH_SECONDS = 0.0005
 GRACE_SECONDS = 30
 """How long requests that are being answered may hold up the end."""
 
@@ -107,6 +108,8 @@ def create() -> Application:
     """What uvicorn starts in every worker; the settings come from the environment."""
     # Handing a rule on a few rows to other threads costs more than the rule.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    # While a thread scores long requests, the event loop has its turn as soon as it asks.
+    sys.setswitchinterval(SWITCH_SECONDS)
     settings = Settings.read(os.environ)
     messages.set_up(settings)
     application = Application(settings, Host.read(os.environ))
