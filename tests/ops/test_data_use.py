@@ -771,7 +771,7 @@ def test_what_is_not_learnt_from_and_what_means_missing_is_said(
         (b"\xef\xbb\xbf\n", {}, "is empty"),
         ("x,y\n", {}, "a header and no rows"),
         ("x,y", {}, "a header and no rows"),
-        ("y\na\nb\n", {}, "a single column"),
+        ("y\na\nb\n", {}, "a single column: .* is in its first line, 'y'"),
         ("y,x,y\n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x, y \n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x\n1,2\n1,2,3\n" + "1,2\n" * 60, {}, "line 3 has 3 fields where the header has 2"),

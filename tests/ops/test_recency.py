@@ -23,6 +23,9 @@ from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_info
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from my_model.ml.features import Columns
     from my_model.ops.contract import Contract
     from my_model.ops.project import Project
 
@@ -86,6 +89,23 @@ def test_as_many_threads_fit_as_a_container_may_use(monkeypatch: pytest.MonkeyPa
         few: Any = SimpleNamespace(labels=range(rows), kinds=range(columns))
         with train.threads(few):
             assert {pool["num_threads"] for pool in threadpool_info()} == {most}
+
+
+def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "MANY_COLUMNS", 3)
+    rows = rows_of(trips(1, 1.0, 600))
+    ((learn, _),) = rows.splits
+    curve = train.learning_curve(rows, "linear", Settings(), "accuracy", None)
+    assert [point["rows"] for point in curve] == [round(0.7 * len(learn)), len(learn)]
+
+
+def test_a_feature_that_is_made_infinite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def features(columns: Columns, text: Collection[str] = ()) -> dict[str, Any]:
+        return {"wind": columns["wind"], "ratio": columns["length"] / np.float32(0)}
+
+    monkeypatch.setattr(train, "features", features)
+    with np.errstate(divide="ignore"), pytest.raises(UserError, match="makes infinite ratio; use"):
+        rows_of(trips(1, 1.0, 600))
 
 
 def accuracy(rows: train.Rows, half_life: float | None, judge: pl.DataFrame) -> float:

@@ -20,7 +20,7 @@ from typing import IO, Literal
 import polars as pl
 
 from ..errors import UserError
-from ..wording import listed
+from ..wording import listed, shortened
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -29,6 +29,7 @@ QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_
 HEAD = 1 << 20  # what is looked at to guess a layout, in bytes
 CHUNK = 1 << 20
 WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
+WORD = 40  # letters that are shown of a line
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
 LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
@@ -329,8 +330,8 @@ def _csv(file: DataFile, start: str, single_column: bool) -> DataFile:
                 best, chosen = (fits, width), (records, separator, quoted)
     if chosen is None:
         raise UserError(
-            f"{file.origin} has a single column: no comma, semicolon, tab or bar separates its "
-            "header."
+            f"{file.origin} has a single column: no comma, semicolon, tab or bar is in its first "
+            f"line, {shortened(start.lstrip().partition(chr(10))[0], WORD)!r}."
         )
     records, separator, quoted = chosen
     file = _named(file, [name.strip() for name in records[0]])

@@ -23,6 +23,7 @@ from ..files import replacing, write_json
 from ..project import Project
 from ..settings import Settings
 from ..settings import Train as TrainSettings
+from ..wording import listed
 from . import recency
 
 ENOUGH_WORK = 100_000
@@ -61,6 +62,9 @@ class Rows:
             )
         arrays = contract.arrays(frame)
         made = features(arrays, contract.text)
+        numbers = {name: values for name, values in made.items() if values.dtype.kind == "f"}
+        if infinite := [name for name, values in numbers.items() if np.isinf(values).any()]:
+            raise UserError(f"ml/features.py makes infinite {listed(infinite)}; use NaN instead.")
         self.passing = self._passing(arrays, made)
         self.kinds = {
             name: kind
