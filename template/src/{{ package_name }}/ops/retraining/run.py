@@ -76,9 +76,12 @@ def _take(project: Project, path: Path) -> bool:
     target = contract.target.name
     if found.undeclared:
         first = list(found.undeclared.items())[:NAMED_TRUTHS]
-        named = ", ".join(f"{truth if truth.isprintable() else ascii(truth)} ({count:,})" for truth, count in first)
+        named = ", ".join(
+            f"{truth if truth.isprintable() else ascii(truth)} ({count:,})"
+            for truth, count in first
+        )
         typed = f"{target}={first[0][0]}"  # so that it can be pasted into a shell
-        typed = shlex.quote(typed) if typed.isprintable() else f"${ascii(typed)}"
+        typed = shlex.quote(typed) if typed.isprintable() else f"${typed!a}"
         print(
             f"retrain: left out {sum(found.undeclared.values()):,} rows, as the contract does not "
             f"know their {target}: {named}; `--declare {typed}` lets it in."

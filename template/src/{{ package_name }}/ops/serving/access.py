@@ -123,8 +123,8 @@ def check_kind(headers: Headers) -> None:
         HTTPException: if the body is something else.
     """
     kind, *more = headers.get("content-type", "").lower().replace(" ", "").split(";")
-    charset = [its for its in more if its.startswith("charset=")]
-    wrong = kind != "application/json" or charset not in ([], ["charset=utf-8"], ['charset="utf-8"'])
+    charsets = {its.replace('"', "") for its in more if its.startswith("charset=")}
+    wrong = kind != "application/json" or not charsets <= {"charset=utf-8"}
     if wrong or headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -25,7 +25,7 @@ def set_up(settings: Settings) -> None:
 class Text(logging.Formatter):
     """A line for people; what a caller has sent begins no other line."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  Python's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Write it without what comes after it, as a traceback."""
         request = f"[{REQUEST.get()}] " if REQUEST.get() else ""
         message = record.message.translate(CONTROL)

@@ -145,7 +145,8 @@ class Protocol(HttpToolsProtocol):
         if self.refusals:
             self.refusals.labels("other", int(status)).inc()
         self.refused = True
-        asked = self.cycle is not None and not self.cycle.response_complete
+        begun = self.cycle is not None  # as it is before the first request
+        asked = begun and not self.cycle.response_complete
         if asked and (self.pipeline or self.cycle.response_started):
             self.transport.abort()  # another answer comes next
             return
