@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from copies import git, set_params
 from my_model.ml import features as ours
 from my_model.ops import bundle as bundles
@@ -20,6 +22,7 @@ from my_model.ops.registry import tracking
 from my_model.ops.serving.locations import Unavailable, fetch, locate
 from my_model.ops.serving.reloading import Follower
 from my_model.ops.serving.requests import Strictness
+from render import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
+REGISTERING = re.compile(r"make (trial|challenge|promote)\b")
 AS_IT_IS = "            made[name] = values"
 
 
@@ -320,3 +324,18 @@ def test_golden_rows_keep_the_contract_and_are_nobodys(trained: Project) -> None
     told = bundle.manifest["golden"]
     assert len(told["answers"]) == len(rows)
     assert len({tuple(answer) for answer in told["answers"]}) > sampling.GOLDEN // 2
+
+
+@pytest.mark.parametrize(
+    "name", [".github/workflows/ci.yml", ".github/workflows/retrain.yml", ".gitlab-ci.yml"]
+)
+def test_pipelines_that_register_have_the_history(name: str) -> None:
+    jobs = yaml.safe_load((ROOT / "template" / name).read_text())
+    jobs = jobs.get("jobs", jobs)
+    if name == ".gitlab-ci.yml":
+        jobs |= yaml.safe_load((ROOT / "template" / ".gitlab" / "retrain.yml").read_text())
+    told = {key: str(job) for key, job in jobs.items()}
+    asking = {key for key, job in told.items() if REGISTERING.search(job)}
+    assert asking
+    for key in asking:
+        assert "'fetch-depth': 0" in told[key] or "'GIT_DEPTH': '0'" in told[key], key

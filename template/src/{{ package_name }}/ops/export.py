@@ -67,7 +67,7 @@ def _join_inputs(model: ModelProto) -> None:
         parts = [column.name for column in columns if column.type.tensor_type.elem_type == kind]
         if parts:
             version = max(opset.version for opset in model.opset_import if not opset.domain)
-            said = {"num_outputs": len(parts)} if version >= EQUAL_PARTS else {}
+            said: dict[str, Any] = {"num_outputs": len(parts)} if version >= EQUAL_PARTS else {}
             graph.node.insert(0, make_node("Split", [name], parts, axis=1, **said))
             graph.input.append(make_tensor_value_info(name, kind, [None, len(parts)]))
 
