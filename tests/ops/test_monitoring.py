@@ -395,7 +395,7 @@ def test_a_log_without_drift_asks_for_nothing_and_one_with_drift_for_a_model(
     report = look(tmp_path, seen)
     assert report.outcome.decision == "retrain"
     assert violated(report) == [False] * 5 + [True] * 2
-    for what in ("windows", "windows whose truth is known"):
+    for what in ("windows", "windows with ground truth"):
         head = f"2 of the last 3 {what} are violated, the newest among them."
         assert head in report.outcome.reasons
     assert report.unknown_labels["wallet"] == sum(changed["truth"] == "wallet")
@@ -736,7 +736,7 @@ def test_a_regression_is_watched_too(tmp_path: Path) -> None:
     assert report.outcome.decision == "retrain"
     newest = report.judged[-1]
     assert {finding.check for finding in newest.findings} == {"score", "coverage"}
-    assert "windows whose truth is known" in report.outcome.reasons[0]
+    assert "windows with ground truth" in report.outcome.reasons[0]
     assert "monitor_score_expected" in exposition(report)
     assert report.page()
 

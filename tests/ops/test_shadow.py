@@ -256,7 +256,7 @@ def test_a_challenger_waits_in_the_shadow_until_it_has_shown_enough(
     with tracking.connected(project) as store:
         event = store.promotions()[-1]
     assert event.evidence["gates"]["shadow"] == "passed"
-    assert "the truth has come for 0" in event.evidence["shadow"]
+    assert "ground truth has come for 0" in event.evidence["shadow"]
 
 
 def test_a_version_that_has_been_champion_needs_no_shadow(challenged: Project) -> None:
@@ -295,7 +295,7 @@ def test_a_challenger_that_is_as_good_in_the_shadow_is_promoted(challenged: Proj
     assert cli.main(["promote"]) == 0
     with tracking.connected(challenged) as store:
         reason = store.promotions()[-1].evidence["shadow"]
-    assert "where the truth has come (299 rows), ROC AUC" in reason
+    assert "where ground truth has come (299 rows), ROC AUC" in reason
 
 
 def test_other_versions_and_other_classes_are_told_apart(challenged: Project) -> None:

@@ -81,7 +81,7 @@ class Tune(Section, frozen=True):
 
 
 class Monitoring(Section, frozen=True):
-    """How the log is looked at, and how far the world may move."""
+    """How the log is looked at, and how far the data may move."""
 
     window: int | str = 1000
     """As many rows, or the rows of a time such as `7d` or `12h`."""

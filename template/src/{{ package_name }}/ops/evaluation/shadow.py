@@ -63,7 +63,7 @@ def gate(
     both = compared(project.served, challenger.contract, version, champion)
     rows = len(both.truth)
     if rows < LEAST_ROWS:
-        few = f"the truth has come for {rows}, too few to compare it with the champion"
+        few = f"ground truth has come for {rows}, too few to compare it with the champion"
         return _judged(answered, asked, True, f"{said}; {few}.")
     score = metrics.find(challenger.manifest["score"])
     verdict = gates.regression(
@@ -75,7 +75,7 @@ def gate(
         settings.seed,
         both.groups,
     )
-    reason = f"{said}; where the truth has come ({rows:,} rows), {verdict.reason}"
+    reason = f"{said}; where ground truth has come ({rows:,} rows), {verdict.reason}"
     return replace(verdict, name=NAME, reason=reason)
 
 

@@ -1,1 +1,1 @@
-"""Watching the model: what came in, what was answered, and what turned out to be true."""
+"""Watching the model: requests, predictions and ground truth."""

@@ -114,7 +114,7 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
     came = judged[-limits.last :]
     true = [v.true for v in judged if v.true is not None][-limits.last :]
     outcomes = [
-        _outcome(true, limits, "windows whose truth is known"),
+        _outcome(true, limits, "windows with ground truth"),
         _outcome([verdict.came for verdict in came], limits, "windows"),
     ]
     decision = max((outcome.decision for outcome in outcomes), key=DECISIONS.index)
@@ -123,7 +123,7 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
         rows = sum(verdict.window.rows for verdict in came)
         known = f"enough rows in {len(true)} of them" if true else "too few rows to be judged"
         calm = f"The newest window is like the reference; {len(came)} windows ({rows:,} rows) were"
-        reasons = [f"{calm} judged. The truth is known of {known}."]
+        reasons = [f"{calm} judged. Ground truth is known of {known}."]
     violated = max(outcome.violated for outcome in outcomes)
     return Outcome(decision, reasons, violated, any(outcome.newest for outcome in outcomes))
 

@@ -47,15 +47,15 @@ GAUGES = {
     "out_of_range_share": "The share of a column beyond all that was seen, newest window.",
     "unknown_share": "The share of a column never seen before, newest window.",
     "prediction_psi": "How far the predictions moved, newest window.",
-    "unknown_labels": "Truths with a label that the contract does not know, all windows shown.",
-    "score": "The true score, newest window whose truth is known.",
+    "unknown_labels": "Ground truth with a label that the contract does not know, all windows shown.",
+    "score": "The true score, newest window with ground truth.",
     "score_low": "The lower end of its 95% interval.",
     "score_high": "The upper end of its 95% interval.",
     "score_expected": "The score on the holdout.",
-    "labelled_share": "The share of rows whose truth has come, all windows shown.",
-    "feedback_delay_seconds": "The median time from an answer to its truth.",
+    "labelled_share": "The share of rows that have ground truth, all windows shown.",
+    "feedback_delay_seconds": "The median time from a prediction to its ground truth.",
     "newest_prediction_timestamp_seconds": "When the newest row was answered.",
-    "newest_feedback_timestamp_seconds": "When the newest truth came.",
+    "newest_feedback_timestamp_seconds": "When the newest ground truth came.",
 }
 """Every metric, without its `monitor_`, and what it says."""
 

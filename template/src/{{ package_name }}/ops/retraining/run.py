@@ -87,7 +87,7 @@ def _take(project: Project, path: Path) -> bool:
             f"know their {target}: {named}; `--declare {typed}` lets it in."
         )
     if found.unanswered:
-        print(f"retrain: left out {found.unanswered:,} truths of predictions that no log has.")
+        print(f"retrain: left out {found.unanswered:,} of ground truth, as no log has their rows.")
     if found.rows.is_empty():
         print("retrain: there is nothing new to learn from; what else has changed is run.")
         return False

@@ -33,10 +33,10 @@ LEAST, MOST = -(2**63), 2**63 - 1
 """Between these are the whole numbers that a column can hold."""
 
 SHAPES: dict[str, tuple[str, str]] = {
-    "boolean": ("boolean", "The truth must be true or false."),
-    "integer": ("integer", "The truth must be a whole number."),
-    "label": ("string", "The truth must be a text, the label itself."),
-    "number": ("number", "The truth must be a finite number."),
+    "boolean": ("boolean", "The ground truth must be true or false."),
+    "integer": ("integer", "The ground truth must be a whole number."),
+    "label": ("string", "The ground truth must be a text, the label itself."),
+    "number": ("number", "The ground truth must be a finite number."),
 }
 """For each shape of a truth, its type in JSON Schema, and a sentence for who sends another."""
 
@@ -80,7 +80,7 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "The array is empty.")
     if len(told) > most:
         raise HTTPException(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Send at most {most:,} truths at once."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Tell ground truth of at most {most:,} at once."
         )
     now = moment()
     lines = [
