@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-import onnx
 import polars as pl
 import pytest
 from callers import Line, chunked, request
@@ -36,6 +35,7 @@ from my_model.ops.serving.server import listen
 from servers import Service, service
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from versions import scale
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -69,15 +69,7 @@ def pair(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bu
     folders = [tmp_path_factory.mktemp("versions") / version for version in ("1", "2")]
     for folder in folders:
         shutil.copytree(trained.bundle, folder)
-    model = onnx.load(folders[1] / "model.onnx")
-    (coefficients,) = (
-        attribute
-        for node in model.graph.node
-        for attribute in node.attribute
-        if attribute.name == "coefficients"
-    )
-    coefficients.floats[:] = [value / 3 for value in coefficients.floats]
-    onnx.save(model, folders[1] / "model.onnx")
+    scale(folders[1], 1 / 3)
     for folder in folders:
         bundles.sign(folder, Origin(folder.name, "c" * 40, "none"))
     return Bundle(folders[0]), Bundle(folders[1])

@@ -7,7 +7,6 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import polars as pl
 import pytest
 import yaml
@@ -24,6 +23,7 @@ from my_model.ops.serving.metrics import Metrics
 from my_model.ops.serving.models import Answer, Model
 from my_model.ops.serving.requests import Strictness
 from my_model.ops.serving.shadow import Shadow
+from versions import scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +61,7 @@ def stricter(folder: Path) -> None:
 
 def undefined(folder: Path) -> None:
     """Let a bundle answer every row with what is no number."""
-    model = onnx.load(folder / "model.onnx")
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "coefficients":
-                attribute.floats[:] = [float("nan")] * len(attribute.floats)
-    onnx.save(model, folder / "model.onnx")
+    scale(folder, float("nan"))
 
 
 Request = tuple[bytes, list[Answer]]

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -128,14 +128,12 @@ def create() -> Application:
 
 def end_in_time(service: Service) -> None:
     """Let SIGTERM leave balancers time to look elsewhere, and a worker end with its parent."""
-    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
-    assert callable(stop)  # uvicorn's own handler, which closes the door at once
+    loop = asyncio.get_running_loop()
+    stop: Any = signal.getsignal(signal.SIGTERM)  # uvicorn's own, which closes the door at once
 
-    def drain(number: int, frame: FrameType | None) -> None:
+    def drain(*told: object) -> None:
         service.ending = True
-        loop.call_soon_threadsafe(
-            loop.call_later, service.settings.drain_seconds, stop, number, frame
-        )
+        loop.call_soon_threadsafe(loop.call_later, service.settings.drain_seconds, stop, *told)
 
     def follow(parent: multiprocessing.process.BaseProcess) -> None:
         parent.join()
