@@ -41,7 +41,7 @@ def working_tree() -> list[Path]:
     return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
 
 
-UNREAD = ("tests", "docs", ".github", ".ci")
+UNREAD = ("tests", ".github", ".ci")
 """What no render reads; a template without it is cloned in half the time."""
 
 
