@@ -320,18 +320,18 @@ def need_a_name(tree: Path) -> None:
 
 
 def need_an_imported_name(tree: Path) -> None:
-    change(tree / OPS / "scoring/rows.py", "import features\n", "import colours, features\n")
+    change(tree / OPS / "pipeline/train.py", "import features\n", "import colours, features\n")
 
 
 def need_a_module(tree: Path) -> None:
-    change(tree / OPS / "scoring/rows.py", "from ...ml.features", "from ...ml.traits")
+    change(tree / OPS / "pipeline/train.py", "from ...ml.features", "from ...ml.traits")
 
 
 def need_an_argument(tree: Path) -> None:
     change(
         tree / OPS / "pipeline/evaluate.py",
-        "features(batch, contract.text)",
-        "features(batch, of=1)",
+        "features(arrays, contract.text)",
+        "features(arrays, of=1)",
     )
 
 
@@ -398,9 +398,9 @@ def test_what_people_have_since_any_release_is_enough(
         (need_a_name, "ops/pipeline/tune.py needs `COLOURS` in ml/model.py, which 0.1.0 lacks"),
         (
             need_an_imported_name,
-            "ops/scoring/rows.py needs `colours` in ml/features.py, which 0.1.0",
+            "ops/pipeline/train.py needs `colours` in ml/features.py, which 0.1.0",
         ),
-        (need_a_module, "ops/scoring/rows.py needs ml/traits.py, which 0.1.0 lacks"),
+        (need_a_module, "ops/pipeline/train.py needs ml/traits.py, which 0.1.0 lacks"),
         (need_an_argument, "another `features` in ml/features.py (got an unexpected keyword"),
         (need_fewer_arguments, "another `load` in ml/source.py (missing a required argument"),
     ],

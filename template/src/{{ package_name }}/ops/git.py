@@ -10,7 +10,7 @@ from .errors import UserError
 
 RENDERED = (
     *("*.py", "*.j2", "*.html", "*.md", "*.ipynb", "*.toml", "*.y*ml", "*.lock", "*.dvc"),
-    *("Makefile", "Dockerfile", "monitoring", ".copier-answers.yml", ".git*", ".dvc/config"),
+    *("*file", "monitoring", ".copier-answers.yml", ".git*", ".dvc/config"),
 )
 """What a clone needs, as git matches paths."""
 
