@@ -277,7 +277,7 @@ def test_rows_without_what_is_required_are_left_out_and_counted(
     feed: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(contracts, "SOURCE", tmp_path / "source.py")
-    contracts.SOURCE.write_text("REQUIRED = ['nights', 'arrived']")
+    contracts.SOURCE.write_text("REQUIRED = ['nights', 'arrived', 'renamed since']")
     lacking = [{**STAY, "nights": None}, {**STAY, "nights": "", "arrived": None}]
     project = feed(Stay, *[STAY] * 40, *lacking, {**STAY, "nights": "two"})
     validate.run(project)

@@ -62,7 +62,7 @@ def run(project: Project) -> None:
             parquet.write({aside: rules.quarantine(broken, counts)})
         rows, bad = raw.select(pl.len()).collect().item(), parquet.count(failures)
         if not rows:
-            raise UserError(f"No row has a value in {listed(required)}; look at the data.")
+            raise UserError(f"No row has a value in {listed([*lacking])}; look at the data.")
         report = {
             "rows": rows,
             "valid": rows - bad,
@@ -93,17 +93,18 @@ def run(project: Project) -> None:
 
 def complete(rows: pl.LazyFrame, required: Collection[str]) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Leave out rows without any value where one is required, and count them by column."""
-    found = rows.collect_schema().names()
-    empty = [
-        pl.all_horizontal(pl.col(its).is_null() for its in (name, name + TEXT) if its in found)
+    found = {*rows.collect_schema()}
+    empty = {
+        name: pl.all_horizontal(pl.col({name, name + TEXT} & found).is_null())
         for name in required
-    ]
+        if name in found  # else the contract does not know the column, or not any more
+    }
     if not empty:
         return rows, {}
-    sums = [its.sum().alias(name) for its, name in zip(empty, required, strict=True)]
+    sums = [its.sum().alias(name) for name, its in empty.items()]
     counts = rows.select(sums).collect(engine="streaming").row(0, named=True)
     lacking = {name: count for name, count in counts.items() if count}
-    return rows.filter(~pl.any_horizontal(empty)), lacking
+    return rows.filter(~pl.any_horizontal(empty.values())), lacking
 
 
 def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
