@@ -29,10 +29,7 @@ from . import recency
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
 FEW_ROWS = 20_000
-"""Up to here threads wait for each other longer than they work; of `FEW_COLUMNS` features."""
-FEW_COLUMNS = 10
-MANY_COLUMNS = 500
-"""Features, times classes: from here on one fold says enough, too."""
+"""Up to here threads wait for each other longer than they work, most of all on a busy machine."""
 
 FEW_TIMES = 1_000
 """So many rows show which features follow the event time."""
@@ -41,6 +38,11 @@ SEASON = 0.9
 
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)
 """The shares of the training rows that the learning curve is drawn at."""
+
+FEW_COLUMNS = 10
+"""The features that `FEW_ROWS` is meant for; of more, fewer rows are enough."""
+MANY_COLUMNS = 500
+"""Features, times classes: from here on one fold says enough, too."""
 
 
 class Rows:
