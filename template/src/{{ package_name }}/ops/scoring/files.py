@@ -70,7 +70,8 @@ def score(
 
     bundle = chosen(project, model)
     if obstacle := unfit(bundle, contracts.load()):
-        raise UserError(f"The model does not fit ml/schema.py: {obstacle}; run `make train`.")
+        cure = "run `make train`, then `uv run ops promote`"
+        raise UserError(f"The model does not fit ml/schema.py: {obstacle}; {cure}.")
     subject = {
         "the file": _state(path),
         "the model": bundle.digest,
