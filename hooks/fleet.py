@@ -388,7 +388,8 @@ def in_a_clone(source: str, work: Work, folder: str, templates: Templates) -> li
             git(Path(place), "clone", "--quiet", *alone, "--", source, clone)
             if not (found := projects(name, clone)):
                 return [Finding(name, state="none", message=f"no {ANSWERS} of this template")]
-            done, branch = work(found, templates), git(clone, "branch", "--show-current").strip()
+            branch = git(clone, "branch", "--show-current").strip()
+            done = work(found, templates)
     except (UserError, OSError, ValueError) as error:
         return [Finding(name, state="failed", message=public(str(error)))]
     if branch:

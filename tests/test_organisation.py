@@ -231,7 +231,8 @@ def test_the_page_is_walked_as_written(team: Walker, tmp_path: Path) -> None:
 def take(team: Walker, command: str) -> None:
     """A command of the fleet, which finds a project that is one release behind."""
     said = team.type(command, code=3 if "status" in command else 0)
-    assert ("behind" if "status" in command else "opened template/9999.1.0") in said
+    assert ("behind" if "status" in command else "made the branch template/9999.1.0") in said
+    assert "detached" not in said
 
 
 def release(world: Path) -> None:
