@@ -388,7 +388,8 @@ def in_a_clone(source: str, work: Work, folder: str, templates: Templates) -> li
             git(Path(place), "clone", "--quiet", *alone, "--", source, clone)
             if not (found := projects(name, clone)):
                 return [Finding(name, state="none", message=f"no {ANSWERS} of this template")]
-            branch = git(clone, "branch", "--show-current").strip()
+            # A clone is on a branch even so, if one is at the same commit.
+            branch = git(clone, "ls-remote", "--symref", "origin", "HEAD").startswith("ref:")
             done = work(found, templates)
     except (UserError, OSError, ValueError) as error:
         return [Finding(name, state="failed", message=public(str(error)))]
