@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from render import ROOT, Template, choices, working_tree
+from render import ROOT, Template, choices, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def under_test() -> Path:
 
 def overlay(answers: Mapping[str, Any] = ANSWERS) -> Path:
     """A render of the working tree whose `ops/` is the template's own; made anew if need be."""
-    files = [file for file in working_tree() if file.parts[0] not in {"tests", "docs", ".github"}]
+    files = [file for file in read() if file.parts[0] != "docs"]
     digest = hashlib.sha256(f"{sorted(answers.items())} {sys.executable}".encode())
     for file in files:
         digest.update(f"\0{file}\0".encode())

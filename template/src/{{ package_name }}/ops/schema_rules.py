@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from .user_code import is_text
+
 if TYPE_CHECKING:
     import dataframely as dy
     import polars as pl
@@ -159,8 +161,7 @@ class _Pruned(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
+        return None if is_text(node) else node
 
     def _named(self, part: ast.stmt) -> bool:
         match part:

@@ -36,12 +36,12 @@ def digest(modules: Mapping[str, str]) -> str:
         for node in ast.walk(tree):
             match node:
                 case ast.Module(body=body) | ast.ClassDef(body=body) | ast.FunctionDef(body=body):
-                    node.body = [it for it in body if not _is_text(it)]
+                    node.body = [it for it in body if not is_text(it)]
         made.update(f"{name}\0{ast.unparse(tree)}\0".encode())
     return made.hexdigest()[:16]
 
 
-def _is_text(statement: ast.stmt) -> bool:
+def is_text(statement: ast.stmt) -> bool:
     """Whether a statement is a text that stands alone, as a docstring does."""
     value = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)

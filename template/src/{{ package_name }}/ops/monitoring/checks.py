@@ -38,12 +38,15 @@ SENTENCES = {
         "{now} of {column} lie beyond all that the model was trained and judged on, {names}."
     ),
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
-    "unknown labels": "{now} of the ground truth are labels that the contract does not know: {names}.",
+    "unknown labels": (
+        "{now} of the ground truth are labels that the contract does not know: {names}."
+    ),
     "calibration": (
         "The model is right {now} often than it is confident; on the holdout it was {then} often."
     ),
     "coverage": (
-        "The ground truth lies within the interval in {now} of the rows, and did in {then} on the holdout."
+        "The ground truth lies within the interval in {now} of the rows, and did in {then} on the "
+        "holdout."
     ),
 }
 """What is said of each check, but for those of a whole distribution."""

@@ -47,7 +47,7 @@ GAUGES = {
     "out_of_range_share": "The share of a column beyond all that was seen, newest window.",
     "unknown_share": "The share of a column never seen before, newest window.",
     "prediction_psi": "How far the predictions moved, newest window.",
-    "unknown_labels": "Ground truth with a label that the contract does not know, all windows shown.",
+    "unknown_labels": "Ground truth with labels that the contract lacks, all windows shown.",
     "score": "The true score, newest window with ground truth.",
     "score_low": "The lower end of its 95% interval.",
     "score_high": "The upper end of its 95% interval.",

@@ -58,7 +58,8 @@ def own_features(
     with ExitStack() as stack:
         if obstacle or (known and "code" not in bundle.manifest):
             try:
-                _search(project, bundle, store or stack.enter_context(connected(project)), stack)
+                registry = store or stack.enter_context(connected(project))
+                _search(project, bundle, registry, stack, obstacle or "it has no golden rows")
             except UserError as error:
                 if obstacle or strict:
                     raise
@@ -68,14 +69,15 @@ def own_features(
         yield
 
 
-def _search(project: Project, bundle: Bundle, store: Store, stack: ExitStack) -> None:
+def _search(
+    project: Project, bundle: Bundle, store: Store, stack: ExitStack, obstacle: str
+) -> None:
     """Take the features of a bundle from its commit, or from the text registered with it.
 
     Raises:
         UserError: if neither is there, and lets it answer its golden rows as it did.
     """
     present, registered, name = bundle.features, store.find(bundle.digest), bundle.origin.version
-    obstacle = bundle.obstacle() or "it has no golden rows"
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="version-")))
 
     def of_commit(version: Version) -> Path:

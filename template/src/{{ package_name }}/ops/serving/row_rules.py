@@ -4,7 +4,6 @@ The expressions are those of `ml/schema.py` at hand; the bundle says which of th
 trained under. Only a contract that has such rules needs polars.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,9 +11,6 @@ from .. import contract as contracts
 from ..contract import Contract
 from ..errors import UserError
 from ..schema_rules import Rule, expressions
-
-# To wake the threads of a pool takes longer than to judge all rows of a request.
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 BrokenRules = Sequence[tuple[Rule, ...]]
 """For each row, the rules that it breaks."""
