@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import polars as pl
 import pytest
+from bundles import scale
 from callers import Line, chunked, request
 from my_model.ops import bundle as bundles
 from my_model.ops.bundle import Bundle, Origin
@@ -35,7 +36,6 @@ from my_model.ops.serving.server import listen
 from servers import Service, service
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from versions import scale
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

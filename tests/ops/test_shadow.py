@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from bundles import scale
 from my_model.ops import bundle as bundles
 from my_model.ops import cli
 from my_model.ops.bundle import Bundle, Origin
@@ -23,7 +24,6 @@ from my_model.ops.serving.metrics import Metrics
 from my_model.ops.serving.models import Answer, Model
 from my_model.ops.serving.requests import Strictness
 from my_model.ops.serving.shadow import Shadow
-from versions import scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
