@@ -230,7 +230,7 @@ def watched(
     frame = drawn(draw, world, count)
     window.add(frame if told else frame.with_columns(truth=pl.lit(None, pl.String)))
     if world.refused:
-        window.refuse(int(draw.binomial(count, world.refused)), [("age|min", 1)])
+        window.refuse(VERSION, int(draw.binomial(count, world.refused)), [("age|min", 1)])
     return judge(window, LIMITS, seed=7)
 
 
@@ -537,25 +537,59 @@ def test_few_truths_are_not_judged(tmp_path: Path, seen: Reference) -> None:
     assert "too few rows" in report.outcome.reasons[0]
 
 
+def refuse(served: Path, requests: int, count: int, version: str = VERSION) -> None:
+    """Log refused requests of as many rows, four hours apart."""
+    (served / "refusals").mkdir()
+    broken = [["age", "min", count - 10], [None, "older", 10]]
+    lines = [
+        {
+            "time": (START + timedelta(hours=1 + 4 * hour)).isoformat(),
+            "version": version,
+            "rows": count,
+            "violations": broken,
+        }
+        for hour in range(requests)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write_text(served / "refusals" / "20260302T000000.000000Z-0a0a0a0a.jsonl", text)
+
+
 def test_refused_rows_are_said_with_their_rules(tmp_path: Path, seen: Reference) -> None:
     write(tmp_path, calm_rows(400))
-    folder = tmp_path / "refusals"
-    folder.mkdir()
-    line = {"version": "1", "rows": 60, "violations": [["age", "min", 50], [None, "older", 10]]}
-    write_text(
-        folder / "20260302T000000.000000Z-0a0a0a0a.jsonl",
-        "".join(
-            json.dumps({"time": (START + timedelta(hours=hour)).isoformat()} | line) + "\n"
-            for hour in (1, 5)
-        ),
-    )
+    refuse(tmp_path, 2, 60)
     report = look(tmp_path, seen)
     assert report.outcome.decision == "retrain"
     assert [verdict.window.refused for verdict in report.verdicts] == [60, 60, 0]
+    assert [verdict.window.asked for verdict in report.verdicts] == [200, 221, 99]
     sentence = (
-        "23.1% of the rows were refused, for they broke the contract: age|min (50), older (10)."
+        "27.1% of the rows were refused, for they broke the contract: age|min (50), older (10)."
     )
     assert sentence in report.outcome.reasons
+
+
+@pytest.mark.parametrize("window", [1000, "12h"])
+def test_rows_that_are_all_refused_are_judged(
+    tmp_path: Path, seen: Reference, window: int | str
+) -> None:
+    """0.4.0 saw no window in them, and decided for none."""
+    refuse(tmp_path, 30, 100)
+    report = look(
+        tmp_path, seen, Settings(monitoring=Monitoring(window=window)), START + timedelta(days=6)
+    )
+    assert report.outcome.decision != "none"
+    assert len(report.judged) >= 3
+    assert "100.0% of the rows were refused" in report.outcome.reasons[1]
+    assert "monitor_refused_share 1.0" in exposition(report)
+    assert report.page()
+
+
+def test_what_another_version_refused_says_nothing_of_the_champion(
+    tmp_path: Path, seen: Reference
+) -> None:
+    refuse(tmp_path, 30, 100, version="0")
+    report = look(tmp_path, seen)
+    assert report.outcome.decision == "none"
+    assert "has not answered" in report.outcome.reasons[0]
 
 
 def test_of_many_truths_a_sample_is_looked_at(

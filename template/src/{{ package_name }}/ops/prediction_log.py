@@ -121,15 +121,16 @@ def feedback(contract: Contract) -> dict[str, Any]:
     return {"id": pl.String, "truth": pl.String if contract.classes else pl.Float64}
 
 
-def refusals(folder: Path, since: int) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
-    """Refused requests after a time: when, how many rows, and which rules they broke how often."""
-    for frame in Reader({"rows": pl.Int64, "violations": pl.String}).since(folder, since):
-        for time, rows, violations in frame.filter(pl.col("time") > since).iter_rows():
+def refusals(folder: Path, since: int) -> Iterator[tuple[int, str, int, list[tuple[str, int]]]]:
+    """Refused requests after a time: when, by which version, how many rows, and for which rules."""
+    schema = {"version": pl.String, "rows": pl.Int64, "violations": pl.String}
+    for frame in Reader(schema).since(folder, since):
+        for time, version, rows, violations in frame.filter(pl.col("time") > since).iter_rows():
             broken = [
                 (f"{field}|{rule}" if field else rule, count)
                 for field, rule, count in json.loads(violations or "[]")
             ]
-            yield time, rows or 0, broken
+            yield time, version or "", rows or 0, broken
 
 
 def newest(truths: pl.DataFrame) -> pl.DataFrame:

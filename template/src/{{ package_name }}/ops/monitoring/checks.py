@@ -105,7 +105,7 @@ class Checks:
     def incoming(self) -> tuple[list[Finding], dict[str, Measured]]:
         """The violated findings on what came in, and what each column is like."""
         window, measured = self._window, {}
-        hits, rows = (0, window.refused), (self._reference.rows, window.rows + window.refused)
+        hits, rows = (0, window.refused), (self._reference.rows, window.asked)
         found = [self._share("contract", hits, rows, _named(window.violations))]
         for name, column in window.columns.items():
             on_column = list(self._column(name, column))

@@ -90,9 +90,9 @@ def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
     judged: list[Verdict] = []
     for verdict in reversed(verdicts):
         window = verdict.window
-        if not window.whole or window.rows < LEAST_ROWS:
+        if not window.whole or window.asked < LEAST_ROWS:
             continue
-        if 2 * window.answered < window.rows:
+        if 2 * window.own < window.asked:
             break
         judged.insert(0, verdict)
     return judged
@@ -120,7 +120,7 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
     decision = max((outcome.decision for outcome in outcomes), key=DECISIONS.index)
     reasons = [reason for outcome in outcomes for reason in outcome.reasons]
     if not reasons:
-        rows = sum(verdict.window.rows for verdict in came)
+        rows = sum(verdict.window.asked for verdict in came)
         known = f"enough rows in {len(true)} of them" if true else "too few rows to be judged"
         calm = f"The newest window is like the reference; {len(came)} windows ({rows:,} rows) were"
         reasons = [f"{calm} judged. Ground truth is known of {known}."]
@@ -146,8 +146,8 @@ def _outcome(series: Sequence[list[Finding]], limits: Monitoring, what: str) -> 
 def _nothing(verdicts: Sequence[Verdict]) -> str:
     """Why no window can be judged."""
     windows = [verdict.window for verdict in verdicts]
-    if any(window.whole and window.rows >= LEAST_ROWS for window in windows):
+    if any(window.whole and window.asked >= LEAST_ROWS for window in windows):
         version = windows[0].reference.version
         return f"Version {version}, the champion, has not answered a whole window yet."
-    rows = sum(window.rows for window in windows)
+    rows = sum(window.asked for window in windows)
     return f"No window is whole yet: {rows:,} rows came in." if rows else "No row came in yet."

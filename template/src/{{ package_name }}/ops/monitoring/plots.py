@@ -48,7 +48,7 @@ def draw(report: "Report") -> dict[str, bytes]:
 
 
 def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
-    windows = [v for v in report.verdicts if v.window.whole and v.window.rows]
+    windows = [v for v in report.verdicts if v.window.whole and v.window.asked]
     if any(verdict.score for verdict in windows):
         yield f"The true {report.reference.score.label} of each window", timeline(report, windows)
     if windows:

@@ -174,7 +174,7 @@ def registry(report: Report) -> CollectorRegistry:
         window = newest.window
         tell("window_rows", window.rows)
         tell("window_end_timestamp_seconds", _seconds(window.end))
-        tell("refused_share", window.refused / (window.rows + window.refused))
+        tell("refused_share", window.refused / window.asked)
         tell("prediction_psi", newest.predictions)
         for column, measured in newest.columns.items():
             for kind, value in measured.items():

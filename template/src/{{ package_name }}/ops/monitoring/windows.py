@@ -1,7 +1,7 @@
 """The windows of a log: where one ends and the next begins, and what is counted in each.
 
-Windows by count end with the row that fills them, or with the last row of the same moment. They
-are not cut anew from run to run: each run goes on where the windows of the last one ended. Windows
+Windows by count end with the row that fills them, answered or refused, or with the last row of the
+same moment. They are not cut anew from run to run: each run goes on where the windows of the last one ended. Windows
 by time end at whole multiples of it since 1970 (UTC). All times are microseconds since 1970.
 
 Memory does not grow with the log. Files are read from the newest back, part by part, and no further
@@ -49,6 +49,7 @@ class Window:
     Attributes:
         rows: that were answered, by whichever version; by the champion they are `answered`.
         refused: rows that broke the contract; `violations` says which rules, and how often.
+        own: rows that the champion answered or refused.
         columns: how what came in is distributed.
         answers: how the champion's answers are, see `Reference.answers`.
         labelled: rows whose truth is known, of all versions.
@@ -60,11 +61,16 @@ class Window:
         """Begin empty, to be compared with the reference; one until `EVER` has not ended."""
         self.reference = reference
         self.start, self.end, self.whole = start, end, end < log.EVER
-        self.rows = self.answered = self.refused = self.labelled = 0
+        self.rows = self.answered = self.refused = self.own = self.labelled = 0
         self.violations, self.unknown = Counter[str](), Counter[str]()
         self.columns, self.answers = reference.columns(), reference.answers()
         self.delays: list[NDArray[np.float64]] = []
         self._known: list[tuple[Array, Array]] = []
+
+    @property
+    def asked(self) -> int:
+        """Rows that came in: answered or refused."""
+        return self.rows + self.refused
 
     def add(self, frame: pl.DataFrame) -> None:
         """Count rows of the log.
@@ -86,11 +92,13 @@ class Window:
             answers.add(chances)
         self.rows += len(frame)
         self.answered += len(own)
+        self.own += len(own)
         self._learn(frame["truth"].drop_nulls(), own, said)
 
-    def refuse(self, rows: int, broken: Sequence[tuple[str, int]]) -> None:
-        """Count rows that the service refused, and the rules that they broke."""
+    def refuse(self, version: str, rows: int, broken: Sequence[tuple[str, int]]) -> None:
+        """Count rows that a version refused, and the rules that they broke."""
         self.refused += rows
+        self.own += rows if version == self.reference.version else 0
         for rule, times in broken:
             self.violations[rule] += times
         self.violations = frequent(self.violations)
@@ -182,7 +190,7 @@ def read(
         now: until when windows by time may have ended.
     """
     predictions = folder / "predictions"
-    edges = _by_count(size, predictions, known) if isinstance(size, int) else _by_time(size, now)
+    edges = _by_count(size, folder, known) if isinstance(size, int) else _by_time(size, now)
     found = Log()
     if not edges:
         return found
@@ -199,10 +207,10 @@ def read(
         for its in rows.partition_by("place"):
             found.windows[its["place"][0]].add(its)
     found.unreadable += reader.unreadable
-    for time, rejected, broken in log.refusals(folder / "refusals", edges[0]):
-        found.windows[int(np.searchsorted(edges, time)) - 1].refuse(rejected, broken)
+    for time, version, rejected, broken in log.refusals(folder / "refusals", edges[0]):
+        found.windows[int(np.searchsorted(edges, time)) - 1].refuse(version, rejected, broken)
     # Windows by time that end before the first row tell nothing.
-    found.windows = [*dropwhile(lambda window: not window.rows, found.windows)]
+    found.windows = [*dropwhile(lambda window: not window.asked, found.windows)]
     return found
 
 
@@ -229,15 +237,22 @@ def _by_count(rows: int, folder: Path, known: Sequence[int]) -> list[int]:
 
 
 def _newest_times(folder: Path, since: int, most: int) -> NDArray[np.int64]:
-    """The times of the newest rows after `since`, in order; no more than `most`."""
+    """The times of the newest rows after `since`, in order; no more than `most`.
+
+    A line of predictions is one row, and one of refusals as many as it says.
+    """
     times = np.empty(0, dtype=np.int64)
-    reader = log.Reader({})
-    for file in log.files(folder, since):
-        if len(times) == most and file.until <= times[0]:
-            break
-        for frame in reader.frames(file):
-            found = frame["time"].to_numpy()
-            times = np.sort(np.concatenate([times, found[found > since]]))[-most:]
+    reader = log.Reader({"rows": pl.Int64})
+    for kind in ("predictions", "refusals"):
+        for file in log.files(folder / kind, since):
+            if len(times) == most and file.until <= times[0]:
+                break
+            for frame in reader.frames(file):
+                lines = frame.filter(pl.col("time") > since).sort("time")
+                rows = pl.col("rows").fill_null(1).clip(0, most)
+                lines = lines.filter(rows.cum_sum(reverse=True) - rows < most)
+                found = lines["time"].to_numpy().repeat(lines.select(rows)["rows"].to_numpy())
+                times = np.sort(np.concatenate([times, found]))[-most:]
     return times
 
 
