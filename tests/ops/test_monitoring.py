@@ -20,11 +20,11 @@ from my_model.ops import cli
 from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
 from my_model.ops.contract import Column, Contract, Kind
 from my_model.ops.errors import UserError
-from my_model.ops.evaluation import metrics
+from my_model.ops.evaluation import distributions, metrics
 from my_model.ops.evaluation.interval import interval
 from my_model.ops.evaluation.profile import calibration, describe, profile
 from my_model.ops.files import read_json, write_json, write_text
-from my_model.ops.monitoring import drift, reference, run, windows
+from my_model.ops.monitoring import drift, run, windows
 from my_model.ops.monitoring.decision import Verdict, decide, judge
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import GAUGES, registry
@@ -498,8 +498,8 @@ def test_rows_of_another_contract_are_read_as_far_as_they_go(
     window = report.verdicts[0].window
     assert (window.rows, window.answered) == (200, 50)
     amount = window.columns["amount"]
-    assert amount.missing[reference.NOW] == 150
-    assert amount.rows[reference.NOW] == 200
+    assert amount.missing[distributions.NOW] == 150
+    assert amount.rows[distributions.NOW] == 200
     assert report.outcome.decision == "none"
     assert report.outcome.reasons == [
         "Version 1, the champion, has not answered a whole window yet."
@@ -773,6 +773,15 @@ def test_a_regression_is_watched_too(tmp_path: Path) -> None:
     assert "windows with ground truth" in report.outcome.reasons[0]
     assert "monitor_score_expected" in exposition(report)
     assert report.page()
+
+
+def test_intervals_that_cover_more_than_promised_break_no_promise(tmp_path: Path) -> None:
+    seen = champion(tmp_path / "bundle", *(priced(calm_rows(1_000, n)) for n in (2, 3)), BY_NUMBER)
+    for noise, broken in ((1.0, False), (9.0, True)):
+        window = Window(seen, 0, 1_000)
+        window.add(priced(calm_rows(1_000, 4), noise))
+        found = judge(window, LIMITS, seed=7).true
+        assert ("coverage" in {finding.check for finding in found or ()}) == broken
 
 
 def test_bundles_of_earlier_releases_are_compared_with_as_far_as_they_go(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from ..evaluation import metrics, profile
+from ..evaluation.distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
 from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
-from .reference import HELD_OUT, NOW, THEN, Categories, Distribution, Known, Numbers, Texts
+from .reference import HELD_OUT, Known
 from .windows import Window
 
 LEAST_TRUTHS = 50
@@ -65,9 +66,14 @@ class Finding:
     value: float
     """How large the difference is."""
     limit: float
+    """How large it may be: as `params.yaml` says, or more where history shows more."""
     p: float
     """How likely chance goes as far, corrected for the number of tests."""
     sentence: str
+    windows: int = 0
+    """Of the champion's history that the limit was learnt from; none: it is that of `params.yaml`."""
+    firm: bool = True
+    """Whether it may ask for a new model: what has too little history alerts alone."""
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON-able data."""
@@ -243,13 +249,14 @@ class Checks:
 
     def _trust(self) -> Iterator[Finding]:
         """How far the model's certainty is from the truth, compared with the holdout."""
-        expected = self._reference.trust
+        expected, by_class = self._reference.trust, self._reference.contract.classes
         if expected is None:
             return
         found = self._reference.trusted(*self._window.known())
-        gap = abs(found.value - expected.value)
-        p = min(1.0, 2 * _beyond(gap, expected.deviation, found.deviation))
-        by_class = self._reference.contract.classes
+        # An interval that covers more than it promises breaks no promise.
+        gap = abs(found.value - expected.value) if by_class else expected.value - found.value
+        sides = 2 if by_class else 1
+        p = min(1.0, sides * _beyond(gap, expected.deviation, found.deviation))
         check, form = ("calibration", _points) if by_class else ("coverage", share)
         sentence = SENTENCES[check].format(then=form(expected.value), now=form(found.value))
         yield Finding(check, None, "z", gap, self._limits.share, p, sentence)

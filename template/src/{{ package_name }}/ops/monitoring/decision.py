@@ -131,13 +131,14 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
 def _outcome(series: Sequence[list[Finding]], limits: Monitoring, what: str) -> Outcome:
     """What a series of windows, of which the violated findings are given, asks for."""
     count = sum(map(bool, series))
+    firm = sum(any(finding.firm for finding in found) for found in series)
     if not series or not series[-1]:
         return Outcome("none", [], count)
     newest = sorted(series[-1], key=lambda found: -found.value / (found.limit or 1.0))
     sentences = [finding.sentence for finding in newest[:MOST_REASONS]]
     if len(newest) > MOST_REASONS:
         sentences.append(f"And {len(newest) - MOST_REASONS} more; the report has them all.")
-    enough = count >= limits.violated
+    enough = firm >= limits.violated
     head = f"{count} of the last {len(series)} {what} are violated, the newest among them"
     head += "." if enough else f"; {limits.violated} ask for a new model."
     return Outcome("retrain" if enough else "alert", [head, *sentences], count, newest=True)

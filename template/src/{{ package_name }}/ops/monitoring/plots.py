@@ -10,20 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..evaluation import plots
+from ..evaluation.distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
 from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
 from ..prediction_log import moment
 from ..wording import number
 from .decision import Verdict
-from .reference import (
-    HELD_OUT,
-    NOW,
-    PREDICTIONS,
-    THEN,
-    Categories,
-    Distribution,
-    Numbers,
-    Texts,
-)
+from .reference import HELD_OUT, PREDICTIONS
 
 if TYPE_CHECKING:
     from .report import Report

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from .. import prediction_log as log
 from ..contract import Contract
 from ..errors import UserError
+from ..evaluation.distributions import frequent
 from ..evaluation.metrics import Array
-from .reference import Reference, frequent
+from .reference import Reference
 
 SHOWN = 24
 """As many whole windows are shown: the newest."""

@@ -1,0 +1,191 @@
+"""How the values of a column are distributed: counted in the same cells, then and now.
+
+So rows of any number take the same memory, and those that others are compared with are not needed.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import profile
+from .metrics import Array
+
+THEN, NOW = 0, 1
+"""The reference, and the window."""
+
+ROUNDED = 1e-5
+"""How far an extreme in a profile may be from the true one, as a share of it."""
+
+MOST_NAMES = 1_000
+"""New values that are told apart; of more, the frequent ones."""
+
+Counts = NDArray[np.int64]
+
+Seen = Mapping[str, Any]
+"""What `profile` wrote of a column."""
+
+
+class Distribution:
+    """How many rows have a value: of a time, which moves on, nothing else is compared.
+
+    Attributes:
+        rows: of the reference and of the window, shape (2,).
+        missing: those without a value, shape (2,).
+    """
+
+    def __init__(self, seen: Seen, rows: int) -> None:
+        """Begin with an empty window, and a reference whose `rows` have a profile."""
+        self.rows, self.missing = np.array([rows, 0]), np.array([seen["missing"], 0])
+
+    def add(self, values: Array) -> None:
+        """Count rows of the window, shape (rows,): whether each is missing."""
+        self.rows[NOW] += len(values)
+        self.missing[NOW] += np.count_nonzero(values)
+
+
+class Numbers(Distribution):
+    """A number's bins, the first one below and the last one above all that was ever seen.
+
+    Attributes:
+        edges: the upper bounds, inclusive, of the bins between.
+        lowest: the least number that was ever seen; minus infinity if that is not told.
+        highest: the greatest one.
+        table: rows by bin, shape (2, edges + 3).
+        sums: of the values, shape (2,).
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        both = (seen, learnt or seen)
+        lowest = min(part.get("minimum", -np.inf) for part in both)
+        highest = max(part.get("maximum", np.inf) for part in both)
+        self.edges = np.array(seen["edges"], dtype=np.float64)
+        self.lowest = lowest - abs(lowest) * ROUNDED
+        self.highest = highest + abs(highest) * ROUNDED
+        self.table = _table([0, *(seen["counts"] or [0]), 0])
+        self.sums = np.array([seen.get("mean", 0.0) * self.table.sum(), 0.0])
+
+    def add(self, values: Array) -> None:
+        """Count values of the window, shape (rows,), missing as NaN."""
+        known = values[np.isfinite(values)].astype(np.float64)
+        super().add(~np.isfinite(values))
+        cells = np.searchsorted(self.edges, known, side="left") + 1
+        cells[known < self.lowest] = 0
+        cells[known > self.highest] = len(self.edges) + 2
+        self.table[NOW] += np.bincount(cells, minlength=len(self.edges) + 3)
+        self.sums[NOW] += known.sum()
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Of the values that are there, shape (2,)."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.sums / self.table.sum(axis=1))
+
+    @property
+    def beyond(self) -> Counts:
+        """Rows whose value lies beyond all that was ever seen, shape (2,)."""
+        return self.table[:, 0] + self.table[:, -1]
+
+
+class Categories(Distribution):
+    """The values of a category, or of a boolean, one by one; all others are the last cell.
+
+    Attributes:
+        names: the values that are counted one by one.
+        known: every value that was ever seen; None if there were too many to be named.
+        table: rows by value, shape (2, names + 1).
+        unknown: rows whose value was never seen, shape (2,).
+        new: those values, the most frequent ones.
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        both = (seen, learnt or seen)
+        every = not any(part.get("other") for part in both)
+        self.names = tuple(seen["counts"])
+        self.known = {name for part in both for name in part["counts"]} if every else None
+        self.table = _table([*seen["counts"].values(), seen.get("other", 0)])
+        self.unknown = np.array([0, 0])
+        self.new: Counter[str] = Counter()
+
+    def add(self, values: Array) -> None:
+        """Count the window's, shape (rows,): strings, missing as the empty one; or booleans."""
+        if values.dtype.kind == "f":
+            values = np.where(np.isnan(values), "", np.where(values > 0, "true", "false"))
+        super().add(values == "")
+        counted = Counter(values.tolist())
+        del counted[""]
+        named = [counted.pop(name, 0) for name in self.names]
+        self.table[NOW] += [*named, counted.total()]
+        if self.known is not None:
+            new = Counter({name: rows for name, rows in counted.items() if name not in self.known})
+            self.unknown[NOW] += new.total()
+            self.new = frequent(self.new + new)
+
+
+class Texts(Distribution):
+    """The words of a text.
+
+    Attributes:
+        words: those that are counted.
+        table: in how many texts each of them is, shape (2, words).
+        texts: those that were looked through for them, shape (2,).
+        lengths: how many words a text has.
+        unfamiliar: which share of a text's different words is not among `words`; None in old
+            bundles.
+        new: words that are not among `words`, the most frequent ones.
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        tokens, texts = seen.get("tokens", {}), seen.get("rows", 0)
+        self.words, self.table = tuple(tokens), _table([*tokens.values()])
+        self.texts = np.array([texts, 0])
+        self.lengths = Numbers(seen["words"], rows, learnt["words"])
+        self.unfamiliar = Numbers(seen["unfamiliar"], texts) if "unfamiliar" in seen else None
+        self.new: Counter[str] = Counter()
+
+    def add(self, values: Array) -> None:
+        """Count texts of the window, shape (rows,), missing as the empty one."""
+        super().add(values == "")
+        split = profile.words(values)
+        self.texts[NOW] += len(values)
+        self.lengths.add(profile.lengths(split))
+        if self.unfamiliar is not None:
+            self.unfamiliar.add(profile.unfamiliar(split, self.words))
+        counted = profile.rows_with(split)
+        self.table[NOW] += np.array([counted.pop(word, 0) for word in self.words], dtype=np.int64)
+        self.new = frequent(self.new + counted)
+
+
+def distribution(seen: Seen, rows: int, learnt: Seen) -> Distribution:
+    """Begin with an empty window of a column.
+
+    Args:
+        seen: its profile in the rows that others are compared with.
+        rows: how many these are.
+        learnt: its profile in the training rows, which may be the same.
+    """
+    match seen["kind"]:
+        case "category" | "boolean":
+            return Categories(seen, rows, learnt)
+        case "text":
+            return Texts(seen, rows, learnt)
+        case "time":
+            return Distribution(seen, rows)
+    return Numbers(seen, rows, learnt)
+
+
+def frequent(counted: Counter[str]) -> Counter[str]:
+    """Forget the rarest names once there are too many."""
+    return Counter(dict(profile.frequent(counted, MOST_NAMES)))
+
+
+def _table(then: list[int]) -> Counts:
+    return np.array([then, [0] * len(then)], dtype=np.int64)
