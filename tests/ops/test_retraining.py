@@ -271,11 +271,17 @@ def logs(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def take(project: Project) -> labels.Labelled:
-    """Take in whatever is new."""
-    found = labels.gather(project, contracts.load())
-    if len(found.rows):
+    """Take in whatever is new, and hold its rows."""
+    with labels.gathered(project, contracts.load()) as found:
+        if not found.taken:
+            return found
         labels.write(found.rows, labels.destination(project))
-    return found
+        return found._replace(rows=found.rows.collect().lazy())
+
+
+def predictions(found: labels.Labelled) -> list[str]:
+    """The predictions whose rows were taken in."""
+    return found.rows.collect()[labelled.PREDICTION].to_list()
 
 
 def known(project: Project) -> dict[str, str]:
@@ -295,22 +301,26 @@ def test_values_come_back_as_they_were_answered(logs: Project) -> None:
     assert read.sort(rows.columns).equals(rows.select(read.columns).sort(rows.columns))
 
 
-def test_the_newest_truth_counts_and_is_taken_once(logs: Project) -> None:
+@pytest.mark.parametrize("most", [labels.MOST, 2])
+def test_the_newest_truth_counts_and_is_taken_once(
+    logs: Project, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "MOST", most)
     rows, _ = new_rows(logs, 6)
     one, two, three, *_ = ids = answer(logs, rows)
     learn(logs, dict.fromkeys(ids, "benign"), day=5)
     learn(logs, {one: "malignant"}, day=6)
     learn(logs, {two: "malignant"}, day=4)  # told late, and older than what is known
     learn(logs, {three: None}, day=7)
-    assert len(take(logs).rows) == 5  # the third was taken back
+    assert take(logs).taken == 5  # the third was taken back
     assert known(logs) == dict.fromkeys({*ids} - {three}, "benign") | {one: "malignant"}
-    assert len(take(logs).rows) == 0
+    assert take(logs).taken == 0
     learn(logs, {one: "malignant"}, day=8)  # nothing new
     learn(logs, {two: "malignant"}, day=8)
-    assert take(logs).rows[labelled.PREDICTION].to_list() == [two]
+    assert predictions(take(logs)) == [two]
     assert known(logs)[two] == "malignant"
     assert len(known(logs)) == 5
-    assert len(take(logs).rows) == 0
+    assert take(logs).taken == 0
 
 
 def test_a_truth_that_was_learnt_from_can_be_taken_back(logs: Project) -> None:
@@ -319,8 +329,8 @@ def test_a_truth_that_was_learnt_from_can_be_taken_back(logs: Project) -> None:
     learn(logs, dict.fromkeys(ids, "benign"), day=5)
     take(logs)
     learn(logs, {one: None}, day=6)
-    assert take(logs).rows[labelled.PREDICTION].to_list() == [one]
-    assert len(take(logs).rows) == 0
+    assert predictions(take(logs)) == [one]
+    assert take(logs).taken == 0
     left = labelled.rows(logs, contracts.load())
     assert left is not None
     assert len(left.collect()) == len(others)
@@ -329,12 +339,16 @@ def test_a_truth_that_was_learnt_from_can_be_taken_back(logs: Project) -> None:
     assert known(logs) == dict.fromkeys(others, "benign") | {one: "malignant"}
 
 
-def test_truths_that_cannot_be_used_are_counted(logs: Project) -> None:
+@pytest.mark.parametrize("most", [labels.MOST, 2])
+def test_truths_that_cannot_be_used_are_counted(
+    logs: Project, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "MOST", most)
     rows, _ = new_rows(logs, 4)
     one, two, three, four = answer(logs, rows)
     learn(logs, {one: "benign", two: "wallet", three: "wallet", four: 7, "f" * 24: "benign"})
     found = take(logs)
-    assert found.rows[labelled.PREDICTION].to_list() == [one]
+    assert predictions(found) == [one]
     assert found.undeclared == {"wallet": 2, "7": 1}
     assert found.unanswered == 1
 
@@ -351,8 +365,28 @@ def test_columns_that_the_service_did_not_see_are_missing(logs: Project) -> None
     assert "old" not in frame.columns
 
 
+def test_of_many_truths_only_some_are_held_at_once(
+    logs: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def newest(truths: pl.DataFrame) -> pl.DataFrame:
+        held.append(len(truths))
+        return everything(truths)
+
+    everything = labels.newest
+    monkeypatch.setattr(labels, "newest", newest)
+    monkeypatch.setattr(labels, "MOST", 20)
+    rows, truths = new_rows(logs, 200)
+    told = dict(zip(answer(logs, rows), truths, strict=True))
+    learn(logs, told)
+    assert take(logs).taken == 200
+    assert known(logs) == told
+    assert max(held) < 2 * labels.MOST
+
+
 def test_without_a_log_there_is_nothing(logs: Project) -> None:
-    assert len(take(logs).rows) == 0
+    assert take(logs).taken == 0
     assert labelled.rows(logs, contracts.load()) is None
 
 

@@ -1,15 +1,19 @@
 """What the service answered, joined with what became of it: rows to learn from.
 
 The newest truth of a prediction counts. What was taken in before is not taken again, unless its
-truth was told otherwise since. Both logs are read part by part; what is held are the truths that
-are new, and their rows.
+truth was told otherwise since. Both logs are read part by part, and what is found waits on disk: so
+memory holds the ids of what was taken in before, and no more than about `MOST` new truths.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from .. import contract as contracts
@@ -24,18 +28,23 @@ from ..project import Project
 ID, TIME, TRUTH = "id", "time", "truth"
 """How the logs call them."""
 
+MOST = 1_000_000
+"""New truths that are held in memory at once; for more of them, both logs are read again."""
+
 
 class Labelled(NamedTuple):
     """What the logs offer.
 
     Attributes:
         rows: new rows, all of it text, as `pipeline.labelled` reads them.
+        taken: how many these are.
         undeclared: how many new truths the contract does not allow, by truth.
         unanswered: how many new truths are of predictions that are not in the log.
     """
 
-    rows: pl.DataFrame
-    undeclared: Mapping[str, int]
+    rows: pl.LazyFrame
+    taken: int
+    undeclared: Counter[str]
     unanswered: int
 
 
@@ -44,13 +53,26 @@ def unlogged(contract: Contract) -> list[str]:
     return [column.name for column in contract.inputs if column.sensitive and not column.nullable]
 
 
-def gather(project: Project, contract: Contract) -> Labelled:
-    """Join new truths with the rows that they are about."""
-    truths = _told(project.served / "feedback", _taken(project, contract.target))
-    fits = _is_allowed(contract) | pl.col(TRUTH).is_null()
-    allowed, refused = truths.filter(fits), truths.filter(~fits)[TRUTH].value_counts(sort=True)
-    rows = _answered(project.served / "predictions", contract, allowed)
-    return Labelled(rows, dict(refused.iter_rows()), len(allowed) - len(rows))
+@contextmanager
+def gathered(project: Project, contract: Contract) -> Iterator[Labelled]:
+    """Join new truths with the rows that they are about; the rows last as long as the block."""
+    feedback, taken = project.served / "feedback", _taken(project, contract.target)
+    parts = 1 + sum(map(len, _told(feedback, taken))) // MOST
+    count, unanswered, undeclared = 0, 0, Counter[str]()
+    aside = project.root / ".dvc" / "tmp"
+    aside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=aside, ignore_cleanup_errors=True) as folder:
+        for part in range(parts):
+            mine = pl.col(ID).hash() % parts == part
+            truths = _new([frame.filter(mine) for frame in _told(feedback, taken)])
+            fits = _is_allowed(contract) | pl.col(TRUTH).is_null()
+            allowed, refused = truths.filter(fits), truths.filter(~fits)
+            undeclared.update(refused[TRUTH].to_list())
+            unanswered += len(allowed)
+            for rows in _answered(project.served / "predictions", contract, allowed):
+                rows.write_parquet(Path(folder) / f"{count:012}.parquet")
+                count += len(rows)
+        yield Labelled(pl.scan_parquet(folder), count, undeclared, unanswered - count)
 
 
 def destination(project: Project) -> Path:
@@ -58,26 +80,30 @@ def destination(project: Project) -> Path:
     return project.labelled / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.parquet"
 
 
-def write(rows: pl.DataFrame, path: Path) -> None:
+def write(rows: pl.LazyFrame, path: Path) -> None:
     """Write rows that were gathered."""
     with replacing(path) as aside:
-        parquet.write({aside: rows.lazy()})
+        parquet.write({aside: rows})
 
 
-def _told(folder: Path, taken: pl.DataFrame) -> pl.DataFrame:
+def _told(folder: Path, taken: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """What was told of predictions, but for what was told before their truth was taken in."""
+    reader = Reader({ID: pl.String, TRUTH: pl.String})
+    for frame in reader.since(folder):
+        known = frame.drop_nulls(ID).join(taken, on=ID, how="left", maintain_order="left")
+        yield known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since")))
+
+
+def _new(told: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The newest truth of each prediction: `id`, `time`, `truth`; null if it was taken back.
 
     What was taken in before is left out, unless its truth is another one now.
     """
-    reader = Reader({ID: pl.String, TRUTH: pl.String})
     schema = {ID: pl.String, TIME: pl.Int64, TRUTH: pl.String}
-    parts = [pl.DataFrame(schema=schema).join(taken, on=ID, how="left")]
-    for frame in reader.since(folder):
-        told = frame.select(*schema).drop_nulls(ID)
-        known = told.join(taken, on=ID, how="left", maintain_order="left")
-        parts.append(known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))))
+    if not told:
+        return pl.DataFrame(schema=schema)
     is_new = pl.col(TRUTH).ne_missing(pl.col("before"))
-    return newest(pl.concat(parts)).filter(is_new).select(*schema)
+    return newest(pl.concat(told)).filter(is_new).select(*schema)
 
 
 def _taken(project: Project, target: Column) -> pl.DataFrame:
@@ -100,24 +126,22 @@ def _is_allowed(contract: Contract) -> pl.Expr:
     return value.is_not_null()
 
 
-def _answered(folder: Path, contract: Contract, truths: pl.DataFrame) -> pl.DataFrame:
-    """The rows that the truths are about, in the order in which they were answered."""
+def _answered(folder: Path, contract: Contract, truths: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows that the truths are about, part by part; each once, though logs may be copied."""
     names = [column.name for column in contract.inputs if not column.sensitive]
-    inputs = pl.Struct(dict.fromkeys(names, pl.String))
-    reader = Reader({ID: pl.String, "inputs": inputs})
-    wanted = truths.rename({TIME: LABELLED})
-    found = [pl.DataFrame(schema={ID: pl.String, TIME: pl.Int64, "inputs": inputs})]
-    missing = len(wanted)
+    reader = Reader({ID: pl.String, "inputs": pl.Struct(dict.fromkeys(names, pl.String))})
+    wanted = truths.rename({TIME: LABELLED}).with_row_index("place")
+    missing = np.ones(len(wanted), dtype=np.bool_)
     for file in files(folder):
-        if not missing:
+        if not missing.any():
             break
         for frame in reader.frames(file):
-            found.append(frame.select(found[0].columns).join(wanted, on=ID, how="semi"))
-            missing -= len(found[-1])
-    answered = pl.concat(found).unique(ID).sort(TIME, ID).join(wanted, on=ID, how="left")
-    return answered.select(
-        pl.col(ID).alias(PREDICTION),
-        pl.from_epoch(LABELLED, time_unit="us").alias(LABELLED),
-        *(pl.col("inputs").struct.field(name) for name in names),
-        pl.col(TRUTH).alias(contract.target.name),
-    )
+            found = frame.unique(ID).join(wanted, on=ID)
+            rows = found.filter(pl.Series(missing[found["place"]], dtype=pl.Boolean))
+            missing[rows["place"]] = False
+            yield rows.sort(TIME, ID).select(
+                pl.col(ID).alias(PREDICTION),
+                pl.from_epoch(LABELLED, time_unit="us").alias(LABELLED),
+                *(pl.col("inputs").struct.field(name) for name in names),
+                pl.col(TRUTH).alias(contract.target.name),
+            )

@@ -72,10 +72,22 @@ def _take(project: Project, path: Path) -> bool:
             "lack it. So labelled rows cannot be used, and the source alone is."
         )
         return False
-    found = labels.gather(project, contract)
-    target = contract.target.name
+    with labels.gathered(project, contract) as found:
+        _say(found, contract.target.name)
+        if not found.taken:
+            print("retrain: there is nothing new to learn from; what else has changed is run.")
+            return False
+        labels.write(found.rows, path)
+    name = path.relative_to(project.root).as_posix()
+    dvc.ask(project.root, "add", name)
+    print(f"retrain: took in {found.taken:,} labelled rows: {name}, kept by DVC.")
+    return True
+
+
+def _say(found: labels.Labelled, target: str) -> None:
+    """Say which new truths are left out, and why."""
     if found.undeclared:
-        first = list(found.undeclared.items())[:NAMED_TRUTHS]
+        first = found.undeclared.most_common(NAMED_TRUTHS)
         named = ", ".join(
             f"{truth if truth.isprintable() else ascii(truth)} ({count:,})"
             for truth, count in first
@@ -83,16 +95,8 @@ def _take(project: Project, path: Path) -> bool:
         typed = f"{target}={first[0][0]}"  # so that it can be pasted into a shell
         typed = shlex.quote(typed) if typed.isprintable() else f"${typed!a}"
         print(
-            f"retrain: left out {sum(found.undeclared.values()):,} rows, as the contract does not "
+            f"retrain: left out {found.undeclared.total():,} rows, as the contract does not "
             f"know their {target}: {named}; `--declare {typed}` lets it in."
         )
     if found.unanswered:
         print(f"retrain: left out {found.unanswered:,} of ground truth, as no log has their rows.")
-    if found.rows.is_empty():
-        print("retrain: there is nothing new to learn from; what else has changed is run.")
-        return False
-    labels.write(found.rows, path)
-    name = path.relative_to(project.root).as_posix()
-    dvc.ask(project.root, "add", name)
-    print(f"retrain: took in {len(found.rows):,} labelled rows: {name}, kept by DVC.")
-    return True
