@@ -136,9 +136,12 @@ def test_a_class_that_the_holdout_lacks_takes_no_part() -> None:
     truth, answers = classified(3)
     absent = np.insert(answers, 1, 0.0, axis=1)
     shifted = np.where(truth > 0, truth + 1, truth)
-    for score in metrics.scores_of("classification"):
+    for name in (*sorted(OF_CLASSES - {"f1"}), "f1"):
+        score = metrics.find(name)
         known = metrics.value(score, truth, answers)
         assert metrics.value(score, shifted, absent) == pytest.approx(known), score.name
+    absent[0] = (0, 1, 0, 0)  # one row is said to be of that class: one mistake, and no class lost
+    assert known - 0.01 < metrics.value(metrics.find("f1"), shifted, absent) <= known
 
 
 @pytest.mark.parametrize(
@@ -338,6 +341,71 @@ def test_a_worse_classifier_is_refused_by_how_much_it_is_worse() -> None:
     assert re.search(r"worse by 0\.\d{3}, and by at least 0\.\d{3} with 95% confid", gate.reason)
     assert gates.regression(AUC, truth, answers, worse, 0.01, 1).passed
     assert gates.regression(AUC, truth, answers, answers, 0.0, 1).value == 0
+
+
+def right(share: float, rows: int = 2000) -> Array:
+    """Answers to the truth 0, of which this share is right; those that are wrong are the last."""
+    wrong = np.arange(rows) >= share * rows
+    return np.column_stack([~wrong, wrong]).astype(np.float64)
+
+
+def test_losses_that_are_small_one_by_one_are_bounded_together() -> None:
+    truth, score = np.zeros(2000, np.int64), metrics.find("accuracy")
+    first, second, third = (right(share) for share in (0.9, 0.891, 0.88))
+    assert gates.regression(score, truth, second, first, 0.01, 1).passed
+    assert gates.regression(score, truth, third, second, 0.01, 1).passed
+    gate = gates.regression(score, truth, third, second, 0.01, 1, earlier={"version 3": first})
+    assert not gate.passed
+    assert gate.value == pytest.approx(0.02)
+    assert "accuracy 0.880 against version 3's 0.900: worse by 0.020" in gate.reason
+    assert "`uv run ops promote champion` accepts what was lost since" in gate.reason
+    assert gates.regression(score, truth, second, third, 0.01, 1, earlier={"v": second}).passed
+
+
+def test_many_champions_refuse_an_equal_model_no_more_often_than_one() -> None:
+    refused = 0
+    for trial in range(40):
+        truth, challenger, champion = rivals(trial, 1.0)
+        draw = np.random.default_rng(trial + 1000)
+        earlier = {str(n): truth + draw.normal(0, 1, len(truth)) for n in range(8)}
+        gate = gates.regression(RMSE, truth, challenger, champion, 0.01, trial, earlier=earlier)
+        refused += not gate.passed
+    assert refused <= 4
+
+
+@pytest.mark.parametrize(("rows", "least", "most"), [(400, 5, 60), (40_000, 100, 100)])
+def test_the_gate_says_how_likely_it_sees_a_loss(rows: int, least: int, most: int) -> None:
+    """The share that it says is the share of such models that it refuses."""
+    truth = np.zeros(rows, np.int64)
+
+    def gate(trial: int, accuracy: float) -> gates.Gate:
+        draw = np.random.default_rng(trial)
+        hits = draw.random((2, rows)) < [[accuracy], [0.8]]
+        ours, theirs = (np.column_stack([hit, ~hit]) for hit in hits)
+        return gates.regression(metrics.find("accuracy"), truth, ours, theirs, 0.01, trial)
+
+    found = re.search(rf"On {rows:,} rows a loss of 0.030 is seen with (\d+)%", gate(0, 0.8).reason)
+    assert found
+    assert least <= int(found[1]) <= most
+    trials = 60 if rows < 1000 else 2
+    refused = sum(not gate(trial, 0.77).passed for trial in range(trials))
+    assert 100 * refused / trials == pytest.approx(int(found[1]), abs=12)
+
+
+def test_a_gain_is_asked_for_where_one_is_set() -> None:
+    truth, score = np.zeros(2000, np.int64), metrics.find("accuracy")
+    champion = right(0.9)
+
+    def gate(challenger: Array, asked: float) -> gates.Gate:
+        return gates.regression(score, truth, challenger, champion, 0.01, 1, improvement=asked)
+
+    assert gate(right(0.93), 0.0).passed
+    assert gate(right(0.93), 0.01).passed
+    refused = gate(right(0.93), 0.03)
+    assert not refused.passed
+    assert re.search(r"it is better by 0\.02\d or more; over 0\.030 is asked", refused.reason)
+    assert not gate(champion, 0.0).passed
+    assert not gate(champion * np.nan, 0.0).passed
 
 
 def test_a_slice_that_is_lost_is_refused_by_name() -> None:

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from bundles import scale
 from copies import client, copied
 from my_model.ops import cli
-from my_model.ops.bundle import Bundle
+from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import FOLD
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
@@ -26,6 +27,7 @@ from my_model.ops.registry import comparison, tracking
 from my_model.ops.registry.champion import located, succession
 from my_model.ops.registry.lineage import lineage
 from my_model.ops.serving.locations import fetch, locate
+from my_model.ops.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -415,7 +417,7 @@ def test_succession() -> None:
     ]
     for (kind, version), line in steps:
         log.append(entry(kind, version))
-        assert succession(log) == line
+        assert [event.version for event in succession(log)] == line
 
 
 def test_a_champion_of_fewer_classes_is_measured_on_the_same_rows(
@@ -434,6 +436,83 @@ def test_a_champion_of_fewer_classes_is_measured_on_the_same_rows(
     assert padded.shape == (len(rows), 3)
     assert np.array_equal(padded[:, [0, 2]], own)
     assert not padded[:, 1].any()
+
+
+def spoilt(project: Project, factor: float) -> None:
+    """Make the model less sure of itself, which costs log loss."""
+    scale(project.bundle, factor)
+    with manifest(project) as values:
+        values["score"] = "log_loss"
+
+
+def test_losses_since_a_person_promoted_stay_within_the_limit_together(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each step loses what the gate lets pass; so 0.4.0 let the second one pass, too."""
+    set_params(project, "gates", regression=0.42)
+    for factor, code in ((0.5, 0), (0.6, 3)):
+        spoilt(project, factor)
+        assert cli.main(["register"]) == code
+    said = capsys.readouterr().out
+    assert "REFUSED  champion regression: log loss" in said
+    assert "against version 1's" in said
+    assert state(project) == (["accepted", "accepted", "refused"], {"champion": 2, "previous": 1})
+
+    for _ in range(2):  # a person accepts what was lost, which the log says once
+        assert cli.main(["promote", "champion", "--reason", "it suffices"]) == 0
+    with tracking.connected(project) as store:
+        assert [event.version for event in store.promotions()] == [1, 2, 2]
+        assert store.aliases()["previous"] == 1
+    assert cli.main(["register"]) == 0
+    assert "against the champion's" in capsys.readouterr().out
+    assert state(project)[1] == {"champion": 3, "previous": 2}
+
+
+def test_a_gain_can_be_asked_for(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    set_params(project, "gates", improvement=0.0)
+    with manifest(project) as values:
+        values["libraries"]["numpy"] = "another"
+    assert cli.main(["register"]) == 3
+    assert "it is better by 0.000 or more; over 0.000 is asked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("learnt", "enough"), [(12, False), (17, True)])
+def test_a_new_class_is_no_excuse(
+    project: Project, learnt: int, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A challenger that alone knows three rows, and is worse on all others, is refused."""
+    with manifest(project) as values:
+        *_, target = values["contract"]["columns"]
+        target["choices"] = ["benign", "malignant", "unclear"]
+        values["profile"]["target"]["unclear"] = learnt
+    diagnosis = pl.col("diagnosis").cast(pl.String)
+    rows = pl.read_parquet(project.holdout).with_columns(diagnosis)
+    unclear = rows.head(3).with_columns(diagnosis=pl.lit("unclear"))
+    pl.concat([rows, unclear]).write_parquet(project.holdout)
+    draw, champion = np.random.default_rng(0), Bundle(project.champion)
+
+    def worse(bundle: Bundle, columns: dict[str, Any]) -> Prediction:
+        if bundle.contract.classes == champion.contract.classes:
+            return bundle.predict(columns)
+        known = champion.predict(columns).probabilities
+        assert known is not None
+        known = 0.4 * known + 0.6 * draw.random(known.shape)
+        new = np.arange(len(known)) >= len(rows)
+        said = np.column_stack([known * ~new[:, None], new])
+        return Prediction(said.argmax(axis=1), said)
+
+    monkeypatch.setattr(comparison, "predict", worse)
+    monkeypatch.setattr(comparison, "latency", lambda *_: 1.0)
+    monkeypatch.setattr(Bundle, "obstacle", lambda _: None)
+    with tracking.connected(project) as store:
+        settings = Settings.load(project.params)
+        bundle = Bundle(project.bundle)
+        verdicts, _ = comparison.judge(project, store, settings, bundle, store.version(1))
+    gates = {gate.name: gate for gate in verdicts}
+    assert not gates["champion regression"].passed
+    assert "On 108 rows" in gates["champion regression"].reason
+    assert gates["new class"].passed == enough
+    assert f"unclear, which has {learnt + 3} rows; 20 are asked" in gates["new class"].reason
 
 
 def test_an_alias_that_somebody_moved_is_followed(project: Project) -> None:

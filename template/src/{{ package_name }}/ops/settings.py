@@ -60,6 +60,7 @@ class Gates(Section, frozen=True):
 
     baseline_gain: float = 0.02
     regression: float = 0.01
+    improvement: float | None = None
     slice: float = 0.05
     parity: float = 1e-4
     latency_milliseconds: float = 20.0

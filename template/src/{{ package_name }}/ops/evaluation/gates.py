@@ -4,9 +4,10 @@ A gate never guesses: a number that is missing or not finite does not pass. Each
 sentence what was measured and what was asked.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -21,6 +22,12 @@ from .slices import Slice
 
 CONFIDENCE = 0.95
 """How sure a gate must be before it refuses a model for a difference that could be chance."""
+
+LARGE, LOSS = 3, 0.03
+"""How large a loss is that should be seen: so many times the tolerated one; if none is, this."""
+
+LEAST_ROWS = 20
+"""Rows of a class that the champion does not know, to learn from and to judge by together."""
 
 
 @dataclass(frozen=True)
@@ -169,33 +176,45 @@ def regression(
     limit: float,
     seed: int,
     groups: Array | None = None,
+    *,
+    earlier: Mapping[str, Array] | None = None,
+    improvement: float | None = None,
 ) -> Gate:
-    """The champion may not be better on the same rows by more than `limit`, beyond chance.
+    """No champion may be better on the same rows by more than `limit`, beyond chance.
 
-    A paired bootstrap: each replicate draws rows once and measures both models on them. The model
-    is refused when the champion's lead exceeds `limit` in 95% of the replicates.
+    A test of non-inferiority by a paired bootstrap: each replicate draws rows once and measures all
+    models on them. The model is refused when a champion's lead exceeds `limit` with 95% confidence
+    in all leads together. The gate says how likely it would see a loss.
 
     Args:
-        score: what both are measured by.
-        truth: see `metrics`; likewise the answers of the two models.
+        score: what all are measured by.
+        truth: see `metrics`; likewise the answers of the models.
         challenger: the answers of the model that is judged.
         champion: the answers of the model that it would replace.
         limit: the lead that is tolerated, see `Score.gain`.
         seed: of the bootstrap.
         groups: shape (rows,), see `metrics.deviations`.
+        earlier: the answers of the champions since a person promoted one, by their names.
+        improvement: how much better than all of them the model must be, beyond chance, if at all.
     """
+    rivals = {"the champion": champion, **(earlier or {})}
 
-    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], float]:
-        ours = metrics.prepare(score, truth[chosen], challenger[chosen])
-        theirs = metrics.prepare(score, truth[chosen], champion[chosen])
-        return lambda weights: score.gain(theirs(weights), ours(weights))
+    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
+        ours, *theirs = (
+            metrics.prepare(score, truth[chosen], said[chosen])
+            for said in (challenger, *rivals.values())
+        )
+        return lambda weights: [score.gain(its(weights), ours(weights)) for its in theirs]
 
-    new = metrics.value(score, truth, challenger)
-    old = metrics.value(score, truth, champion)
-    lead = score.gain(old, new)
+    new, *olds = (metrics.value(score, truth, said) for said in (challenger, *rivals.values()))
+    leads = np.array([score.gain(old, new) for old in olds])
     strayed = metrics.deviations(prepare_rows, len(truth), seed, groups)
-    defined = strayed[np.isfinite(strayed)]
-    sure = lead + float(np.quantile(defined, 1 - CONFIDENCE)) if len(defined) else np.nan
+    defined = strayed[np.isfinite(strayed).all(axis=1)]
+    strayed = defined if len(defined) else np.full((1, len(leads)), np.nan)
+    best = int(leads.argmax())
+    lead, name = float(leads[best]), [*rivals][best]
+    sure = lead + float(np.quantile(strayed.min(axis=1), 1 - CONFIDENCE))
+    gain = 0.0 - float((leads + np.quantile(strayed, CONFIDENCE, axis=0)).max())
     if lead <= 0:
         verdict = "no worse"
     else:
@@ -204,8 +223,32 @@ def regression(
             f"worse by {_amount(score, lead)}{least if sure > limit else ''}; "
             f"{_amount(score, limit)} is allowed{' beyond chance' if sure <= limit < lead else ''}"
         )
-    reason = f"{score.label} {number(new)} against the champion's {number(old)}: {verdict}."
-    return _judge("champion regression", lead, limit, sure <= limit, reason)
+    reason = f"{score.label} {number(new)} against {name}'s {number(olds[best])}: {verdict}."
+    if best and sure > limit:
+        reason += (
+            f" A person promoted none since {name}; `uv run ops promote champion` accepts the loss."
+        )
+    if improvement is not None:
+        reason += (
+            f" With 95% confidence it is better by {_amount(score, gain)} or more; over "
+            f"{_amount(score, improvement)} is asked."
+        )
+    loss = LARGE * limit or LOSS
+    apart = min(loss, 0.5)  # models that differ by this disagree on as large a share of the rows
+    spread = max(float(strayed[:, best].std()), sqrt(apart * (1 - apart) / len(truth)))
+    seen = NormalDist().cdf((loss - limit) / spread - NormalDist().inv_cdf(CONFIDENCE))
+    reason += f" On {len(truth):,} rows a loss of {_amount(score, loss)} is seen with {seen:.0%}."
+    passed = sure <= limit and (improvement is None or gain > improvement)
+    return _judge("champion regression", lead, limit, passed, reason)
+
+
+def new_classes(rows: Mapping[str, int]) -> Gate:
+    """Each class that the champion does not know must have rows enough, of `rows` by class."""
+    label, least = min(rows.items(), key=lambda item: item[1])
+    reason = (
+        f"The champion does not know {label}, which has {least:,} rows; {LEAST_ROWS} are asked."
+    )
+    return _judge("new class", least, LEAST_ROWS, least >= LEAST_ROWS, reason)
 
 
 def latency(milliseconds: float, limit: float) -> Gate:

@@ -309,15 +309,16 @@ def _mean_rate(
 ) -> Callable[[Array, Array], Measure]:
     """The mean over the classes of a rate, given as what is counted and out of how many.
 
-    Classes that it is counted out of nothing for take no part.
+    Classes that no row is of take no part.
     """
 
     def measure(truth: Array, answers: Array) -> Measure:
         counts = _counts(truth, answers)
 
         def average(weights: Weights) -> float:
-            hits, total = rate(counts(weights))
-            there = total > 0
+            table = counts(weights)
+            hits, total = rate(table)
+            there = table.sum(axis=1) > 0
             return float((hits[there] / total[there]).mean()) if there.any() else float("nan")
 
         return average

@@ -24,6 +24,9 @@ from .tracking import (
     connected,
 )
 
+MOST_RIVALS = 10
+"""Of the champions since a person promoted one, so many of the last count, and that first one."""
+
 
 def located(project: Project, name: str) -> Path:
     """The folder of a bundle.
@@ -100,27 +103,43 @@ def note(store: Store, event: Promotion) -> None:
 def before(store: Store, log: Sequence[Promotion]) -> Version | None:
     """What a rollback returns to: the last champion before this one that can serve again."""
     *line, champion = succession(log)
-    for number in reversed(line):
-        version = store.version(number) if number != champion else None
+    for event in reversed(line):
+        version = store.version(event.version) if event.version != champion.version else None
         if version and version.digest and not version.rolled_back and version.status != REFUSED:
             return version
     return None
 
 
-def succession(log: Iterable[Promotion]) -> list[int]:
-    """The champions that lie behind the one in office, which is the last.
+def rivals(store: Store, champion: Version) -> list[Version]:
+    """Champions before this one that a challenger is held to as well, the oldest first.
+
+    They begin with the last one that a person promoted: each may have lost a little to the one
+    before it, and together they may lose no more than one alone.
+    """
+    line = succession(store.promotions())
+    begun = max((place for place, event in enumerate(line) if event.by_person), default=0)
+    first, *later = line[begun:]
+    numbers = {event.version for event in (first, *later[-MOST_RIVALS:])} - {champion.number}
+    earlier = filter(None, map(store.version, sorted(numbers)))
+    return [version for version in earlier if version.digest]
+
+
+def succession(log: Iterable[Promotion]) -> list[Promotion]:
+    """How the champions that lie behind the one in office came there; its own is the last.
 
     A promotion lays a version on top. A rollback, or an alias that was found at a version from
     further down, takes everything above that version away: so one rollback after the other goes
     further back, and none goes forward again.
     """
-    line: list[int] = []
+    line: list[Promotion] = []
     for event in log:
-        if event.kind != "promotion" and event.version in line:
-            while line[-1] != event.version:
+        if event.kind != "promotion" and event.version in [its.version for its in line]:
+            while line[-1].version != event.version:
                 line.pop()
-        elif line[-1:] != [event.version]:
-            line.append(event.version)
+        else:
+            if line and line[-1].version == event.version:  # a person has confirmed it
+                line.pop()
+            line.append(event)
     return line
 
 

@@ -17,6 +17,7 @@ from ..project import Project
 from ..scoring import predict, unfit
 from ..settings import Settings
 from ..wording import rounded
+from .champion import kept, rivals
 from .feature_code import own_features
 from .tracking import Store, Version
 
@@ -57,28 +58,47 @@ def judge(
     if champion is None:
         return [Gate.skip(REGRESSION, "There is no champion yet."), fast], evidence
     evidence["champion"] = {"version": champion.number, "value": None}
-    other = Bundle(project.champion)
-    try:
-        if obstacle := incomparable(other, bundle):
-            title = f"Version {champion.number}, the champion, is not comparable"
-            raise UserError(f"{title}: {obstacle}.")
-        with own_features(project, other, store, strict=True):
-            theirs = answers(other, contract, frame)
-    except UserError as error:
-        return [Gate.skip(REGRESSION, str(error)), fast], evidence
-    truth = contract.labels(frame)
+    labels, known = contract.labels(frame), Bundle(project.champion).contract.classes
+    new = {label: place for place, label in enumerate(contract.classes) if label not in known}
+    old = ~np.isin(labels, [*new.values()])
+    frame, truth = frame.filter(old), labels[old]
+    said: dict[str, NDArray[Any]] = {}
+    for version in (champion, *rivals(store, champion)):
+        office = ", the champion," if version == champion else ""
+        try:
+            other = Bundle(project.champion if office else kept(project, store, version))
+            if obstacle := incomparable(other, bundle):
+                title = f"Version {version.number}{office} is not comparable"
+                raise UserError(f"{title}: {obstacle}.")
+            with own_features(project, other, store, strict=True):
+                said[f"version {version.number}"] = answers(other, contract, frame)
+        except UserError as error:
+            if office:
+                return [Gate.skip(REGRESSION, str(error)), fast], evidence
+            print(f"left out {REGRESSION}: {error}")
+    ours, theirs = (
+        metrics.answers_of(predict(bundle, contract.arrays(frame))),
+        said.pop(f"version {champion.number}"),
+    )
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
-    group = contract.with_role("group")
+    group, asked = contract.with_role("group"), []
+    if new:
+        evidence["value"] = rounded(metrics.value(score, truth, ours))  # on the same rows
+        learnt = bundle.manifest["profile"]["target"]
+        rows = {label: learnt[label] + int(np.sum(labels == new[label])) for label in new}
+        asked.append(gates.new_classes(rows))
     regression = gates.regression(
         score,
         truth,
-        metrics.answers_of(predict(bundle, columns)),
+        ours,
         theirs,
         settings.gates.regression,
         settings.seed,
-        None if group is None else frame[group.name].cast(pl.String).fill_null("").to_numpy(),
+        None if group is None else metrics.groups(frame[group.name]),
+        earlier=said,
+        improvement=settings.gates.improvement,
     )
-    return [regression, fast], evidence
+    return [regression, *asked, fast], evidence
 
 
 def incomparable(champion: Bundle, challenger: Bundle) -> str | None:

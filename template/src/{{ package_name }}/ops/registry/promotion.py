@@ -24,6 +24,7 @@ from .comparison import REGRESSION, judge
 from .lineage import changes, lineage
 from .tracking import (
     ACCEPTED,
+    AUTOMATIC,
     CHALLENGER,
     CHAMPION,
     CHANGES,
@@ -261,8 +262,7 @@ def _automatic(store: Store, settings: Settings) -> str:
     """Why an accepted version becomes champion at once; empty if it waits for a person."""
     if store.aliases().get(CHAMPION) is None:
         return "the first champion"
-    automatic = settings.registry.promote == "auto"
-    return "passed every gate (registry.promote is auto)" if automatic else ""
+    return AUTOMATIC if settings.registry.promote == "auto" else ""
 
 
 def _shown(project: Project, store: Store, settings: Settings, version: Version) -> Gate | None:
@@ -289,12 +289,15 @@ def _crown(
     with replacing(project.champion) as folder:
         store.fetch(version, folder)  # before anything is changed: its files may be gone
         sign(folder, version.origin)
+        who = git.person(project.root)
+        event = Promotion(now(), version.number, former, who, why, kind, evidence)
         if former != version.number:
             if undone:
                 store.tag(undone, **{ROLLED_BACK: now()})
             store.alias(CHAMPION, version.number)
-            who = git.person(project.root)
-            note(store, Promotion(now(), version.number, former, who, why, kind, evidence))
+            note(store, event)
+        elif event.by_person and not store.promotions()[-1].by_person:  # it is confirmed
+            note(store, event)
         if aliases.get(CHALLENGER) == version.number:
             store.alias(CHALLENGER, None)
 

@@ -56,6 +56,9 @@ ENVIRONMENT = {
 }
 """How MLflow behaves here, unless the environment says otherwise."""
 
+AUTOMATIC = "passed every gate (registry.promote is auto)"
+"""Why no person was asked; the log of earlier releases says it in these words, too."""
+
 EVENT = re.compile(r"promotion \d{8}T\d{6}\.\d{6}Z")
 
 
@@ -111,6 +114,11 @@ class Promotion:
     """`found`: the alias had been moved without a word in the log."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """What spoke for it: the scores of both versions on one holdout, and the gates."""
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person is known to have wanted this version."""
+        return self.kind == "promotion" and self.why != AUTOMATIC
 
 
 def address(project: Project) -> str:
