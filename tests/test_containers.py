@@ -330,7 +330,10 @@ def test_a_drift_reaches_a_person(up: Project) -> None:
     """Other cells than those of the training, and their truth: seen, told, and in every picture."""
     service = at(up, "PORT")
     until(lambda: ready(service))
-    other = [{name: 1.5 * value for name, value in row.items()} for row in rows(up, 100)]
+    some = rows(up, 100)
+    far = {name: max(row[name] for row in some) for name in some[0]}
+    # A factor would look like a new unit, for which nothing is trained.
+    other = [{name: value + far[name] for name, value in row.items()} for row in some]
     with listening() as heard:
         for _ in range(3):  # a window is a thousand rows
             status, said = ask(f"{service}/predict", other * 10)

@@ -142,7 +142,7 @@ def test_if_it_is_not_needed_nothing_is_done(whole: Project) -> None:
 def test_if_it_is_needed_it_is_done(whole: Project) -> None:
     """Three windows of rows that are nothing like those that were learnt from."""
     rows, truths = new_rows(whole, 300)
-    moved = rows.select(pl.all() * 3)
+    moved = rows.select(pl.all() + 2 * pl.all().max())  # a factor would look like another unit
     learn(whole, dict(zip(answer(whole, moved), truths, strict=True)))
     params = yaml.safe_load(whole.params.read_text())
     params["monitoring"] = params.get("monitoring", {}) | {"window": 100}

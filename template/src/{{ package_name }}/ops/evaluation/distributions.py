@@ -22,6 +22,9 @@ ROUNDED = 1e-5
 MOST_NAMES = 1_000
 """New values that are told apart; of more, the frequent ones."""
 
+MOST_DRAWN = 1_000
+"""Values of a number that are kept."""
+
 Counts = NDArray[np.int64]
 
 Seen = Mapping[str, Any]
@@ -55,6 +58,7 @@ class Numbers(Distribution):
         highest: the greatest one.
         table: rows by bin, shape (2, edges + 3).
         sums: of the values, shape (2,).
+        some: values of the window, drawn by chance where there are many.
     """
 
     def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
@@ -68,6 +72,7 @@ class Numbers(Distribution):
         self.highest = highest + abs(highest) * ROUNDED
         self.table = _table([0, *(seen["counts"] or [0]), 0])
         self.sums = np.array([seen.get("mean", 0.0) * self.table.sum(), 0.0])
+        self.some, self._drawn, self._chance = np.empty(0), 1.0, np.random.default_rng(0)
 
     def add(self, values: Array) -> None:
         """Count values of the window, shape (rows,), missing as NaN."""
@@ -78,6 +83,10 @@ class Numbers(Distribution):
         cells[known > self.highest] = len(self.edges) + 2
         self.table[NOW] += np.bincount(cells, minlength=len(self.edges) + 3)
         self.sums[NOW] += known.sum()
+        drawn = known[self._chance.random(len(known)) < self._drawn]
+        self.some = np.concatenate([self.some, drawn])
+        while len(self.some) > MOST_DRAWN:
+            self.some, self._drawn = self._chance.permutation(self.some)[::2], self._drawn / 2
 
     @property
     def means(self) -> NDArray[np.float64]:

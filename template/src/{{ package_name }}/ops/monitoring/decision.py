@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 from ..settings import Monitoring
+from ..wording import listed
+from . import upstream
 from .checks import Checks, Finding, Measured, Scored, scores
 from .windows import LEAST_ROWS, Window
 
 Decision = Literal["none", "alert", "retrain"]
 
 DECISIONS: tuple[Decision, ...] = ("none", "alert", "retrain")
+
+NOTHING, WORSE = "Nothing to do.", "the model is worse than on the holdout"
 
 MOST_REASONS = 8
 """Sentences about the newest window."""
@@ -48,6 +53,11 @@ class Verdict:
         return [*(self.true or ()), *self.came]
 
     @property
+    def moved(self) -> list[str]:
+        """The columns that are violated, and the checks of what came in that have none."""
+        return [*dict.fromkeys(found.column or found.check for found in self.came)]
+
+    @property
     def violated(self) -> list[str]:
         """The checks that are, each with its column."""
         names = (f"{it.check} ({it.column})" if it.column else it.check for it in self.findings)
@@ -60,12 +70,14 @@ class Outcome:
 
     Attributes:
         decision: what to do.
+        action: the same in a sentence, for whoever is woken by it.
         reasons: sentences.
         violated: how many of the windows that decided are violated.
         newest: whether the newest of them is.
     """
 
     decision: Decision
+    action: str
     reasons: list[str]
     violated: int = 0
     newest: bool = False
@@ -99,7 +111,7 @@ def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
-    """Ask for a new model if enough of the newest windows are violated, the newest among them.
+    """Ask for a new model where the score has fallen, or may have and no fault explains a change.
 
     What came in decides over the newest windows, and what turned out to be true over the newest
     of which enough is known: the truth comes late.
@@ -110,38 +122,55 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
     """
     judged = judgeable(verdicts)
     if not judged:
-        return Outcome("none", [_nothing(verdicts)])
-    came = judged[-limits.last :]
-    true = [v.true for v in judged if v.true is not None][-limits.last :]
-    outcomes = [
-        _outcome(true, limits, "windows with ground truth"),
-        _outcome([verdict.came for verdict in came], limits, "windows"),
-    ]
-    decision = max((outcome.decision for outcome in outcomes), key=DECISIONS.index)
-    reasons = [reason for outcome in outcomes for reason in outcome.reasons]
+        return Outcome("none", NOTHING, [_nothing(verdicts)])
+    last = judged[-limits.last :]
+    known = [verdict for verdict in judged if verdict.true is not None]
+    came = _outcome("what comes in has moved", judged, [it.came for it in judged], limits)
+    true = _outcome(WORSE, known, [it.true or [] for it in known], limits)
+    faults = upstream.faults(judged)
+    unknown = all(it.true is None for it in takewhile(lambda it: it.came, reversed(judged)))
+    lasting = "retrain" in (came.decision, true.decision) and (true.newest or unknown)
+    decision: Decision = "retrain" if lasting else "alert"
+    newest, reasons = true.newest or came.newest, [*true.reasons, *came.reasons]
+    action = true.action or came.action
+    if faults:
+        decision, action = "alert", f"Look upstream: {'; '.join(faults)}."
+    elif lasting:
+        action = f"Train a new model: {action}."
+    elif newest and (unknown or true.newest):
+        action = f"Have a look, and train nothing yet: {action}."
+    elif newest:
+        action = f"Look upstream: {action}. The score has not fallen, so train nothing."
+    else:
+        decision, action = "none", NOTHING
     if not reasons:
-        rows = sum(verdict.window.asked for verdict in came)
-        known = f"enough rows in {len(true)} of them" if true else "too few rows to be judged"
-        calm = f"The newest window is like the reference; {len(came)} windows ({rows:,} rows) were"
-        reasons = [f"{calm} judged. Ground truth is known of {known}."]
-    violated = max(outcome.violated for outcome in outcomes)
-    return Outcome(decision, reasons, violated, any(outcome.newest for outcome in outcomes))
+        rows, many = sum(it.window.asked for it in last), min(len(known), limits.last)
+        told = f"enough rows in {many} of them" if many else "too few rows to be judged"
+        calm = f"The newest window is like the reference; {len(last)} windows ({rows:,} rows) were"
+        reasons = [f"{calm} judged. Ground truth is known of {told}."]
+    return Outcome(decision, action, reasons, max(true.violated, came.violated), newest)
 
 
-def _outcome(series: Sequence[list[Finding]], limits: Monitoring, what: str) -> Outcome:
-    """What a series of windows, of which the violated findings are given, asks for."""
-    count = sum(map(bool, series))
-    firm = sum(any(finding.firm for finding in found) for found in series)
-    if not series or not series[-1]:
-        return Outcome("none", [], count)
-    newest = sorted(series[-1], key=lambda found: -found.value / (found.limit or 1.0))
+def _outcome(
+    what: str, verdicts: Sequence[Verdict], found: Sequence[list[Finding]], limits: Monitoring
+) -> Outcome:
+    """What one family of findings on windows would ask for by itself, and when it began."""
+    last = found[-limits.last :]
+    count = sum(map(bool, last))
+    if not last or not last[-1]:
+        return Outcome("none", "", [], count)
+    newest = sorted(last[-1], key=lambda it: -it.value / (it.limit or 1.0))
     sentences = [finding.sentence for finding in newest[:MOST_REASONS]]
     if len(newest) > MOST_REASONS:
         sentences.append(f"And {len(newest) - MOST_REASONS} more; the report has them all.")
-    enough = firm >= limits.violated
-    head = f"{count} of the last {len(series)} {what} are violated, the newest among them"
+    enough = count >= limits.violated
+    of = "windows with ground truth" if what == WORSE else "windows"
+    head = f"{count} of the last {len(last)} {of} are violated, the newest among them"
     head += "." if enough else f"; {limits.violated} ask for a new model."
-    return Outcome("retrain" if enough else "alert", [head, *sentences], count, newest=True)
+    names = listed([*dict.fromkeys(it.column or it.check for it in newest)])
+    action = f"{what} ({names}), {upstream.since(verdicts, [bool(it) for it in found])}"
+    firm = enough and any(finding.firm for finding in newest)
+    return Outcome("retrain" if firm else "alert", action, [head, *sentences], count, newest=True)
 
 
 def _nothing(verdicts: Sequence[Verdict]) -> str:

@@ -25,12 +25,6 @@ FORMAT = 1
 
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
-TITLES = {
-    "none": "Nothing to do",
-    "alert": "Have a look",
-    "retrain": "Train a new model",
-}
-
 GAUGES = {
     "run_timestamp_seconds": "When `ops monitor` last ended well.",
     "model_info": "The version that windows are compared with.",
@@ -117,6 +111,7 @@ class Report:
             "version": self.reference.version,
             "window": self.limits.window,
             "decision": self.outcome.decision,
+            "action": self.outcome.action,
             "reasons": self.outcome.reasons,
             "unknown_labels": dict(self.unknown_labels.most_common()),
             "unreadable_lines": self.log.unreadable,
@@ -125,19 +120,19 @@ class Report:
 
     def markdown(self) -> str:
         """The report in words, for a job's summary or a note on a change."""
-        return self._written(f"## Decision: {self.outcome.decision}", {})
+        return self._written("##", {})
 
     def page(self) -> str:
         """The report as a page of HTML, with its pictures, that needs no other file."""
-        title, pictures = TITLES[self.outcome.decision], plots.draw(self)
+        pictures = plots.draw(self)
         captions = {f"{place}.png": caption for place, caption in enumerate(pictures)}
         files = dict(zip(captions, pictures.values(), strict=True))
-        return pages.page(title, self._written(f"# {title}", captions), files)
+        return pages.page(self.outcome.action, self._written("#", captions), files)
 
-    def _written(self, heading: str, captions: dict[str, str]) -> str:
+    def _written(self, level: str, captions: dict[str, str]) -> str:
         return pages.markdown(
             TEMPLATE,
-            heading=pages.Markdown(heading),
+            level=pages.Markdown(level),
             report=self,
             captions=captions,
             declared=_declared,

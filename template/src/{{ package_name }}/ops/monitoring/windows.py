@@ -51,6 +51,7 @@ class Window:
         rows: that were answered, by whichever version; by the champion they are `answered`.
         refused: rows that broke the contract; `violations` says which rules, and how often.
         own: rows that the champion answered or refused.
+        repeated: rows with the inputs of another one, which stood near it in the log.
         columns: how what came in is distributed.
         answers: how the champion's answers are, see `Reference.answers`.
         labelled: rows whose truth is known, of all versions.
@@ -62,7 +63,7 @@ class Window:
         """Begin empty, to be compared with the reference; one until `EVER` has not ended."""
         self.reference = reference
         self.start, self.end, self.whole = start, end, end < log.EVER
-        self.rows = self.answered = self.refused = self.own = self.labelled = 0
+        self.rows = self.answered = self.refused = self.own = self.labelled = self.repeated = 0
         self.violations, self.unknown = Counter[str](), Counter[str]()
         self.columns, self.answers = reference.columns(), reference.answers()
         self.delays: list[NDArray[np.float64]] = []
@@ -94,6 +95,7 @@ class Window:
         self.rows += len(frame)
         self.answered += len(own)
         self.own += len(own)
+        self.repeated += len(frame) - frame["inputs"].n_unique()
         self._learn(frame["truth"].drop_nulls(), own, said)
 
     def refuse(self, version: str, rows: int, broken: Sequence[tuple[str, int]]) -> None:

@@ -47,7 +47,8 @@ def _needed(project: Project) -> bool:
     if report.outcome.decision == "retrain":
         print(f"retrain: needed. {' '.join(report.outcome.reasons)}")
         return True
-    print(f"retrain: not needed, for `ops monitor` decides: {report.outcome.decision}.")
+    decided = f"{report.outcome.decision}. {report.outcome.action}"
+    print(f"retrain: not needed, for `ops monitor` decides: {decided}")
     return False
 
 

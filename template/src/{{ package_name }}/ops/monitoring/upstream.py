@@ -1,0 +1,90 @@
+"""Faults upstream that a change looks like, by what is counted: no model must learn from them."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..evaluation.distributions import NOW, THEN, Categories, Numbers
+from ..prediction_log import moment
+from ..wording import number, share
+
+if TYPE_CHECKING:
+    from .checks import Finding
+    from .decision import Verdict
+
+LEAST_FACTOR, OFF = 1.25, 0.15
+"""Of a change of unit, and how far quantiles may lie from it, as a share of their range."""
+
+LEAST_GONE, ALIKE = 5, 1.5
+"""Rows that a value must lack to be gone, and the most between its share and that of another."""
+
+REPEATED, BEYOND = 0.1, 2
+"""Of repeated rows: the share and the factor by which they exceed those of earlier windows."""
+
+
+def faults(verdicts: Sequence["Verdict"]) -> list[str]:
+    """What looks like a fault in the newest of some windows: column, what, since when."""
+    said = dict[str, str]()
+    for found in verdicts[-1].came:
+        name = found.column or found.check
+        if name not in said and (what := _what(found, verdicts)):
+            said[name] = f"{what}, {since(verdicts, [name in it.moved for it in verdicts])}"
+    shares = [verdict.window.repeated / max(verdict.window.rows, 1) for verdict in verdicts]
+    limit = BEYOND * max(shares[: len(shares) // 2], default=1.0) + REPEATED
+    if shares[-1] > limit:
+        when = since(verdicts, [it > limit for it in shares])
+        said["repeated"] = f"{share(shares[-1])} of the rows repeat others, {when}"
+    return [*said.values()]
+
+
+def since(verdicts: Sequence["Verdict"], hit: Sequence[bool]) -> str:
+    """When the windows began that are hit, each of them, up to the newest."""
+    run = sum(1 for _ in takewhile(bool, reversed(hit)))
+    return f"since {moment(verdicts[-run].window.start):%Y-%m-%d %H:%M} UTC"
+
+
+def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
+    """The fault that a finding on the newest window looks like, in words; None if like none."""
+    window, name = verdicts[-1].window, found.column or ""
+    match found.check, window.columns.get(name):
+        case "contract", _:
+            return f"{share(window.refused / window.asked)} of the rows are refused"
+        case "missing", column if column is not None:
+            then, now = column.missing / np.maximum(column.rows, 1)
+            series = [then, *(verdict.columns[name]["missing"] or 0.0 for verdict in verdicts)]
+            at_once = now > then and np.diff(series).max() >= (now - then) / 2
+            return f"{share(now)} of {name} are missing" if at_once else None
+        case _, Numbers() as numbers if factor := _factor(numbers):
+            times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
+            return f"{name} is {times} what it was"
+        case _, Categories() as categories if renamed := _renamed(categories):
+            return f"{name} has {renamed[1]} where it had {renamed[0]}"
+    return None
+
+
+def _factor(numbers: Numbers) -> float | None:
+    """By what all values were multiplied; None if they moved in another way."""
+    shares = numbers.table[THEN, 1:-1] / max(numbers.table[THEN].sum(), 1)
+    upto = np.cumsum(shares)[:-1]
+    inner = (upto > 0.1) & (upto < 0.9)
+    if inner.sum() < 2 or not len(numbers.some):
+        return None
+    # Half a bin below its edge: where values are few, chance must not choose the next one.
+    levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
+    now = np.quantile(numbers.some, levels, method="inverted_cdf")
+    factor = float(np.ptp(now) / np.ptp(then)) or 1.0
+    straight = np.abs(now - factor * then).max() <= OFF * np.ptp(now)
+    return factor if straight and max(factor, 1 / factor) >= LEAST_FACTOR else None
+
+
+def _renamed(categories: Categories) -> tuple[str, str] | None:
+    """A value that is gone, and one that was never seen and has its share now."""
+    (then, now), rows = categories.table, categories.table.sum(axis=1)
+    for old, expected in zip(categories.names, then * rows[NOW] / max(rows[THEN], 1), strict=False):
+        if expected >= LEAST_GONE and not now[categories.names.index(old)]:
+            for new, counted in categories.new.items():
+                if expected / ALIKE <= counted <= expected * ALIKE:
+                    return old, new
+    return None
