@@ -6,6 +6,7 @@ links into `template/`. So a test imports `my_model`, and a fault shows where it
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preloaded import LAUNCHER, preload
 from render import ROOT, Template, choices, read
 
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ ANSWERS = {
     "python_version": HERE if HERE in choices("python_version") else choices("python_version")[-1],
 }
 SOURCE = ROOT / "template" / "src" / "{{ package_name }}" / "ops"
-LAUNCHER = """\
-#!/bin/sh
-exec "{python}" -m {package}.ops.cli "$@"
+SCRIPT = """\
+#!{python}
+import sys
+from {module} import main
+sys.exit(main())
 """
 
 
@@ -75,10 +79,6 @@ def _make(files: list[Path], answers: Mapping[str, Any], folder: Path) -> None:
             made.unlink()
         if origin.exists():
             made.symlink_to(origin)
-    launcher = project / ".tools" / "ops"
-    launcher.parent.mkdir()
-    launcher.write_text(LAUNCHER.format(python=sys.executable, package=package.name))
-    launcher.chmod(0o755)
 
 
 def activate(root: Path) -> None:
@@ -89,10 +89,29 @@ def activate(root: Path) -> None:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / "build" / "hypothesis"))
 
 
+def tools() -> Path:
+    """The folder of `ops` and `dvc`: they run whichever package is found, preloaded."""
+    digest = hashlib.sha256(f"{sys.executable} {SCRIPT} {LAUNCHER}".encode()).hexdigest()[:16]
+    place = ROOT / "build" / "tools" / digest
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            made = Path(folder) / "made"
+            made.mkdir()
+            for name, module in (("ops", f"{PACKAGE}.ops.cli"), ("dvc", "dvc.cli")):
+                (made / name).write_text(SCRIPT.format(python=sys.executable, module=module))
+                (made / name).chmod(0o755)
+            preload(made, Path(sys.executable))
+            with contextlib.suppress(OSError):  # another process was faster
+                made.rename(place)
+    return place
+
+
 def variables(root: Path) -> dict[str, str]:
     """What processes need in their environment to import the package and to find `ops`."""
-    tools = [str(root / ".tools"), str(Path(sys.executable).parent)]
     return {
-        "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
+        "PATH": os.pathsep.join(
+            [str(tools()), str(Path(sys.executable).parent), os.environ["PATH"]]
+        ),
         "PYTHONPATH": str(root / "src"),
     }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from preloaded import preload
 from render import ROOT, choices, run
 from sharing import alone
 
@@ -150,7 +151,7 @@ class Project:
         return self.run("uv", "run", "ops", "history")
 
     def warm(self, environment: Path | None = None) -> None:
-        """Let an environment have the bytecode of those before it, and lend its own.
+        """Let an environment have the bytecode of those before it, lend its own, and preload it.
 
         Args:
             environment: where it lies, if not in the project.
@@ -159,6 +160,7 @@ class Project:
         with alone(store):
             lend(store, own)
             lend(own, store, every=True)
+        preload(own / "bin", own / "bin" / "python")
 
     def install(self, environment: Path) -> Path:
         """Make an environment elsewhere that has what the project needs."""

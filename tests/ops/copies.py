@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import yaml
 from mlflow import MlflowClient
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
-from overlay import under_test, variables
+from overlay import tools, under_test, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +53,9 @@ def environment(project: Project) -> dict[str, str]:
 
 
 def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of this environment in the project."""
+    """Run `ops` or `dvc` in the project."""
     return subprocess.run(
-        [sys.executable, "-m", *command],
+        [tools() / command[0], *command[1:]],
         cwd=project.root,
         env=environment(project),
         stdout=subprocess.PIPE,
@@ -68,7 +67,7 @@ def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
 
 def ops(project: Project, *arguments: str, code: int = 0) -> str:
     """Run a verb that must end with this exit code, and give what it said."""
-    done = run(project, "my_model.ops.cli", *arguments)
+    done = run(project, "ops", *arguments)
     assert done.returncode == code, done.stdout
     return done.stdout
 
