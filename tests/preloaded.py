@@ -100,14 +100,14 @@ def ask(folder: Path, name: str, arguments: list[str]) -> int:
 
     Signals are handed on; where this process is killed, the server kills what it runs.
     """
-    command = [str(folder / "original" / name), *arguments]
+    command, mask = [str(folder / "original" / name), *arguments], os.umask(0o22)
+    os.umask(mask)
     task = {
         "command": command,
         "variables": dict(os.environ),
         "folder": os.getcwd(),  # noqa: PTH109  as it is spelt
-        "mask": os.umask(0o22),
+        "mask": mask,
     }
-    os.umask(task["mask"])
     connection = connected(folder)
     if connection is None:
         os.execv(command[0], command)  # noqa: S606  the project's own script
