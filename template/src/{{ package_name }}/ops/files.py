@@ -1,5 +1,6 @@
 """Writing without ever leaving a half-written file: aside first, then one rename."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -76,6 +77,12 @@ def remove(path: Path) -> None:
         retired = path.with_name(f".{path.name}.{os.getpid()}.old")
         path.rename(retired)
         _remove(retired)
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,9 @@ window. So a window of any number of rows takes the same memory, and the rows th
 with are not needed.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -42,9 +44,10 @@ class Reference:
         rows: how many rows the columns are compared with.
         since: where these rows are from, in words.
         held_out: how many rows the answers are compared with.
+        files: of rows that it may have learnt from; `data` says which these were.
     """
 
-    def __init__(self, bundle: Bundle, version: str) -> None:
+    def __init__(self, bundle: Bundle, version: str, files: Sequence[Path] = ()) -> None:
         """Read a bundle's manifest."""
         self.version, self.contract = version, bundle.contract
         self.watched = tuple(column for column in self.contract.features if not column.sensitive)
@@ -55,6 +58,7 @@ class Reference:
         self.rows: int = self._seen["rows"]
         self.since = HELD_OUT if "newest" in self._learnt else "in training"
         self.held_out: int = self._said["rows"]
+        self.files, self.data = files, self._manifest.get("data", {})
 
     def columns(self) -> dict[str, Distribution]:
         """How each watched column was distributed, beside an empty window."""

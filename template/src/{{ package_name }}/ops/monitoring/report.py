@@ -72,6 +72,7 @@ class Report:
         outcome: the decision and its reasons.
         verdicts: on all windows, in order; the last has not ended.
         log: what is known of the log as a whole.
+        together: how like the reference the columns are, taken together.
     """
 
     at: datetime
@@ -80,6 +81,7 @@ class Report:
     outcome: Outcome
     verdicts: list[Verdict] = field(default_factory=list)
     log: Log = field(default_factory=Log)
+    together: str = ""
 
     @cached_property
     def judged(self) -> list[Verdict]:
@@ -113,6 +115,7 @@ class Report:
             "decision": self.outcome.decision,
             "action": self.outcome.action,
             "reasons": self.outcome.reasons,
+            "together": self.together,
             "unknown_labels": dict(self.unknown_labels.most_common()),
             "unreadable_lines": self.log.unreadable,
             "windows": [_window(verdict, self.log.sample) for verdict in self.verdicts],

@@ -17,8 +17,8 @@ from ..files import read_json, write_json, write_text
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings
-from . import windows
-from .decision import decide, judge
+from . import multivariate, windows
+from .decision import decide, judge, judgeable
 from .reference import Reference
 from .report import FORMAT, Report, registry
 
@@ -87,7 +87,8 @@ def look(
     known = _edges(served / FOLDER / "monitoring.json", limits)
     found = windows.read(served, reference, windows.size(limits.window), known, log.micros(at))
     verdicts = [judge(window, limits, settings.seed) for window in found.windows]
-    return Report(at, limits, reference, decide(verdicts, limits), verdicts, found)
+    together = multivariate.compare(served, reference, judgeable(verdicts), limits)
+    return Report(at, limits, reference, decide(verdicts, limits), verdicts, found, together)
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def _reference(project: Project) -> Iterator[Reference]:
             bundle = fetch(locate(where), Path(cache))
         except Unavailable as error:
             raise UserError(f"There is no champion to compare with: {error}") from None
-        yield Reference(bundle, bundle.origin.version)
+        yield Reference(bundle, bundle.origin.version, (project.train, project.holdout))
 
 
 def _edges(path: Path, limits: Monitoring) -> list[int]:

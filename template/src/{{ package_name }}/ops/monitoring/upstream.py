@@ -61,6 +61,8 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
             return f"{name} is {times} what it was"
         case _, Categories() as categories if renamed := _renamed(categories):
             return f"{name} has {renamed[1]} where it had {renamed[0]}"
+        case "multivariate", _ if sum(it.column == name for it in verdicts[-1].came) == 1:
+            return f"{name} no longer goes with the other columns"
     return None
 
 

@@ -4,7 +4,6 @@ Everything written is a function of the candidate, the data and the parameters: 
 give the same bytes.
 """
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
-from ..files import read_json, write_files, write_json
+from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
 from ..scoring import in_batches
@@ -287,9 +286,3 @@ def numbers(values: Mapping[str, float]) -> dict[str, float]:
     """The scores that are defined, with six digits: more would be noise."""
     short = {name: rounded(value) for name, value in values.items()}
     return {name: value for name, value in short.items() if value is not None}
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
