@@ -29,6 +29,7 @@ from my_model.ops.monitoring.decision import Verdict, decide, judge
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import GAUGES, registry
 from my_model.ops.monitoring.windows import Window, size
+from my_model.ops.project import Project
 from my_model.ops.settings import Monitoring, Settings
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,7 +37,6 @@ from scipy import stats
 
 if TYPE_CHECKING:
     from my_model.ops.monitoring.report import Report
-    from my_model.ops.project import Project
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -927,6 +927,88 @@ def test_where_events_have_a_time_the_newest_rows_are_compared_with(tmp_path: Pa
     write(tmp_path, drawn(np.random.default_rng(4), World(shift=1.5), 200))
     came = {finding.column for finding in look(tmp_path, seen).verdicts[0].came}
     assert "amount" not in came
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project's log in which a number has moved, and its settings with a comment."""
+    for name in ("pyproject.toml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    write_text(tmp_path / "params.yaml", "monitoring:\n  window: 200 # rows\n")
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path)
+    write(project.served, calm_rows(400))
+    changed = untold(calm_rows(400, 2)).with_columns(MOVES["a number"])
+    write(project.served, changed, START + timedelta(days=1))
+    return project
+
+
+def now(project: Project, seen: Reference, at: datetime = NOW) -> Report:
+    """What a look at the log of a project finds, by its settings."""
+    return look(project.served, seen, Settings.load(project.params), at)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_accepted_alarms_when_it_goes_further_or_a_champion_comes(
+    log: Project, seen: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert now(log, seen).outcome.decision == "retrain"
+    assert cli.main(["monitor", "accept", "amount", "--reason", "prices rose"]) == 0
+    said = capsys.readouterr().out
+    assert said == "amount is accepted until the next champion: commit params.yaml.\n"
+    report = now(log, seen)
+    assert report.outcome.decision == "none"
+    assert "- `amount`, until the next champion: prices rose" in report.markdown()
+    accepted = log.params.read_text()
+    assert "window: 200 # rows" in accepted
+    write_text(log.params, accepted.replace("version: '1'", "version: '0'"))
+    assert now(log, seen).outcome.decision == "retrain"
+    write_text(log.params, accepted)
+    further = untold(calm_rows(400, 3)).with_columns(inputs(amount=pl.field("amount") + 60))
+    write(log.served, further, START + timedelta(days=2))
+    report = now(log, seen)
+    assert report.outcome.decision == "retrain"
+    assert {found.column for found in report.judged[-1].came} == {"amount"}
+    assert cli.main(["monitor", "accept", "amount", "--reason", "again"]) == 0
+    assert now(log, seen).outcome.decision == "none"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_accepted_until_a_day_is_found_after_it(log: Project, seen: Reference) -> None:
+    now(log, seen)
+    arguments = ("monitor", "accept", "amount", "--reason", "a sale", "--until")
+    assert cli.main([*arguments, "2030-02-28"]) == 0
+    assert now(log, seen, datetime(2030, 2, 28, 23, tzinfo=UTC)).outcome.decision == "none"
+    assert now(log, seen, datetime(2030, 3, 1, tzinfo=UTC)).outcome.decision == "retrain"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("amount", "--until", "soon"), "--until is soon; give it a day to come, such as 2030-"),
+        (("amount", "--until", "2026-01-01"), "--until is 2026-01-01; give it a day to come"),
+        (("age",), "The last `ops monitor` found nothing about age: name what it found."),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused(
+    log: Project,
+    seen: Reference,
+    arguments: tuple[str, ...],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now(log, seen)
+    before = log.params.read_text()
+    assert cli.main(["monitor", "accept", *arguments, "--reason", "known"]) == 2
+    assert sentence in capsys.readouterr().err
+    assert log.params.read_text() == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_column_may_have_limits_of_its_own(log: Project, seen: Reference) -> None:
+    own = "  columns: {amount: {drift: 9, out of range: 0.5}}\n"
+    write_text(log.params, log.params.read_text() + own)
+    assert now(log, seen).outcome.decision == "none"
 
 
 @pytest.mark.parametrize("window", ["99", 0, "7", "2000000", "1y", "-3d", "", "d"])

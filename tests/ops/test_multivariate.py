@@ -14,7 +14,7 @@ from my_model.ops.contract import Contract
 from my_model.ops.monitoring import multivariate, run
 from my_model.ops.monitoring.decision import Verdict
 from my_model.ops.monitoring.windows import Window
-from my_model.ops.settings import Monitoring, Settings
+from my_model.ops.settings import Accepted, Monitoring, Settings
 from streams import draw
 
 if TYPE_CHECKING:
@@ -40,13 +40,17 @@ def stream(kind: str, change: str | None = None, **more: int) -> Stream:
 
 
 def compared(
-    root: Path, learnt: Rows, windows: list[Rows], contract: Contract = CONTRACT
+    root: Path,
+    learnt: Rows,
+    windows: list[Rows],
+    contract: Contract = CONTRACT,
+    limits: Monitoring = LIMITS,
 ) -> tuple[str, list[Verdict]]:
     """What is said of the windows, and their verdicts."""
     project, reference = champion(root, learnt, contract)
     log(project, windows, contract)
     verdicts = [verdict(reference, rows) for rows in windows]
-    return multivariate.compare(project.served, reference, verdicts, LIMITS), verdicts
+    return multivariate.compare(project.served, reference, verdicts, limits), verdicts
 
 
 def verdict(reference: Reference, rows: Rows) -> Verdict:
@@ -70,6 +74,13 @@ def test_a_column_of_the_wrong_rows_is_found_and_named(
     assert found.p < 1e-4
     assert "minutes" in found.sentence.partition("most of all by")[2]
     assert found.sentence.startswith(said.removeprefix("Columns taken together: ").rstrip("."))
+
+
+def test_what_is_accepted_takes_no_part(tmp_path: Path) -> None:
+    told = stream("independent", "column permuted")
+    known = Monitoring(accepted={"minutes": Accepted({}, "joined anew", "1")})
+    _, verdicts = compared(tmp_path, told.learnt, told.windows, UNDATED, known)
+    assert not any(verdict.came for verdict in verdicts)
 
 
 def test_what_is_like_the_history_is_told_in_one_fit(

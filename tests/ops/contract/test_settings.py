@@ -42,6 +42,12 @@ def test_what_is_there_counts(tmp_path: Path) -> None:
         ("train: {half_life: 0}", "train.half_life is 0: expected float > 0"),
         ("train: {linear: 3}", "train.linear is 3: expected section, got int"),
         ("registry: {shadow_rows: -1}", "registry.shadow_rows is -1: expected int >= 0"),
+        (
+            "monitoring: {columns: {a: {psi: 1}}}",
+            "monitoring.columns holds a check that is none: 'psi'",
+        ),
+        ("monitoring: {columns: {a: 1}}", "a value of monitoring.columns will not do: expected"),
+        ("monitoring: {accepted: {a: {reason: b}}}", "a value of monitoring.accepted will not do"),
         ("split: 0.2", "split must be a section with keys"),
         ("5: 3", "a key in the file is no text: write it in quotes"),
         ("train: {linear: {1: 2}}", "a key in train.linear is no text"),

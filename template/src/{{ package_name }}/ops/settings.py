@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from datetime import date
 from functools import reduce
 from io import StringIO
 from pathlib import Path
@@ -81,6 +82,22 @@ class Tune(Section, frozen=True):
     seconds: float = 120.0
 
 
+Check = Literal[
+    "contract", "missing", "out of range", "unknown categories", "vanished categories", "drift",
+    "vocabulary", "multivariate", "predictions", "probabilities", "score", "calibration",
+    "coverage", "unknown labels",
+]  # fmt: skip
+
+
+class Accepted(Section, frozen=True):
+    """How far a column may move, as far as is known, until a day or a champion after `version`."""
+
+    limits: dict[Check, float]
+    reason: str
+    version: str
+    until: date | None = None
+
+
 class Monitoring(Section, frozen=True):
     """How the log is looked at, and how far the data may move."""
 
@@ -92,6 +109,9 @@ class Monitoring(Section, frozen=True):
     psi: float = 0.2
     share: float = 0.05
     score: float = 0.03
+    columns: dict[str, dict[Check, float]] = {}
+    """Limits of single columns, by check; so are those of checks that have no column."""
+    accepted: dict[str, Accepted] = {}
 
 
 class Settings(Section, frozen=True):
@@ -176,8 +196,13 @@ def _mistake(said: str, values: Any) -> str:
     """What msgspec says of the values, in words that name the place as people type it."""
     said, _, place = said.replace("`object`", "section").replace("`", "").partition(" - at $.")
     if " - at key in " in said:
-        place = said.partition(" - at key in $")[2].lstrip(".")
+        said, _, place = said.partition(" - at key in $")
+        place = place.lstrip(".").partition("[")[0]
+        if said.startswith("Invalid enum"):
+            return f"{place} holds a check that is none: {said.split()[-1]}."
         return f"a key in {place or 'the file'} is no text: write it in quotes."
+    if "[" in place:
+        return f"a value of {place.partition('[')[0]} will not do: {said[0].lower()}{said[1:]}."
     keys = place.split(".") if place else []
     hint: Any = reduce(lambda section, key: get_type_hints(section)[key], keys, Settings)
     if said.startswith("Object contains unknown field "):

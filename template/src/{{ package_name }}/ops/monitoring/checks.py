@@ -7,7 +7,7 @@ number that counts.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -143,11 +143,13 @@ class Checks:
 
     def _violated(self, family: Sequence[Finding]) -> list[Finding]:
         """The findings of a family that are both large and beyond chance."""
+        own: Mapping[str, Mapping[Any, float]] = self._limits.columns
+        limits = [own.get(it.column or it.check, {}).get(it.check, it.limit) for it in family]
         corrected = drift.holm([finding.p for finding in family])
         return [
-            replace(finding, p=p)
-            for finding, p in zip(family, corrected, strict=True)
-            if p <= self._limits.alpha / FAMILIES and finding.value >= finding.limit
+            replace(finding, p=p, limit=limit)
+            for finding, p, limit in zip(family, corrected, limits, strict=True)
+            if p <= self._limits.alpha / FAMILIES and finding.value >= limit
         ]
 
     def _column(self, name: str, column: Distribution) -> Iterator[Finding]:

@@ -57,12 +57,6 @@ class Verdict:
         """The columns that are violated, and the checks of what came in that have none."""
         return [*dict.fromkeys(found.column or found.check for found in self.came)]
 
-    @property
-    def violated(self) -> list[str]:
-        """The checks that are, each with its column."""
-        names = (f"{it.check} ({it.column})" if it.column else it.check for it in self.findings)
-        return list(dict.fromkeys(names))
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -35,7 +35,8 @@ NOT_DONE = "Columns were not compared together: data/ lacks the champion's rows,
 
 def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits: Monitoring) -> str:
     """Add what is violated to the verdicts that decide, from the newest back; sum that one up."""
-    summary, reached, learnt = "", 0.5, _learnt(reference)
+    summary, reached = "", 0.5
+    learnt = _learnt(reference).drop(*limits.accepted, strict=False)
     for verdict in reversed(verdicts[-limits.last :] if len(learnt) else []):
         both, *history = _pairs(reference, learnt, _came(served, reference, verdict.window))
         if both[0].width < 2 or min(len(now) for _, now in (both, *history)) < LEAST_ROWS:
@@ -80,7 +81,8 @@ def _pairs(reference: Reference, learnt: pl.DataFrame, came: pl.DataFrame) -> li
     if group := reference.contract.with_role("group"):
         learnt, came = (frame.unique(group.name, maintain_order=True) for frame in (learnt, came))
     kinds = {"number": pl.Float32, "boolean": pl.String, "category": pl.String}
-    plain = [pl.col(it.name).cast(kinds[it.kind]) for it in reference.watched if it.kind in kinds]
+    watched = [it for it in reference.watched if it.kind in kinds and it.name in learnt.columns]
+    plain = [pl.col(it.name).cast(kinds[it.kind]) for it in watched]
     both = pl.concat(frame.select(plain) for frame in (learnt, came))
     ranks = both.select(pl.all().rank("dense").fill_null(0).cast(pl.Float32))
     past, now = ranks[: len(learnt)], ranks[len(learnt) :]

@@ -53,13 +53,6 @@ GAUGES = {
 }
 """Every metric, without its `monitor_`, and what it says."""
 
-COLUMNS = {
-    "psi": "drift_psi",
-    "missing": "missing_share",
-    "out_of_range": "out_of_range_share",
-    "unknown": "unknown_share",
-}
-
 
 @dataclass(frozen=True)
 class Report:
@@ -176,7 +169,7 @@ def registry(report: Report) -> CollectorRegistry:
         tell("prediction_psi", newest.predictions)
         for column, measured in newest.columns.items():
             for kind, value in measured.items():
-                tell(COLUMNS[kind], value, column=column)
+                tell("drift_psi" if kind == "psi" else f"{kind}_share", value, column=column)
     for scored in next((v.scores for v in reversed(report.judged) if v.scores), ()):
         name = scored.score.name
         tell("score", scored.value, score=name)

@@ -4,11 +4,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import sleep
+from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import write_to_textfile
 
 from .. import prediction_log as log
@@ -16,7 +18,7 @@ from ..errors import UserError
 from ..files import read_json, write_json, write_text
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
-from ..settings import Monitoring, Settings
+from ..settings import Monitoring, Settings, with_values
 from . import multivariate, windows
 from .decision import decide, judge, judgeable
 from .reference import Reference
@@ -24,6 +26,9 @@ from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"
 """Below what the service keeps."""
+
+ACCEPTED = 1.5
+"""Times what was found: as far may go what is accepted."""
 
 EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}
 """What `ops monitor --exit-code` ends with."""
@@ -83,12 +88,53 @@ def look(
         settings: which windows, and how far the world may move.
         now: the time by which windows by time may have ended.
     """
-    at, limits = now or datetime.now(UTC), settings.monitoring
+    at = now or datetime.now(UTC)
+    limits = _holding(settings.monitoring, reference.version, at.date())
     known = _edges(served / FOLDER / "monitoring.json", limits)
     found = windows.read(served, reference, windows.size(limits.window), known, log.micros(at))
     verdicts = [judge(window, limits, settings.seed) for window in found.windows]
     together = multivariate.compare(served, reference, judgeable(verdicts), limits)
     return Report(at, limits, reference, decide(verdicts, limits), verdicts, found, together)
+
+
+def accept(project: Project, column: str, reason: str, until: str | None) -> None:
+    """Let a column, or a check that has none, be as the last look found it.
+
+    That holds until a day and, at the latest, until the next champion.
+
+    Raises:
+        UserError: if nothing was found of it, or `until` is no day to come.
+    """
+    path, day = project.served / FOLDER / "monitoring.json", None
+    told: dict[str, Any] = read_json(path) if path.exists() else {"windows": []}
+    findings = [finding for window in told["windows"] for finding in window["findings"]]
+    found = [it for it in findings if column == (it["column"] or it["check"])]
+    if not found:
+        raise UserError(f"The last `ops monitor` found nothing about {column}: name what it found.")
+    held = Settings.load(project.params).monitoring.accepted.get(column)
+    limits: dict[Any, float] = {**held.limits} if held and held.version == told["version"] else {}
+    for it in found:
+        limits[it["check"]] = max(limits.get(it["check"], 0.0), ACCEPTED * it["value"])
+    if until is not None:
+        with suppress(ValueError):
+            day = date.fromisoformat(until)
+        if day is None or day < datetime.now(UTC).date():
+            raise UserError(f"--until is {until}; give it a day to come, such as 2030-12-31.")
+    values = {"limits": limits, "reason": reason, "version": told["version"], "until": day}
+    text = project.params.read_text(encoding="utf-8")
+    write_text(project.params, with_values(text, "monitoring.accepted", {column: values}))
+    print(f"{column} is accepted until {until or 'the next champion'}: commit params.yaml.")
+
+
+def _holding(limits: Monitoring, version: str, day: date) -> Monitoring:
+    """The limits as they are for a champion on a day, with what is accepted then."""
+    accepted = {
+        name: own
+        for name, own in limits.accepted.items()
+        if own.version == version and day <= (own.until or day)
+    }
+    columns = {name: {**limits.columns.get(name, {}), **accepted[name].limits} for name in accepted}
+    return replace(limits, accepted=accepted, columns={**limits.columns, **columns})
 
 
 @contextmanager

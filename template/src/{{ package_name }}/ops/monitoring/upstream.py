@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .checks import Finding
     from .decision import Verdict
 
-LEAST_FACTOR, OFF = 1.25, 0.15
-"""Of a change of unit, and how far quantiles may lie from it, as a share of their range."""
+LEAST_FACTOR, OFF = 1.4, 0.1
+"""Of a change of unit, and how far quantiles may lie from it beside chance, of their range."""
 
 LEAST_GONE, ALIKE = 5, 1.5
 """Rows that a value must lack to be gone, and the most between its share and that of another."""
@@ -76,9 +76,10 @@ def _factor(numbers: Numbers) -> float | None:
     # Half a bin below its edge: where values are few, chance must not choose the next one.
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
     now = np.quantile(numbers.some, levels, method="inverted_cdf")
-    factor = float(np.ptp(now) / np.ptp(then)) or 1.0
-    straight = np.abs(now - factor * then).max() <= OFF * np.ptp(now)
-    return factor if straight and max(factor, 1 / factor) >= LEAST_FACTOR else None
+    factor = float(now @ then / (then @ then)) or 1.0
+    off = np.abs(now - factor * then).max() / max(np.ptp(now), 1e-300)
+    changed = max(factor, 1 / factor) >= LEAST_FACTOR
+    return factor if changed and off <= OFF + 1 / np.sqrt(len(numbers.some)) else None
 
 
 def _renamed(categories: Categories) -> tuple[str, str] | None:
