@@ -63,11 +63,12 @@ AT_IMPORT = {
 READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MPL", "LC_", "LANG")
 """Variables that begin so count when a process starts: who changes one is not served."""
 
-IDLE, PATIENCE = 120.0, 60.0
-"""Seconds after which a server that is not asked ends, and that one may take to begin."""
+IDLE, PATIENCE = 120.0, 30.0
+"""Seconds after which a server that is not asked ends, and that a first command waits for it."""
 
-SOCKET, LOCK = "preloaded", "preloaded.lock"
-"""Beside the commands: the server's address, and a digest of the variables that it began with."""
+SOCKET, LOCK, LOG = "preloaded", "preloaded.lock", "preloaded.log"
+"""Beside the commands: the server's address, a digest of the variables that it began with, and what
+it says where it fails."""
 
 LAUNCHER = """\
 #!/bin/sh
@@ -125,42 +126,44 @@ def connected(folder: Path) -> socket.socket | None:
     """A connection to the server, which is started if there is none.
 
     Returns:
-        None if the server began with other variables.
+        None if the server began with other variables, or is not there in time.
     """
     chosen = {name: text for name, text in os.environ.items() if name.startswith(READ_AT_START)}
     chosen.pop("PYTHONPATH", None)
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
     begun = os.getcwd()  # noqa: PTH109
     os.chdir(folder)  # the address of a socket must be short
-    connection = socket.socket(socket.AF_UNIX)
+    connection, lock = socket.socket(socket.AF_UNIX), Path(LOCK)
+    with contextlib.suppress(FileExistsError), lock.open("x") as file:
+        file.write(digest)
+        start(folder)
     try:
-        for _ in range(int(PATIENCE / 0.1)):
-            with contextlib.suppress(FileExistsError):
-                with Path(LOCK).open("x") as lock:
-                    lock.write(digest)
-                start(folder)
+        while lock.read_text() in (digest, ""):
             with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                if Path(LOCK).read_text() not in (digest, ""):
-                    return None
                 connection.connect(SOCKET)
                 return connection
-            time.sleep(0.1)
+            if time.time() - lock.stat().st_mtime > PATIENCE:
+                break
+            time.sleep(0.05)
+    except FileNotFoundError:  # it ends just now
+        pass
     finally:
         os.chdir(begun)
-    raise TimeoutError(f"No server begins in {folder}")
+    return None
 
 
 def start(folder: Path) -> None:
     """Start a server, which ends by itself."""
-    subprocess.Popen(
-        [sys.executable, __file__, "serve", folder],
-        env={**os.environ, **AT_IMPORT},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-    )
+    with (folder / LOG).open("w") as log:
+        subprocess.Popen(
+            [sys.executable, __file__, "serve", folder],
+            env={**os.environ, **AT_IMPORT},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
 
 
 class Server:
