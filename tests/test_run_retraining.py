@@ -199,7 +199,7 @@ def test_what_drifts_is_learnt_proposed_merged_and_served(story: Story, rows: li
 )
 def test_what_does_not_drift_changes_nothing(story: Story, rows: list[Row]) -> None:
     clone, _ = story.work(story.jobs("push")["promote"])
-    answer(clone, story.folder, rows, 1.0, "")
+    answer(clone, story.folder, rows, 0.0, "")
     _, said = story.work(story.jobs("schedule")["retrain"])
     assert "nothing to propose" in said
     assert story.world.proposals == []
