@@ -358,7 +358,7 @@ def test_losses_that_are_small_one_by_one_are_bounded_together() -> None:
     assert not gate.passed
     assert gate.value == pytest.approx(0.02)
     assert "accuracy 0.880 against version 3's 0.900: worse by 0.020" in gate.reason
-    assert "`uv run ops promote champion` accepts what was lost since" in gate.reason
+    assert "`uv run ops promote champion` accepts the loss." in gate.reason
     assert gates.regression(score, truth, second, third, 0.01, 1, earlier={"v": second}).passed
 
 
