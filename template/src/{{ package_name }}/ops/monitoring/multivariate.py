@@ -35,9 +35,10 @@ NOT_DONE = "Columns were not compared together: data/ lacks the champion's rows,
 
 def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits: Monitoring) -> str:
     """Add what is violated to the verdicts that decide, from the newest back; sum that one up."""
+    if not verdicts or not len(learnt := _learnt(reference).drop(*limits.accepted, strict=False)):
+        return NOT_DONE
     summary, reached = "", 0.5
-    learnt = _learnt(reference).drop(*limits.accepted, strict=False)
-    for verdict in reversed(verdicts[-limits.last :] if len(learnt) else []):
+    for verdict in reversed(verdicts[-limits.last :]):
         both, *history = _pairs(reference, learnt, _came(served, reference, verdict.window))
         if both[0].width < 2 or min(len(now) for _, now in (both, *history)) < LEAST_ROWS:
             break

@@ -1,8 +1,8 @@
 """The windows of a log: where one ends and the next begins, and what is counted in each.
 
 Windows by count end with the row that fills them, answered or refused, or with the last row of the
-same moment. They are not cut anew from run to run: each run goes on where the windows of the last one ended. Windows
-by time end at whole multiples of it since 1970 (UTC). All times are microseconds since 1970.
+same moment; each run goes on where the windows of the last one ended. Windows by time end at whole
+multiples of it since 1970 (UTC). All times are microseconds since 1970.
 
 Memory does not grow with the log. Files are read from the newest back, part by part, and no further
 than the windows that are shown. Of a part only counts are kept; of rows whose truth is known, the

@@ -62,6 +62,7 @@ def judge(
     new = {label: place for place, label in enumerate(contract.classes) if label not in known}
     old = ~np.isin(labels, [*new.values()])
     frame, truth = frame.filter(old), labels[old]
+    columns = {name: values[old] for name, values in columns.items()}
     said: dict[str, NDArray[Any]] = {}
     for version in (champion, *rivals(store, champion)):
         office = ", the champion," if version == champion else ""
@@ -76,10 +77,8 @@ def judge(
             if office:
                 return [Gate.skip(REGRESSION, str(error)), fast], evidence
             print(f"left out {REGRESSION}: {error}")
-    ours, theirs = (
-        metrics.answers_of(predict(bundle, contract.arrays(frame))),
-        said.pop(f"version {champion.number}"),
-    )
+    ours = metrics.answers_of(predict(bundle, columns))
+    theirs = said.pop(f"version {champion.number}")
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
     group, asked = contract.with_role("group"), []
     if new:
