@@ -405,6 +405,11 @@ def test_a_fallen_score_asks_for_a_model_unless_a_fault_is_to_be_mended(seen: Re
     (unit, *_) = FAULTS.values()
     both = [frame.with_columns(unit) for frame in wrong]
     assert decide(sequence(seen, *calm[:2], *both), LIMITS).decision == "alert"
+    (*_, move) = MOVES.values()
+    more = [frame.with_columns(move) for frame in both]
+    assert decide(sequence(seen, *calm[:2], *more), LIMITS).decision == "retrain"
+    stands = [frame.with_columns(unit).with_columns(move) for frame in calm[2:]]
+    assert decide(sequence(seen, *calm[:2], *stands), LIMITS).decision == "alert"
 
 
 @pytest.mark.usefixtures("quick")

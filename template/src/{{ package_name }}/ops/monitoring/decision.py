@@ -127,8 +127,9 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
     decision: Decision = "retrain" if lasting else "alert"
     newest, reasons = true.newest or came.newest, [*true.reasons, *came.reasons]
     action = true.action or came.action
-    if faults:
-        decision, action = "alert", f"Look upstream: {'; '.join(faults)}."
+    unexplained = {*judged[-1].columns} & {*judged[-1].moved} - {*faults}
+    if faults and not (lasting and true.newest and unexplained):
+        decision, action = "alert", f"Look upstream: {'; '.join(faults.values())}."
     elif lasting:
         action = f"Train a new model: {action}."
     elif newest and (unknown or true.newest):

@@ -169,7 +169,6 @@ def _look(project: Project) -> Report:
     report = monitor(project, Settings.load(project.params))
     page = project.served / FOLDER / "report.html"
     shown = page.relative_to(project.root) if page.is_relative_to(project.root) else page
-    outcome = report.outcome
-    said = "".join(f"\n- {sentence}" for sentence in (outcome.action, *outcome.reasons))
-    print(f"Decision: {outcome.decision}{said}\nThe report is {shown}.", flush=True)
+    said = "".join(f"\n- {it}" for it in (report.outcome.action, *report.outcome.reasons))
+    print(f"Decision: {report.outcome.decision}{said}\nThe report is {shown}.", flush=True)
     return report

@@ -24,8 +24,8 @@ REPEATED, BEYOND = 0.1, 2
 """Of repeated rows: the share and the factor by which they exceed those of earlier windows."""
 
 
-def faults(verdicts: Sequence["Verdict"]) -> list[str]:
-    """What looks like a fault in the newest of some windows: column, what, since when."""
+def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:
+    """What looks like a fault in the newest of some windows, and since when, by column or check."""
     said = dict[str, str]()
     for found in verdicts[-1].came:
         name = found.column or found.check
@@ -36,7 +36,7 @@ def faults(verdicts: Sequence["Verdict"]) -> list[str]:
     if shares[-1] > limit:
         when = since(verdicts, [it > limit for it in shares])
         said["repeated"] = f"{share(shares[-1])} of the rows repeat others, {when}"
-    return [*said.values()]
+    return said
 
 
 def since(verdicts: Sequence["Verdict"], hit: Sequence[bool]) -> str:
