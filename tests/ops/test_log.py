@@ -35,10 +35,11 @@ from my_model.ops.serving.log import Log
 
 folder, writer, seconds, rotate, width, rows, most = sys.argv[1:]
 log = Log(Path(folder), float(seconds), int(rotate))
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
 number = 0
 try:
-    while number < int(most):
+    while number < int(most) and not ended:
         lines = []
         for _ in range(int(rows)):
             row = {"writer": writer, "id": number, "text": "x" * (number * 7919 % int(width))}
