@@ -16,7 +16,7 @@ import pytest
 from my_model.ops import prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
-from my_model.ops.serving import hosts, messages, openapi
+from my_model.ops.serving import access, hosts, messages, openapi, service
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
 from my_model.ops.serving.hosts import Host
@@ -121,17 +121,23 @@ def test_long_requests_have_one_thread_and_the_others_go_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads = []
-    decode = Reader.decode
+    decode, opened = Reader.decode, service.opened
 
     def noted(reader: Reader, body: bytes) -> Any:
         threads.append(threading.current_thread())
         return decode(reader, body)
 
+    def noted_too(body: bytes, columns: Any) -> Any:
+        if len(body) > access.LONG_BYTES:
+            threads.append(threading.current_thread())
+        return opened(body, columns)
+
     async def crowd() -> None:
         async with running(trained, tmp_path) as app:
             monkeypatch.setattr(Reader, "decode", noted)
-            body = json.dumps(long).encode()
-            callers = [asyncio.create_task(ask(app, "/predict", body)) for _ in range(32)]
+            monkeypatch.setattr(service, "opened", noted_too)
+            body = json.dumps({"instances": long}).encode()
+            callers = [asyncio.create_task(ask(app, "/invocations", body)) for _ in range(32)]
             while not threads:  # noqa: ASYNC110  it is a thread that is waited for
                 await asyncio.sleep(0.01)
             assert threading.current_thread() not in threads
@@ -139,22 +145,24 @@ def test_long_requests_have_one_thread_and_the_others_go_first(
             assert (await ask(app, "/predict", long[0])).status == 200
             assert not any(caller.done() for caller in callers)
             held.set()
-            assert {len((await caller).body) for caller in callers} == {1000}
+            assert {len((await caller).body["predictions"]) for caller in callers} == {1000}
             assert len(set(threads)) == 2
 
     asyncio.run(crowd())
 
 
-def test_rows_and_seconds_of_waiting_are_bounded(
+def test_bytes_and_seconds_of_waiting_are_bounded(
     trained: Project, tmp_path: Path, long: list[dict[str, Any]], held: threading.Event
 ) -> None:
     async def crowd() -> None:
-        settings = {"max_waiting_rows": 2_500, "request_seconds": 0.3}
+        body = json.dumps(long).encode()
+        size = len(body)
+        settings = {"max_waiting_bytes": 2 * size, "max_body_bytes": size, "request_seconds": 0.3}
         async with running(trained, tmp_path, **settings) as app:
-            body = json.dumps(long).encode()
             callers = [asyncio.create_task(ask(app, "/predict", body)) for _ in range(3)]
             await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
             assert [caller.done() for caller in callers] == [False, False, True]
+            assert (await ask(app, "/predict", long[0])).status == 200
             for reply in await asyncio.gather(*callers):
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
             held.set()
@@ -163,7 +171,8 @@ def test_rows_and_seconds_of_waiting_are_bounded(
             assert "service_overloaded_total 3.0" in text
             # The one that was being scored; for the second nobody waits any more.
             (counted,) = [line for line in text.splitlines() if line.startswith("service_rows_t")]
-            assert counted.endswith(" 1000.0")
+            assert counted.endswith(" 1001.0")
+            assert app.room == 2 * size
 
     asyncio.run(crowd())
 
@@ -425,7 +434,7 @@ def test_rows_are_taken_as_clients_of_mlflow_send_them(
                 assert next(iter(body)) in reply.body["detail"]
 
     asyncio.run(look())
-    assert hosts.opened(json.dumps({"inputs": 1.5, "x": 2}).encode(), ["inputs", "x"]) is None
+    assert not hosts.opened(b'{"inputs": 1.5, "x": 2}', {"inputs", "x"})[1]
 
 
 @pytest.mark.parametrize(
@@ -438,6 +447,10 @@ def test_rows_are_taken_as_clients_of_mlflow_send_them(
             200,
         ),
         ({"content_type": "application/json;charset=utf-8"}, bytes, 200),
+        ({"content_type": "application/json; charset=utf8"}, bytes, 200),
+        ({"content_encoding": "x-gzip"}, gzip.compress, 200),
+        ({"content_encoding": ""}, lambda body: b"\xef\xbb\xbf" + body, 200),
+        ({}, lambda body: body.replace(b": 1", b": NaN", 1), 400),
         ({"content_encoding": "gzip"}, bytes, 400),
         ({"content_encoding": "gzip"}, lambda body: gzip.compress(body)[:-9], 400),
         ({"content_encoding": "gzip"}, lambda body: gzip.compress(body + b" " * 2**23), 413),
@@ -457,7 +470,9 @@ def test_bodies_are_json_in_utf_8_zipped_or_not(
     async def look() -> None:
         async with running(trained, tmp_path) as app:
             body = change(json.dumps(long[0]).encode())
-            assert (await ask(app, "/predict", body, **headers)).status == status
+            reply = await ask(app, "/predict", body, **headers)
+            assert reply.status == status
+            assert (b"send null" in reply.text) is (b": NaN" in body)
 
     asyncio.run(look())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -16,12 +17,16 @@ from my_model.ml import features as ours
 from my_model.ops import bundle as bundles
 from my_model.ops import cli, sampling, user_code
 from my_model.ops.bundle import OTHER_CODE, Bundle
+from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, train, validate
 from my_model.ops.registry import tracking
+from my_model.ops.serving import service as services
 from my_model.ops.serving.locations import Unavailable, fetch, locate
 from my_model.ops.serving.reloading import Follower
 from my_model.ops.serving.requests import Strictness
+from my_model.ops.serving.service import Service
+from my_model.ops.serving.settings import Settings
 from render import ROOT
 
 if TYPE_CHECKING:
@@ -205,6 +210,34 @@ def test_the_service_keeps_its_model_and_says_so(
     assert "needs the code that it was trained with" in sentence
     with pytest.raises(Unavailable):
         fetch(watched, tmp_path)
+
+
+def test_a_cold_start_scores_the_golden_rows_once_and_refuses_other_code(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored, score = [], Bundle.obstacle
+    monkeypatch.setattr(Bundle, "obstacle", lambda its: scored.append(its) or score(its))
+    folder = locate(str(trained.bundle))
+
+    def service(address: str, place: Any) -> Service:
+        monkeypatch.setattr(services, "locate", lambda _: place)
+        return Service(Settings(bundle=address, predictions=str(tmp_path / "served")))
+
+    async def begin(started: Service) -> None:
+        started.start()
+        async with started.running():
+            assert started.model is not None
+
+    asyncio.run(begin(service(str(trained.bundle), folder)))
+    assert len(scored) == 1
+    address = "http://host:5000/model@champion"
+    nowhere = locate(str(tmp_path / "nowhere"))
+    service(address, nowhere).start()  # it may still come
+    with pytest.raises(UserError, match="There is no model"):
+        service("nowhere", nowhere).start()
+    at_hand(monkeypatch, doubled)
+    with pytest.raises(UserError, match="needs the code that it was trained with"):
+        service(address, folder).start()
 
 
 def test_other_code_with_the_same_answers_is_only_warned_of(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import uvloop
 from callers import Line, chunked, request
 from my_model.ops.serving import protocol
+from my_model.ops.serving import server as closing
 from prometheus_client import CollectorRegistry, Counter
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -201,6 +204,89 @@ def test_what_comes_behind_a_body_is_not_kept() -> None:
             for _ in range(30):
                 await line.send(b"a: " + b"b" * 10_000 + b"\r\n")
             await server.until(lambda: server.refused(431) == 1)
+
+    run(ask())
+
+
+def test_an_answer_is_sent_in_one_piece() -> None:
+    sent: list[bytes] = []
+
+    class Transport:
+        write = staticmethod(sent.append)
+        close = staticmethod(lambda: sent.append(b"closed"))
+
+    joining = protocol.Joining(cast("asyncio.Transport", Transport()))
+    for data in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"{}"):
+        joining.write(data)
+    joining.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    joining.flush()
+    joining.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    joining.close()
+    ends = [data.rpartition(b"\r\n\r\n") for data in sent]
+    assert [(head[9:12], body) for head, _, body in ends] == [
+        (b"100", b""), (b"200", b"{}"), (b"204", b""), (b"200", b""), (b"", b"closed"),
+    ]  # fmt: skip
+
+
+def test_whoever_has_come_before_the_door_closes_is_answered() -> None:
+    """They wait at the door while the loop is busy with the signal to end."""
+
+    async def ask() -> None:
+        server = Server(5, 1_000, 2**26)
+        config = Config(server.answer, http=server.protocol, ws="none", lifespan="off",
+                        log_config=None, interface="asgi3")  # fmt: skip
+        ending = closing.Server(config)
+        listening = closing.listen("127.0.0.1", 0)
+        running = asyncio.create_task(ending.serve([listening]))
+        await server.until(lambda: ending.started)
+        callers = []
+        for _ in range(5):
+            caller = socket.create_connection(listening.getsockname())
+            caller.sendall(get())
+            callers.append(caller)
+        ending.should_exit = True
+        time.sleep(0.2)  # noqa: ASYNC251  the end is due before anybody is heard
+        await running
+        for caller in callers:
+            with caller:
+                assert caller.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+    run(ask())
+
+
+JAVA = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+BODY = ("Content-Length: 5",)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_last", "statuses"),
+    [
+        pytest.param([get("/slow")], True, [200], id="says no more"),
+        pytest.param([get("/slow"), get("/slow")], True, [200, 200], id="two, and no more"),
+        pytest.param([get("/slow")[:-2]], True, [], id="half a request, and no more"),
+        pytest.param([get("/read", *BODY), b"12345", get()], False, [200, 200], id="a body"),
+        pytest.param([get("/read", *JAVA, *BODY), b"12345", get()], False, [200, 200], id="java"),
+        pytest.param([get("/slow"), b"no HTTP\r\n\r\n"], False, [200], id="ends in nonsense"),
+        pytest.param([get("/slow"), WHOLE[0]], False, [200], id="ends in a long head"),
+        pytest.param([b"no HTTP\r\n\r\n"], False, [400], id="nonsense"),
+    ],
+)
+def test_each_whole_request_has_its_own_answer(
+    sent: list[bytes], is_last: bool, statuses: list[int]
+) -> None:
+    async def ask() -> None:
+        async with serving(0.5) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for data in sent:
+                writer.write(data)
+                await asyncio.sleep(0.02)
+            if is_last:
+                writer.write_eof()
+                await asyncio.sleep(0.02)
+            server.go_on.set()
+            said = await asyncio.wait_for(reader.read(), PATIENCE)
+            writer.close()
+            assert [int(its[:3]) for its in said.split(b"HTTP/1.1 ")[1:]] == statuses
 
     run(ask())
 

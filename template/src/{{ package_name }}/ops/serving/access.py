@@ -2,26 +2,29 @@
 
 import hashlib
 import hmac
-import os
+import random
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from ..errors import UserError
 
-SECURITY_HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
+SECURITY_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+PAGE_HEADERS = [
+    *SECURITY_HEADERS,
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+"""Of what a browser may show."""
+
+HeaderFields = Mapping[bytes, bytes]
+"""By their names in lower case."""
 
 ID = re.compile(rb"[\w.:/+=-]{1,128}")
 TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
@@ -33,6 +36,11 @@ SCOPES = ("predict", "feedback")
 LEAST_KEY = 8
 GZIP = 16 + zlib.MAX_WBITS
 """How zlib is told that there is a head as of a .gz file."""
+
+ZIPPED = (b"gzip", b"x-gzip")
+
+LONG_BYTES = 16 * 1024
+"""A longer request is read and scored in a thread, so that the others need not wait for it."""
 
 SOON = {"retry-after": "1"}
 
@@ -86,7 +94,7 @@ class Keys:
         """Whether a key is needed."""
         return bool(self._keys)
 
-    def check(self, headers: Headers, scope: str = "") -> str:
+    def check(self, headers: HeaderFields, scope: str = "") -> str:
         """Look for a key in `Authorization: Bearer` or `X-API-Key`, in constant time.
 
         Args:
@@ -99,11 +107,11 @@ class Keys:
         Raises:
             HTTPException: if there is no key that fits.
         """
-        kind, _, shown = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer":
-            shown = headers.get("x-api-key", "")
+        kind, _, shown = headers.get(b"authorization", b"").partition(b" ")
+        if kind.lower() != b"bearer":
+            shown = headers.get(b"x-api-key", b"")
         # All are compared, so that the time says nothing of which one fits.
-        found = _hash(shown.strip().encode("latin-1"))
+        found = _hash(shown.strip())
         fitting = [key for key in self._keys if hmac.compare_digest(found, key.digest)]
         if not fitting:
             raise HTTPException(
@@ -116,16 +124,16 @@ class Keys:
         return fitting[0].name
 
 
-def check_kind(headers: Headers) -> None:
+def check_kind(headers: HeaderFields) -> None:
     """Take JSON in UTF-8 only, zipped or not; a form of another site can then not post here.
 
     Raises:
         HTTPException: if the body is something else.
     """
-    kind, *more = headers.get("content-type", "").lower().replace(" ", "").split(";")
-    charsets = {its.replace('"', "") for its in more if its.startswith("charset=")}
-    wrong = kind != "application/json" or not charsets <= {"charset=utf-8"}
-    if wrong or headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
+    kind, *more = headers.get(b"content-type", b"").lower().replace(b" ", b"").split(b";")
+    charsets = {its.replace(b'"', b"") for its in more if its.startswith(b"charset=")}
+    wrong = kind != b"application/json" or not charsets <= {b"charset=utf-8", b"charset=utf8"}
+    if wrong or headers.get(b"content-encoding", b"").lower() not in (b"", b"identity", *ZIPPED):
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Send JSON in UTF-8, with `Content-Type: application/json`; as it is, or as gzip.",
@@ -151,19 +159,24 @@ def unzipped(body: bytes, most_bytes: int) -> bytes:
     return content
 
 
-def request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id(headers: HeaderFields) -> str:
     """What a caller calls a request, or what it is called here."""
     if ID.fullmatch(given := headers.get(b"x-request-id", b"")):
         return given.decode()
     traced = TRACE.match(headers.get(b"traceparent", b""))
-    return traced[1].decode() if traced else os.urandom(8).hex()
+    return traced[1].decode() if traced else f"{random.getrandbits(64):016x}"
 
 
-async def read(receive: Receive, most_bytes: int) -> bytes:
+async def read(receive: Receive, most_bytes: int, hold: Callable[[int], None]) -> bytes:
     """Read the body of a request; that it comes in time is for the server to see to.
 
+    Args:
+        receive: gives it in parts.
+        most_bytes: that it may have.
+        hold: told how many bytes are here, as long as that is not too many.
+
     Raises:
-        HTTPException: if it is too long.
+        HTTPException: if it is too long, or as `hold` does.
         ClientDisconnect: if the caller hangs up.
     """
     parts: list[bytes] = []
@@ -176,6 +189,7 @@ async def read(receive: Receive, most_bytes: int) -> bytes:
         size += len(part)
         # The rest is taken in and let go: who is still sending would hear no answer.
         if size <= most_bytes:
+            hold(size)
             parts.append(part)
     if size > most_bytes:
         raise too_large(most_bytes)

@@ -5,7 +5,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from codecs import BOM_UTF8
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -15,8 +16,6 @@ from urllib.parse import quote
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
@@ -24,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import access, hosts, messages, openapi
+from .access import HeaderFields
 from .hosts import Host
 from .models import Model
 from .requests import Refusal, Rows
@@ -40,13 +40,21 @@ MOST_NAMES, LONGEST_NAME = 20, 80
 
 
 class Json(Response):
-    """An answer in JSON, of whatever msgspec can write."""
+    """An answer in JSON, of whatever msgspec can write; made quicker than others are."""
 
     media_type = "application/json"
 
-    def render(self, content: Any) -> bytes:
+    def __init__(
+        self, content: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Write it."""
-        return ENCODER.encode(content)
+        self.status_code, self.background = int(status), None
+        self.body = ENCODER.encode(content)
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.body)),
+            *((name.encode(), value.encode()) for name, value in (headers or {}).items()),
+        ]
 
 
 class Application:
@@ -57,56 +65,44 @@ class Application:
         self.settings = settings
         self.service = Service(settings)
         self.pages = pages(self.service, host)
-        self.fast = {
-            "/predict": self.predict,
-            "/feedback": self.feedback,
-            "/invocations": self.invocations,
-            "/score": self.predict,
-        }
-        if host.predict_route:
-            self.fast[host.predict_route] = self.instances
+        self.fast = {**dict.fromkeys(host.predict_routes, self.predict), "/feedback": self.feedback}
         routes = [route.path for route in self.pages.routes if isinstance(route, Route)]
         self.known = {*self.fast, *routes}
         self.probes = {*hosts.PROBES, *host.health_routes}
         self.places = settings.max_requests
+        # There is always room for one body, zipped and unzipped.
+        self.room = max(settings.max_waiting_bytes, 2 * settings.max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the headers that protect a browser, and count the answer."""
         if scope["type"] != "http":
             await self.pages(scope, receive, send)
             return
-        status, start = CLOSED_CONNECTION, perf_counter()
-        request = access.request_id(dict(scope["headers"]))
+        status, scope["start"] = CLOSED_CONNECTION, perf_counter()
+        path, headers = scope["path"], dict(scope["headers"])
+        added = access.SECURITY_HEADERS if path in self.fast else access.PAGE_HEADERS
+        request = access.request_id(headers)
         messages.REQUEST.set(request)
-
-        async def received() -> Message:
-            nonlocal start
-            message = await receive()
-            start = perf_counter()  # how long a caller sends is not for the service to answer for
-            return message
 
         async def protected(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 named = (b"x-request-id", request.encode())
-                message["headers"] = [*message["headers"], *access.SECURITY_HEADERS, named]
+                message["headers"] = [*message["headers"], *added, named]
                 if self.service.ending:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        path = scope["path"]
-        answer: ASGIApp = self.post if path in self.fast else self.page
-        if scope["method"] == "OPTIONS" and path in self.known:
-            methods = "POST, OPTIONS" if path in self.fast else "GET, HEAD, OPTIONS"
-            answer = Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
         self.service.metrics.gauges["service_in_flight"].inc()
         try:
-            await answer(scope, received, protected)
+            with contextlib.suppress(ClientDisconnect):
+                answer = await self.answer(scope, headers, receive)
+                await answer(scope, receive, protected)
         finally:
             self.service.metrics.gauges["service_in_flight"].dec()
             route = path if path in self.known else "other"
-            seconds = perf_counter() - start
+            seconds = perf_counter() - scope["start"]
             self.service.metrics.request(route, status, seconds)
             if self.settings.access_log:
                 fields = {
@@ -118,93 +114,97 @@ class Application:
                 }
                 logger.info("%s %s %s %s %s", *fields.values(), extra={"fields": fields})
 
-    async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a route that is read, to those who may read it."""
+    async def answer(self, scope: Scope, headers: HeaderFields, receive: Receive) -> ASGIApp:
+        """What is answered to a request, be it good or bad; ClientDisconnect if nobody hears it."""
         try:
-            keys = self.settings.pages_need_key and self.service.keys
-            if keys and scope["path"] not in self.probes:
-                keys.check(Headers(scope=scope))
-        except HTTPException as error:
-            refusal = Json({"detail": error.detail}, error.status_code, error.headers)
-            await refusal(scope, receive, send)
-        else:
-            await self.pages(scope, receive, send)
-
-    async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one of the fast routes, be the request good or bad."""
-        try:
-            answer = await self.answer(scope, receive)
-        except ClientDisconnect:
-            return
+            if scope["path"] in self.fast:
+                return await self.post(scope, headers, receive)
+            return self.page(scope, headers)
         except HTTPException as error:
             if isinstance(error, access.Overloaded):
                 self.service.metrics.counters["service_overloaded"].inc()
-            answer = Json({"detail": error.detail}, error.status_code, error.headers)
+            return Json({"detail": error.detail}, error.status_code, error.headers)
         except Refusal as error:
             self.service.metrics.refused(error)
             refusal = openapi.Refusal(str(error), error.violations)
-            answer = Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
+            return Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
+        except ClientDisconnect:
+            raise
         except Exception:  # noqa: BLE001  the caller gets an answer, and the others go on
             logger.exception("%s failed.", scope["path"])
             failed = {
                 "detail": "The service has failed; its log says why.",
                 "request_id": messages.REQUEST.get(),
             }
-            answer = Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
-        await answer(scope, receive, send)
+            return Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    async def answer(self, scope: Scope, receive: Receive) -> Response:
-        """What is answered to a request that may be answered now; it takes a place meanwhile.
+    def page(self, scope: Scope, headers: HeaderFields) -> ASGIApp:
+        """What answers on a route that is read, to those who may read it."""
+        if scope["method"] == "OPTIONS" and scope["path"] in self.known:
+            return allowed("GET, HEAD, OPTIONS")
+        keys = self.settings.pages_need_key and self.service.keys
+        if keys and scope["path"] not in self.probes:
+            keys.check(headers)
+        return self.pages
+
+    async def post(self, scope: Scope, headers: HeaderFields, receive: Receive) -> Response:
+        """Do what one of the fast routes is asked for; it takes a place, and room, meanwhile.
 
         Raises:
             HTTPException, Refusal: if it is answered otherwise.
             ClientDisconnect: if the caller is gone.
         """
-        service, headers = self.service, Headers(scope=scope)
+        if scope["method"] == "OPTIONS":
+            return allowed("POST, OPTIONS")
         if scope["method"] != "POST":
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
-        if service.keys:
+        if self.service.keys:
             feedback = scope["path"] == "/feedback"
-            scope["caller"] = service.keys.check(headers, "feedback" if feedback else "predict")
+            use = "feedback" if feedback else "predict"
+            scope["caller"] = self.service.keys.check(headers, use)
         access.check_kind(headers)
+        most, held = self.settings.max_body_bytes, 0
+
+        def hold(size: int) -> None:
+            """Note how long the body is by now; a short one costs a place and no more."""
+            nonlocal held
+            if size > access.LONG_BYTES:
+                if size - held > self.room:
+                    raise access.Overloaded
+                self.room -= size - held
+                held = size
+
         if self.places == 0:
             raise access.Overloaded
         self.places -= 1
         try:
-            body = await access.read(receive, self.settings.max_body_bytes)
-            if headers.get("content-encoding", "").lower() == "gzip":
-                most = self.settings.max_body_bytes
+            try:
+                body = await access.read(receive, most, hold)
+            finally:  # how long a caller sends is not for the service to answer for
+                scope["start"] = perf_counter()
+            if headers.get(b"content-encoding", b"").lower() in access.ZIPPED:
                 body = await asyncio.to_thread(access.unzipped, body, most)
-            return await self.fast[scope["path"]](loaded(service), body)
+                hold(len(body))
+            model = loaded(self.service)
+            return await self.fast[scope["path"]](model, body.removeprefix(BOM_UTF8))
         finally:
             self.places += 1
+            self.room += held
 
     async def predict(self, model: Model, body: bytes) -> Response:
-        """One row or many: one answer or many."""
-        rows, answers = await self.service.predict(model, body)
-        then = BackgroundTask(self.service.sent, model, body, answers)
-        return Json(answers if rows.many else answers[0], headers=unknown(rows), background=then)
-
-    async def invocations(self, model: Model, body: bytes) -> Response:
-        """The same, or rows and answers in envelopes of MLflow."""
-        rows = hosts.opened(body, [column.name for column in model.bundle.contract.inputs])
-        return await (self.predict(model, body) if rows is None else self.enveloped(model, rows))
-
-    async def instances(self, model: Model, body: bytes) -> Response:
-        """Rows and answers in the envelopes of Vertex AI."""
-        if (rows := hosts.opened(body)) is None:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, 'Send {"instances": [row, …]}.')
-        return await self.enveloped(model, rows)
-
-    async def enveloped(self, model: Model, body: bytes) -> Response:
-        """An envelope of answers."""
-        rows, answers = await self.service.predict(model, body)
-        then = BackgroundTask(self.service.sent, model, body, answers)
-        return Json({"predictions": answers}, headers=unknown(rows), background=then)
+        """One row or many: one answer or many, in an envelope if the rows came in one."""
+        rows, answers, wrapped = await self.service.predict(model, body)
+        told = answers if rows.many else answers[0]
+        return Json({"predictions": told} if wrapped else told, headers=unknown(rows))
 
     async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
-        return Json(openapi.Accepted(self.service.learn(model, body)), HTTPStatus.ACCEPTED)
+        return Json(openapi.Accepted(await self.service.learn(model, body)), HTTPStatus.ACCEPTED)
+
+
+def allowed(methods: str) -> Response:
+    """What may be done on a route."""
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
 
 
 def unknown(rows: Rows) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Micro-batching: rows of requests that arrive together are scored in one call of the model.
 
-Calling a model costs as much for thirty rows as for one. Whatever was read in one turn of the
-event loop waits for its end and no longer, so a lone request is never held back. A long request has
+Calling a model costs as much for thirty rows as for one. What was read waits for the end of a turn
+of the event loop in which no more came, so a lone request is never held back. A long request has
 its turn in a thread, after those before it; the event loop answers the short ones meanwhile.
 """
 
@@ -23,17 +23,11 @@ Done = TypeVar("Done")
 class Batcher:
     """Collects rows and scores them; belongs to one event loop."""
 
-    def __init__(self, most_rows: int = 50_000, seconds: float = 10.0) -> None:
-        """Begin with nothing to do.
-
-        Args:
-            most_rows: of long requests that wait; there is always room for one request.
-            seconds: how long one may wait for its turn and its end.
-        """
+    def __init__(self, seconds: float = 10.0) -> None:
+        """Begin with nothing to do; a long request may wait so long for its turn and its end."""
         self._waiting = deque[tuple[Model, Records, asyncio.Future[list[Said] | Exception]]]()
         self.thread = ThreadPoolExecutor(1, "long requests")
-        self._most_rows, self._seconds = most_rows, seconds
-        self._rows = 0
+        self._seconds, self._seen = seconds, 1
 
     async def score(self, model: Model, records: Records) -> list[Said]:
         """Score rows by this very model, even if another takes its place meanwhile.
@@ -51,24 +45,25 @@ class Batcher:
             raise answer
         return answer
 
-    async def alone(self, work: Callable[[], Done], rows: int) -> Done:
+    async def alone(self, work: Callable[[], Done]) -> Done:
         """Do all the work of a long request in the thread.
 
         Raises:
-            Overloaded: if too many rows wait, or it takes too long.
+            Overloaded: if it takes too long.
         """
-        if self._rows and self._rows + rows > self._most_rows:
-            raise Overloaded
-        self._rows += rows
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.get_running_loop().run_in_executor(self.thread, work)
         except TimeoutError:
             raise Overloaded from None
-        finally:
-            self._rows -= rows
 
     def _run(self) -> None:
+        """Score what waits, unless more came in this turn: then there may be more in the next."""
+        if self._seen < len(self._waiting) < ROWS_AT_ONCE:
+            self._seen = len(self._waiting)
+            asyncio.get_running_loop().call_soon(self._run)
+            return
+        self._seen = 1
         batch = [self._waiting.popleft()]
         rows = len(batch[0][1])
         while self._waiting and (rows := rows + len(self._waiting[0][1])) <= ROWS_AT_ONCE:

@@ -6,8 +6,9 @@ A label that the contract does not know is taken too: that there are new ones is
 has to find out, and what retraining may learn.
 """
 
+import sys
+from contextlib import suppress
 from http import HTTPStatus
-from math import isfinite
 from typing import Annotated, Any
 
 import msgspec
@@ -29,16 +30,19 @@ LONGEST = 1_000
 RECENT = 10_000
 """Predictions of which it is held what was told of them last."""
 
-LEAST, MOST = -(2**63), 2**63 - 1
-"""Between these are the whole numbers that a column can hold."""
+WHOLE = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a column of whole numbers can hold."""
 
-SHAPES: dict[str, tuple[str, str]] = {
-    "boolean": ("boolean", "The ground truth must be true or false."),
-    "integer": ("integer", "The ground truth must be a whole number."),
-    "label": ("string", "The ground truth must be a text, the label itself."),
-    "number": ("number", "The ground truth must be a finite number."),
+FINITE = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+
+SHAPES: dict[str, tuple[str, tuple[Any, ...], str]] = {
+    "boolean": ("boolean", (bool,), "The ground truth must be true or false."),
+    "integer": ("integer", (WHOLE,), "The ground truth must be a whole number."),
+    "label": ("string", (str,), "The ground truth must be a text, the label itself."),
+    "number": ("number", (WHOLE, FINITE), "The ground truth must be a finite number."),
 }
-"""For each shape of a truth, its type in JSON Schema, and a sentence for who sends another."""
+"""For each shape of a truth: its type in JSON Schema, those that it is read as, the first that
+fits, and a sentence for who sends another."""
 
 
 class Feedback(msgspec.Struct):
@@ -87,7 +91,7 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
         Truth(one.prediction_id, now, None if one.retract else truth(target, one.truth))
         for one in told
     ]
-    sentence = SHAPES[shape(target)][1]
+    sentence = SHAPES[shape(target)][2]
     violations = [
         Violation(row, target.name, "truth", one.truth, sentence)
         for row, (line, one) in enumerate(zip(lines, told, strict=True))
@@ -129,30 +133,13 @@ def shape(target: Column) -> str:
 
 def truth(target: Column, told: Any) -> Any:
     """The truth as a value of the target's type; None if it is of another."""
-    match shape(target):
-        case "boolean":
-            return told if isinstance(told, bool) else None
-        case "label":
-            return told if isinstance(told, str) else None
-        case "integer":
-            whole = isinstance(told, int) or (isinstance(told, float) and told.is_integer())
-            fits = whole and not isinstance(told, bool) and LEAST <= told <= MOST
-            return int(told) if fits else None
-        case _:
-            return _number(told)
+    for kind in SHAPES[shape(target)][1]:
+        with suppress(msgspec.ValidationError):
+            # Some writers of JSON put a point into whole numbers, too.
+            return msgspec.convert(told, kind, strict=not isinstance(told, float))
+    return None
 
 
 def is_unknown(target: Column, truth: Any) -> bool:
     """Whether a truth is a label that the contract does not know."""
     return target.choices is not None and truth not in target.choices
-
-
-def _number(told: Any) -> int | float | None:
-    """A finite number, or None; a whole one that no column can hold is rounded to a float."""
-    if isinstance(told, bool) or not isinstance(told, int | float):
-        return None
-    try:
-        number = told if LEAST <= told <= MOST else float(told)
-    except OverflowError:  # nor can any float
-        return None
-    return number if isfinite(number) else None

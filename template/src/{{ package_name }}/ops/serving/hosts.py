@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from ..errors import UserError
 
 PROBES = ("/ping", "/health", "/ready")
+PREDICT = ("/predict", "/invocations", "/score")
 TAKEN = {"/", "/version", "/example", "/openapi.json", "/metrics", "/feedback"}
 """Routes of the service itself that are no host's."""
-
 
 ENVELOPES = ("instances", "dataframe_records", "dataframe_split", "inputs")
 """In what clients of Vertex AI and of MLflow send rows."""
@@ -40,7 +40,7 @@ class Host:
     """Routes that the host asks for."""
 
     health_routes: tuple[str, ...] = ("/ping",)
-    predict_route: str | None = None
+    predict_routes: tuple[str, ...] = PREDICT
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -49,48 +49,53 @@ class Host:
         Raises:
             UserError: if one is no route, or a route that the service has for something else.
         """
-        health, predict = environment.get("AIP_HEALTH_ROUTE"), environment.get("AIP_PREDICT_ROUTE")
-        for name, route, also in (
-            ("AIP_HEALTH_ROUTE", health, {"/predict", "/score", "/invocations"}),
-            ("AIP_PREDICT_ROUTE", predict, {*PROBES}),
+        health = environment.get("AIP_HEALTH_ROUTE") or PROBES[0]
+        predict = environment.get("AIP_PREDICT_ROUTE") or PREDICT[0]
+        for name, route, others in (
+            ("AIP_HEALTH_ROUTE", health, PREDICT),
+            ("AIP_PREDICT_ROUTE", predict, PROBES),
         ):
-            if route and (route[0] != "/" or route in TAKEN | also):
+            if route[0] != "/" or route in (*TAKEN, *others):
                 raise UserError(f"{name} is {route}; give it a route of its own, as /v1/predict.")
-        more = (health,) if health and health not in PROBES else ()
-        return cls(("/ping", *more), predict or None)
+        return cls(("/ping", *({health} - {*PROBES})), (*PREDICT, predict))
 
 
-def opened(body: bytes, columns: Collection[str] = ()) -> bytes | None:
-    """Take rows, an array, out of their envelope; None if there is no envelope.
+def opened(body: bytes, columns: Collection[str]) -> tuple[bytes, bool]:
+    """Take rows, an array, out of their envelope, if there is one.
 
     Args:
         body: of a request.
-        columns: of the contract; a field of their name is no envelope.
+        columns: of the contract; what has a field of such a name is a row, and no envelope.
+
+    Returns:
+        The rows, and whether they were in an envelope.
 
     Raises:
         HTTPException: if there are no rows in it.
     """
+    if not any(name.encode() in body for name in ENVELOPES):
+        return body, False
     try:
         fields = FIELDS.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return None  # whoever reads the rows says what is wrong
-    name = next((name for name in ENVELOPES if name in fields and name not in columns), None)
-    if name is None:
-        return None
+        return body, False  # whoever reads the rows says what is wrong
+    name = next((name for name in ENVELOPES if name in fields), None)
+    if name is None or not fields.keys().isdisjoint(columns):
+        return body, False
     content = bytes(fields[name]).strip()
     try:
         if name == "dataframe_split":
             split = SPLIT.decode(content)
-            return _written(split.columns, split.data)
+            return _written(split.columns, split.data), True
         if name == "inputs" and content[:1] == b"{":
             by_column = BY_COLUMN.decode(content)
-            return _written(by_column, zip(*by_column.values(), strict=True))
+            return _written(by_column, zip(*by_column.values(), strict=True)), True
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         sentence = f"The rows in {name} cannot be read: {error}."
         raise HTTPException(HTTPStatus.BAD_REQUEST, sentence) from None
     if content[:1] != b"[":
         raise HTTPException(HTTPStatus.BAD_REQUEST, f'Send {{"{name}": [row, …]}}.')
-    return content
+    return content, True
 
 
 def _written(columns: Iterable[str], rows: Iterable[Iterable[msgspec.Raw]]) -> bytes:

@@ -57,26 +57,15 @@ class Changed(Exception):
 
 
 class Location(Protocol):
-    """Somewhere that a bundle lies."""
+    """Somewhere that a bundle lies; `shown` in messages."""
 
     shown: str
-    """What it is called in messages."""
 
     def state(self) -> Hashable:
-        """What changes whenever the bundle does, and is quickly found out.
-
-        Raises:
-            Unavailable: if there is no bundle, then as `Absent`, or that cannot be found out.
-        """
+        """What changes whenever the bundle does, and is quickly found out, else `Unavailable`."""
 
     def copy(self, state: Any, folder: Path) -> None:
-        """Copy the bundle that has this state, with what is said of its version.
-
-        Raises:
-            Changed: if it has another state by now.
-            Unavailable: if it is not to be had.
-            OSError: if the copy cannot be made.
-        """
+        """Copy the bundle that has this state; `Changed`, `Unavailable` or OSError if it fails."""
 
 
 class Folder:

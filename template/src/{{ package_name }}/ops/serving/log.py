@@ -96,19 +96,23 @@ class Log:
     def flush(self) -> None:
         """Write what waits, now. What the disk refuses goes on waiting."""
         with self._writing:
-            while batch := self._take():
-                try:
-                    self._files.append(b"".join(chunk.lines for chunk in batch))
-                except OSError as error:
-                    with self._appending:
-                        self._waiting.extendleft(reversed(batch))
-                        self._drop()
-                    self._fails(error.strerror)
-                    return
+            with self._appending:
+                batch, self._waiting = self._waiting, deque()  # its bytes count until then
+            if not batch:
+                return
+            lines = b"".join(chunk.lines for chunk in batch)
+            try:
+                self._files.append(lines)
+            except OSError as error:
                 with self._appending:
-                    self._bytes -= sum(len(chunk.lines) for chunk in batch)
-                self.written += sum(chunk.rows for chunk in batch)
-                self._fails(None)
+                    self._waiting.extendleft(reversed(batch))
+                    self._drop()
+                self._fails(error.strerror)
+                return
+            with self._appending:
+                self._bytes -= len(lines)
+            self.written += sum(chunk.rows for chunk in batch)
+            self._fails(None)
 
     def close(self) -> None:
         """Write what waits, and end. What the disk refuses, or does not take in time, is dropped."""
@@ -127,16 +131,6 @@ class Log:
             self._due.wait(self._seconds)
             self._due.clear()
         self.flush()
-
-    def _take(self) -> list[Chunk]:
-        """The oldest chunks, for one write; their bytes count until they are written."""
-        batch: list[Chunk] = []
-        size = 0
-        with self._appending:
-            while self._waiting and size < BATCH:
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1].lines)
-        return batch
 
     def _drop(self) -> None:
         """Forget the oldest lines until no more wait than may."""

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections import Counter as Occurrences
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -112,6 +111,7 @@ class Metrics:
         self._by_class: dict[Any, Counter] = {}
         self._values: Any = None
         self._request = cache(self._labelled)
+        self._rows = cache(self.counters["service_rows"].labels)
         self._told = (0, 0)
         self._telling = Lock()
         self._shown: dict[str, tuple[str, ...]] = {}
@@ -140,10 +140,10 @@ class Metrics:
 
     def answered(self, model: Model, predictions: Sequence[Any]) -> None:
         """Count what a model said of some rows; it need not be the one that `serves` now."""
-        self.counters["service_rows"].labels(model.version).inc(len(predictions))
+        self._rows(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
-            for value, rows in Occurrences(predictions).items():
-                self._by_class[value].inc(rows)
+            for value in set(predictions):
+                self._by_class[value].inc(predictions.count(value))
         else:
             for value in predictions:
                 self._values.observe(value)
@@ -164,7 +164,7 @@ class Metrics:
                 "service_prediction_value", "The numbers that the model gave",
                 buckets=sorted({float(cut) for cut in cuts}), registry=self.registry,
             )  # fmt: skip
-        self.counters["service_rows"].labels(model.version)
+        self._rows(model.version)
         origin = model.bundle.origin
         labels = model.version, model.digest, origin.commit, model.bundle.fingerprint
         self._show("service_model_info", *labels)

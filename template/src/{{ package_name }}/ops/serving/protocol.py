@@ -9,6 +9,8 @@ import json
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from math import inf
+from time import perf_counter
+from typing import Any
 
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -26,6 +28,39 @@ REFUSED = {
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The head is larger than {HEAD_BYTES:,} bytes.",
 }
+
+
+class Joining:
+    """A transport that sends the head of an answer together with its body.
+
+    uvicorn writes one after the other, and each call of the system costs as much as a small model.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        """Begin with nothing to send."""
+        self._transport, self._head = transport, b""
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is done by the transport itself."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, unless it is the head of an answer: that is sent with what comes next."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data[9:12] != b"100":
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Send the head of an answer that has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+        self.flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -48,8 +83,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first request, and make room."""
-        super().connection_made(transport)
-        self.idle_since = self.loop.time()
+        self.joining = Joining(transport)
+        super().connection_made(self.joining)  # type: ignore[arg-type]
+        self.idle_since = perf_counter()
         self.wait()
         if len(self.connections) > self.most_connections:
             every = [its for its in self.connections if isinstance(its, Protocol)]
@@ -67,7 +103,8 @@ class Protocol(HttpToolsProtocol):
         if self.refused:  # who is sending hears no answer: the rest is let go
             return
         self.begun = False
-        super().data_received(data)
+        # Java's client offers HTTP/2 in this way, and httptools would not read on.
+        super().data_received(data.replace(b"\r\nUpgrade: h2c\r\n", b"\r\n"))
         if self.unfinished and not self.refused:
             if not self.begun:  # else there may be the end of another request in it
                 self.received += len(data)
@@ -75,6 +112,13 @@ class Protocol(HttpToolsProtocol):
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             elif self.timer is None:
                 self.wait()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a caller who has said all, and has closed his half of the connection."""
+        waits = self.asked and not self.unfinished
+        if waits:
+            self.cycle.keep_alive = False
+        return waits
 
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
@@ -110,8 +154,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the end."""
+        self.joining.flush()
         super().on_response_complete()
-        self.idle_since = self.loop.time()
+        self.idle_since = perf_counter()
         if self.transport.is_closing():
             self.wait()
 
@@ -145,8 +190,10 @@ class Protocol(HttpToolsProtocol):
         if self.refusals:
             self.refusals.labels("other", int(status)).inc()
         self.refused = True
-        begun = self.cycle is not None  # as it is before the first request
-        asked = begun and not self.cycle.response_complete
+        asked = self.asked
+        if asked and not self.body_open:
+            self.cycle.keep_alive = False  # that is answered first, and nothing after it
+            return
         if asked and (self.pipeline or self.cycle.response_started):
             self.transport.abort()  # another answer comes next
             return
@@ -155,10 +202,17 @@ class Protocol(HttpToolsProtocol):
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(said)}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + said)
+        self.transport.write(head.encode())
+        self.transport.write(said)
         end = self.transport.close if asked else self.transport.write_eof
         end()
         self.wait()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a request, be it whole or not, is not answered yet."""
+        begun = self.cycle is not None  # as it is before the first request
+        return begun and not self.cycle.response_complete
 
     @property
     def unfinished(self) -> bool:

@@ -61,7 +61,7 @@ class Follower:
         """Take a new model, if there is one. A slow registry may hold this up for minutes."""
         trouble, self.failing = "", False
         try:
-            self._update()
+            self.update()
         except Absent as error:
             trouble = str(error)
             self.failing = not self._optional
@@ -78,7 +78,7 @@ class Follower:
             logger.info("The bundle can be had again.")
         self._trouble = trouble
 
-    def _update(self) -> None:
+    def update(self) -> None:
         """Copy, load and take what lies there, unless that was done, or has failed just now.
 
         Raises:

@@ -123,7 +123,7 @@ class Reader:
         self._strictness = strictness or Strictness()
         columns = contract.inputs
         self._names = [column.name for column in columns]
-        self._known = frozenset(self._names)
+        self.known = frozenset(self._names)
         self._missing = frozenset(contract.missing)
         self._readings = [reading(column) for column in columns]
         self._folded = {name.casefold(): name for name in self._names}
@@ -181,9 +181,10 @@ class Reader:
         except RecursionError:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The body is nested too deeply.") from None
         except msgspec.DecodeError as error:
-            raise HTTPException(
-                HTTPStatus.BAD_REQUEST, f"The body is no row and no list of rows: {error}."
-            ) from None
+            said = f"The body is no row and no list of rows: {error}."
+            if b"NaN" in body or b"Infinity" in body:
+                said += " JSON has no NaN and no Infinity; send null for what is missing."
+            raise HTTPException(HTTPStatus.BAD_REQUEST, said) from None
 
     def _record(self, row: msgspec.Struct) -> Record:
         """The values of a row that the decoder took; raises `Unread` if it breaks a rule."""
@@ -243,7 +244,7 @@ class Reader:
         Those that are unknown are noted, with the columns that each may mean.
         """
         how = self._strictness.unknown_fields
-        strange = fields.keys() - self._known
+        strange = fields.keys() - self.known
         if not strange or how == "ignore":
             return []
         wrong = []
@@ -412,8 +413,7 @@ class _Arrays:
         made: dict[str, NDArray[Any]] = {}
         if self._numbers:
             rows = [self._pick(record) for record in records] if self._pick else records
-            with np.errstate(over="ignore"):
-                table = np.array(rows, np.float32).reshape(len(records), len(self._numbers))
+            table = np.array(rows, np.float32).reshape(len(records), len(self._numbers))
             matrix = np.ascontiguousarray(table.T)
             for row, place, dtype in self._wide:
                 # Beyond this, a whole number would be rounded twice on its way.

@@ -53,13 +53,11 @@ class RowRules:
         places = {column.name: place for place, column in enumerate(contract.inputs)}
         used = dict.fromkeys(name for rule in rules for name in rule.columns)
         self._rules = rules
-        self._columns = [(n, places.get(n), schema.columns()[n].dtype) for n in used]
+        self._places = [(name, places[name]) for name in used if name in places]
+        self._schema = {name: schema.columns()[name].dtype for name in used}
         at_hand = expressions(schema)
-        self._verdicts = [
-            at_hand[rule.name].fill_null(value=True).alias(str(number))
-            for number, rule in enumerate(rules)
-        ]
-        self._frame, self._series = pl.DataFrame, pl.Series
+        self._verdicts = [at_hand[rule.name].alias(str(n)) for n, rule in enumerate(rules)]
+        self._frame = pl.from_dicts  # quicker than a series for each column
         self._as_written = pl.QueryOptFlags.none()
         try:
             self.broken([(None,) * len(places)])
@@ -68,21 +66,15 @@ class RowRules:
 
     def broken(self, records: Sequence[tuple[Any, ...]]) -> BrokenRules | None:
         """Which rows break which rules; None if they keep them all."""
-        frame = self._frame(
-            [
-                self._series(
-                    name, [None if place is None else record[place] for record in records], dtype
-                )
-                for name, place, dtype in self._columns
-            ]
-        )
+        rows = [{name: record[place] for name, place in self._places} for record in records]
         # A query that is not optimized, of a frame in memory, costs a third of `frame.select`.
-        query = frame.lazy().select(self._verdicts)
+        query = self._frame(rows, schema=self._schema).lazy().select(self._verdicts)
         verdicts = query.collect(optimizations=self._as_written, engine="in-memory")
+        # Of what is missing no rule says that it is wrong.
         if all(verdict.all() for verdict in verdicts.iter_columns()):
             return None
         return [
-            tuple(rule for rule, keeps in zip(self._rules, row, strict=True) if not keeps)
+            tuple(rule for rule, keeps in zip(self._rules, row, strict=True) if keeps is False)
             for row in verdicts.iter_rows()
         ]
 

@@ -11,40 +11,49 @@ import socket
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
 from . import messages
-from .access import Keys
 from .app import Application
 from .hosts import Host
-from .locations import Folder, Unavailable, fetch, locate
+from .locations import locate
 from .metrics import SHARED
 from .protocol import Protocol
-from .service import Service
 from .settings import Settings
 
 BACKLOG = 2_048
 SWITCH_SECONDS = 0.0005
+LOOK_SECONDS = 0.5
+"""How often it is looked whether all workers live."""
+
 GRACE_SECONDS = 30
 """How long requests that are being answered may hold up the end."""
 
 
-class Workers(Multiprocess):
-    """Several processes that answer at one port."""
+class Server(uvicorn.Server):
+    """A server that closes its door behind the last caller who has come, and resets nobody."""
 
-    def terminate_all(self) -> None:
-        """End them; the port is theirs alone, or what still arrives would wait for nobody."""
-        for listening in self.sockets:
-            listening.close()
-        super().terminate_all()
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take in who waits at the door, then end as uvicorn does."""
+        loop, callers = asyncio.get_running_loop(), []
+        for listening in sockets or ():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    callers.append(listening.accept()[0])
+        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
+        welcomes = [
+            loop.create_task(loop.connect_accepted_socket(protocol, caller)) for caller in callers
+        ]
+        await super().shutdown(sockets)
+        await asyncio.gather(*welcomes, return_exceptions=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,30 +64,23 @@ def run(options: argparse.Namespace) -> None:
             will not do.
     """
     settings = configure(options)
-    keys = Keys(settings.keys())
-    Host.read(os.environ)
     champion = locate(settings.bundle)
-    if isinstance(champion, Folder):
-        with tempfile.TemporaryDirectory() as copy:
-            try:
-                fetch(champion, Path(copy))
-            except Unavailable as error:
-                raise UserError(str(error)) from None
-    if settings.shadow:
-        locate(settings.shadow, "SHADOW")
+    messages.set_up(settings)
+    application = build(settings)
+    application.service.start()
     listening = listen(settings.host, settings.port)
     settings.write()
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
         signal.signal(number, lambda *_: sys.exit())
-    messages.set_up(settings)
-    if not keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
+    if not application.service.keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
         logging.getLogger("service").warning(
             "EVERYBODY who reaches %s may ask, and tell the ground truth: there are no keys. Set "
             "API_KEYS_FILE.", settings.host,
         )  # fmt: skip
+    alone = settings.workers == 1
     config = uvicorn.Config(
-        f"{__name__}:create",
+        partial(end_in_time, application) if alone else f"{__name__}:create",
         factory=True,
         workers=settings.workers,
         http=Protocol,
@@ -92,26 +94,55 @@ def run(options: argparse.Namespace) -> None:
         backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_worker_healthcheck=GRACE_SECONDS,
     )
-    address = f"http://{settings.host}:{listening.getsockname()[1]}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{listening.getsockname()[1]}"
     print(f"{champion.shown} is served at {address}", flush=True)
-    if settings.workers == 1:
-        uvicorn.Server(config).run(sockets=[listening])
+    if alone:
+        Server(config).run(sockets=[listening])
         return
+    del application  # it has shown that there is something to serve
     with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
         os.environ[SHARED] = together
-        Workers(config, sockets=[listening]).run()
+        supervise(config, listening)
+
+
+def supervise(config: uvicorn.Config, listening: socket.socket) -> None:
+    """Let several processes answer at one port; one that dies has a successor, until all end."""
+    over = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    spawn = multiprocessing.get_context("spawn").Process
+    workers: list[multiprocessing.process.BaseProcess] = []
+    while not over.wait(LOOK_SECONDS if workers else 0):
+        workers = [process for process in workers if process.is_alive()]
+        while len(workers) < config.workers:
+            workers.append(spawn(target=Server(config).run, args=([listening],)))
+            workers[-1].start()
+    listening.close()  # the port is theirs alone, or what still arrives would wait for nobody
+    for process in workers:
+        process.terminate()
+    for process in workers:
+        process.join()
 
 
 def create() -> Application:
-    """What uvicorn starts in every worker; the settings come from the environment."""
+    """What uvicorn starts in every worker."""
+    settings = Settings.read(os.environ)
+    messages.set_up(settings)
+    return end_in_time(build(settings))
+
+
+def build(settings: Settings) -> Application:
+    """The application, in a process that is made ready for it.
+
+    Raises:
+        UserError: if they will not do.
+    """
     # Handing a rule on a few rows to other threads costs more than the rule.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # While a thread scores long requests, the event loop has its turn as soon as it asks.
     sys.setswitchinterval(SWITCH_SECONDS)
-    settings = Settings.read(os.environ)
-    messages.set_up(settings)
     application = Application(settings, Host.read(os.environ))
     Protocol.seconds = settings.head_seconds
     Protocol.most_bytes = max(Protocol.most_bytes, 2 * settings.max_body_bytes)
@@ -122,12 +153,12 @@ def create() -> Application:
         files, _ = getrlimit(RLIMIT_NOFILE)
         Protocol.most_connections = min(settings.max_connections, files * 3 // 4)
     Protocol.refusals = application.service.metrics.counters["service_requests"]
-    end_in_time(application.service)
     return application
 
 
-def end_in_time(service: Service) -> None:
+def end_in_time(application: Application) -> Application:
     """Let SIGTERM leave balancers time to look elsewhere, and a worker end with its parent."""
+    service = application.service
     loop = asyncio.get_running_loop()
     stop: Any = signal.getsignal(signal.SIGTERM)  # uvicorn's own, which closes the door at once
 
@@ -143,6 +174,7 @@ def end_in_time(service: Service) -> None:
     signal.signal(signal.SIGTERM, drain)
     if parent := multiprocessing.parent_process():
         Thread(target=follow, args=(parent,), daemon=True).start()
+    return application
 
 
 def configure(options: argparse.Namespace) -> Settings:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ import msgspec
 
 from ..errors import UserError
 from . import feedback
-from .access import Keys
+from .access import LONG_BYTES, Keys
 from .batching import Batcher
 from .feedback import ID_BYTES
-from .locations import locate
+from .hosts import opened
+from .locations import Broken, Unavailable, locate
 from .log import Log, moment
 from .metrics import Metrics
 from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
-from .requests import Record, Refusal, Rows, Violation
+from .requests import Refusal, Rows, Violation
 from .settings import Settings, warn
 from .shadow import Shadow
 
@@ -30,9 +32,6 @@ logger = logging.getLogger("service")
 
 MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
-
-LONG_BYTES = 16 * 1024
-"""A longer request is read and scored in a thread, so that the others need not wait for it."""
 
 
 class Predicted(msgspec.Struct, gc=False):
@@ -56,6 +55,10 @@ class Refused(msgspec.Struct):
     """A column, or none where the rule is about several; the rule; and how many rows break it."""
 
 
+Scored = tuple[Rows, list[Answer], bool]
+"""Rows, an answer to each, and whether they came in an envelope."""
+
+
 class Service:
     """One worker's state, from its first model to its last line in the log."""
 
@@ -65,7 +68,7 @@ class Service:
         self._told = feedback.Recent()
         self._entries = settings.keys()
         self.keys = Keys(self._entries)
-        self.batcher = Batcher(settings.max_waiting_rows, settings.request_seconds)
+        self.batcher = Batcher(settings.request_seconds)
         self.model: Model | None = None
         self.ending = False
         self.encoder = msgspec.json.Encoder()
@@ -80,6 +83,18 @@ class Service:
             location = locate(settings.shadow, "SHADOW")
             log = self.logs["shadow"]
             self.shadow = Shadow(location, settings.strictness, log, self.metrics)
+
+    def start(self) -> None:
+        """Load the first model; a registry that cannot be asked yet is waited for.
+
+        Raises:
+            UserError: if there is nothing that can be served here.
+        """
+        try:
+            self._follower.update()
+        except Unavailable as error:
+            if isinstance(error, Broken) or "://" not in self.settings.bundle:
+                raise UserError(str(error)) from None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -125,71 +140,67 @@ class Service:
             self.model = model
             logger.info("Version %s answers.", model.version)
 
-    async def predict(self, model: Model, body: bytes) -> tuple[Rows, list[Answer]]:
-        """Score the rows of a request; gives them too.
+    async def predict(self, model: Model, body: bytes) -> Scored:
+        """Score the rows of a request.
 
         Raises:
-            HTTPException, Refusal: as `Reader.read` does; Refusal too if the model has no
+            HTTPException, Refusal: as `opened` and `Reader.read` do; Refusal too if the model has no
                 finite answer for a row. What rows were refused for is logged.
             Overloaded: as `Batcher.alone` does.
         """
         try:
             if len(body) > LONG_BYTES:
-                rows, answers = await self.batcher.alone(
-                    lambda: self._predict(model, body), body.count(b"{")
-                )
-            else:
-                rows = model.reader.decode(body)
-                said = await self.batcher.score(model, rows.records)
-                answers = self._answer(model, rows.records, said)
+                return await self.batcher.alone(partial(self._alone, model, body))
+            body, wrapped = opened(body, model.reader.known)
+            rows = model.reader.decode(body)
+            said = await self.batcher.score(model, rows.records)
+            return rows, self._answer(model, body, rows, said), wrapped
         except Refusal as refusal:
             violations = [(*broken, rows) for broken, rows in refusal.counts.items()]
             line = Refused(moment(), model.version, refusal.rows, violations)
             self.logs["refusals"].append(self.encoder.encode_lines([line]), refusal.rows)
             raise
-        self.metrics.read(rows)
-        return rows, answers
 
-    def _predict(self, model: Model, body: bytes) -> tuple[Rows, list[Answer]]:
+    def _alone(self, model: Model, body: bytes) -> Scored:
         """Do the same for a request alone."""
+        body, wrapped = opened(body, model.reader.known)
         rows = model.reader.read(body)
-        return rows, self._answer(model, rows.records, model.score(rows.records))
+        return rows, self._answer(model, body, rows, model.score(rows.records)), wrapped
 
     def _answer(
-        self, model: Model, records: Sequence[Record], scores: Sequence[Said]
+        self, model: Model, body: bytes, rows: Rows, scores: Sequence[Said]
     ) -> list[Answer]:
-        """Log and count what the model said of rows."""
+        """Log and count what the model said of rows, and let the shadow have them too."""
         lost = [row for row, said in enumerate(scores) if not is_finite(said)]
         if lost:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = moment()
-        numbers = os.urandom(ID_BYTES * len(records)).hex()
+        numbers = os.urandom(ID_BYTES * len(scores)).hex()
         answers, lines = [], []
-        for row, record in enumerate(records):
-            prediction, probabilities = scores[row]
+        for row, (record, said) in enumerate(zip(rows.records, scores, strict=True)):
+            prediction, probabilities = said
             number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
             interval = None if probabilities else model.interval(prediction)
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
             lines.append(Predicted(number, now, model.version, inputs, prediction, probabilities))
         self.logs["predictions"].append(self.encoder.encode_lines(lines), len(lines))
+        self.metrics.read(rows)
         self.metrics.answered(model, [prediction for prediction, _ in scores])
-        return answers
-
-    async def sent(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
-        """Let the shadow have what was answered, now that the caller has it."""
         if self.shadow:
             self.shadow.offer(model, body, answers)
+        return answers
 
-    def learn(self, model: Model, body: bytes) -> int:
+    async def learn(self, model: Model, body: bytes) -> int:
         """Log the truth for predictions; gives how many.
 
         Raises:
             HTTPException, Refusal: as `feedback.read` does.
         """
         target = model.bundle.contract.target
-        lines = feedback.read(body, target, self.settings.max_rows)
+        read = partial(feedback.read, body, target, self.settings.max_rows)
+        lines = await asyncio.to_thread(read) if len(body) > LONG_BYTES else read()
         self.logs["feedback"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.counters["service_feedback"].inc(len(lines))
         for kind, number in Counter(map(self._told.kind, lines)).items():

@@ -66,8 +66,8 @@ class Settings:
     """Requests that a worker answers at once; more are turned away with 503."""
     max_connections: Count = 2_000
     """Connections of a worker; more end those that have asked for nothing the longest."""
-    max_waiting_rows: Count = 50_000
-    """Rows of long requests that may wait in a worker; more are turned away with 503."""
+    max_waiting_bytes: Count = 64 * 2**20
+    """Of long requests in a worker, together; more are turned away with 503."""
     request_seconds: Seconds = 10.0
     """How long a request may wait for its answer; then it is turned away with 503."""
     head_seconds: Seconds = 10.0
