@@ -73,7 +73,7 @@ def opened(body: bytes, columns: Collection[str]) -> tuple[bytes, bool]:
     Raises:
         HTTPException: if there are no rows in it.
     """
-    if not any(name.encode() in body for name in ENVELOPES):
+    if body[:1] == b"[" or not any(name.encode() in body for name in ENVELOPES):
         return body, False
     try:
         fields = FIELDS.decode(body)

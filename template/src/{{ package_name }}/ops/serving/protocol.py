@@ -103,8 +103,9 @@ class Protocol(HttpToolsProtocol):
         if self.refused:  # who is sending hears no answer: the rest is let go
             return
         self.begun = False
-        # Java's client offers HTTP/2 in this way, and httptools would not read on.
-        super().data_received(data.replace(b"\r\nUpgrade: h2c\r\n", b"\r\n"))
+        if not self.body_open:  # Java's client offers HTTP/2 so, and httptools would not read on
+            data = data.replace(b"\r\nUpgrade: h2c\r\n", b"\r\n")
+        super().data_received(data)
         if self.unfinished and not self.refused:
             if not self.begun:  # else there may be the end of another request in it
                 self.received += len(data)
