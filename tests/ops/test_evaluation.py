@@ -626,15 +626,15 @@ def found(
     return made, score
 
 
-@pytest.mark.parametrize(("classes", "pictures"), [(0, 7), (10, 8)])
+@pytest.mark.parametrize(("classes", "pictures"), [(0, 6), (10, 7)])
 def test_pictures_are_the_same_bytes_again(classes: int, pictures: int) -> None:
     made, score = found(classes, [HOSTILE, "_under", "$x$", "名前 😀"])
-    drawn = plots.draw(made, score, 0.8, "linear")
+    drawn = plots.draw(made, score, 0.8)
     assert len(drawn) == pictures
     assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
     assert not any(word in picture for picture in drawn.values() for word in (b"Software", b"tIME"))
     if not classes:
-        assert plots.draw(made, score, 0.8, "linear") == drawn
+        assert plots.draw(made, score, 0.8) == drawn
 
 
 TEMPLATE = """\
@@ -700,7 +700,7 @@ def test_charts_quote_whatever_a_column_is_called(again: Project, tmp_path: Path
             record["column" if "column" in record else "slice"] = hostile
         path.write_text(json.dumps(records))
     charts = re.findall(r"(?ms)^```mermaid$.+?^```$", report.report(project, "HEAD"))
-    assert len(charts) == 4
+    assert len(charts) == 3
     for chart in charts:
         assert chart.startswith("```mermaid\n%%{init:")
         assert chart.count("```") == 2

@@ -19,7 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ..wording import number, shortened
-from .diagnostics import Record, folds
+from .diagnostics import Record
 from .metrics import Score
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
@@ -52,7 +52,7 @@ MOST_COUNTS = 10
 
 @rc_context(fname=STYLE)
 def draw(
-    diagnostics: Mapping[str, Sequence[Record]], score: Score, value: float, chosen: str
+    diagnostics: Mapping[str, Sequence[Record]], score: Score, value: float
 ) -> dict[str, bytes]:
     """Draw everything that was found, by file name.
 
@@ -60,7 +60,6 @@ def draw(
         diagnostics: by name, as the functions of `diagnostics` make them.
         score: the primary score.
         value: the model's score on the holdout.
-        chosen: the model that was chosen by validation.
     """
     figures = {}
     if diagnostics.get("roc"):
@@ -78,7 +77,6 @@ def draw(
         figures["slices"] = slices(diagnostics["slices"], score, value)
     if diagnostics.get("learning_curve"):
         figures["learning_curve"] = learning_curve(diagnostics["learning_curve"], score)
-    figures["models"] = models(diagnostics["validation"], score, chosen)
     return {f"{name}.png": png(figure) for name, figure in figures.items()}
 
 
@@ -237,28 +235,6 @@ def learning_curve(records: Sequence[Record], score: Score) -> Figure:
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return figure
-
-
-def models(records: Sequence[Record], score: Score, chosen: str) -> Figure:
-    """The models that were compared, fold by fold."""
-    named = folds(records)
-    figure, axes = paper(
-        "Models compared",
-        f"{score.label} in cross-validation: each fold, and the mean",
-        1.6 + 0.55 * len(named),
-    )
-    for row, (name, values) in enumerate(named.items()):
-        colour = BLUE if name == chosen else QUIET
-        axes.scatter(values, [row] * len(values), color=colour, s=36, alpha=0.45, zorder=2)
-        if values:
-            mean = float(np.mean(values))
-            axes.scatter([mean], [row], color=colour, marker="|", s=420, linewidth=3, zorder=3)
-            axes.text(mean, row - 0.4, number(mean), ha="center", fontsize=9)
-    label_rows(axes, [f"{name} (chosen)" if name == chosen else name for name in named])
-    axes.set_ylim(len(named) - 0.5, -0.75)
-    axes.margins(x=0.08)
-    axes.set_xlabel(score.label)
     return figure
 
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,8 @@ from ..files import read_json
 from ..project import Project
 from ..wording import number
 from . import metrics
-from .diagnostics import Record, folds
+from .diagnostics import folds
 from .page import HERE, markdown
-
-CHART_POINTS = 41
-"""A curve is drawn through as many points; a chart has no other way to say where they lie."""
 
 MOST_BARS = 12
 
@@ -46,6 +42,8 @@ def report(project: Project, against: str) -> str:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
     earlier = metrics_at(project.root, against)
     score = metrics.find(manifest["score"])
+    columns = diagnostics["importance"]
+    worth = np.maximum([record["importance"] for record in columns], 0.0)
     return markdown(
         HERE / "report.md.j2",
         name=project.name,
@@ -64,7 +62,10 @@ def report(project: Project, against: str) -> str:
         gates=manifest["gates"],
         validation=validation,
         models=folds(diagnostics["validation"]),
-        **charts(diagnostics),
+        columns=[record["column"] for record in columns[:MOST_BARS]],
+        worth=(100 * worth / (worth.sum() or 1.0))[:MOST_BARS].tolist(),
+        slices=[it for it in diagnostics["slices"] if it["score"] is not None][:MOST_BARS],
+        curve=[it for it in diagnostics["learning_curve"] if it["score"] is not None],
     )
 
 
@@ -78,34 +79,12 @@ def metrics_at(root: Path, revision: str) -> dict[str, Any]:
     if git.output(root, *named) is None and revision != "HEAD":
         raise UserError(f"git knows no revision {revision}; fetch it, or name another one.")
     try:
-        found = json.loads(git.output(root, "show", f"{revision}:./reports/metrics.json") or "{}")
+        found: dict[str, Any] = json.loads(
+            git.content(root, "reports/metrics.json", revision) or "{}"
+        )
     except json.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
-
-
-def charts(diagnostics: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
-    """What the template draws of the diagnostics."""
-    columns = diagnostics["importance"]
-    worth = np.maximum([record["importance"] for record in columns], 0.0)
-    return {
-        "roc": _mean_roc(diagnostics.get("roc", ())),
-        "columns": [record["column"] for record in columns[:MOST_BARS]],
-        "worth": (100 * worth / (worth.sum() or 1.0))[:MOST_BARS].tolist(),
-        "slices": [r for r in diagnostics["slices"] if r["score"] is not None][:MOST_BARS],
-        "curve": [r for r in diagnostics["learning_curve"] if r["score"] is not None],
-    }
-
-
-def _mean_roc(records: Sequence[Record]) -> list[float]:
-    """The share found at each share of false alarms, in the mean over the classes."""
-    grid = np.linspace(0, 1, CHART_POINTS)
-    curves = []
-    for name in dict.fromkeys(record["class"] for record in records):
-        points = [record for record in records if record["class"] == name]
-        across = [point["false positive rate"] for point in points]
-        curves.append(np.interp(grid, across, [point["true positive rate"] for point in points]))
-    return [float(value) for value in np.mean(curves, axis=0)] if curves else []
+    return found
 
 
 def _change(score: metrics.Score, now: float, before: float | None) -> str:

@@ -221,7 +221,7 @@ def write(
     print("Plots and cards are drawn", flush=True)
     score = metrics.find(manifest["score"])
     value = manifest["metrics"].get(score.name, float("nan"))
-    pictures = plots.draw(found, score, value, manifest["model"]["kind"])
+    pictures = plots.draw(found, score, value)
     validation = read_json(project.reports / "validation.json")
     write_files(
         project.bundle,
