@@ -549,17 +549,6 @@ def test_a_profile_stays_small_and_keeps_extremes_to_itself() -> None:
     assert "tokens" not in profile.describe(column("a", "text", sensitive=True), many)
 
 
-def test_a_thinned_curve_keeps_its_area() -> None:
-    truth, answers = classified(2, 50_000)
-    records = diagnostics.roc(truth, answers, ["no", "yes"])
-    assert len(records) <= diagnostics.CURVE_POINTS + 2
-    across, up = (
-        [record[f"{kind} positive rate"] for record in records] for kind in ("false", "true")
-    )
-    assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(up, across) == pytest.approx(metrics.value(AUC, truth, answers), abs=1e-3)
-
-
 def test_calibration_counts_every_row_once() -> None:
     for classes in (2, 5):
         truth, answers = classified(classes)
@@ -598,43 +587,35 @@ def test_of_very_many_columns_the_most_telling_ones_are_measured() -> None:
     assert len(asked) == 2 + diagnostics.MOST_SHUFFLED * diagnostics.REPEATS
 
 
-def found(
-    classes: int, names: list[str]
-) -> tuple[dict[str, list[diagnostics.Record]], metrics.Score]:
-    """Findings of a made-up model under given names."""
+def drawn(classes: int, names: list[str]) -> dict[str, bytes]:
+    """Pictures of a made-up model under given names."""
     score = AUC if classes else R2
     truth, answers = classified(classes) if classes else estimated()
+    labels = [*names, *(f"class {n}" for n in range(classes))][:classes]
     parts = [Slice(name, "= 1", np.arange(100)) for name in names]
     baseline = np.full_like(answers, 1 / classes) if classes else np.full_like(answers, 50)
-    made = {
+    found = {
         "importance": [{"column": n, "importance": 0.1, "deviation": 0.02} for n in names],
         "slices": slices.measure(parts, score, truth, answers, baseline),
-        "validation": diagnostics.validation({"trivial": [0.5, 0.5], "linear": [0.8, 0.9]}, score),
         "learning_curve": diagnostics.learning_curve(
             [{"rows": 10, "score": 0.6}, {"rows": 90, "score": 0.8}], score
         ),
     }
     if classes:
-        labels = [*names, *(f"class {n}" for n in range(classes))][:classes]
-        made["roc"] = diagnostics.roc(truth, answers, labels)
-        made["precision_recall"] = diagnostics.precision_recall(truth, answers, labels)
-        made["confusion"] = diagnostics.confusion(truth, answers, labels)
-        made["calibration"] = diagnostics.calibration(truth, answers)
-    else:
-        made["predictions"] = diagnostics.scatter(truth, answers)
-        made["errors"] = diagnostics.errors(truth, answers)
-    return made, score
+        found["confusion"] = diagnostics.confusion(truth, answers, labels)
+        found["calibration"] = diagnostics.calibration(truth, answers)
+    return plots.draw(truth, answers, labels, found, score, 0.8)
 
 
 @pytest.mark.parametrize(("classes", "pictures"), [(0, 6), (10, 7)])
 def test_pictures_are_the_same_bytes_again(classes: int, pictures: int) -> None:
-    made, score = found(classes, [HOSTILE, "_under", "$x$", "名前 😀"])
-    drawn = plots.draw(made, score, 0.8)
-    assert len(drawn) == pictures
-    assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
-    assert not any(word in picture for picture in drawn.values() for word in (b"Software", b"tIME"))
+    names = [HOSTILE, "_under", "$x$", "名前 😀"]
+    made = drawn(classes, names)
+    assert len(made) == pictures
+    assert all(picture.startswith(b"\x89PNG") for picture in made.values())
+    assert not any(word in picture for picture in made.values() for word in (b"Software", b"tIME"))
     if not classes:
-        assert plots.draw(made, score, 0.8) == drawn
+        assert drawn(classes, names) == made
 
 
 TEMPLATE = """\

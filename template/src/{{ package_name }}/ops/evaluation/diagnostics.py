@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from ..wording import rounded
@@ -18,18 +17,7 @@ from .metrics import Array, Score
 
 Record = dict[str, Any]
 
-CURVE_POINTS = 100
-"""A curve of more points is thinned to about as many."""
-
-MOST_CLASSES = 8
-"""Curves are kept for the most frequent classes, up to as many as this."""
-
-SCATTER_ROWS = 1_000
-"""Rows whose answer is kept beside the truth, spread evenly over the holdout."""
-
 CALIBRATION_BINS = 10
-
-MOST_ERROR_BINS = 41
 
 REPEATS = 5
 """How often each column is shuffled to see what it is worth."""
@@ -42,46 +30,6 @@ LEAST_SHUFFLED = 200
 
 MOST_SHUFFLED, IMITATED_ROWS = 50, 2_000
 """Of more columns, those are measured that the answers to so many rows depend on most."""
-
-
-def of_answers(truth: Array, answers: Array, classes: Sequence[str]) -> dict[str, list[Record]]:
-    """What the answers to the rows held out show, by name; a regression has no `classes`."""
-    if classes:
-        return {
-            "roc": roc(truth, answers, classes),
-            "precision_recall": precision_recall(truth, answers, classes),
-            "confusion": confusion(truth, answers, classes),
-            "calibration": calibration(truth, answers),
-        }
-    return {"predictions": scatter(truth, answers), "errors": errors(truth, answers)}
-
-
-def roc(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
-    """The share of each class found against the share of the rest mistaken for it."""
-    return [
-        {
-            "class": name,
-            "area": rounded(metrics.roc_area(found, missed)),
-            "false positive rate": rounded(float(missed[point] / missed[-1])),
-            "true positive rate": rounded(float(found[point] / found[-1])),
-        }
-        for name, found, missed in _rankings(truth, answers, classes)
-        for point in _thinned(found, missed)
-    ]
-
-
-def precision_recall(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
-    """Of each class: the share found, and the share of what was named so that is right."""
-    return [
-        {
-            "class": name,
-            "area": rounded(metrics.average_precision(found, missed)),
-            "recall": rounded(float(found[point] / found[-1])),
-            "precision": rounded(float(found[point] / max(found[point] + missed[point], 1))),
-        }
-        for name, found, missed in _rankings(truth, answers, classes)
-        for point in _thinned(found, missed)[1:]
-    ]
 
 
 def confusion(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
@@ -119,27 +67,6 @@ def calibration(truth: Array, answers: Array) -> list[Record]:
             }
         )
     return records
-
-
-def scatter(truth: Array, answers: Array) -> list[Record]:
-    """The truth beside the answer for some rows of a regression."""
-    step = max(1, -(-len(truth) // SCATTER_ROWS))
-    return [
-        {"truth": rounded(float(true)), "answer": rounded(float(answer))}
-        for true, answer in zip(truth[::step], answers[::step], strict=True)
-    ]
-
-
-def errors(truth: Array, answers: Array) -> list[Record]:
-    """How answers of a regression miss: a histogram of answer minus truth."""
-    missed = answers.astype(np.float64) - truth
-    reach = float(np.quantile(np.abs(missed), 0.995)) or 1.0
-    bins = min(MOST_ERROR_BINS, 2 * round(len(missed) ** 0.5 / 2) + 1)
-    counts, edges = np.histogram(np.clip(missed, -reach, reach), bins, (-reach, reach))
-    return [
-        {"from": rounded(float(low)), "to": rounded(float(high)), "rows": int(count)}
-        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-    ]
 
 
 def importance(
@@ -229,25 +156,3 @@ def learning_curve(points: Sequence[Mapping[str, float]], score: Score) -> list[
 def _turned(value: float, score: Score) -> float | None:
     """From "higher is better", as training compares, to the score's own direction."""
     return rounded(-value if score.loss else value)
-
-
-def _rankings(
-    truth: Array, answers: Array, classes: Sequence[str]
-) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-    counts = np.bincount(truth, minlength=len(classes))
-    ranked = [c for c in metrics.positives(len(classes)) if 0 < counts[c] < len(truth)]
-    frequent = sorted(ranked, key=lambda position: -counts[position])[:MOST_CLASSES]
-    found = []
-    for position in sorted(frequent):
-        cumulate = metrics.ranking(truth == position, answers[:, position])
-        hits, misses = cumulate(np.ones(len(truth)))
-        found.append((classes[position], np.append(0.0, hits), np.append(0.0, misses)))
-    return found
-
-
-def _thinned(found: NDArray[np.float64], missed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Positions of points that are about evenly spaced along the curve, ends included."""
-    way = found / found[-1] + missed / missed[-1]
-    wanted = np.linspace(0, 2, CURVE_POINTS + 1)
-    points = np.unique(np.searchsorted(way, wanted, side="right") - 1)
-    return np.unique(np.append(points, len(way) - 1))

@@ -1,12 +1,13 @@
 """Pictures of the diagnostics, as PNG bytes: the same records, the same bytes.
 
-Drawn with matplotlib's objects alone, for its pyplot keeps state, and under a style of their own,
-so that nobody's settings change them. Colours are Okabe and Ito's; the ground is white, so that a
+Drawn by scikit-learn and matplotlib, under a style of their own, so that nobody's settings change
+them. Colours are Okabe and Ito's; the ground is white, so that a
 picture is readable on a dark page too.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from sklearn.metrics import PrecisionRecallDisplay, PredictionErrorDisplay, RocCurveDisplay
 
-from ..wording import number, shortened
+from ..wording import shortened
+from . import metrics
 from .diagnostics import Record
-from .metrics import Score
+from .metrics import Array, Score
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -43,6 +46,11 @@ MOST_BARS = 15
 MOST_IN_LEGEND = 3
 """Names that fit beside the lines; the legend of more stands outside."""
 
+MOST_CURVES = 8
+"""Classes that have a curve of their own, the most frequent first."""
+
+MOST_ERROR_BINS = 41
+
 MOST_CELLS = 25
 """Classes that a confusion matrix shows."""
 
@@ -52,58 +60,68 @@ MOST_COUNTS = 10
 
 @rc_context(fname=STYLE)
 def draw(
-    diagnostics: Mapping[str, Sequence[Record]], score: Score, value: float
+    truth: Array,
+    answers: Array,
+    classes: Sequence[str],
+    found: Mapping[str, Sequence[Record]],
+    score: Score,
+    value: float,
 ) -> dict[str, bytes]:
-    """Draw everything that was found, by file name.
+    """Draw the answers to the rows held out, and what was found of them, by file name.
 
     Args:
-        diagnostics: by name, as the functions of `diagnostics` make them.
+        truth: see `metrics`.
+        answers: likewise.
+        classes: their names; a regression has none.
+        found: by name, as the functions of `diagnostics` make it.
         score: the primary score.
         value: the model's score on the holdout.
     """
-    figures = {}
-    if diagnostics.get("roc"):
-        figures["roc"] = roc(diagnostics["roc"])
-        figures["precision_recall"] = precision_recall(diagnostics["precision_recall"])
-    if diagnostics.get("confusion"):
-        figures["confusion"] = confusion(diagnostics["confusion"])
-        figures["calibration"] = calibration(diagnostics["calibration"])
-    if diagnostics.get("predictions"):
-        figures["predictions"] = predictions(diagnostics["predictions"])
-        figures["residuals"] = residuals(diagnostics["predictions"])
-        figures["errors"] = errors(diagnostics["errors"])
-    figures["importance"] = importance(diagnostics["importance"], score)
-    if any(record["score"] is not None for record in diagnostics["slices"]):
-        figures["slices"] = slices(diagnostics["slices"], score, value)
-    if diagnostics.get("learning_curve"):
-        figures["learning_curve"] = learning_curve(diagnostics["learning_curve"], score)
+    if classes:
+        curves = partial(_curves, truth, answers, classes)
+        figures = {
+            "roc": curves("ROC curve", RocCurveDisplay, "lower right"),
+            "precision_recall": curves(
+                "Precision and recall", PrecisionRecallDisplay, "lower left"
+            ),
+            "confusion": confusion(found["confusion"]),
+            "calibration": calibration(found["calibration"]),
+        }
+    else:
+        figures = {
+            "predictions": _errors("Predicted and true", "actual_vs_predicted", truth, answers),
+            "residuals": _errors("Residuals", "residual_vs_predicted", truth, answers),
+            "errors": histogram(truth, answers),
+        }
+    figures["importance"] = importance(found["importance"], score)
+    if any(record["score"] is not None for record in found["slices"]):
+        figures["slices"] = slices(found["slices"], score, value)
+    if found["learning_curve"]:
+        figures["learning_curve"] = learning_curve(found["learning_curve"], score)
     return {f"{name}.png": png(figure) for name, figure in figures.items()}
 
 
-def roc(records: Sequence[Record]) -> Figure:
-    """The ROC curve, one line per class."""
-    figure, axes = paper("ROC curve", "How many are found, at the price of which false alarms")
-    axes.plot([0, 1], [0, 1], **DASHED)
-    for label, points in _classes(records):
-        across, up = (_all(points, f"{kind} positive rate") for kind in ("false", "true"))
-        axes.plot(across, up, label=label, clip_on=False, zorder=3)
-    _unit_square(axes, "false positive rate", "true positive rate")
-    legend(axes, "lower right", "area under the curve")
-    return figure
-
-
-def precision_recall(records: Sequence[Record]) -> Figure:
-    """Precision against recall, one line per class."""
-    figure, axes = paper(
-        "Precision and recall", "How many of those named are right, by how many are found"
+def _curves(
+    truth: Array, answers: Array, classes: Sequence[str], title: str, display: Any, place: str
+) -> Figure:
+    """A curve for each of the most frequent classes against the rest."""
+    figure, axes = paper(title, "Of each class; dashed: by chance")
+    counts = np.bincount(truth, minlength=len(classes))
+    known = [c for c in metrics.positives(len(classes)) if 0 < counts[c] < len(truth)]
+    for position in sorted(known, key=lambda c: -counts[c])[:MOST_CURVES]:
+        display.from_predictions(
+            truth == position,
+            answers[:, position],
+            drop_intermediate=True,
+            name=plain(classes[position], 20),
+            ax=axes,
+            plot_chance_level=True,
+            chance_level_kw=DASHED | {"label": "_by chance"},
+        )
+    axes.set(
+        xlabel=axes.get_xlabel().partition(" (")[0], ylabel=axes.get_ylabel().partition(" (")[0]
     )
-    for label, points in _classes(records):
-        recall, precision = _all(points, "recall"), _all(points, "precision")
-        steps = [0, *recall], [precision[0], *precision]
-        (line,) = axes.step(*steps, where="pre", label=label, clip_on=False, zorder=3)
-        axes.axhline(precision[-1], **DASHED | {"color": line.get_color(), "alpha": 0.6})
-    _unit_square(axes, "recall", "precision")
-    legend(axes, "lower left", "average precision\n(dashed: by chance)")
+    legend(axes, place)
     return figure
 
 
@@ -145,48 +163,36 @@ def calibration(records: Sequence[Record]) -> Figure:
     reach = np.maximum((observed - low, high - observed), 0)
     label = f"about {records[0]['rows']:,} rows each, with 95% interval"
     axes.errorbar(stated, observed, reach, color=BLUE, marker="o", label=label, clip_on=False)
-    _unit_square(axes, "probability stated", "share observed")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability stated", ylabel="share observed")
     legend(axes, "upper left")
     return figure
 
 
-def predictions(records: Sequence[Record]) -> Figure:
-    """Answers of a regression against the truth."""
-    figure, axes = paper("Predicted and true", "On the dashed line a prediction is exact")
-    true, answer = _all(records, "truth"), _all(records, "answer")
-    ends = min(*true, *answer), max(*true, *answer)
-    axes.plot(ends, ends, **DASHED)
-    _dots(axes, true, answer)
-    axes.set(xlabel="true value", ylabel="predicted value")
+def _errors(title: str, kind: str, truth: Array, answers: Array) -> Figure:
+    """Some answers of a regression, against the truth or what they miss it by."""
+    figure, axes = paper(title, "On the dashed line a prediction is exact")
+    PredictionErrorDisplay.from_predictions(
+        truth,
+        answers,
+        kind=kind,
+        random_state=0,
+        ax=axes,
+        scatter_kwargs={"color": BLUE, "s": 16, "alpha": 0.4, "linewidth": 0},
+        line_kwargs=DASHED,
+    )
     return figure
 
 
-def residuals(records: Sequence[Record]) -> Figure:
-    """How far a regression misses, by what it answered."""
-    figure, axes = paper("Residuals", "A pattern here is something that the model has not learnt")
-    answer = np.array(_all(records, "answer"))
-    missed = answer - _all(records, "truth")
-    axes.axhline(0, **DASHED)
-    _dots(axes, answer, missed)
-    order = np.argsort(answer, kind="stable")
-    parts = np.array_split(order, int(np.clip(len(order) // 15, 1, 8)))
-    middles = [answer[part].mean() for part in parts], [missed[part].mean() for part in parts]
-    axes.plot(*middles, color=ORANGE, marker="o", markersize=4, label="mean", zorder=4)
-    axes.set(xlabel="predicted value", ylabel="error (predicted minus true)")
-    legend(axes, "best")
-    return figure
-
-
-def errors(records: Sequence[Record]) -> Figure:
-    """The distribution of a regression's errors."""
-    figure, axes = paper("Errors", "Predicted minus true; the rarest 0.5% are in the outer bars")
-    left = np.array(_all(records, "from"))
-    width = 0.92 * (np.array(_all(records, "to")) - left)
-    axes.bar(left, _all(records, "rows"), width=width, align="edge", color=BLUE, zorder=2)
+def histogram(truth: Array, answers: Array) -> Figure:
+    """How often a regression misses by how much."""
+    figure, axes = paper("Errors", "Actual minus predicted; the rarest 0.5% are in the outer bars")
+    missed = truth - answers.astype(np.float64)
+    reach = float(np.quantile(np.abs(missed), 0.995)) or 1.0
+    axes.hist(np.clip(missed, -reach, reach), bins=MOST_ERROR_BINS, rwidth=0.92, color=BLUE)
     axes.axvline(0, **DASHED | {"color": INK}, zorder=3)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", visible=False)
-    axes.set(xlabel="error (predicted minus true)", ylabel="rows")
+    axes.set(xlabel="error (actual minus predicted)", ylabel="rows")
     return figure
 
 
@@ -287,22 +293,5 @@ def label_rows(axes: Axes, labels: Sequence[str], longest: int = 30) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _classes(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """The points of each class, with its name and the area under its curve."""
-    points: dict[str, list[Record]] = {}
-    for record in records:
-        points.setdefault(record["class"], []).append(record)
-    return [(f"{plain(name, 20)} ({number(own[0]['area'])})", own) for name, own in points.items()]
-
-
 def _all(records: Sequence[Record], key: str) -> list[Any]:
     return [record[key] for record in records]
-
-
-def _unit_square(axes: Axes, across: str, up: str) -> None:
-    axes.set(xlim=(0, 1), ylim=(0, 1.005), xlabel=across, ylabel=up)
-
-
-def _dots(axes: Axes, across: Any, up: Any) -> None:
-    size, alpha = (12, 0.35) if len(across) > 300 else (24, 0.6)
-    axes.scatter(across, up, color=BLUE, s=size, alpha=alpha, linewidth=0, zorder=2)

@@ -95,14 +95,15 @@ def run(project: Project) -> None:
         "slices": slices.measure(parts, primary, holdout.truth, holdout.answers, holdout.baseline),
         "validation": diagnostics.validation(training["validation"], primary),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
-        **diagnostics.of_answers(holdout.truth, holdout.answers, contract.classes),
     }
-    write(project, manifest, found)
+    if contract.classes:
+        asked = holdout.truth, holdout.answers
+        found["confusion"] = diagnostics.confusion(*asked, contract.classes)
+        found["calibration"] = diagnostics.calibration(*asked)
+    write(project, manifest, found, holdout)
     for gate in judged["gates"]:
         verdict = "passed " if gate["passed"] else "REFUSED"
         print(f"{verdict}  {gate['name']}: {gate['reason']}", flush=True)
-    for sentence in unservable(contract):
-        print(f"WARNING  {sentence}", flush=True)
 
 
 def score(
@@ -215,13 +216,17 @@ def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def write(
-    project: Project, manifest: Mapping[str, Any], found: Mapping[str, list[diagnostics.Record]]
+    project: Project,
+    manifest: Mapping[str, Any],
+    found: Mapping[str, list[diagnostics.Record]],
+    holdout: Holdout,
 ) -> None:
     """Write the bundle, and the reports on it."""
     print("Plots and cards are drawn", flush=True)
     score = metrics.find(manifest["score"])
     value = manifest["metrics"].get(score.name, float("nan"))
-    pictures = plots.draw(found, score, value)
+    shown = holdout.truth, holdout.answers, manifest["classes"]
+    pictures = plots.draw(*shown, found, score, value)
     validation = read_json(project.reports / "validation.json")
     write_files(
         project.bundle,
@@ -248,22 +253,6 @@ def write(
             **{f"rows_{part}": rows for part, rows in manifest["data"]["rows"].items()},
         },
     )
-
-
-def unservable(contract: Contract) -> list[str]:
-    """What a service cannot hold a row to, in sentences."""
-    compare = [rule.name for rule in contract.rules if rule.batch]
-    sentences = [
-        f"No service can hold a row to {rule.name}, so none starts with this model: "
-        f"{rule.obstacle}; state the rule in another way in ml/schema.py."
-        for rule in contract.rules
-        if rule.obstacle
-    ]
-    if compare:
-        sentences.append(
-            f"A service looks at each row by itself, and so not at {', '.join(compare)}."
-        )
-    return sentences
 
 
 def scorer(
