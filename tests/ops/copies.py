@@ -112,10 +112,10 @@ def answer(project: Project, rows: pl.DataFrame, seed: int = 7) -> list[str]:
     return ids
 
 
-def learn(project: Project, truths: Mapping[str, Any], day: int = 1) -> None:
+def learn(project: Project, truths: Mapping[str, Any], day: int = 1, **more: str) -> None:
     """Log the truth of predictions, so many days later."""
     time = (BEGUN + timedelta(days=day)).isoformat()
-    lines = [{"id": name, "time": time, "truth": truth} for name, truth in truths.items()]
+    lines = [{"id": name, "time": time, "truth": truth, **more} for name, truth in truths.items()]
     tell(project, "feedback", lines)
 
 

@@ -399,6 +399,22 @@ def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_p
     assert sorted(last.rows()) == [(one, None), (other, "unheard of")]
 
 
+def test_whose_key_told_the_truth_is_logged(trained: Project, tmp_path: Path) -> None:
+    keys = {"clinic:aaaabbbbccccdddd": "clinic", "eeeeffff00001111": None}
+
+    async def tell() -> None:
+        async with running(trained, tmp_path, api_keys=",".join(keys)) as app:
+            for entry in keys:
+                shown = f"Bearer {entry.rpartition(':')[2]}"
+                told = {"prediction_id": "0" * 24, "truth": "benign"}
+                assert (await ask(app, "/feedback", told, authorization=shown)).status == 202
+
+    asyncio.run(tell())
+    (file,) = tmp_path.glob("feedback/*.jsonl")
+    lines = map(json.loads, file.read_text().splitlines())
+    assert [line.get("key") for line in lines] == [*keys.values()]
+
+
 def split(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"columns": [*rows[0]], "index": [0, 1], "data": [[*row.values()] for row in rows]}
 

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import yaml
 from copies import answer, environment, feed, git, learn, new_rows, ops, run, set_params, state
+from my_model.ops import cli
 from my_model.ops import contract as contracts
 from my_model.ops.contract import Column, Contract
 from my_model.ops.errors import UserError
@@ -24,7 +25,7 @@ from my_model.ops.files import read_json
 from my_model.ops.pipeline import labelled
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
-from my_model.ops.retraining import declaration, journal, labels
+from my_model.ops.retraining import declaration, exclusion, journal, labels
 from my_model.ops.retraining.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -81,6 +82,25 @@ def test_labelled_rows_are_learnt_from_once(whole: Project, tmp_path: Path) -> N
     assert "up to date" in run(clone, "dvc", "status").stdout
     assert "Running stage" not in run(clone, "dvc", "repro").stdout
     assert (clone.labelled / taken.name).read_bytes() == taken.read_bytes()
+
+
+def test_what_a_champion_learnt_is_excluded_after_its_rollback(whole: Project) -> None:
+    """In 0.4.0 the next retraining learnt it again."""
+    feed(whole)
+    ops(whole, "retrain")
+    (taken,) = whole.labelled.glob("*.parquet")
+    said = ops(whole, "rollback")
+    asked = f"ops labels exclude --file {taken.name} --reason TEXT"
+    assert f"Version 2 had learnt from more labels. If they were wrong:\n`uv run {asked}`" in said
+    said = ops(whole, *asked.split()[1:])
+    assert f"{taken.name}: 60 labels told from 2030-01-02 00:00 to" in said
+    assert "60 excluded" in said
+    assert "?? data/labelled/excluded.yaml" in git(whole, "status", "--porcelain")
+    said = ops(whole, "retrain")
+    assert "nothing new to learn from" in said
+    assert "Version 1 (champion) is this very model" in said
+    assert len(pl.read_parquet(whole.raw)) == 569
+    assert "60 excluded" in ops(whole, "labels", "show")
 
 
 def test_a_new_label_waits_until_it_is_declared(whole: Project) -> None:
@@ -264,6 +284,7 @@ def test_a_pipeline_that_lost_its_parent_is_waited_for(whole: Project) -> None:
 def logs(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project that has nothing but the log of a service, and the trained one's rows."""
     monkeypatch.setenv("PREDICTIONS", str(tmp_path / "served"))
+    monkeypatch.setattr(exclusion.git, "person", lambda _: "Ada")
     project = Project(tmp_path)
     project.labelled.mkdir(parents=True)
     shutil.copyfile(trained.valid, project.valid)
@@ -337,6 +358,117 @@ def test_a_truth_that_was_learnt_from_can_be_taken_back(logs: Project) -> None:
     learn(logs, {one: "malignant"}, day=7)
     take(logs)
     assert known(logs) == dict.fromkeys(others, "benign") | {one: "malignant"}
+
+
+def exclude(project: Project, *arguments: str) -> None:
+    """Exclude labels by command."""
+    arguments = ("labels", "exclude", *arguments, "--reason", "wrong")
+    exclusion.run(project, cli.parser().parse_args(arguments))
+
+
+def learnt(project: Project) -> dict[str, int]:
+    """How many rows are learnt from, by label."""
+    found = labelled.rows(project, contracts.load())
+    assert found is not None
+    return dict(found.collect()["diagnosis"].value_counts().iter_rows())
+
+
+@pytest.mark.parametrize("by", ["id", "file", "key", "since", "until"])
+def test_labels_that_are_excluded_are_learnt_no_more(
+    logs: Project, by: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither what was taken in, nor what the log has, nor what is told like it later."""
+    rows, _ = new_rows(logs, 12)
+    ids = answer(logs, rows)
+    good, bad = ids[:4], ids[4:8]
+    learn(logs, dict.fromkeys(good, "benign"), day=5, key="clinic")
+    take(logs)
+    learn(logs, dict.fromkeys(bad, "malignant"), day=7, key="partner")
+    take(logs)
+    *_, file = sorted(path.name for path in logs.labelled.glob("*.parquet"))
+    choice = {
+        "id": [f"--id={name}" for name in bad],
+        "file": [f"--file=data/labelled/{file}.dvc"],
+        "key": ["--key=partner"],
+        "since": ["--since=2030-01-07T00:00:00Z"],
+        "until": [
+            "--since=2030-01-08T01:00:00+01:00",
+            "--until=2030-01-09T00:00:00Z",
+            "--key=partner",
+        ],
+    }
+    assert learnt(logs) == {"benign": 4, "malignant": 4}
+    exclude(logs, *choice[by])
+    said = capsys.readouterr().out
+    assert f"{file}: 4 labels told by partner from 2030-01-08 00:00 to" in said
+    assert "excluded, 4 of these: {'reason': 'wrong', 'by': 'Ada', " in said
+    assert learnt(logs) == {"benign": 4}
+    assert take(logs).taken == 0
+    assert learnt(logs) == {"benign": 4}
+
+    learn(logs, dict.fromkeys(ids[8:], "malignant"), day=7, key="partner")
+    assert take(logs).taken == (4 if by in {"id", "file"} else 0)
+    if by != "since":  # what is told otherwise later is another label, but of an id that is out
+        learn(logs, dict.fromkeys(bad, "malignant"), day=20, key="clinic")
+        assert take(logs).taken == (0 if by == "id" else 4)
+
+
+def test_what_an_excluded_label_had_replaced_counts_again(logs: Project) -> None:
+    rows, _ = new_rows(logs, 2)
+    taken, waiting = answer(logs, rows)
+    learn(logs, {taken: "benign"}, day=5)
+    take(logs)
+    learn(logs, {waiting: "benign"}, day=6)
+    learn(logs, {taken: "malignant", waiting: "malignant"}, day=7, key="partner")
+    exclude(logs, "--key", "partner")
+    exclude(logs, "--id", "f" * 24)
+    take(logs)
+    assert learnt(logs) == {"benign": 2}
+
+
+def test_a_file_that_is_excluded_and_gone_is_missed(logs: Project) -> None:
+    """Its rows would come back from the log, as they did in 0.4.0."""
+    rows, _ = new_rows(logs, 3)
+    learn(logs, dict.fromkeys(answer(logs, rows), "benign"))
+    take(logs)
+    (file,) = logs.labelled.glob("*.parquet")
+    exclude(logs, "--file", file.name)
+    file.unlink()
+    with pytest.raises(UserError, match=f"has no {file.name}, which is excluded"):
+        take(logs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "sentence"),
+    [
+        (["--id=a"], "", "Say why, --reason, and which"),
+        (["--reason=x"], "", "Say why, --reason, and which"),
+        (["--file=a.parquet", "--reason=x"], "", "data/labelled has no a.parquet"),
+        (["--id=a", "--reason=x"], "- {id: [a]}", "no list of exclusions: Object missing required"),
+        (["--id=a", "--reason=x"], "- {since: 2030-01-01, reason: x}", "no list of exclusions"),
+        (["--id=a", "--reason=x"], "- [", "no list of exclusions"),
+        (["--since=today", "--reason=x"], "", "no list of exclusions: Invalid"),
+    ],
+)
+def test_what_cannot_be_excluded_is_said(
+    logs: Project, arguments: list[str], text: str, sentence: str
+) -> None:
+    path = logs.labelled / "excluded.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        exclusion.run(logs, cli.parser().parse_args(["labels", "exclude", *arguments]))
+    assert path.read_text() == text
+
+
+def test_a_truth_can_be_taken_back_when_its_log_is_gone(logs: Project) -> None:
+    rows, _ = new_rows(logs, 3)
+    one, *_ = ids = answer(logs, rows)
+    learn(logs, dict.fromkeys(ids, "benign"), day=5)
+    take(logs)
+    shutil.rmtree(logs.served / "predictions")
+    learn(logs, {one: None}, day=6)
+    assert (take(logs).taken, take(logs).taken) == (1, 0)
+    assert learnt(logs) == {"benign": 2}
 
 
 @pytest.mark.parametrize("most", [labels.MOST, 2])

@@ -4,7 +4,7 @@ A gate never guesses: a number that is missing or not finite does not pass. Each
 sentence what was measured and what was asked.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import sqrt
@@ -22,12 +22,6 @@ from .slices import Slice
 
 CONFIDENCE = 0.95
 """How sure a gate must be before it refuses a model for a difference that could be chance."""
-
-LARGE, LOSS = 3, 0.03
-"""How large a loss is that should be seen: so many times the tolerated one; if none is, this."""
-
-LEAST_ROWS = 20
-"""Rows of a class that the champion does not know, to learn from and to judge by together."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,6 @@ class Gate:
     def skip(cls, name: str, reason: str) -> "Gate":
         """A gate that does not apply, and why; it stands in nobody's way."""
         return cls(name, True, None, None, reason, skipped=True)
-
-
-def refusals(gates: Iterable[Gate]) -> list[Gate]:
-    """The gates that said no."""
-    return [gate for gate in gates if not gate.passed]
 
 
 def baseline_gain(score: Score, value: float, baseline: float, limit: float) -> Gate:
@@ -233,7 +222,7 @@ def regression(
             f" With 95% confidence it is better by {_amount(score, gain)} or more; over "
             f"{_amount(score, improvement)} is asked."
         )
-    loss = LARGE * limit or LOSS
+    loss = 3 * limit or 0.03  # one that a reader would want to be seen
     apart = min(loss, 0.5)  # models that differ by this disagree on as large a share of the rows
     spread = max(float(strayed[:, best].std()), sqrt(apart * (1 - apart) / len(truth)))
     seen = NormalDist().cdf((loss - limit) / spread - NormalDist().inv_cdf(CONFIDENCE))
@@ -243,12 +232,10 @@ def regression(
 
 
 def new_classes(rows: Mapping[str, int]) -> Gate:
-    """Each class that the champion does not know must have rows enough, of `rows` by class."""
+    """Each class that the champion does not know must have 20 of the `rows`, learnt or held out."""
     label, least = min(rows.items(), key=lambda item: item[1])
-    reason = (
-        f"The champion does not know {label}, which has {least:,} rows; {LEAST_ROWS} are asked."
-    )
-    return _judge("new class", least, LEAST_ROWS, least >= LEAST_ROWS, reason)
+    reason = f"The champion does not know {label}, which has {least:,} rows; 20 are asked."
+    return _judge("new class", least, 20, least >= 20, reason)
 
 
 def latency(milliseconds: float, limit: float) -> Gate:

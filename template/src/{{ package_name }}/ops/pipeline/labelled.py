@@ -1,40 +1,96 @@
 """Rows beside the source: they were answered first, and their truth came later.
 
 They lie in `data/labelled`, one Parquet file for each time that some were taken in, all of it text
-as a source may be. Two columns tell where a row comes from.
+as a source may be. Columns of their own tell where a row comes from. `excluded.yaml` beside them,
+which git keeps, says which labels are not to be learnt.
 """
 
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
 import polars as pl
+from msgspec import Meta
 
 from ..contract import Contract
+from ..errors import UserError
 from ..project import Project
 
 PREDICTION = "__prediction_id"
 LABELLED = "__labelled_at"
 """When the truth was told, in UTC."""
+KEY, FILE, EXCLUDED = "__labelled_by", "__file", "__excluded"
+"""By whose API key the truth was told; and, in no file: which one the row is of, and if it is out."""
+EXCLUSIONS = "excluded.yaml"
+
+
+class Exclusion(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Labels that are not to be learnt: those that fit everything that is said here of them."""
+
+    reason: str
+    by: str = ""
+    id: list[str] = []
+    file: list[str] = []
+    key: list[str] = []
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+
+    def fits(self) -> pl.Expr:
+        """Whether a row is meant, by the columns of above."""
+        named = {PREDICTION: self.id, FILE: self.file, KEY: self.key}
+        asked = [pl.col(name).is_in(values) for name, values in named.items() if values]
+        told = pl.col(LABELLED).dt.replace_time_zone("UTC")
+        asked += [told >= self.since] if self.since else []
+        asked += [told < self.until] if self.until else []
+        return pl.all_horizontal(asked or [pl.lit(value=False)]).fill_null(value=False)
+
+
+def exclusions(project: Project, text: str | None = None) -> list[Exclusion]:
+    """What `data/labelled/excluded.yaml` says, or this text for it.
+
+    Raises:
+        UserError: if it cannot be read, or names a file that is gone: then nobody knows its rows.
+    """
+    import yaml
+
+    path = project.labelled / EXCLUSIONS
+    try:
+        text = path.read_text(encoding="utf-8") if text is None and path.exists() else text
+        found = msgspec.convert(yaml.safe_load(text or "") or [], list[Exclusion])
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise UserError(f"{EXCLUSIONS} is no list of exclusions: {error}") from None
+    for name in {name for one in found for name in one.file}:
+        if not (project.labelled / name).exists():
+            raise UserError(f"data/labelled has no {name}, which is excluded: run `make pull`.")
+    return found
+
+
+def excluded(project: Project) -> pl.Expr:
+    """Whether a label is not to be learnt."""
+    fitting = [one.fits() for one in exclusions(project)]
+    return pl.any_horizontal(fitting or [pl.lit(value=False)])
 
 
 def scan(project: Project) -> pl.LazyFrame | None:
-    """Everything that was taken in, in the order of the truths; None if nothing was.
-
-    Where the truth of a prediction was told again, the newest counts.
-    """
+    """Everything that was taken in, in the order of the truths; None if nothing was."""
     files = sorted(project.labelled.glob("*.parquet"))
     if not files:
         return None
-    rows = pl.concat(map(pl.scan_parquet, files), how="diagonal")
-    ordered = rows.sort(LABELLED, PREDICTION, maintain_order=True)
-    return ordered.unique(PREDICTION, keep="last", maintain_order=True)
+    parts = [pl.scan_parquet(file).with_columns(pl.lit(file.name).alias(FILE)) for file in files]
+    rows = pl.concat([pl.LazyFrame(schema={KEY: pl.String}), *parts], how="diagonal")
+    marked = rows.with_columns(excluded(project).alias(EXCLUDED))
+    return marked.sort(LABELLED, PREDICTION, maintain_order=True)
 
 
 def rows(project: Project, contract: Contract) -> pl.LazyFrame | None:
-    """The same as a source would yield it: what nobody had asked for is missing."""
+    """What is to be learnt, as a source would yield it: what nobody had asked for is missing."""
     found = scan(project)
     if found is None:
         return None
+    found = found.filter(~pl.col(EXCLUDED)).unique(PREDICTION, keep="last", maintain_order=True)
     names = found.collect_schema().names()
     if contract.target.name in names:
         found = found.drop_nulls(contract.target.name)  # a truth that was taken back
     missing = [column.name for column in contract.columns if column.name not in names]
-    known = found.drop(PREDICTION, LABELLED)
+    known = found.drop(PREDICTION, LABELLED, KEY, FILE, EXCLUDED)
     return known.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)

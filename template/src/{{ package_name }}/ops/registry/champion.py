@@ -24,9 +24,6 @@ from .tracking import (
     connected,
 )
 
-MOST_RIVALS = 10
-"""Of the champions since a person promoted one, so many of the last count, and that first one."""
-
 
 def located(project: Project, name: str) -> Path:
     """The folder of a bundle.
@@ -113,13 +110,13 @@ def before(store: Store, log: Sequence[Promotion]) -> Version | None:
 def rivals(store: Store, champion: Version) -> list[Version]:
     """Champions before this one that a challenger is held to as well, the oldest first.
 
-    They begin with the last one that a person promoted: each may have lost a little to the one
-    before it, and together they may lose no more than one alone.
+    They are the last one that a person promoted, and the ten newest since: each may have lost a
+    little to the one before it, and together they may lose no more than one alone.
     """
     line = succession(store.promotions())
     begun = max((place for place, event in enumerate(line) if event.by_person), default=0)
     first, *later = line[begun:]
-    numbers = {event.version for event in (first, *later[-MOST_RIVALS:])} - {champion.number}
+    numbers = {event.version for event in (first, *later[-10:])} - {champion.number}
     earlier = filter(None, map(store.version, sorted(numbers)))
     return [version for version in earlier if version.digest]
 

@@ -14,7 +14,7 @@ from .. import git, user_code
 from ..bundle import UNKNOWN, Bundle, sign
 from ..errors import Refused, UserError
 from ..evaluation import shadow
-from ..evaluation.gates import Gate, refusals
+from ..evaluation.gates import Gate
 from ..files import flat, replacing, write_text
 from ..project import Project
 from ..settings import Settings
@@ -177,6 +177,11 @@ def rollback(project: Project, reason: str = "") -> None:
             f"Version {version.number} is the champion again, and version {champion.number} is "
             "rolled back; the bundle is in models/champion."
         )
+        since, until = (f"{its.created:%Y%m%dT%H%M%S%fZ}" for its in (version, champion))
+        names = sorted(path.stem for path in project.labelled.glob("*.parquet.dvc"))
+        if learnt := " ".join(f"--file {name}" for name in names if since < name < until):
+            print(f"Version {champion.number} had learnt from more labels. If they were wrong:")
+            print(f"`uv run ops labels exclude {learnt} --reason TEXT`")
 
 
 def _verdict(
@@ -188,7 +193,7 @@ def _verdict(
         verdict = "skipped" if gate.skipped else "passed " if gate.passed else "REFUSED"
         print(f"{verdict}  {gate.name}: {gate.reason}")
     gates = [*(Gate(**gate) for gate in bundle.manifest["gates"]), *asked]
-    failed = refusals(gates)
+    failed = [gate for gate in gates if not gate.passed]
     return {
         "evidence": json.dumps(evidence),
         "gates": json.dumps([gate.to_dict() for gate in gates], ensure_ascii=False),

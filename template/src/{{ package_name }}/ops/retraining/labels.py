@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from .. import contract as contracts
 from ..contract import Column, Contract
 from ..files import replacing
 from ..pipeline import labelled, parquet
-from ..pipeline.labelled import LABELLED, PREDICTION
+from ..pipeline.labelled import EXCLUDED, FILE, KEY, LABELLED, PREDICTION
 from ..pipeline.parsing import read
 from ..prediction_log import Reader, files, newest
 from ..project import Project
@@ -56,15 +57,16 @@ def unlogged(contract: Contract) -> list[str]:
 @contextmanager
 def gathered(project: Project, contract: Contract) -> Iterator[Labelled]:
     """Join new truths with the rows that they are about; the rows last as long as the block."""
-    feedback, taken = project.served / "feedback", _taken(project, contract.target)
-    parts = 1 + sum(map(len, _told(feedback, taken))) // MOST
+    taken, excluded = _taken(project, contract.target), labelled.excluded(project)
+    told = partial(_told, project.served / "feedback", taken, excluded)
+    parts = 1 + sum(map(len, told())) // MOST
     count, unanswered, undeclared = 0, 0, Counter[str]()
     aside = project.root / ".dvc" / "tmp"
     aside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=aside, ignore_cleanup_errors=True) as folder:
         for part in range(parts):
             mine = pl.col(ID).hash() % parts == part
-            truths = _new([frame.filter(mine) for frame in _told(feedback, taken)])
+            truths = _new([frame.filter(mine) for frame in told()])
             fits = _is_allowed(contract) | pl.col(TRUTH).is_null()
             allowed, refused = truths.filter(fits), truths.filter(~fits)
             undeclared.update(refused[TRUTH].to_list())
@@ -86,24 +88,27 @@ def write(rows: pl.LazyFrame, path: Path) -> None:
         parquet.write({aside: rows})
 
 
-def _told(folder: Path, taken: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """What was told of predictions, but for what was told before their truth was taken in."""
-    reader = Reader({ID: pl.String, TRUTH: pl.String})
+def _told(folder: Path, taken: pl.DataFrame, excluded: pl.Expr) -> Iterator[pl.DataFrame]:
+    """What was told of predictions, unless it is excluded, or older than what was taken in."""
+    reader = Reader({ID: pl.String, TRUTH: pl.String, "key": pl.String})
+    time = pl.from_epoch(TIME, time_unit="us")
+    names = {PREDICTION: pl.col(ID), LABELLED: time, KEY: pl.col("key"), FILE: pl.lit("")}
+    later = pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))
     for frame in reader.since(folder):
         known = frame.drop_nulls(ID).join(taken, on=ID, how="left", maintain_order="left")
-        yield known.filter(pl.col("since").is_null() | (pl.col(TIME) > pl.col("since")))
+        yield known.filter(later).with_columns(**names).filter(~excluded)
 
 
 def _new(told: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The newest truth of each prediction: `id`, `time`, `truth`; null if it was taken back.
+    """The newest truth of each prediction; null if it was taken back.
 
     What was taken in before is left out, unless its truth is another one now.
     """
-    schema = {ID: pl.String, TIME: pl.Int64, TRUTH: pl.String}
     if not told:
-        return pl.DataFrame(schema=schema)
+        text, time = dict.fromkeys((ID, TRUTH, PREDICTION, KEY), pl.String), pl.Datetime("us")
+        return pl.DataFrame(schema={**text, LABELLED: time})
     is_new = pl.col(TRUTH).ne_missing(pl.col("before"))
-    return newest(pl.concat(told)).filter(is_new).select(*schema)
+    return newest(pl.concat(told)).filter(is_new).drop(TIME, FILE, "key", "before", "since")
 
 
 def _taken(project: Project, target: Column) -> pl.DataFrame:
@@ -113,8 +118,9 @@ def _taken(project: Project, target: Column) -> pl.DataFrame:
         return pl.DataFrame(schema={ID: pl.String, "before": pl.String, "since": pl.Int64})
     known = target.name in found.collect_schema()
     truth = pl.col(target.name) if known else pl.lit(None, pl.String)
-    since = pl.col(LABELLED).dt.epoch("us")
-    return found.select(pl.col(PREDICTION).alias(ID), before=truth, since=since).collect()
+    before, since = pl.when(~pl.col(EXCLUDED)).then(truth), pl.col(LABELLED).dt.epoch("us")
+    newest = found.unique(PREDICTION, keep="last", maintain_order=True)
+    return newest.select(pl.col(PREDICTION).alias(ID), before=before, since=since).collect()
 
 
 def _is_allowed(contract: Contract) -> pl.Expr:
@@ -129,8 +135,14 @@ def _is_allowed(contract: Contract) -> pl.Expr:
 def _answered(folder: Path, contract: Contract, truths: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The rows that the truths are about, part by part; each once, though logs may be copied."""
     names = [column.name for column in contract.inputs if not column.sensitive]
-    reader = Reader({ID: pl.String, "inputs": pl.Struct(dict.fromkeys(names, pl.String))})
-    wanted = truths.rename({TIME: LABELLED}).with_row_index("place")
+    inputs = pl.Struct(dict.fromkeys(names, pl.String))
+    reader, truth = Reader({ID: pl.String, "inputs": inputs}), pl.col(TRUTH)
+    values = [pl.col("inputs").struct.field(name) for name in names]
+    columns = [PREDICTION, LABELLED, KEY, *values, truth.alias(contract.target.name)]
+    # A truth that was taken back needs no row of a log, which may be gone.
+    gone = truths.filter(truth.is_null()).with_columns(pl.lit(None, inputs).alias("inputs"))
+    yield gone.select(columns)
+    wanted = truths.filter(truth.is_not_null()).with_row_index("place")
     missing = np.ones(len(wanted), dtype=np.bool_)
     for file in files(folder):
         if not missing.any():
@@ -139,9 +151,4 @@ def _answered(folder: Path, contract: Contract, truths: pl.DataFrame) -> Iterato
             found = frame.unique(ID).join(wanted, on=ID)
             rows = found.filter(pl.Series(missing[found["place"]], dtype=pl.Boolean))
             missing[rows["place"]] = False
-            yield rows.sort(TIME, ID).select(
-                pl.col(ID).alias(PREDICTION),
-                pl.from_epoch(LABELLED, time_unit="us").alias(LABELLED),
-                *(pl.col("inputs").struct.field(name) for name in names),
-                pl.col(TRUTH).alias(contract.target.name),
-            )
+            yield rows.sort(TIME, ID).select(columns)

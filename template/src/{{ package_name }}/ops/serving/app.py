@@ -162,6 +162,7 @@ class Application:
             feedback = scope["path"] == "/feedback"
             use = "feedback" if feedback else "predict"
             scope["caller"] = self.service.keys.check(headers, use)
+            messages.CALLER.set(scope["caller"])
         access.check_kind(headers)
         most, held = self.settings.max_body_bytes, 0
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ..contract import Column
 from .log import moment
+from .messages import CALLER
 from .requests import Refusal, Violation
 
 ID_BYTES = 12
@@ -54,12 +55,14 @@ class Feedback(msgspec.Struct):
     """Whether all that was told of it is taken back."""
 
 
-class Truth(msgspec.Struct):
+class Truth(msgspec.Struct, omit_defaults=True):
     """What became of a row, as the log keeps it; null if that is not known any more."""
 
     id: str
     time: str
     truth: Any
+    key: str = ""
+    """The name of the API key by which it was told."""
 
 
 DECODER = msgspec.json.Decoder(Feedback | list[Feedback])
@@ -86,9 +89,9 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
         raise HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Tell ground truth of at most {most:,} at once."
         )
-    now = moment()
+    now, key = moment(), CALLER.get()
     lines = [
-        Truth(one.prediction_id, now, None if one.retract else truth(target, one.truth))
+        Truth(one.prediction_id, now, None if one.retract else truth(target, one.truth), key)
         for one in told
     ]
     sentence = SHAPES[shape(target)][2]

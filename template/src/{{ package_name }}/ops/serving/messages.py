@@ -11,6 +11,9 @@ from .settings import Settings
 REQUEST = ContextVar("request", default="")
 """The id of the request that is being answered."""
 
+CALLER = ContextVar("caller", default="")
+"""The name of the key by which it was sent."""
+
 CONTROL = {number: ascii(chr(number))[1:-1] for number in (*range(32), *range(127, 160), 0x2028)}
 
 
