@@ -631,6 +631,27 @@ def test_whole_numbers_that_a_feature_rounds_are_named(adopt: Adopt) -> None:
     assert adopted["rounded"].warning.startswith("whole numbers beyond 16,777,216 are rounded")
 
 
+@pytest.mark.parametrize(
+    ("usual", "odd", "named"),
+    [
+        (range(20), -999, "-999"),
+        (range(101), -99, "-99"),
+        ([float(it) / 8 for it in range(90)], -9999.0, "-9999"),
+        ([float(it) / 8 for it in range(90)], 99.9, "99.9"),
+        (range(700), -32768, "-32768"),
+        (range(90, 100), 99, None),
+        (range(0, 5000, 50), 0, None),
+    ],
+)
+def test_a_number_that_may_stand_for_no_value_is_named(
+    adopt: Adopt, usual: Sequence[float], odd: float, named: str | None
+) -> None:
+    values = [odd if row % 9 == 4 else usual[row * 7 % len(usual)] for row in range(3 * ROWS)]
+    adopted = adopt(table({"value": values, "y": [*Y, *Y, *Y]}, 3 * ROWS))
+    warning = adopted["value"].warning
+    assert (f"values are {named}; leave such cells empty" in warning) if named else not warning
+
+
 def test_whole_floats_may_name_rows_and_huge_ones_are_a_quantity(adopt: Adopt) -> None:
     targets = [10.0 ** (17 + row % 20) for row in range(ROWS)]
     adopted = adopt(table({"customer_id": [f"1{row:04}.0" for row in range(ROWS)], "x": X,

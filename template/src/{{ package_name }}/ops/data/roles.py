@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from math import inf
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..contract import EXACT, FOLD, KEPT, LARGEST
@@ -33,6 +34,7 @@ MISSING = (
 ROUNDED = 2**24  # up to here a feature, which is a float32, holds every whole number
 DATE_PARTS = ("days", "month", "weekday", "hour")  # that `ml/features.py` names after a column
 SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
+DISTINCT = 4  # numbers, of which one may stand apart from the others
 ROWS = 50  # fewer cannot both teach and judge
 CLASSES = 100  # more are no closed set
 FEW = 20  # whole numbers with more values than this are a quantity
@@ -44,6 +46,7 @@ LONGEST = 40  # letters of a value in a sentence
 
 IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index|rownames|row_?(no|nr|number))$")
 CODES = re.compile(r"(^|_)(zip|zip_?code|postal_?code|post_?code|plz)$")
+NINES = re.compile(r"99+(\.9+)?")
 TIMES = re.compile(r"(^|_)(date|day|datetime|time|timestamp|ts)(_|$)|_at$")
 
 
@@ -358,12 +361,14 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
         if column.type == "Int64" and values.null_count() == 0 and _counts_up(values):
             return replace(column, role="identifier", why="counts the rows", warning="")
     if column.type == "Float64":
-        return replace(column, warning=_too_large(census) or column.warning)
+        column = replace(column, warning=_too_large(census) or column.warning)
     if column.type == "Int64" and coded:
         return replace(column, why="codes", category=True)
     if column.type == "Int64" and (present.abs() > ROUNDED).any():
         warning = f"whole numbers beyond {ROUNDED:,} are rounded to seven digits for the model"
-        return replace(column, warning=column.warning or warning)
+        column = replace(column, warning=column.warning or warning)
+    if column.type in ("Float64", "Int64"):
+        return replace(column, warning=column.warning or _stands_apart(present))
     if column.type != "String":
         return column
     words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
@@ -383,6 +388,24 @@ def _too_large(census: Census) -> str:
     it = "1 number is" if census.large == 1 else f"{census.large:,} numbers are"
     warning = f"{it} infinite or too large for a model: such rows go to quarantine"
     return warning if census.large else ""
+
+
+def _stands_apart(present: pl.Series) -> str:
+    """A warning of one number, such as -999, that may stand for a missing value.
+
+    It is repeated, and further from all other numbers than these are from each other, or nearly
+    so if it is made of nines.
+    """
+    numbers, times = np.unique(present.to_numpy(), return_counts=True)
+    if len(numbers) < DISTINCT:
+        return ""
+    for end, beside, other in ((0, 1, -1), (-1, -2, 0)):
+        gap, spread = abs(numbers[beside] - numbers[end]), abs(numbers[other] - numbers[beside])
+        nines = NINES.fullmatch(f"{abs(numbers[end]):g}")
+        if times[end] >= max(3, 0.002 * len(present)) and gap > (spread / 4 if nines else spread):
+            it = f"{times[end]:,} values are {numbers[end]:g}"
+            return f"{it}; leave such cells empty if it stands for no value"
+    return ""
 
 
 def _counts_up(values: pl.Series) -> bool:
