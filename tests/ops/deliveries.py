@@ -10,6 +10,7 @@ import polars as pl
 from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
 from my_model.ops.contract import Column, Contract, Kind
 from my_model.ops.evaluation import metrics
+from my_model.ops.evaluation.distributions import history
 from my_model.ops.evaluation.profile import calibration, profile
 from my_model.ops.files import sha256, write_json
 from my_model.ops.monitoring.reference import Reference
@@ -68,9 +69,13 @@ def champion(root: Path, learnt: Rows, contract: Contract = CONTRACT) -> tuple[P
     frames = [frame(rows).select(it.name for it in contract.columns) for rows in parts.values()]
     for path, rows in zip(parts, frames, strict=True):
         rows.write_parquet(path)
-    arrays, newest = (contract.arrays(rows) for rows in frames)
+    in_time = contract is CONTRACT
+    arrays = contract.arrays(pl.concat(frames) if in_time else frames[0])
     labels, truth = (contract.labels(rows) for rows in frames)
     answers = said(parts[project.holdout]).to_numpy()
+    described = profile(contract, arrays, labels, answers)
+    if in_time:
+        described["history"] = history(contract, described, arrays, said(learnt).to_numpy())
     scores = [metrics.find(name) for name in ("log_loss", "accuracy")]
     made = {
         "format": FORMAT,
@@ -79,9 +84,7 @@ def champion(root: Path, learnt: Rows, contract: Contract = CONTRACT) -> tuple[P
         "metrics": {score.name: metrics.value(score, truth, answers) for score in scores},
         "intervals": metrics.intervals(scores, truth, answers, 7),
         "calibration": calibration(truth, answers),
-        "profile": profile(
-            contract, arrays, labels, answers, newest if contract is CONTRACT else None
-        ),
+        "profile": described,
         "data": {
             "rows": dict(zip(("train", "holdout"), map(len, frames), strict=True)),
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},

@@ -103,6 +103,8 @@ class Monitoring(Section, frozen=True):
 
     window: int | str = 1000
     """As many rows, or the rows of a time such as `7d` or `12h`."""
+    cycle: Literal["day", "week", "year", "none"] = "none"
+    """What comes back: windows are compared with the same part of it, where history has two."""
     last: AtLeastOne = 3
     violated: AtLeastOne = 2
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01

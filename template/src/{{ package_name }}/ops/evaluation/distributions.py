@@ -1,8 +1,11 @@
 """How the values of a column are distributed: counted in the same cells, then and now.
 
 So rows of any number take the same memory, and those that others are compared with are not needed.
+A history is how they were distributed piece of time by piece, for `monitoring.history`.
 """
 
+import base64
+import bz2
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract import Contract
 from . import profile
 from .metrics import Array
 
@@ -24,6 +28,12 @@ MOST_NAMES = 1_000
 
 MOST_DRAWN = 1_000
 """Values of a number that are kept."""
+
+COUNTED = ("rows", "missing", "table", "sums", "texts", "lengths", "unfamiliar")
+"""What a history holds of a distribution, as far as it has that."""
+
+CELLS, FEWEST, MOST = 150_000, 32, 240
+"""Counts of a history, about, and its pieces of time."""
 
 Counts = NDArray[np.int64]
 
@@ -42,6 +52,18 @@ class Distribution:
     def __init__(self, seen: Seen, rows: int) -> None:
         """Begin with an empty window, and a reference whose `rows` have a profile."""
         self.rows, self.missing = np.array([rows, 0]), np.array([seen["missing"], 0])
+
+    @property
+    def parts(self) -> list[NDArray[Any]]:
+        """All that is counted, each of the reference and of the window."""
+        held = [vars(self)[name] for name in COUNTED if vars(self).get(name) is not None]
+        return [part for one in held for part in getattr(one, "parts", [one])]
+
+    def put(self, side: int, counts: NDArray[Any]) -> None:
+        """Take other rows for those of the reference or of the window: all parts in a row."""
+        ends = np.cumsum([part[side].size for part in self.parts])
+        for part, values in zip(self.parts, np.split(counts, ends), strict=False):
+            part[side] = values if part.ndim > 1 else values[0]
 
     def add(self, values: Array) -> None:
         """Count rows of the window, shape (rows,): whether each is missing."""
@@ -150,13 +172,13 @@ class Texts(Distribution):
         new: words that are not among `words`, the most frequent ones.
     """
 
-    def __init__(self, seen: Seen, rows: int, learnt: Seen) -> None:
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
         """Begin with an empty window; what was `learnt` besides was seen too."""
         super().__init__(seen, rows)
         tokens, texts = seen.get("tokens", {}), seen.get("rows", 0)
         self.words, self.table = tuple(tokens), _table([*tokens.values()])
         self.texts = np.array([texts, 0])
-        self.lengths = Numbers(seen["words"], rows, learnt["words"])
+        self.lengths = Numbers(seen["words"], rows, learnt and learnt["words"])
         self.unfamiliar = Numbers(seen["unfamiliar"], texts) if "unfamiliar" in seen else None
         self.new: Counter[str] = Counter()
 
@@ -173,13 +195,13 @@ class Texts(Distribution):
         self.new = frequent(self.new + counted)
 
 
-def distribution(seen: Seen, rows: int, learnt: Seen) -> Distribution:
+def distribution(seen: Seen, rows: int, learnt: Seen | None = None) -> Distribution:
     """Begin with an empty window of a column.
 
     Args:
         seen: its profile in the rows that others are compared with.
         rows: how many these are.
-        learnt: its profile in the training rows, which may be the same.
+        learnt: its profile in all training rows, if these are others.
     """
     match seen["kind"]:
         case "category" | "boolean":
@@ -189,6 +211,72 @@ def distribution(seen: Seen, rows: int, learnt: Seen) -> Distribution:
         case "time":
             return Distribution(seen, rows)
     return Numbers(seen, rows, learnt)
+
+
+def answers(said: Seen, classes: tuple[str, ...]) -> dict[str, Numbers | Categories]:
+    """How a model's answers were in rows that it had not learnt from, beside an empty window.
+
+    All predictions come first, and then the probabilities of each class; where there are two, the
+    first one's say nothing more.
+    """
+    rows = said["rows"]
+    if not classes:
+        return {"The predictions": Numbers(said["values"], rows)}
+    counts = {"counts": said["classes"], "missing": 0}
+    by_class = {
+        f"The probabilities of {name}": Numbers(said["probabilities"][name], rows)
+        for name in classes[1 if len(classes) == 2 else 0 :]
+    }
+    return {"The predictions": Categories(counts, rows), **by_class}
+
+
+def add_answers(counted: Mapping[str, Numbers | Categories], labels: Array, said: Array) -> None:
+    """Count answers of the window: what a model `said`, see `metrics`, and the classes' `labels`."""
+    predictions, *by_class = counted.values()
+    predictions.add(labels if by_class else said)
+    for answers, chances in zip(reversed(by_class), said.T[::-1], strict=False):
+        answers.add(chances)
+
+
+def history(
+    contract: Contract, seen: Seen, rows: Mapping[str, Array], said: Array
+) -> dict[str, Any]:
+    """How `rows`, and what models `said` of those that they had not learnt from, were distributed.
+
+    Piece of time by piece, as JSON-able data. Both are those of the profile that was `seen`; where
+    nothing was said, there is NaN.
+    """
+    times = next(rows[column.name] for column in contract.features if column.role == "event_time")
+    order = np.argsort(times, kind="stable")[: np.count_nonzero(~np.isnat(times))]
+    names = [column.name for column in contract.features if not column.sensitive]
+    columns = {name: distribution(seen["columns"][name], 0) for name in names}
+    answered = answers(seen["prediction"], contract.classes)
+    every: dict[str, Distribution] = {**columns, **answered}
+    cells = sum(part[NOW].size for counted in every.values() for part in counted.parts)
+    pieces = np.array_split(order, min(len(order), max(FEWEST, min(MOST, CELLS // cells))))
+    made: dict[str, list[Array]] = {name: [] for name in every}
+    for piece in pieces:
+        for name, counted in columns.items():
+            values = rows[name][piece]
+            counted.add(np.isnat(values) if values.dtype.kind == "M" else values)
+        known = said[piece][np.isfinite(said[piece]).reshape(len(piece), -1).all(axis=1)]
+        places = known.argmax(axis=1) if contract.classes else []
+        add_answers(answered, np.array(contract.classes, object)[places], known)
+        for name, counted in every.items():
+            made[name].append(np.concatenate([part[NOW:].ravel() for part in counted.parts]))
+            counted.put(NOW, np.zeros_like(made[name][-1]))
+    packed = {
+        name: base64.b85encode(bz2.compress(np.array(counts, "<f4").T.tobytes())).decode()
+        for name, counts in made.items()
+    }
+    middles = [int(times[piece].astype(np.int64).mean() / 1e6) for piece in pieces]
+    return {"rows": len(order), "columns": names, "times": middles, "counts": packed}
+
+
+def unpacked(told: str, pieces: int) -> NDArray[np.float64]:
+    """The counts of a history, shape (pieces, counts)."""
+    counts = np.frombuffer(bz2.decompress(base64.b85decode(told)), "<f4")
+    return counts.reshape(-1, pieces).T.astype(np.float64)
 
 
 def frequent(counted: Counter[str]) -> Counter[str]:

@@ -40,18 +40,19 @@ def profile(
     arrays: Mapping[str, Array],
     labels: Array,
     answers: Array,
-    held_out: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """Describe the training rows and the model's answers as JSON-able data.
+    """Describe rows and the model's answers as JSON-able data.
 
     Args:
         contract: says what each column holds.
-        arrays: the training rows' features, as `Contract.arrays` makes them.
+        arrays: the features, as `Contract.arrays` makes them: those of the training rows or,
+            where they have an event time, of all rows.
         labels: the training rows' target, as `Contract.labels` makes it.
         answers: the model's answers on the holdout, see `metrics`.
-        held_out: the holdout's features, where it is not like the training rows: the newest ones.
     """
-    made: dict[str, Any] = {"rows": len(labels), "columns": _columns(contract, arrays)}
+    rows = len(arrays[contract.features[0].name])
+    columns = {column.name: describe(column, arrays[column.name]) for column in contract.features}
+    made: dict[str, Any] = {"rows": rows, "columns": columns}
     said: dict[str, Any] = {"rows": len(answers)}
     if classes := contract.classes:
         made["target"] = _classes(classes, labels)
@@ -61,8 +62,6 @@ def profile(
         made["target"] = numbers(labels, private=contract.target.sensitive)
         said["values"] = numbers(answers)
     made["prediction"] = said
-    if held_out is not None:
-        made["newest"] = {"rows": len(answers), "columns": _columns(contract, held_out)}
     return made
 
 
@@ -195,10 +194,6 @@ def unfamiliar(split: pl.Series, known: Container[str]) -> NDArray[np.float64]:
     different = split.list.unique()
     new = different.list.eval(~pl.element().is_in(list(known))).list.mean()  # type: ignore[call-overload]
     return new.to_numpy().astype(np.float64)
-
-
-def _columns(contract: Contract, arrays: Mapping[str, Array]) -> dict[str, Any]:
-    return {column.name: describe(column, arrays[column.name]) for column in contract.features}
 
 
 def _classes(names: tuple[str, ...], positions: NDArray[np.int64]) -> dict[str, int]:

@@ -21,11 +21,18 @@ from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
+from .history import DISTANCE, MARGIN
 from .reference import HELD_OUT, Known
 from .windows import Window
 
 LEAST_TRUTHS = 50
 """Rows of a window whose truth must be known before its score is judged."""
+
+BY_PSI = ("drift", "vocabulary")
+"""The checks of columns whose value is a PSI."""
+
+LEAST_SHARE = 0.01
+"""Of a value that may not vanish unnoticed."""
 
 FAMILIES = 3
 
@@ -39,6 +46,7 @@ SENTENCES = {
         "{now} of {column} lie beyond all that the model was trained and judged on, {names}."
     ),
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
+    "vanished categories": "No row of {column} is {names} any more; {then} were {since}.",
     "unknown labels": (
         "{now} of the ground truth are labels that the contract does not know: {names}."
     ),
@@ -74,6 +82,8 @@ class Finding:
     """Of the champion's history that the limit was learnt from; none: it is that of `params.yaml`."""
     firm: bool = True
     """Whether it may ask for a new model: what has too little history alerts alone."""
+    distance: float = 0.0
+    """How far two distributions lie apart, from 0 to 1: their cumulated shares, or all shares."""
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON-able data."""
@@ -107,6 +117,11 @@ class Checks:
     def __init__(self, window: Window, limits: Monitoring) -> None:
         """Hold a window to its reference, by the limits."""
         self._window, self._reference, self._limits = window, window.reference, limits
+        self._history = window.reference.history(limits)
+        self._since = self._history.since if self._history else window.reference.since
+        if self._history:
+            for name, counted in {**window.columns, **window.answers}.items():
+                self._history.put(name, counted, window.at)
 
     def incoming(self) -> tuple[list[Finding], dict[str, Measured]]:
         """The violated findings on what came in, and what each column is like."""
@@ -116,18 +131,20 @@ class Checks:
         for name, column in window.columns.items():
             on_column = list(self._column(name, column))
             measured[name] = _measured(column, on_column)
-            found += on_column
+            found += [self._held(name, finding) for finding in on_column]
         return self._violated(found), measured
 
     def answered(self) -> tuple[list[Finding], float]:
         """The violated findings on what the champion answered, and the PSI of its predictions."""
-        on_all, *by_class = (
-            self._moved("predictions", what, answers, since=HELD_OUT)
+        since = self._since if self._history else HELD_OUT
+        (name, on_all), *by_class = (
+            (what, self._moved("predictions", what, answers, since=since))
             for what, answers in self._window.answers.items()
         )
-        found = [on_all]
+        found = [self._held(name, on_all)]
         if by_class:
-            most = max(by_class, key=lambda finding: finding.value)
+            held = (self._held(what, finding) for what, finding in by_class)
+            most = max(held, key=lambda finding: finding.value / (finding.limit or 1.0))
             p = min(1.0, most.p * len(by_class))
             found.append(replace(most, check="probabilities", p=p))
         return self._violated(found), on_all.value
@@ -152,6 +169,25 @@ class Checks:
             if p <= self._limits.alpha / FAMILIES and finding.value >= limit
         ]
 
+    def _held(self, name: str, finding: Finding) -> Finding:
+        """Hold what is beyond chance and the limit of `params.yaml` to what history shows, too."""
+        if finding.p > self._limits.alpha / FAMILIES or finding.value < finding.limit:
+            return finding
+        if self._history is None or not self._history.enough:
+            return replace(finding, firm=self._history is None)
+        largest = self._history.largest(name, self._column)
+        check = "drift" if finding.check == "predictions" else finding.check
+        limit = largest[check] * (MARGIN**2 if check in BY_PSI else MARGIN)
+        if finding.distance:
+            # The PSI at which the distance would be usual; none is less than four times its square.
+            apart = max(MARGIN * largest[DISTANCE], finding.limit**0.5 / 2)
+            limit = min(limit, finding.value * (apart / finding.distance) ** 2)
+        if limit <= finding.limit:
+            return finding
+        windows = len(self._history.windows)
+        sentence = f"{finding.sentence} {windows} windows of history allow {limit:.2g}."
+        return replace(finding, limit=limit, windows=windows, sentence=sentence)
+
     def _column(self, name: str, column: Distribution) -> Iterator[Finding]:
         """All findings on a column."""
         yield self._share("missing", column.missing, column.rows, column=name)
@@ -164,6 +200,7 @@ class Checks:
                 yield self._moved("drift", name, column, name)
                 names = _named(column.new)
                 yield self._share("unknown categories", column.unknown, column.rows, names, name)
+                yield self._vanished(name, column)
             case Texts():
                 yield self._moved("drift", f"The words in a text of {name}", column.lengths, name)
                 if column.unfamiliar is not None:
@@ -172,6 +209,19 @@ class Checks:
                     new = f" New are {_named(column.new)}." if column.new else ""
                     yield replace(found, sentence=found.sentence + new)
                 yield self._words(name, column)
+
+    def _vanished(self, name: str, column: Categories) -> Finding:
+        """The most frequent value of some weight that no row of the window has."""
+        shares = column.table[THEN] / max(int(column.rows[THEN]), 1)
+        heavy = (shares >= LEAST_SHARE) & (np.arange(len(shares)) < len(column.names))
+        gone = np.where(heavy & (column.table[NOW] == 0), shares, 0.0)
+        place, most, rows = int(gone.argmax()), float(gone.max()), float(column.rows[NOW])
+        if most and self._history:
+            rows /= self._history.overdispersion(name, place)
+        p = min(1.0, float(heavy.sum() * (1 - most) ** rows)) if most else 1.0
+        words = {"names": [*column.names, ""][place], "then": share(most), "since": self._since}
+        sentence = SENTENCES["vanished categories"].format(column=name, **words)
+        return Finding("vanished categories", name, "binomial", most, LEAST_SHARE, p, sentence)
 
     def _share(
         self,
@@ -184,7 +234,7 @@ class Checks:
         """How far a share moved: of some rows, shape (2,), among all of them."""
         some, every = np.asarray(hits), np.asarray(rows)
         then, now = some / np.maximum(every, 1)
-        words = {"column": column, "names": names, "since": self._reference.since}
+        words = {"column": column, "names": names, "since": self._since}
         sentence = SENTENCES[check].format(then=share(then), now=share(now), **words)
         p, moved = float(drift.shares(some[:, None], every)[0]), float(abs(now - then))
         return Finding(check, column, "chi-square", moved, self._limits.share, p, sentence)
@@ -198,7 +248,7 @@ class Checks:
         since: str | None = None,
     ) -> Finding:
         """How far a distribution moved, and where to."""
-        since, limit = since or self._reference.since, self._limits.psi
+        since, limit = since or self._since, self._limits.psi
         found = drift.difference(moved.table, ordered=isinstance(moved, Numbers))
         if isinstance(moved, Numbers):
             then, now = (number(mean) for mean in moved.means)
@@ -209,8 +259,9 @@ class Checks:
             then, now = (share(one) for one in shares[:, place])
             value = [*moved.names, "all other values together"][place]
             change = f"{value} {now}, and {then} {since}"
-        sentence = f"{what} moved (PSI {found.psi:.2f}; {limit:g} is allowed): {change}."
-        return Finding(check, column, found.test, found.psi, limit, found.p, sentence)
+        sentence = f"{what} moved (PSI {found.psi:.2f}): {change}."
+        by, apart = found.test, found.distance
+        return Finding(check, column, by, found.psi, limit, found.p, sentence, distance=apart)
 
     def _words(self, name: str, texts: Texts) -> Finding:
         """How far the words moved, and which most.
@@ -224,15 +275,15 @@ class Checks:
             then, now = (texts.table + 0.5) / (texts.texts[:, None] + 1)
             single = (now - then) * np.log(now * (1 - then) / (then * (1 - now)))
             single = np.where(chances <= limits.alpha, single, 0.0)
-            together = drift.psi(drift.pooled(texts.table))
+            together = float(drift.psi(drift.pooled(texts.table)))
             psi, p = max(together, float(single.max())), min(1.0, float(chances.min()))
             moved = ", ".join(
                 f"{texts.words[place]} in {share(now[place])} ({share(then[place])})"
                 for place in np.argsort(-single, kind="stable")[:MOST_NAMED]
                 if single[place] > 0
             )
-        sentence = f"{name} has other words (PSI {psi:.2f}; {limits.psi:g} is allowed)"
-        sentence += f": {moved} ({self._reference.since})." if moved else "."
+        sentence = f"{name} has other words (PSI {psi:.2f})"
+        sentence += f": {moved} ({self._since})." if moved else "."
         return Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
 
     def _fallen(self, scored: Scored) -> Finding:
@@ -283,7 +334,7 @@ def scores(window: Window, seed: int) -> list[Scored] | None:
 
 def _measured(column: Distribution, found: Iterable[Finding]) -> Measured:
     """What a column is like, in four numbers for people and dashboards."""
-    moved = [finding.value for finding in found if finding.check in ("drift", "vocabulary")]
+    moved = [finding.value for finding in found if finding.check in BY_PSI]
     rows, out_of_range, unknown = column.rows[NOW] or np.nan, None, None
     match column:
         case Numbers():

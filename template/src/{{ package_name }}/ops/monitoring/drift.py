@@ -6,7 +6,7 @@ reference of a few hundred rows is uncertain too.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ class Difference(NamedTuple):
     """How far a distribution moved: its PSI, how likely chance goes as far, and by which test."""
 
     psi: float
+    distance: float
+    """Of the cumulated shares, at most; where cells have no order, the total variation."""
     p: float
     test: str
 
@@ -29,11 +31,13 @@ class Difference(NamedTuple):
 def difference(table: Counts, ordered: bool) -> Difference:
     """Compare two distributions; `ordered` cells are bins of a number."""
     cells = merged(table) if ordered else pooled(table)
+    then, now = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    apart = np.abs(np.cumsum(then - now)).max() if ordered else np.abs(then - now).sum() / 2
     chances = {"chi-square": chi_square(cells)}
     if ordered:
         chances["KS"] = kolmogorov_smirnov(table)
     test = min(chances, key=chances.__getitem__)
-    return Difference(psi(cells), min(1.0, len(chances) * chances[test]), test)
+    return Difference(float(psi(cells)), float(apart), min(1.0, len(chances) * chances[test]), test)
 
 
 def pooled(table: Counts) -> Counts:
@@ -73,19 +77,19 @@ def merged(table: Counts) -> Counts:
     return _together(table, cells)
 
 
-def psi(table: Counts) -> float:
+def psi(table: NDArray[Any]) -> NDArray[np.float64]:
     """The population stability index of pooled cells, less what chance alone gives.
 
     The sum of (q - p) ln(q / p) over the cells, p and q being their shares, with half a row added
     to each. Of two samples of n and m rows from one distribution it is about (cells - 1) (1 / n +
-    1 / m), which is taken off: so small samples, too, have about zero where nothing moved.
+    1 / m), which is taken off: so small samples, too, have about zero where nothing moved. Of
+    several tables, shape (..., 2, cells), each has its own.
     """
-    cells, rows = table.shape[1], table.sum(axis=1, keepdims=True)
-    if cells < 2 or not rows.all():
-        return 0.0
-    p, q = (table + 0.5) / (rows + 0.5 * cells)
-    found = ((q - p) * np.log(q / p)).sum() - (cells - 1) * (1 / rows).sum()
-    return max(0.0, float(found))
+    cells, rows = table.shape[-1], table.sum(axis=-1, keepdims=True)
+    p, q = np.moveaxis((table + 0.5) / (rows + 0.5 * cells), -2, 0)
+    by_chance = (cells - 1) * (1 / np.maximum(rows, 1)).sum(axis=(-2, -1))
+    found = ((q - p) * np.log(q / p)).sum(axis=-1) - by_chance
+    return np.where(rows.all(axis=(-2, -1)) & (cells > 1), np.maximum(found, 0), 0.0)
 
 
 def chi_square(table: Counts) -> float:

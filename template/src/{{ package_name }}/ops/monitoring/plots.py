@@ -15,7 +15,7 @@ from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
 from ..prediction_log import moment
 from ..wording import number
 from .decision import Verdict
-from .reference import HELD_OUT, PREDICTIONS
+from .reference import HELD_OUT
 
 if TYPE_CHECKING:
     from .report import Report
@@ -52,8 +52,10 @@ def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
             figure = then_and_now(name, newest.window.columns[name], since)
             yield f"{name}, {since} and in the newest window", figure
         if any(found.check in ("predictions", "probabilities") for found in newest.findings):
-            figure = then_and_now("Predictions", newest.window.answers[PREDICTIONS], HELD_OUT)
-            yield f"The predictions, {HELD_OUT} and now", figure
+            then = since if report.reference.told else HELD_OUT
+            answers, *_ = newest.window.answers.values()
+            figure = then_and_now("Predictions", answers, then)
+            yield f"The predictions, {then} and now", figure
 
 
 def timeline(report: "Report", windows: Sequence[Verdict]) -> Figure:

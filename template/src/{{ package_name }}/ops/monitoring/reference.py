@@ -1,7 +1,7 @@
 """What a window is compared with: the profile and the scores in the champion's bundle.
 
-Where rows have an event time, the reference is what was held out, the newest rows, by which the
-model was judged. Else it is what the model learnt from. What lies beyond both was never seen.
+Where rows have an event time, the reference is the history of all rows or, in bundles of earlier
+releases, what was held out, the newest rows. Else it is what the model learnt from.
 
 How the values of a column are distributed is counted in the same cells for the reference and for a
 window. So a window of any number of rows takes the same memory, and the rows that it is compared
@@ -11,20 +11,21 @@ with are not needed.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..bundle import Bundle
-from ..evaluation import metrics
+from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
 from ..evaluation.metrics import Array, Score
+from ..settings import Monitoring
+
+if TYPE_CHECKING:
+    from .history import History
 
 HELD_OUT = "on the holdout"
 """Where the rows are from that answers are compared with, in words."""
-
-PREDICTIONS = "The predictions"
-"""What a sentence calls them."""
 
 
 class Known(NamedTuple):
@@ -45,6 +46,7 @@ class Reference:
         since: where these rows are from, in words.
         held_out: how many rows the answers are compared with.
         files: of rows that it may have learnt from; `data` says which these were.
+        told: the history of all rows; None in old bundles, and where they have no event time.
     """
 
     def __init__(self, bundle: Bundle, version: str, files: Sequence[Path] = ()) -> None:
@@ -53,6 +55,8 @@ class Reference:
         self.watched = tuple(column for column in self.contract.features if not column.sensitive)
         self._manifest = bundle.manifest
         self._learnt = self._manifest["profile"]
+        self.told = self._learnt.get("history")
+        self._histories: dict[tuple[int | str, str, float], History] = {}
         self._seen = self._learnt.get("newest", self._learnt)
         self._said = self._learnt["prediction"]
         self.rows: int = self._seen["rows"]
@@ -66,21 +70,21 @@ class Reference:
         names = [column.name for column in self.watched]
         return {name: distribution(seen[name], self.rows, learnt[name]) for name in names}
 
-    def answers(self) -> dict[str, Numbers | Categories]:
-        """How the champion's answers on the holdout were, by what they are, beside an empty window.
+    def history(self, limits: Monitoring) -> "History | None":
+        """What limits are learnt from; None where that is not told."""
+        if not self.told:
+            return None
+        key = limits.window, limits.cycle, limits.psi
+        if key not in self._histories:
+            from .history import History
 
-        All predictions come first, and then the probabilities of each class; where there are two,
-        the first one's say nothing more.
-        """
-        classes = self.contract.classes
-        if not classes:
-            return {PREDICTIONS: Numbers(self._said["values"], self.held_out)}
-        counts = {"counts": self._said["classes"], "missing": 0}
-        answers: dict[str, Numbers | Categories] = {PREDICTIONS: Categories(counts, self.held_out)}
-        for name in classes[1 if len(classes) == 2 else 0 :]:
-            said = Numbers(self._said["probabilities"][name], self.held_out)
-            answers[f"The probabilities of {name}"] = said
-        return answers
+            made = {**self.columns(), **self.answers()}
+            self._histories[key] = History(self.told, made, limits)
+        return self._histories[key]
+
+    def answers(self) -> dict[str, Numbers | Categories]:
+        """How the champion's answers on the holdout were, beside an empty window."""
+        return distributions.answers(self._said, self.contract.classes)
 
     @cached_property
     def score(self) -> Score:

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from .. import prediction_log as log
 from ..contract import Contract
 from ..errors import UserError
-from ..evaluation.distributions import frequent
+from ..evaluation.distributions import add_answers, frequent
 from ..evaluation.metrics import Array
+from ..pipeline import parsing
 from .reference import Reference
 
 SHOWN = 24
@@ -67,6 +68,7 @@ class Window:
         self.violations, self.unknown = Counter[str](), Counter[str]()
         self.columns, self.answers = reference.columns(), reference.answers()
         self.delays: list[NDArray[np.float64]] = []
+        self._times = np.zeros(2)
         self._known: list[tuple[Array, Array]] = []
 
     @property
@@ -84,19 +86,27 @@ class Window:
         inputs = frame["inputs"].struct.unnest()
         counted = [column for column in self.reference.watched if column.kind != "time"]
         arrays = Contract(tuple(counted)).arrays(inputs)
+        time = self.reference.contract.with_role("event_time")
+        if time and time.name in self.columns:
+            moments = inputs.select(parsing.read(pl.col(time.name), pl.String(), pl.Datetime("us")))
+            known = moments.to_series().drop_nulls().to_physical()
+            self._times += len(known), float(known.sum()) / 1e6
         for name, column in self.columns.items():
             column.add(arrays[name] if name in arrays else inputs[name].is_null().to_numpy())
         own = frame.filter(pl.col("version") == self.reference.version)
         said = self._said(own)
-        predictions, *by_class = self.answers.values()
-        predictions.add(own["prediction"].fill_null("").to_numpy() if by_class else said)
-        for answers, chances in zip(reversed(by_class), said.T[::-1], strict=False):
-            answers.add(chances)
+        add_answers(self.answers, own["prediction"].cast(pl.String).fill_null("").to_numpy(), said)
         self.rows += len(frame)
         self.answered += len(own)
         self.own += len(own)
         self.repeated += len(frame) - frame["inputs"].n_unique()
         self._learn(frame["truth"].drop_nulls(), own, said)
+
+    @property
+    def at(self) -> float:
+        """Around which time its rows lie, in seconds since 1970: the events, if they have one."""
+        known, seconds = self._times
+        return float(seconds / known if known else self.start / 1e6)
 
     def refuse(self, version: str, rows: int, broken: Sequence[tuple[str, int]]) -> None:
         """Count rows that a version refused, and the rules that they broke."""

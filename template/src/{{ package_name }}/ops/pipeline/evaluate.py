@@ -20,6 +20,7 @@ from .. import mlflow_model, user_code
 from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
+from ..evaluation.distributions import history
 from ..evaluation.interval import interval
 from ..evaluation.profile import calibration, profile
 from ..files import read_json, sha256, write_files, write_json
@@ -56,6 +57,8 @@ class Holdout:
     """The classes that the one and the other say, as positions."""
     baseline: Array
     """Those of the trivial baseline."""
+    history: Array
+    """What was answered in cross-validation, of the training rows."""
 
 
 def run(project: Project) -> None:
@@ -126,6 +129,7 @@ def score(
             fitted=own[f"model_{kind}"],
             labels=(said.values, own["model_values"]),
             baseline=own[f"trivial_{kind}"],
+            history=own["history"],
         )
 
 
@@ -180,14 +184,19 @@ def describe(
     """What the manifest says of the data; `frame` holds the rows held out."""
     learnt = pl.scan_parquet(project.train)
     rows = learnt.select(pl.len()).collect().item()
-    train = learnt.gather_every(max(1, -(-rows // PROFILE_ROWS))).collect()
+    step = max(1, -(-rows // PROFILE_ROWS))
+    train = learnt.gather_every(step).collect()
     in_time = contract.with_role("event_time")
     arrays, labels = contract.arrays(train), contract.labels(train)
-    newest = holdout.arrays if in_time else None
-    seen = profile(contract, arrays, labels, holdout.answers, newest)
+    if in_time:
+        arrays = {name: np.append(arrays[name], holdout.arrays[name][::step]) for name in arrays}
+    seen = profile(contract, arrays, labels, holdout.answers)
     rows_made = golden(contract, seen)
     period = None
     if in_time:
+        said = np.concatenate([holdout.history[::step], holdout.answers[::step]])
+        seen["history"] = history(contract, seen, arrays, said)
+        seen["history"]["rows"] *= step
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
         period = {
             part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()

@@ -77,6 +77,7 @@ class Rows:
         if not self.kinds:
             raise UserError("No feature has two different values in the training rows.")
         self.features = frame_of(made, self.kinds)
+        self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
 
     def _splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Positions to learn from and to validate on; never the past from the future.
@@ -154,13 +155,15 @@ class Rows:
     def validate(
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
     ) -> list[float]:
-        """The score of a model on each fold, learnt from the others."""
-        return [
-            metrics.score(
-                score, self.labels[held], self.answers(model, parameters, seed, learn, held)
-            )
-            for learn, held in self.splits
-        ]
+        """The score of a model on each fold, learnt from the others; its answers are kept."""
+        scores, shape = [], (len(self.labels), len(self.contract.classes))
+        said = np.full(shape if self.contract.classes else shape[:1], np.nan, np.float32)
+        for learn, held in self.splits:
+            answers = self.answers(model, parameters, seed, learn, held)
+            said[held] = metrics.answers_of(answers)
+            scores.append(metrics.score(score, self.labels[held], answers))
+        self.said[model] = said
+        return scores
 
 
 def threads(rows: Rows) -> threadpool_limits:
@@ -186,6 +189,7 @@ def run(project: Project) -> None:
     for name, pipeline in fitted.items():
         said = predict(pipeline, rows.contract, held)._asdict()
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
+    answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
     answers["model_values"] = fitted["model"].predict(held)  # by its own threshold, if it has one
     with replacing(project.candidate) as folder:
         folder.mkdir(parents=True)

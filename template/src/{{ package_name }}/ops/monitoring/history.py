@@ -1,0 +1,146 @@
+"""How far windows move where nothing is wrong: limits that a champion's own history teaches.
+
+The rows that the champion was made of are cut into windows of monitoring's size. Each is left out
+in turn and held to the others by the same checks as a new one: the largest difference, and half as
+much again, is usual. What had come to stay by then began a new regime: nothing before it counts.
+With a cycle, a window is compared with the same part of other cycles.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluation.distributions import NOW, THEN, Categories, Distribution, unpacked
+from ..settings import Monitoring
+from . import drift
+from .windows import LEAST_ROWS, size
+
+LEAST_WINDOWS, LEAST_BEFORE, MOST_PARTS = 16, 8, 64
+"""Windows that show what is usual, that come before a new regime, and in which that is sought."""
+
+MARGIN = 1.5
+"""Times the largest difference in history is usual; a PSI goes with its square."""
+
+DISTANCE = "distance"
+"""How far distributions lie apart: no check of its own."""
+
+CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}
+"""How many seconds each takes."""
+
+Pieces = NDArray[np.intp]
+Measure = Callable[[str, Distribution], Iterable[Any]]
+
+
+class History:
+    """The history of a champion, cut into windows of monitoring's size.
+
+    Attributes:
+        windows: since the last regime began, as pieces of time.
+        phased: whether a window is compared with the same part of other cycles alone.
+        since: where the rows are from that it is compared with, in words.
+    """
+
+    def __init__(
+        self, told: Mapping[str, Any], made: Mapping[str, Distribution], limits: Monitoring
+    ) -> None:
+        """Read what training `told`; `made` are columns and answers to count in."""
+        self._settings, self._made = limits, made
+        self._times = np.array(told["times"], dtype=np.float64)
+        pieces, packed = len(self._times), told["counts"]
+        self._counts = {name: unpacked(packed[name], pieces) for name in made}
+        self._each, self._pieces = told["rows"] / pieces, np.arange(pieces)
+        self._pieces = self._pieces[max(map(self._begin, told["columns"]), default=0) :]
+        self._largest: dict[str, Mapping[str, float]] = {}
+        self.windows = self._cut()
+        piece = float(np.median(np.diff(self._times)))
+        spans = [np.ptp(self._times[own]) for own in self.windows]
+        self._near = float(np.median(spans)) / 2 + piece
+        self._period = CYCLES.get(limits.cycle, math.inf)
+        covered = np.ptp(self._times[self._pieces]) + piece
+        self.phased = covered > 1.99 * self._period > 8 * self._near
+        self.since = f"in other {limits.cycle}s" if self.phased else "in training"
+
+    @property
+    def enough(self) -> bool:
+        """Whether it has windows enough to show what is usual."""
+        return len(self.windows) >= LEAST_WINDOWS
+
+    def put(self, name: str, counted: Distribution, at: float) -> None:
+        """Make history the reference of a window whose rows lie around a time, in seconds."""
+        rows = self._counts[name][self._alike(at)]
+        every = self._counts[name][self._pieces]
+        counted.put(THEN, (rows if rows[:, 0].sum() >= LEAST_ROWS else every).sum(axis=0))
+
+    def largest(self, name: str, measure: Measure) -> Mapping[str, float]:
+        """How far each check went at most, where every window was left out in turn."""
+        if name not in self._largest:
+            counted, found = self._made[name], defaultdict[str, float](float)
+            for own in self.windows:
+                others = np.setdiff1d(self._alike(float(self._times[own].mean())), own)
+                for side, pieces in ((THEN, others), (NOW, own)):
+                    counted.put(side, self._counts[name][pieces].sum(axis=0))
+                if counted.rows.min() < LEAST_ROWS:
+                    continue
+                if isinstance(counted, Categories) and counted.known is not None:
+                    counted.unknown[NOW] = counted.table[NOW, counted.table[THEN] == 0].sum()
+                for finding in measure(name, counted):
+                    found[finding.check] = max(found[finding.check], finding.value)
+                    found[DISTANCE] = max(found[DISTANCE], finding.distance)
+            # A share beyond all that was seen is at most how far a window lies apart.
+            found["out of range"] = found[DISTANCE]
+            self._largest[name] = found
+        return self._largest[name]
+
+    def overdispersion(self, name: str, cell: int) -> float:
+        """How many times as much as by chance the rows of one cell differ between windows, at least."""
+        windows = np.stack([self._counts[name][own].sum(axis=0) for own in self.windows])
+        rows, hits = windows[:, 0], windows[:, 2 + cell]
+        share = hits.sum() / rows.sum()
+        found = np.mean(np.square(hits - rows * share) / (rows * share * (1 - share)))
+        return max(1.0, float(found / (1 + 2 * np.sqrt(2 / len(rows)))))
+
+    def _cut(self) -> list[Pieces]:
+        """Windows of monitoring's size; where they are few, equal parts in their place."""
+        length = size(self._settings.window)
+        if isinstance(length, int):
+            number = np.arange(len(self._pieces)) // math.ceil(length / self._each)
+        else:
+            number = (self._times[self._pieces] // length.total_seconds()).astype(np.int64)
+        cut = np.split(self._pieces, np.flatnonzero(np.diff(number)) + 1)
+        cut = [own for own in cut if len(own) * self._each >= LEAST_ROWS]
+        return cut if len(cut) >= LEAST_WINDOWS else self._parts(LEAST_WINDOWS)
+
+    def _parts(self, most: int) -> list[Pieces]:
+        """Equal parts of a hundred rows or more."""
+        rows = len(self._pieces) * self._each
+        parts = min(most, len(self._pieces), int(rows / LEAST_ROWS))
+        return np.array_split(self._pieces, max(1, parts))
+
+    def _alike(self, at: float) -> Pieces:
+        """What a window is compared with: the pieces near its phase in other cycles, or all."""
+        if not self.phased:
+            return self._pieces
+        away, half = self._times[self._pieces] - at, self._period / 2
+        phase = np.abs((away + half) % self._period - half)
+        return self._pieces[(phase <= self._near) & (np.abs(away) > half)]
+
+    def _begin(self, name: str) -> int:
+        """The first piece of what came to stay: all since lies beyond what was usual before."""
+        table = getattr(self._made[name], "table", np.empty((2, 0)))  # times have none
+        cells = slice(1, 2 + table.shape[1])
+        parts, begin = self._parts(MOST_PARTS), 0
+        windows = np.stack([self._counts[name][part, cells].sum(axis=0) for part in parts])
+        for place in range(LEAST_BEFORE + 1, len(parts) - 1):
+            # The part in between may be a bit of both.
+            before, after = windows[begin : place - 1], windows[place:]
+            if len(before) >= LEAST_BEFORE:
+                every = before.sum(axis=0)
+                usual = drift.psi(np.stack([every - before, before], axis=1)).max()
+                now = drift.psi(np.stack([np.broadcast_to(every, after.shape), after], axis=1))
+                if now.min() > max(self._settings.psi, MARGIN**2 * usual):
+                    begin = place
+        return int(parts[begin][0])

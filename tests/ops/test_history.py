@@ -1,0 +1,250 @@
+"""Limits that a champion's history teaches: calm streams stay silent, gross faults are found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
+from my_model.ops.contract import Column, Contract, Kind, Role
+from my_model.ops.evaluation import metrics
+from my_model.ops.evaluation.distributions import history, unpacked
+from my_model.ops.evaluation.profile import calibration, profile
+from my_model.ops.files import write_json
+from my_model.ops.monitoring.decision import decide, judge
+from my_model.ops.monitoring.reference import Reference
+from my_model.ops.monitoring.report import Report
+from my_model.ops.monitoring.windows import Window
+from my_model.ops.settings import Monitoring
+from streams import BEGUN, CLASSES, FLAGS, KINDS, NUMBERS, Rows, chances, draw, labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from my_model.ops.monitoring.decision import Verdict
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+ROWS, PAST = 400, 24
+"""Of a window, and windows that were learnt from."""
+
+FAULTS = ("unit changed", "category renamed", "values missing", "category vanished")
+
+
+def column(name: str, kind: Kind, dtype: str, role: Role = "feature") -> Column:
+    return Column(name, dtype, kind, role, nullable=True, sensitive=False)
+
+
+CONTRACT = Contract(
+    (
+        column("time", "time", "Datetime", "event_time"),
+        *(column(name, "number", "Float64") for name in NUMBERS),
+        column("area", "category", "String"),
+        column("rain", "boolean", "Bool"),
+        replace(column("late", "category", "Enum", "target"), choices=CLASSES),
+    )
+)
+
+
+def arrays(rows: Rows) -> dict[str, Array]:
+    """Rows as the model sees them."""
+    numbers = {name: rows.columns[name].astype(np.float32) for name in (*NUMBERS, *FLAGS)}
+    return {"time": rows.time.astype("datetime64[us]"), "area": rows.columns["area"], **numbers}
+
+
+def said(rows: Rows) -> Array:
+    return np.stack([rows.late, 1 - rows.late], axis=1).astype(np.float32)
+
+
+def manifest(rows: Rows) -> dict[str, Any]:
+    """What training writes of rows in the order of their time."""
+    cut = len(rows) * 4 // 5
+    learnt, held_out = rows.at(slice(0, cut)), rows.at(slice(cut, None))
+    truth, held = ((part.truth == CLASSES[1]).astype(np.int64) for part in (learnt, held_out))
+    answers, score = said(held_out), metrics.find("log_loss")
+    told = profile(CONTRACT, arrays(rows), truth, answers)
+    told["history"] = history(CONTRACT, told, arrays(rows), said(rows))
+    return {
+        "format": FORMAT,
+        "contract": CONTRACT.to_dict(),
+        "score": score.name,
+        "metrics": {score.name: metrics.value(score, held, answers)},
+        "intervals": metrics.intervals([score], held, answers, 7),
+        "calibration": calibration(held, answers),
+        "interval": None,
+        "profile": told,
+    }
+
+
+def champion(folder: Path, rows: Rows) -> Reference:
+    """A champion that was made of such rows."""
+    folder.mkdir(exist_ok=True)
+    write_json(folder / MANIFEST, manifest(rows))
+    return Reference(Bundle(folder), "1")
+
+
+def frame(rows: Rows) -> pl.DataFrame:
+    """Rows as the log has them, whose truth is not known."""
+    answers, nothing = said(rows), pl.Series([None] * len(rows))
+    numbers = {name: pl.Series(rows.columns[name]).fill_nan(None) for name in NUMBERS}
+    inputs = {"time": pl.Series(rows.time).dt.to_string("iso:strict"), **numbers}
+    rest = {"area": rows.columns["area"].tolist(), "rain": rows.columns["rain"] > 0}
+    return pl.DataFrame(
+        {
+            "id": [str(place) for place in range(len(rows))],
+            "time": np.arange(len(rows)),
+            "version": ["1"] * len(rows),
+            "inputs": pl.DataFrame({**inputs, **rest}).to_struct(),
+            "prediction": np.array(CLASSES)[answers.argmax(axis=1)],
+            "probabilities": pl.DataFrame(answers, schema=list(CLASSES)).to_struct(),
+            "truth": nothing.cast(pl.String),
+            "told": nothing.cast(pl.Int64),
+        }
+    )
+
+
+def watched(seen: Reference, rows: Rows, limits: Monitoring) -> Verdict:
+    window = Window(seen, 0, 1)
+    window.add(frame(rows))
+    return judge(window, limits, seed=7)
+
+
+def note(seen: Reference, limits: Monitoring) -> str:
+    """What the report says of where limits come from."""
+    return Report(datetime.now(UTC), limits, seen, decide([], limits)).markdown()
+
+
+def by(shift: float, rows: Rows) -> Rows:
+    """Warmer by so many degrees."""
+    return rows.having(temperature=rows.columns["temperature"] + shift)
+
+
+LIMITS = Monitoring(window=ROWS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_calm_stream_stays_silent_and_each_gross_fault_is_found(
+    tmp_path: Path, kind: str, exhaustive: bool
+) -> None:
+    for seed in range(20 if exhaustive else 1):
+        calm = draw(kind, None, seed, rows=ROWS, history=PAST, windows=5)
+        seen = champion(tmp_path / "bundle", calm.learnt)
+        for rows in calm.windows:
+            assert not watched(seen, rows, LIMITS).came
+        for fault in FAULTS:
+            changed = draw(kind, fault, seed, rows=ROWS, history=PAST, windows=5)
+            found = watched(seen, changed.windows[4], LIMITS).came
+            assert {finding.column for finding in found} & {"distance", "area"}, fault
+
+
+def test_a_trend_is_silent_for_a_while_and_then_alarms(tmp_path: Path) -> None:
+    stream = draw("trending", None, 2, rows=ROWS, history=PAST, windows=PAST)
+    seen = champion(tmp_path / "bundle", stream.learnt)
+    came = [bool(watched(seen, stream.windows[place], LIMITS).came) for place in (0, 1, 2, 23)]
+    assert came == [False, False, False, True]
+
+
+def days(seed: int, years: int, later: int) -> Rows:
+    """A row a day, warm in the summer, and some days more."""
+    start = np.random.default_rng(seed)
+    count = int(365.25 * years) + later
+    season = np.cos(2 * np.pi * np.arange(count) / 365.25)
+    numbers = {name: start.normal(10, 2, count) for name in NUMBERS}
+    numbers["temperature"] += -12 * season
+    area = np.array(["north", "south"], dtype=object)[start.integers(0, 2, count)]
+    columns = {**numbers, "area": area, "rain": (start.random(count) < 0.3).astype(np.float64)}
+    late = chances(columns)
+    time = BEGUN + np.arange(count) * np.timedelta64(86_400_000_000, "us")
+    return Rows(time, columns, late, labels(start.random(count) < late))
+
+
+def test_what_comes_back_every_year_is_compared_with_other_years(tmp_path: Path) -> None:
+    rows, past = days(3, 6, 300), int(365.25 * 6)
+    seen = champion(tmp_path / "bundle", rows.at(slice(0, past)))
+    for cycle, wanted in (("none", {0, 1}), ("year", {3})):
+        limits, found = Monitoring(window=100, cycle=cycle), 0  # type: ignore[arg-type]
+        for begin in range(past, past + 300, 100):
+            window = rows.at(slice(begin, begin + 100))
+            assert not watched(seen, window, limits).came
+            verdict = watched(seen, by(5.0, window), limits)
+            drifts = [
+                it for it in verdict.came if (it.check, it.column) == ("drift", "temperature")
+            ]
+            found += len(drifts)
+            assert all(("in other years" in it.sentence) == (cycle == "year") for it in drifts)
+        assert found in wanted
+    assert "the same part of other years" in note(seen, limits)
+    assert "left out" in note(seen, Monitoring(window=100, cycle="day"))
+
+
+def test_a_second_shift_after_a_retraining_is_found(tmp_path: Path) -> None:
+    stream = draw("independent", None, 4, rows=ROWS, history=PAST, windows=12)
+    taken = [by(8.0, rows) for rows in stream.windows[:8]]
+    parts = [stream.learnt, *taken]
+    columns = {
+        name: np.concatenate([part.columns[name] for part in parts]) for name in taken[0].columns
+    }
+    time, late, truth = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("time", "late", "truth")
+    )
+    seen = champion(tmp_path / "bundle", Rows(time, columns, late, truth))
+    for shift, wanted in ((8.0, False), (16.0, True), (0.0, True)):
+        found = watched(seen, by(shift, stream.windows[10]), LIMITS).came
+        assert ("temperature" in {finding.column for finding in found}) == wanted, shift
+
+
+def test_with_little_history_inputs_alert_and_never_ask_for_a_model(tmp_path: Path) -> None:
+    decisions = {}
+    for past in (3, PAST):
+        stream = draw("independent", "shift", 6, rows=ROWS, history=past, windows=7)
+        seen = champion(tmp_path / "bundle", stream.learnt)
+        verdicts = [watched(seen, rows, LIMITS) for rows in stream.windows[4:]]
+        assert verdicts[-1].came
+        decisions[past] = decide(verdicts, LIMITS).decision
+        assert ("too few rows" in note(seen, LIMITS)) == (past == 3)
+    assert decisions == {3: "alert", PAST: "retrain"}
+
+
+def test_a_finding_tells_what_history_allows(tmp_path: Path) -> None:
+    stream = draw("seasonal", None, 1, rows=ROWS, history=PAST, windows=1)
+    seen = champion(tmp_path / "bundle", stream.learnt)
+    found = watched(seen, by(40.0, stream.windows[0]), LIMITS).came
+    drift = next(it for it in found if (it.check, it.column) == ("drift", "temperature"))
+    assert drift.limit > LIMITS.psi
+    assert drift.windows == PAST
+    assert f"{PAST} windows of history allow {drift.limit:.2g}." in drift.sentence
+    assert drift.to_dict()["windows"] == PAST
+    assert f"Limits come from {PAST} windows" in note(seen, LIMITS)
+
+
+def test_a_category_that_comes_in_bursts_may_stay_away(tmp_path: Path) -> None:
+    """Two in a hundred rows, all in every fourth window: none in one window means nothing."""
+    stream = draw("independent", None, 1, rows=ROWS, history=PAST, windows=1)
+    came = stream.learnt
+    place, start = np.arange(len(came)), np.random.default_rng(2)
+    burst = (place // ROWS % 4 == 0) & (start.random(len(came)) < 0.12)
+    area = np.where(burst, "fair", came.columns["area"]).astype(object)
+    seen = champion(tmp_path / "bundle", came.having(area=area))
+    assert not watched(seen, stream.windows[0], LIMITS).came
+    evenly = np.where(start.random(len(came)) < 0.03, "fair", came.columns["area"]).astype(object)
+    seen = champion(tmp_path / "bundle", came.having(area=evenly))
+    (found,) = watched(seen, stream.windows[0], LIMITS).came
+    assert (found.check, found.column) == ("vanished categories", "area")
+
+
+def test_a_history_takes_little_room_however_many_rows_there_are() -> None:
+    rows = draw("independent", None, 1, rows=1_000, history=30).learnt
+    told = manifest(rows)["profile"]["history"]
+    counts = unpacked(told["counts"]["area"], len(told["times"]))
+    assert counts.shape == (240, 8)
+    assert counts[:, 0].sum() == told["rows"] == 30_000
+    known, every = np.unique(rows.columns["area"], return_counts=True)
+    assert sorted(counts[:, 2:].sum(axis=0)) == sorted([*every, 0])
+    assert len(known) == 5
+    assert sum(map(len, told["counts"].values())) < 40_000
