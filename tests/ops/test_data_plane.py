@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -21,7 +22,7 @@ from my_model.ml import source
 from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json
-from my_model.ops.pipeline import hashing, ingest, parsing, split, validate
+from my_model.ops.pipeline import hashing, ingest, parquet, parsing, split, validate
 from my_model.ops.project import Project
 from my_model.ops.settings import Split
 
@@ -610,6 +611,20 @@ def test_rows_that_differ_too_little_are_refused(
     rows = pl.DataFrame({"by": [value] * 5, "other": [1] * 5})
     with pytest.raises(UserError, match=f"There are too few different {kind} to hold some out"):
         split_of(rows, column, declare)
+
+
+def test_long_work_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parquet, "PATIENCE", 0.01)
+
+    def slow(values: pl.Series) -> pl.Series:
+        time.sleep(0.5)
+        return values
+
+    rows = pl.LazyFrame({"n": range(9)}).select(pl.col("n").map_batches(slow, pl.Int64))
+    parquet.write({tmp_path / "slow.parquet": rows})
+    assert "... 0.0 MB written\n" in capsys.readouterr().out
 
 
 DIGESTS = """

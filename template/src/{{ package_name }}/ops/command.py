@@ -23,12 +23,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class CommandError(UserError):
-    """A program failed.
-
-    Attributes:
-        code: what it ended with.
-        words: all that it said of that.
-    """
+    """A program failed: with what `code`, and in which `words`."""
 
     def __init__(self, program: str, code: int, words: str) -> None:
         """Say which, and why."""
@@ -57,8 +52,7 @@ def raw(
         timeout: seconds after which it counts as failed.
 
     Raises:
-        CommandError: if it fails.
-        UserError: if there is no such program.
+        UserError: if there is no such program; a `CommandError` if it fails.
     """
     name, environment = name or command[0], {**os.environ, **variables}
     if command[0] == "git":

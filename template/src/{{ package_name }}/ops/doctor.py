@@ -18,9 +18,7 @@ from .errors import UserError
 from .project import Project
 from .template import ANSWERS
 
-PATIENCE = 60
-"""Seconds that a tool may take to answer."""
-
+PATIENCE = 60  # seconds that a tool may take to answer
 TOOLS = {
     "git": "https://git-scm.com/downloads",
     "uv": "https://docs.astral.sh/uv/getting-started/installation",
@@ -63,11 +61,7 @@ def judged(subject: str, good: object, state: str, fault: str, remedy: str) -> F
 
 
 def run() -> None:
-    """Print what was found.
-
-    Raises:
-        UserError: if this is no project, or something is to be mended.
-    """
+    """Print what was found; a UserError if this is no project, or something is to be mended."""
     project = Project.find()
     amiss = []
     for finding in (finding for check in CHECKS for finding in loaded(check, project)):

@@ -19,8 +19,7 @@ from .bundle import NUMBERS, TEXTS
 from .errors import UserError
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
-EQUAL_PARTS = 18
-"""The first version of ONNX in which a Split must say that its parts are equal."""
+EQUAL_PARTS = 18  # the first version of ONNX in which a Split must say that its parts are equal
 
 
 def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     import dataframely as dy
     import polars as pl
 
-ATTEMPTS = 50
-"""How many rows are drawn at most for each one that is asked for."""
-
-MISSING = 0.1
-"""The share of values that are missing where they may be."""
-
+ATTEMPTS = 50  # how many rows are drawn at most for each one that is asked for
+MISSING = 0.1  # the share of values that are missing where they may be
 VALUES = {
     "identifier": 1_000_000,
     "group": 60,
@@ -33,17 +29,14 @@ VALUES = {
 }
 """How many values are drawn from, by role or kind, unless the contract draws closer bounds."""
 
-START = np.datetime64("2020-01-01", "us")
-"""Where times begin; they go on by days."""
-
+START = np.datetime64("2020-01-01", "us")  # where times begin; they go on by days
 GOLDEN = 50
 """How many golden rows there are; those made from the contract alone are a fifth of them."""
 
 SPELLINGS = (str, str.swapcase, " {} ".format, "({0}, {0})".format)
 """How golden rows write texts, so that code is told by what it makes of case, blanks and signs."""
 
-DIGITS, WORDS = 4, 5
-"""How many digits of a number, and words of a text, an example shows."""
+DIGITS, WORDS = 4, 5  # how many digits of a number, and words of a text, an example shows
 
 
 def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
@@ -160,8 +153,12 @@ def golden(contract: Contract, profile: Mapping[str, Any]) -> "pl.DataFrame | No
     except UserError:
         return None
     draw, first = np.random.default_rng(0), pl.int_range(pl.len()) == 0
-    told = {}
-    for column, values in _told(contract, profile).items():
+    known, told = profile.get("columns", {}), {}
+    for column in contract.inputs:
+        seen = known.get(column.name)
+        values = _known(column, seen) if seen and not column.sensitive else []
+        if not values:
+            continue
         drawn = [values[0], *(values[it] for it in draw.integers(len(values), size=GOLDEN - 1))]
         if column.dtype == "String" and column.choices is None and column.pattern is None:
             drawn = [SPELLINGS[row % len(SPELLINGS)](it) for row, it in enumerate(drawn)]
@@ -176,22 +173,6 @@ def example(rows: "pl.DataFrame") -> dict[str, Any]:
     """The first of some golden rows, as JSON has it."""
     row = rows.row(0, named=True)
     return {name: it.isoformat() if isinstance(it, date) else it for name, it in row.items()}
-
-
-def usual(contract: Contract, profile: Mapping[str, Any]) -> dict[str, Any]:
-    """What is usual in the profile of the training rows, for each input that it tells of."""
-    return {column.name: values[0] for column, values in _told(contract, profile).items()}
-
-
-def _told(contract: Contract, profile: Mapping[str, Any]) -> dict[Column, list[Any]]:
-    """Values that the profile tells of columns, unless they are sensitive."""
-    known = profile.get("columns", {})
-    told = {
-        column: _known(column, known[column.name])
-        for column in contract.inputs
-        if column.name in known and not column.sensitive
-    }
-    return {column: values for column, values in told.items() if values}
 
 
 def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:

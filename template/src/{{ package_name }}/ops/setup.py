@@ -12,11 +12,7 @@ from .project import Project
 
 
 def run(project: Project) -> None:
-    """Prepare the project's folder; a second run finds everything done.
-
-    Raises:
-        UserError: if git is missing, or refuses.
-    """
+    """Prepare the project's folder; a second run finds everything done."""
     root = project.root
     command.output(root, "git", "--version")
     top = git.top(root)

@@ -45,18 +45,14 @@ CURRENT, UNRESOLVED, BEHIND = 0, 3, 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an update that is not committed yet left undone.
-
-    Attributes:
-        conflicts: files with something to resolve.
-        lost: files of which it dropped the project's changes: by path, with why.
-        missed: files of which it left out the template's changes: by path, with why. That needs no
-            decision: as a rule, the project has deleted the file on purpose.
-    """
+    """What an update that is not committed yet left undone."""
 
     conflicts: list[str]
+    """Files with something to resolve."""
     lost: dict[str, str]
+    """Files of which it dropped the project's changes: by path, with why."""
     missed: dict[str, str]
+    """Likewise the template's changes; as a rule, the project deleted the file on purpose."""
 
     @property
     def resolved(self) -> bool:
@@ -74,34 +70,6 @@ class Outcome:
             yield f"{path}: {reason}."
 
 
-@dataclass(frozen=True)
-class State(Outcome):
-    """How a project stands to its template.
-
-    Attributes:
-        version: the release that it has.
-        newest: the newest release; the version itself if there is none beyond it.
-        drift: what was changed by hand in files that are kept current: by path, as a diff.
-    """
-
-    version: str
-    newest: str
-    drift: dict[str, str]
-
-    def report(self) -> Iterator[str]:
-        """The differences, then what they come to."""
-        for path, difference in self.drift.items():
-            yield difference or f"{path} is deleted here."
-        yield from self.sentences()
-        merged = "; an update merges that." if self.drift else "."
-        yield f"{len(self.drift)} of the files that are kept current are changed by hand{merged}"
-        if self.newest == self.version:
-            yield f"The project has the newest release of its template, {self.version}."
-        else:
-            known = f"The project has {self.version} of its template, and {self.newest} is out"
-            yield f"{known}; take it with `make template-update`."
-
-
 def run(project: Project, *, as_json: bool = False) -> None:
     """Print how the project stands to its template.
 
@@ -111,23 +79,30 @@ def run(project: Project, *, as_json: bool = False) -> None:
     """
     answers = recorded(project)
     version, newest = releases(project.root, answers)
-    found = dict(drift(project.root, render(project.root, answers)))
-    state = State(**asdict(uncommitted(project)), version=version, newest=newest, drift=found)
+    changed = dict(drift(project.root, render(project.root, answers)))
+    left = uncommitted(project)
     if as_json:
-        print(json.dumps(asdict(state), indent=2, ensure_ascii=False))
+        told = {**asdict(left), "version": version, "newest": newest, "drift": changed}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(state.report()))
-    if not state.resolved:
+        merged = "; an update merges that." if changed else "."
+        known = f"The project has {version} of its template, and {newest} is out"
+        print(
+            *(difference or f"{path} is deleted here." for path, difference in changed.items()),
+            *left.sentences(),
+            f"{len(changed)} of the files that are kept current are changed by hand{merged}",
+            f"The project has the newest release of its template, {version}."
+            if newest == version
+            else f"{known}; take it with `make template-update`.",
+            sep="\n",
+        )
+    if not left.resolved:
         sys.exit(UNRESOLVED)
     sys.exit(CURRENT if newest == version else BEHIND)
 
 
 def recorded(project: Project) -> Mapping[str, Any]:
-    """What Copier wrote down of the project.
-
-    Raises:
-        UserError: if that is not there, is not what Copier writes, or is of another package.
-    """
+    """What Copier wrote down of the project; a UserError if no update would reach its package."""
     path = project.root / ANSWERS
     answers = read(path.read_bytes() if path.is_file() else b"")
     package = answers.get("package_name")
@@ -140,11 +115,7 @@ def recorded(project: Project) -> Mapping[str, Any]:
 
 
 def read(text: bytes) -> Mapping[str, Any]:
-    """What the text of an answers file says.
-
-    Raises:
-        UserError: if that is not what Copier writes.
-    """
+    """What the text of an answers file says; a UserError if that is not what Copier writes."""
     import yaml
 
     try:
@@ -160,8 +131,7 @@ def read(text: bytes) -> Mapping[str, Any]:
 def releases(root: Path, answers: Mapping[str, Any]) -> tuple[str, str]:
     """The release that a project has, and the newest; the same if there is none beyond it.
 
-    Raises:
-        UserError: if the answers name none.
+    A UserError if the answers name none.
     """
     source, commit = str(answers["_src_path"]), str(answers["_commit"])
     place = root / Path(source).expanduser()
@@ -197,11 +167,7 @@ def _rendered(root: Path, source: str, release: str, answers: str) -> Path:
 
 
 def copier(root: Path, *arguments: str) -> str:
-    """What a command of Copier prints.
-
-    Raises:
-        command.CommandError: if it fails.
-    """
+    """What a command of Copier prints; a `command.CommandError` if it fails."""
     environment = ("uv", "tool", "run", "--quiet", "--from", COPIER)
     return command.output(root, *environment, "copier", *arguments, name="Copier")
 
@@ -223,12 +189,8 @@ def outcome(root: Path, old: Path, new: Path) -> Outcome:
     """What became of each file that both sides had changed since the last commit.
 
     Copier merges texts, and says where that conflicts. But it says nothing where one side has no
-    such file any more, or where a file is no text: there, one side's changes are gone.
-
-    Args:
-        root: the project.
-        old: what the template rendered before the update.
-        new: what it renders now.
+    such file any more, or where a file is no text: there, one side's changes are gone. `old` is
+    what the template rendered before the update, `new` what it renders now.
     """
     unresolved, lost, missed = conflicts(root), dict[str, str](), dict[str, str]()
     moved: Counter[bytes] = Counter()  # a migration moves a file with what was changed in it

@@ -26,9 +26,7 @@ SHORT = {
 }
 """How an address of a template may begin, and what Copier takes that for."""
 
-UNSAFE = 4
-"""What Copier ends with where a release runs code, and nobody has allowed it."""
-
+UNSAFE = 4  # what Copier ends with where a release runs code, and nobody has allowed it
 CHECKED = ("UV_LOCKED", "UV_FROZEN")
 """Variables by which a pipeline forbids uv what an update is for."""
 
@@ -107,11 +105,7 @@ def ignored(root: Path, was: Path, wanted: Path) -> list[str]:
 
 
 def upgrade(root: Path) -> None:
-    """Move the versions in the lock as far as `exclude-newer` allows.
-
-    Raises:
-        UserError: if uv cannot.
-    """
+    """Move the versions in the lock as far as `exclude-newer` allows; a UserError if uv cannot."""
     environment = {name: value for name, value in os.environ.items() if name not in CHECKED}
     done = subprocess.run(["uv", "lock", "--upgrade"], cwd=root, env=environment, check=False)
     if done.returncode:
@@ -150,13 +144,7 @@ def propose(project: Project, host: Host) -> None:
 
 
 def changelog(root: Path, source: str, old: str, new: str) -> str:
-    """What the template's changelog says of the releases after one, up to another.
-
-    Args:
-        root: a folder to start from.
-        source: the template, as Copier names it.
-        old: the one release.
-        new: the other one, which holds the changelog.
+    """What the changelog of a template, as Copier names it, says of releases after `old` to `new`.
 
     Raises:
         UserError: if it cannot be fetched.
@@ -181,8 +169,7 @@ def changelog(root: Path, source: str, old: str, new: str) -> str:
 def number(version: str) -> tuple[int, ...]:
     """The numbers of a version, which sort as releases follow each other; of 1.2.0.post1, four.
 
-    Raises:
-        UserError: if it has none.
+    A UserError if it has none.
     """
     found = re.search(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?", version)
     if not found:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-MOST_LISTED = 12
-"""Names in one sentence."""
+MOST_LISTED = 12  # names in one sentence
 
 
 def number(value: float) -> str:

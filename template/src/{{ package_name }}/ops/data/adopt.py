@@ -26,8 +26,7 @@ LONGEST = 40
 def run(project: Project, options: argparse.Namespace) -> None:
     """Make the file that `options` names the project's data; see `cli` for the options.
 
-    Raises:
-        UserError: if the file or the options will not do; then nothing has been changed.
+    A UserError if the file or the options will not do; then nothing has been changed.
     """
     wish = _wish(options)
     source = Path(options.file)

@@ -38,41 +38,21 @@ LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV woul
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # new workbooks are zip archives, too
 OFFICE = b"\xd0\xcf\x11\xe0"  # an old workbook
 WORKBOOK = {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}  # one of them is in such a one
-OTHERS = {
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ": "compressed with xz",
-    b"(\xb5/\xfd": "compressed with Zstandard",
-    b"ARROW1": "an Arrow file",
-    b"SQLite format 3": "an SQLite database",
-    b"%PDF": "a PDF document",
-}
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file, and all that must be known to read it again.
+    """A file, and all that must be known to read it again."""
 
-    Attributes:
-        origin: as a person named it.
-        path: where it can be read: there, or in a copy in UTF-8.
-        format: what kind of file it is.
-        columns: the names, in order; "" for a column without one.
-        encoding: of its text, as it came; "" for Parquet.
-        separator: between two fields of a CSV file.
-        quoted: whether quotation marks enclose fields of a CSV file.
-        renamed: whether polars would read other names in the header of a CSV file.
-        notes: what a person should look at, a sentence each.
-    """
-
-    origin: Path
-    path: Path
+    origin: Path  # as a person named it
+    path: Path  # where it can be read: there, or in a copy in UTF-8
     format: Format
-    columns: tuple[str, ...] = ()
-    encoding: str = ""
-    separator: str = ","
-    quoted: bool = True
-    renamed: bool = False
-    notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # the names, in order; "" for a column without one
+    encoding: str = ""  # of its text, as it came; "" for Parquet
+    separator: str = ","  # between two fields of a CSV file
+    quoted: bool = True  # whether quotation marks enclose fields of a CSV file
+    renamed: bool = False  # whether polars would read other names in the header of a CSV file
+    notes: tuple[str, ...] = ()  # what a person should look at, a sentence each
 
     @property
     def description(self) -> str:
@@ -149,23 +129,18 @@ def open_file(
 
     Args:
         origin: the file, left as it is.
-        folder: where what is packed is unpacked, and a text in another encoding is copied to in
-            UTF-8; made if need be.
+        folder: where what is packed or not in UTF-8 is copied to; made if need be.
         encoding: of its text, if it need not be guessed.
         single_column: whether a single column will do, as in a file of texts to be scored.
 
     Raises:
-        UserError: if the file is missing, empty, of another format, of an unknown encoding, or
-            has columns that cannot be told apart.
+        UserError: if there is no such file, or none that can be read.
     """
     if not origin.is_file():
         what = "is a folder" if origin.is_dir() else "does not exist"
         raise UserError(f"{origin} {what}; name a CSV, Parquet or JSON lines file.")
     with origin.open("rb") as bytes_:
         head = bytes_.read(HEAD)
-    for magic, what in OTHERS.items():
-        if head.startswith(magic):
-            raise UserError(f"{origin} is {what}; save it as CSV, Parquet or JSON lines.")
     if head.startswith((GZIP, ZIP, OFFICE)):
         inner = folder / "unpacked"
         folder.mkdir(parents=True, exist_ok=True)

@@ -91,11 +91,7 @@ class Census(NamedTuple):
 
 
 def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
-    """Decide on every column of `rows`; see the module.
-
-    Raises:
-        UserError: if a wish cannot be granted, or the rows cannot be learnt from.
-    """
+    """Decide on every column; a UserError if a wish cannot be granted, or nothing can be learnt."""
     names = rows.collect_schema().names()
     _check(wish, names)
     rows, total, missing, padded = _clean(rows)
@@ -169,8 +165,7 @@ def _check_names(draft: Draft) -> None:
 def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool]:
     """Strip the text and take out the cells that mean missing.
 
-    Returns:
-        The rows, how many there are, the cells that meant missing, and whether some were padded.
+    Gives the rows, how many there are, the cells that meant missing, and whether some were padded.
     """
     rows = rows.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
     text, stripped = pl.col(pl.String), pl.col(pl.String).str.strip_chars()
@@ -263,11 +258,7 @@ def _held(column: Column, census: Census, rows: pl.LazyFrame) -> Column:
 
 
 def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> tuple[Column, Task]:
-    """Decide whether the target is a class or a number, and which classes there are.
-
-    Raises:
-        UserError: if it can be neither, or not what was asked for.
-    """
+    """Decide whether the target is a class or a number, and which classes there are."""
     name = wish.target
     column = replace(column, role="target", nullable=False)
     if column.type is None or column.type in ("Date", "Datetime"):
@@ -327,11 +318,7 @@ def _is_quantity(counts: Mapping[int, int], present: int, wish: Wish) -> bool:
 
 
 def _with_role(column: Column, census: Census, values: pl.Series, total: int, wish: Wish) -> Column:
-    """Decide what a column other than the target is to the model.
-
-    Raises:
-        UserError: if it cannot have the role that was asked for.
-    """
+    """Decide what a column other than the target is to the model."""
     asked = wish.roles.get(column.name)
     if asked == "left out":
         return replace(column, role=asked, why="as asked")

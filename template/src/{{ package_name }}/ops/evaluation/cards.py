@@ -18,18 +18,12 @@ MOST_SLICES = 10
 MOST_COLUMNS = 15
 MOST_EXAMPLES = 3
 
-SMALL = 200
-"""A holdout of fewer rows is called small."""
-RARE = 20
-"""A class with fewer rows is called rare."""
-MISSING = 0.2
-"""A column that lacks a larger share of its values is mentioned."""
-MISCALIBRATED = 0.05
-"""Probabilities that are off by more, on average, are mentioned."""
-DOMINANT = 0.8
-"""A column with a larger share of all importance is mentioned."""
-CLIMBING = 0.01
-"""A learning curve that gains more with the last rows is called unfinished."""
+SMALL = 200  # a holdout of fewer rows is called small
+RARE = 20  # a class with fewer rows is called rare
+MISSING = 0.2  # a column that lacks a larger share of its values is mentioned
+MISCALIBRATED = 0.05  # probabilities that are off by more, on average, are mentioned
+DOMINANT = 0.8  # a column with a larger share of all importance is mentioned
+CLIMBING = 0.01  # a learning curve that gains more with the last rows is called unfinished
 
 Manifest = Mapping[str, Any]
 Diagnostics = Mapping[str, Sequence[Record]]
@@ -44,12 +38,8 @@ def write(
 ) -> dict[str, str]:
     """Write both cards, as Markdown and as HTML, by file name.
 
-    Args:
-        project: the `[project]` table of `pyproject.toml`.
-        manifest: the bundle's.
-        diagnostics: by name, as the functions of `diagnostics` make them.
-        validation: what the stage `validate` counted.
-        pictures: by file name; the Markdown links them in `../plots/`.
+    `project` is the table of `pyproject.toml`, `validation` what the stage of that name counted.
+    The Markdown links the pictures in `../plots/`.
     """
     name = str(project["name"])
     about = {"name": name, "purpose": project.get("description", ""), "manifest": manifest}

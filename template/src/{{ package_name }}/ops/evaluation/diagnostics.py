@@ -19,15 +19,11 @@ Record = dict[str, Any]
 
 CALIBRATION_BINS = 10
 
-REPEATS = 5
-"""How often each column is shuffled to see what it is worth."""
-
+REPEATS = 5  # how often each column is shuffled to see what it is worth
 SHUFFLED_ROWS = 200_000
 """How many rows are scored for that in all, roughly: with more columns, fewer rows of each."""
 
-LEAST_SHUFFLED = 200
-"""A column's worth is measured on as many rows at least."""
-
+LEAST_SHUFFLED = 200  # a column's worth is measured on as many rows at least
 MOST_SHUFFLED, IMITATED_ROWS = 50, 2_000
 """Of more columns, those are measured that the answers to so many rows depend on most."""
 
@@ -76,17 +72,9 @@ def importance(
     score: Score,
     seed: int,
 ) -> list[Record]:
-    """What each column is worth: the loss of score when its values are shuffled among rows.
+    """What each column is worth, the most first: the score that is lost when it is shuffled.
 
-    Args:
-        answer: scores rows, given by the contract's columns.
-        arrays: the holdout, by column.
-        truth: of the same rows.
-        score: what is lost, see `Score.gain`.
-        seed: of the shuffles.
-
-    Returns:
-        Records of column, loss and its deviation over repeats, the most important first.
+    `answer` scores rows, given by the contract's columns; `arrays` are those of the holdout.
     """
     draw = np.random.default_rng(seed)
     size = max(LEAST_SHUFFLED, SHUFFLED_ROWS // (len(arrays) * REPEATS))

@@ -37,10 +37,6 @@ def markdown(template: Path, **values: Any) -> str:
     """Fill in a template of Markdown; what is None is left empty.
 
     Its filters are Jinja's and `FILTERS`.
-
-    Args:
-        template: a file in Jinja's language.
-        values: what it speaks of, by name.
     """
     environment = Environment(
         autoescape=True,
@@ -58,10 +54,7 @@ def markdown(template: Path, **values: Any) -> str:
 def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
     """Make a page of HTML that holds its style and its pictures.
 
-    Args:
-        title: what the browser calls it.
-        text: Markdown, as `markdown` makes it; HTML in it is shown, not obeyed.
-        pictures: PNG files by the names under which the text links them, in whatever folder.
+    HTML in the Markdown is shown, not obeyed. Pictures are PNG, by the names that it links.
     """
     reader = MarkdownIt("js-default")
     tokens = reader.parse(text.replace(UNMENTIONED, "@"))

@@ -1,8 +1,7 @@
-"""Pictures of the diagnostics, as PNG bytes: the same records, the same bytes.
+"""Pictures of the model and of the diagnostics, as PNG bytes: the same for the same answers.
 
 Drawn by scikit-learn and matplotlib, under a style of their own, so that nobody's settings change
-them. Colours are Okabe and Ito's; the ground is white, so that a
-picture is readable on a dark page too.
+them. Colours are Okabe and Ito's; on white a picture is readable on a dark page too.
 """
 
 import warnings
@@ -34,28 +33,15 @@ STYLE = Path(__file__).with_name("plots.mplstyle")
 DASHED: dict[str, Any] = {"color": QUIET, "linewidth": 1, "linestyle": (0, (4, 4))}
 """What the model is held against."""
 
-WIDTH = 6.4
-"""Inches: at this resolution as wide as a README."""
-
-HEAD = 0.6
-"""Inches that the title takes."""
-
-MOST_BARS = 15
-"""Columns or slices that one picture shows."""
-
-MOST_IN_LEGEND = 3
-"""Names that fit beside the lines; the legend of more stands outside."""
-
-MOST_CURVES = 8
-"""Classes that have a curve of their own, the most frequent first."""
-
+WIDTH = 6.4  # inches: at this resolution as wide as a README
+HEAD = 0.6  # inches that the title takes
+MOST_BARS = 15  # columns or slices that one picture shows
+MOST_IN_LEGEND = 3  # names that fit beside the lines; the legend of more stands outside
+MOST_CURVES = 8  # classes that have a curve of their own, the most frequent first
 MOST_ERROR_BINS = 41
 
-MOST_CELLS = 25
-"""Classes that a confusion matrix shows."""
-
-MOST_COUNTS = 10
-"""Classes beside whose shades the numbers fit."""
+MOST_CELLS = 25  # classes that a confusion matrix shows
+MOST_COUNTS = 10  # classes beside whose shades the numbers fit
 
 
 @rc_context(fname=STYLE)
@@ -67,15 +53,9 @@ def draw(
     score: Score,
     value: float,
 ) -> dict[str, bytes]:
-    """Draw the answers to the rows held out, and what was found of them, by file name.
+    """Draw the answers to the rows held out, and what was `found` of them, by file name.
 
-    Args:
-        truth: see `metrics`.
-        answers: likewise.
-        classes: their names; a regression has none.
-        found: by name, as the functions of `diagnostics` make it.
-        score: the primary score.
-        value: the model's score on the holdout.
+    A regression has no `classes`; `value` is the model's own on the primary score.
     """
     if classes:
         curves = partial(_curves, truth, answers, classes)

@@ -21,11 +21,7 @@ MOST_BARS = 12
 
 
 def run(project: Project, against: str = "HEAD") -> None:
-    """Print the report of the last training, compared with the revision `against`.
-
-    Raises:
-        UserError: if nothing was trained yet, or git knows no such revision.
-    """
+    """Print the report of the last training, compared with the revision `against`."""
     sys.stdout.write(report(project, against))
 
 
@@ -72,8 +68,7 @@ def report(project: Project, against: str) -> str:
 def metrics_at(root: Path, revision: str) -> dict[str, Any]:
     """`reports/metrics.json` as it was at a revision; empty if it was not there.
 
-    Raises:
-        UserError: if git knows no such revision; the first `HEAD` may be yet to come.
+    A UserError if git knows no such revision; the first `HEAD` may be yet to come.
     """
     named = ("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if git.output(root, *named) is None and revision != "HEAD":

@@ -21,11 +21,8 @@ from .metrics import Array
 
 NAME = "shadow"
 
-LEAST_ROWS = 30
-"""With the truth about fewer rows, nothing is said of the score."""
-
-MOST_ROWS = 200_000
-"""Of more rows whose truth is known, the newest count."""
+LEAST_ROWS = 30  # with the truth about fewer rows, nothing is said of the score
+MOST_ROWS = 200_000  # of more rows whose truth is known, the newest count
 
 
 class Compared(NamedTuple):
@@ -44,14 +41,7 @@ def gate(
     """The challenger must have answered enough rows, failed at none, and lost to nobody on them.
 
     Where the truth has come, the champion may not be better on the same ids by more than
-    `gates.regression`, beyond chance; see `gates.regression`.
-
-    Args:
-        project: whose log is read.
-        settings: say how many rows are asked for.
-        challenger: the bundle that is judged.
-        version: its number.
-        champion: the number of the version that it would replace.
+    `gates.regression`, beyond chance. `version` is the challenger's number.
     """
     asked = settings.registry.shadow_rows
     answered, failed = counted(project.served / "shadow", version)

@@ -14,15 +14,11 @@ from . import metrics
 from .metrics import Array, Score
 from .profile import frequent
 
-LEAST_ROWS = 30
-"""A slice of fewer rows says nothing."""
-
+LEAST_ROWS = 30  # a slice of fewer rows says nothing
 MOST_COLUMNS = 40
 """Sensitive columns and then the most important ones are sliced, up to as many as this."""
 
-MOST_VALUES = 8
-"""The values of a category that are slices of their own, the most frequent first."""
-
+MOST_VALUES = 8  # the values of a category that are slices of their own, the most frequent first
 FEW_VALUES = 5
 """A number with no more distinct values than this is sliced by value, others in terciles."""
 
@@ -44,12 +40,9 @@ class Slice:
 def slices(
     columns: Sequence[Column], arrays: dict[str, Array], order: Sequence[str] = ()
 ) -> list[Slice]:
-    """Cut the rows by each column: values of categories, terciles of numbers, what is missing.
+    """Cut the rows by each feature: values of categories, terciles of numbers, what is missing.
 
-    Args:
-        columns: the contract's features.
-        arrays: their values, shape (rows,) each, as `Contract.arrays` makes them.
-        order: names of columns, the most important first.
+    `arrays` are as `Contract.arrays` makes them; `order` names the most important columns first.
     """
     rank = {name: position for position, name in enumerate(order)}
     chosen = sorted(columns, key=lambda c: (not c.sensitive, rank.get(c.name, len(rank))))
@@ -66,12 +59,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Score each slice, the weakest first; those without a score stand at the end.
 
-    Args:
-        slices: positions of their rows.
-        score: is undefined where a slice has a single class.
-        truth: see `metrics`, of all rows.
-        answers: likewise, the model's.
-        baseline: likewise, the trivial baseline's.
+    `truth` is of all rows, as are the answers of the model and of the trivial `baseline`.
     """
     losses, trivial = metrics.losses(truth, answers), metrics.losses(truth, baseline)
     measured: list[dict[str, Any]] = [

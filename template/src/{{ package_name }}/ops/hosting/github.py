@@ -7,8 +7,7 @@ from urllib.parse import urlencode, urlsplit
 from .. import git
 from .proposal import Host, Proposal, variables
 
-RETRAINING = "GITHUB_TOKEN"
-"""The variable with the token that a retraining is proposed with."""
+RETRAINING = "GITHUB_TOKEN"  # the variable with the token that a retraining is proposed with
 
 
 class GitHub(Host):
@@ -26,14 +25,7 @@ class GitHub(Host):
 
 
 def host(token: str) -> GitHub:
-    """The repository of the workflow that this runs in.
-
-    Args:
-        token: the variable that holds the token.
-
-    Raises:
-        UserError: if a variable that says so is missing.
-    """
+    """The repository of the workflow that this runs in; `token` names its variable."""
     name, secret = variables({"GITHUB_REPOSITORY": "OWNER/NAME", token: "a token that may push"})
     site = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
     api = os.environ.get("GITHUB_API_URL", "https://api.github.com")

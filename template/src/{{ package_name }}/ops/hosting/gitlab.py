@@ -7,9 +7,7 @@ from urllib.parse import urlencode
 from .. import git
 from .proposal import Host, Proposal, variables
 
-RETRAINING = "RETRAIN_TOKEN"
-"""The variable with the token that a retraining is proposed with."""
-
+RETRAINING = "RETRAIN_TOKEN"  # the variable with the token that a retraining is proposed with
 NEEDED = {
     "CI_API_V4_URL": "https://gitlab.com/api/v4",
     "CI_PROJECT_ID": "the number of the project",
@@ -31,14 +29,7 @@ class GitLab(Host):
 
 
 def host(token: str) -> GitLab:
-    """The project of the pipeline that this runs in.
-
-    Args:
-        token: the variable that holds the token.
-
-    Raises:
-        UserError: if a variable that says so is missing.
-    """
+    """The project of the pipeline that this runs in; `token` names its variable."""
     rights = "an access token with the scopes api and write_repository"
     api, number, page, secret = variables({**NEEDED, token: rights})
     return GitLab(

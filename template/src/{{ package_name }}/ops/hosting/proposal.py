@@ -19,12 +19,8 @@ from urllib.request import Request, urlopen
 from .. import command
 from ..errors import UserError
 
-LONGEST = 60_000
-"""Characters of a text; a host refuses more than 65,536."""
-
-PATIENCE = 30.0
-"""Seconds that a host has to answer."""
-
+LONGEST = 60_000  # characters of a text; a host refuses more than 65,536
+PATIENCE = 30.0  # seconds that a host has to answer
 HELPER = '!answer() { echo "username=$PUSH_USER"; echo "password=$PUSH_TOKEN"; }; answer'
 """What tells git name and token, so that they stand in no file and on no command line."""
 
@@ -110,14 +106,7 @@ def commit(root: Path, paths: Iterable[str | Path], message: str) -> str | None:
 
 
 def variables(meanings: Mapping[str, str]) -> list[str]:
-    """The values of variables of the environment.
-
-    Args:
-        meanings: by name, what to set it to if it is missing.
-
-    Raises:
-        UserError: if one is.
-    """
+    """The values of variables, given what each is to be; a UserError if one is missing."""
     for name, meaning in meanings.items():
         if not os.environ.get(name):
             raise UserError(f"{name} is not set: let it be {meaning}.")

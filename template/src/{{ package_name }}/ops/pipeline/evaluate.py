@@ -33,9 +33,7 @@ from . import split
 
 Array = NDArray[Any]
 
-PROFILE_ROWS = 500_000
-"""The profile is taken from as many training rows at most, spread evenly."""
-
+PROFILE_ROWS = 500_000  # the profile is taken from as many training rows at most, spread evenly
 LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
 
 
@@ -140,17 +138,9 @@ def judge(
     holdout: Holdout,
     parts: Sequence[slices.Slice],
 ) -> dict[str, Any]:
-    """Measure the model on the holdout, and hold it to the gates that need no champion.
+    """What the manifest says of the scores, and of the gates that need no champion.
 
-    Args:
-        contract: says what the columns hold.
-        limits: of the gates.
-        training: how the model was made, as `train` wrote it.
-        holdout: scored.
-        parts: slices of it.
-
-    Returns:
-        What the manifest says of it: scores, their intervals, the baseline's, and the gates.
+    `training` says how the model was made, as `train` wrote it; `parts` are slices of the holdout.
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
     seed, groups = training["seed"], holdout.groups

@@ -12,11 +12,7 @@ from .parsing import parse
 
 
 def run(project: Project) -> None:
-    """Write `data/raw.parquet`.
-
-    Raises:
-        UserError: if the source cannot be read, lacks a column, or has no rows.
-    """
+    """Write `data/raw.parquet`; a UserError if the source cannot be read, or lacks something."""
     contract = contracts.load()
     try:
         rows, dropped = parse(source.load(project.root))

@@ -1,9 +1,13 @@
 """Parquet files, written in a stream: the same bytes for the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import polars as pl
+
+PATIENCE = 5.0  # seconds after which, again and again, a person wants to know how far it is
 
 
 def write(files: Mapping[Path, pl.LazyFrame]) -> None:
@@ -12,7 +16,9 @@ def write(files: Mapping[Path, pl.LazyFrame]) -> None:
     Memory stays bounded however many rows there are, and the number of cores does not show in
     the files: rows keep their order, and groups of rows their size.
     """
-    pl.collect_all([sink(rows, path) for path, rows in files.items()], engine="streaming")
+    sinks = [sink(rows, path) for path, rows in files.items()]
+    with _progress(files):
+        pl.collect_all(sinks, engine="streaming")
 
 
 def sink(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
@@ -25,3 +31,22 @@ def sink(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
 def count(path: Path) -> int:
     """The number of rows in a file."""
     return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
+@contextmanager
+def _progress(paths: Collection[Path]) -> Iterator[None]:
+    """Say every few seconds how much has been written."""
+    done = Event()
+
+    def tell() -> None:
+        while not done.wait(PATIENCE):
+            size = sum(path.stat().st_size for path in paths if path.exists())
+            print(f"... {size / 1e6:,.1f} MB written", flush=True)
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()

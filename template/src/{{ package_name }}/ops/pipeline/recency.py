@@ -21,14 +21,10 @@ Positions = NDArray[np.intp]
 Ages = NDArray[np.float64]
 """In days before the newest row, shape (rows,)."""
 
-PARTS = (4, 16, 64)
-"""The half-lives that are compared, as parts of the training period."""
-LEAST = 1e-6
-"""However old a row is, it keeps this much of its weight, so that no class is lost."""
-DEVIATIONS = 2
-"""How many standard errors are beyond chance."""
-ENOUGH_ROWS = 20_000
-"""Of more rows than these, as many that lie evenly among them say enough."""
+PARTS = (4, 16, 64)  # the half-lives that are compared, as parts of the training period
+LEAST = 1e-6  # however old a row is, it keeps this much of its weight, so that no class is lost
+DEVIATIONS = 2  # how many standard errors are beyond chance
+ENOUGH_ROWS = 20_000  # of more rows than these, as many that lie evenly among them say enough
 
 
 def ages(times: pl.Series) -> Ages:
@@ -54,13 +50,8 @@ def choose(
 ) -> float | None:
     """The half-life in days that suits the newest rows best; None if it is best not to forget.
 
-    Args:
-        ages: of the training rows.
-        folds: of the training rows, numbered in the order of time.
-        labels: the truth of the training rows.
-        score: the name of the score that decides.
-        answers: learns from the rows at some positions, with weights of a half-life or with equal
-            ones, and answers those at other positions.
+    `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
+    from the rows at some positions, weighed by a half-life or alike, and answers those at others.
     """
     learn, held = _turn(ages, folds)
     truth = labels[held]

@@ -40,8 +40,7 @@ Folds = NDArray[np.int16]
 def run(project: Project) -> None:
     """Write `data/train.parquet`, which has one column more (`__fold`), and `data/holdout.parquet`.
 
-    Raises:
-        UserError: if a side would be left without rows, or a class without rows to learn from.
+    A UserError if a side would be left without rows, or a class without rows to learn from.
     """
     settings, contract = Settings.load(project.params).split, contracts.load()
     rows = pl.scan_parquet(project.valid)
@@ -79,11 +78,7 @@ def rule(contract: Contract, settings: Split) -> dict[str, Any]:
 
 
 def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
-    """Give every row its fold; see the module.
-
-    Raises:
-        UserError: if the rows differ too little to be split.
-    """
+    """Give every row its fold, see the module; a UserError if the rows differ too little."""
     if time := contract.with_role("event_time"):
         moments = rows.select(pl.col(time.name).to_physical().cast(pl.Int64).fill_null(EVER))
         times = moments.collect(engine="streaming").to_series().to_numpy()

@@ -17,11 +17,7 @@ from .train import Rows, parameters, threads
 
 
 def run(project: Project) -> None:
-    """Search within the budget of `params.yaml`; the present parameters are the first trial.
-
-    Raises:
-        UserError: if the pipeline has not split the data yet.
-    """
+    """Search within the budget of `params.yaml`; the present parameters are the first trial."""
     settings = Settings.load(project.params)
     contract = contracts.load()
     if not project.train.exists():

@@ -25,27 +25,23 @@ EXAMPLE_WIDTH = 40
 
 
 class Checked(NamedTuple):
-    """Rows that keep the contract, and rows that break it.
-
-    Attributes:
-        good: the contract's columns.
-        bad: the same columns as text, as they came, and `rule`.
-        counts: how many rows break each rule, the most broken rule first.
-        kept: for each row that came in, whether it keeps the contract.
-    """
+    """Rows that keep the contract, and rows that break it."""
 
     good: pl.DataFrame
+    """The contract's columns."""
     bad: pl.DataFrame
+    """The same columns as text, as they came, and `rule`."""
     counts: dict[str, int]
+    """How many rows break each rule, the most broken rule first."""
     kept: pl.Series
+    """For each row that came in, whether it keeps the contract."""
 
 
 def run(project: Project) -> None:
     """Write `data/valid.parquet`, `data/quarantine.parquet` and `reports/validation.json`.
 
-    Raises:
-        UserError: if more rows break the contract than `params.yaml` allows; the quarantine and
-            the report are there all the same.
+    A UserError if more rows break the contract than `params.yaml` allows; quarantine and report are
+    there all the same.
     """
     limit = Settings.load(project.params).validation.quarantine
     required = contracts.words("REQUIRED", contracts.SOURCE.read_text("utf-8"))
@@ -110,10 +106,8 @@ def complete(rows: pl.LazyFrame, required: Collection[str]) -> tuple[pl.LazyFram
 def check(frame: pl.DataFrame, *, labelled: bool = True) -> Checked:
     """Hold rows, as `parsing.parse` leaves them, to the contract.
 
-    Args:
-        frame: the contract's columns and, beside those that had to be parsed, `<name>|text`.
-        labelled: whether the target is among them. If not, no rule asks for it, and a row is
-            judged by itself: rules that compare rows, such as a primary key, are not asked.
+    Where the target is not among them (`labelled`), no rule asks for it, and a row is judged by
+    itself: rules that compare rows, such as a primary key, are not asked.
     """
     rules = Rules(frame.columns, labelled=labelled)
     marked = rules.mark(frame.lazy()).collect()
@@ -177,7 +171,7 @@ class Rules:
         ]
         rule = pl.concat_str(named or pl.lit(""), separator="; ", ignore_nulls=True)
         texts = [text.alias(name) for name, text in self._texts.items()]
-        return broken.select(*texts, rule.alias(rule_column(self._texts)))
+        return broken.select(*texts, rule.alias(unused("rule", self._texts)))
 
     def described(self, broken: pl.LazyFrame, counts: dict[str, int]) -> str:
         """The rules that are broken most, with counts and examples."""
@@ -208,11 +202,6 @@ class Rules:
             for row in rows.iter_rows(named=True)
         ]
         return f" (such as {', '.join(shown)})" if names else ""
-
-
-def rule_column(names: Collection[str]) -> str:
-    """How the column with the broken rules is called beside the columns `names`."""
-    return unused("rule", names)
 
 
 def unused(name: str, columns: Collection[str]) -> str:

@@ -21,7 +21,7 @@ from ..data.reading import DataFile, open_file
 from ..errors import UserError
 from ..pipeline import parquet
 from ..pipeline.parsing import parse
-from ..pipeline.validate import check, rule_column, unused
+from ..pipeline.validate import check, unused
 from ..project import Project
 from ..user_code import PACKAGE, digest, modules
 from .parts import Parts, kept
@@ -31,11 +31,8 @@ FORMATS = (".csv", ".parquet")
 CELLS = 1_500_000
 """About how many values a batch of rows has: what is held in memory is a few times that."""
 
-WORKERS = 8
-"""As many batches are at work at most; each has use for more than one core."""
-
-PATIENCE = 5.0
-"""Seconds after which, again and again, a person wants to know how far it is."""
+WORKERS = 8  # as many batches are at work at most; each has use for more than one core
+PATIENCE = 5.0  # seconds after which, again and again, a person wants to know how far it is
 
 
 def score(
@@ -108,14 +105,8 @@ def chosen(project: Project, model: str | None) -> Bundle:
 class Job:
     """The scoring of one file.
 
-    Attributes:
-        file: whose rows are scored.
-        target: where they go, with the answers.
-        bundle: the model.
-        parts: what is finished: the file's columns, those that scoring adds, and the broken rules.
-        columns: the file's.
-        number: the name of the column with a row's number in the quarantine.
-        rules: the name of the column with the rules that a row breaks.
+    A part holds the file's `columns`, those that scoring adds, and in the column `rules` what a row
+    breaks; the quarantine has its number, in the column `number`.
     """
 
     def __init__(self, file: DataFile, target: Path, bundle: Bundle, parts: Parts) -> None:
@@ -136,14 +127,10 @@ class Job:
             _check_fits_csv(empty, file.origin)
         self.file, self.target, self.bundle, self.parts = file, target, bundle, parts
         self.columns, self.number = columns, unused("row", columns)
-        self.rules = rule_column(columns)
+        self.rules = unused("rule", columns)
 
     def run(self) -> None:
-        """Score what is not finished, several batches at a time, and say how far it is.
-
-        Raises:
-            UserError: if the file is broken somewhere.
-        """
+        """Score what is not finished, several batches at a time, and say how far it is."""
         workers = min(WORKERS, pl.thread_pool_size())  # as many as a container may use
         is_parquet = self.file.format == "parquet"
         total = f" of {parquet.count(self.file.path):,}" if is_parquet else ""
@@ -218,11 +205,7 @@ class Job:
         return len(batch)
 
     def _write(self, rows: pl.LazyFrame, target: Path) -> None:
-        """Write rows aside, in a stream, and put them in place.
-
-        Raises:
-            OSError: if the disk is full, or something else is wrong with it.
-        """
+        """Write rows aside, in a stream, and put them in place; an OSError if the disk is full."""
         aside = self.parts.folder / "result"
         if target.suffix == ".csv":
             sink = rows.sink_csv(aside, separator=self.file.separator, lazy=True)

@@ -74,8 +74,7 @@ class Parts:
 def kept(target: Path, subject: Mapping[str, str]) -> Iterator[Parts]:
     """The parts of a result; they stay if the work is cut short, and something is finished.
 
-    Raises:
-        UserError: for what the file system refuses the block.
+    A UserError for what the file system refuses the block.
     """
     parts, stay = Parts(target.with_name(f".{target.name}.parts"), subject), True
     try:

@@ -10,7 +10,6 @@ import msgspec
 
 from ..bundle import Bundle
 from ..errors import UserError
-from ..sampling import usual
 from .requests import Reader, Record, Refusal, Strictness, picker
 
 WARM_ROWS = (1, 32)
@@ -58,7 +57,7 @@ class Model:
     keep: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     """Picks their values out of a record."""
     example: dict[str, Any] | None
-    """A row to try it with; None if none is known that keeps the contract."""
+    """A row to try it with; None if none is known, as in a bundle of format 1."""
 
     @classmethod
     def load(cls, bundle: Bundle, strictness: Strictness | None = None) -> Self:
@@ -79,7 +78,7 @@ class Model:
                 reader,
                 tuple(inputs[place].name for place in kept),
                 picker(kept),
-                _example(bundle, reader),
+                bundle.manifest.get("example"),
             )
             for rows in WARM_ROWS:
                 model.score([(None,) * len(inputs)] * rows)
@@ -120,20 +119,6 @@ class Model:
             return None
         width = told["half_width"]
         return Interval(prediction - width, prediction + width, told["coverage"])
-
-
-def _example(bundle: Bundle, reader: Reader) -> dict[str, Any] | None:
-    """The bundle's own example; of one of format 1, what is usual, if that keeps the contract."""
-    manifest = bundle.manifest
-    if "example" in manifest:
-        made: dict[str, Any] | None = manifest["example"]
-        return made
-    typical = usual(bundle.contract, manifest.get("profile", {}))
-    try:
-        reader.read(msgspec.json.encode(typical))
-    except Refusal:
-        return None
-    return typical
 
 
 def is_finite(said: Said) -> bool:
