@@ -7,7 +7,7 @@ model may have taken it, is missing.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -76,9 +76,13 @@ class Reader:
         except FileNotFoundError:  # somebody moved it: what is older is theirs
             return
 
-    def since(self, folder: Path, time: int = -1) -> Iterator[pl.DataFrame]:
-        """The rows of all files of a log that may hold some after a time, the newest files first."""
-        for file in files(folder, time):
+    def since(
+        self, folder: Path, time: int = -1, more: Callable[[], bool] = bool
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of all files that may hold some after a time, the newest first; and `more`."""
+        for file in files(folder):
+            if file.until <= time and not more():
+                break
             yield from self.frames(file)
 
     def _timed(self, frame: pl.DataFrame) -> pl.DataFrame:

@@ -158,17 +158,23 @@ def deviations(
 
 
 def intervals(
-    scores: Sequence[Score], truth: Array, answers: Array, seed: int, groups: Array | None = None
+    scores: Sequence[Score],
+    truth: Array,
+    answers: Array,
+    seed: int,
+    groups: Array | None = None,
+    weights: Weights | None = None,
 ) -> dict[str, tuple[float, float]]:
     """The 95% confidence interval of each score, by name; NaN where it has no meaning."""
+    weighed = np.ones(len(truth)) if weights is None else weights
 
     def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
         measures = [prepare(score, truth[chosen], answers[chosen]) for score in scores]
-        return lambda weights: [measure(weights) for measure in measures]
+        return lambda drawn: [measure(drawn * weighed[chosen]) for measure in measures]
 
     strayed = deviations(prepare_rows, len(truth), seed, groups)
     return {
-        score.name: _span(value(score, truth, answers), strayed[:, position])
+        score.name: _span(prepare(score, truth, answers)(weighed), strayed[:, position])
         for position, score in enumerate(scores)
     }
 

@@ -22,11 +22,9 @@ from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
 from .history import DISTANCE, MARGIN
+from .pools import Pool
 from .reference import HELD_OUT, Known
 from .windows import Window
-
-LEAST_TRUTHS = 50
-"""Rows of a window whose truth must be known before its score is judged."""
 
 BY_PSI = ("drift", "vocabulary")
 """The checks of columns whose value is a PSI."""
@@ -149,14 +147,15 @@ class Checks:
             found.append(replace(most, check="probabilities", p=p))
         return self._violated(found), on_all.value
 
-    def true(self, scores: Iterable[Scored]) -> list[Finding]:
+    def true(self, pool: Pool, scores: Iterable[Scored]) -> list[Finding]:
         """The violated findings on what turned out to be true."""
-        window, found = self._window, [self._fallen(scored) for scored in scores if scored.expected]
+        found = [self._fallen(scored) for scored in scores if scored.expected]
         if self._reference.contract.classes:
-            hits = 0, window.unknown.total()
-            rows = self._reference.held_out, window.labelled
-            found.append(self._share("unknown labels", hits, rows, _named(window.unknown)))
-        return self._violated([*found, *self._trust()])
+            unknown = sum((window.unknown for window in pool.windows), Counter[str]())
+            labelled = sum(window.labelled for window in pool.windows)
+            hits, rows = (0, unknown.total()), (self._reference.held_out, labelled)
+            found.append(self._share("unknown labels", hits, rows, _named(unknown)))
+        return self._violated([*found, *self._trust(pool)])
 
     def _violated(self, family: Sequence[Finding]) -> list[Finding]:
         """The findings of a family that are both large and beyond chance."""
@@ -300,12 +299,12 @@ class Checks:
         lead = score.gain(expected.value, scored.value)
         return Finding("score", None, score.name, lead, self._limits.score, p, sentence)
 
-    def _trust(self) -> Iterator[Finding]:
+    def _trust(self, pool: Pool) -> Iterator[Finding]:
         """How far the model's certainty is from the truth, compared with the holdout."""
         expected, by_class = self._reference.trust, self._reference.contract.classes
         if expected is None:
             return
-        found = self._reference.trusted(*self._window.known())
+        found = self._reference.trusted(pool.truth, pool.said, pool.weights)
         # An interval that covers more than it promises breaks no promise.
         gap = abs(found.value - expected.value) if by_class else expected.value - found.value
         sides = 2 if by_class else 1
@@ -315,20 +314,19 @@ class Checks:
         yield Finding(check, None, "z", gap, self._limits.share, p, sentence)
 
 
-def scores(window: Window, seed: int) -> list[Scored] | None:
-    """The true scores of a window, as far as they are defined; None with too few truths."""
-    truth, said = window.known()
-    if len(truth) < LEAST_TRUTHS:
-        return None
+def scores(pool: Pool, seed: int) -> list[Scored]:
+    """The true scores of labelled rows, as far as they are defined."""
+    truth, said, reference = pool.truth, pool.said, pool.windows[0].reference
     known = truth >= 0 if said.ndim == 2 else np.isfinite(truth)
     found: list[Scored] = []
-    for score in window.reference.scores:
+    for score in reference.scores:
         # A label that the model never heard of is a miss; only accuracy has a place for it.
         chosen = known | (score.name == "accuracy")
-        value = metrics.value(score, truth[chosen], said[chosen])
-        low, high = metrics.intervals([score], truth[chosen], said[chosen], seed)[score.name]
+        rows, weights = (truth[chosen], said[chosen]), pool.weights[chosen]
+        value = metrics.prepare(score, *rows)(weights)
+        low, high = metrics.intervals([score], *rows, seed, weights=weights)[score.name]
         if np.isfinite([value, low, high]).all():
-            found.append(Scored(score, value, low, high, window.reference.expected(score)))
+            found.append(Scored(score, value, low, high, reference.expected(score)))
     return found
 
 

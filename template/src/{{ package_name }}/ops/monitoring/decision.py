@@ -9,6 +9,7 @@ from ..settings import Monitoring
 from ..wording import listed
 from . import upstream
 from .checks import Checks, Finding, Measured, Scored, scores
+from .pools import Pool
 from .windows import LEAST_ROWS, Window
 
 Decision = Literal["none", "alert", "retrain"]
@@ -32,6 +33,7 @@ class Verdict:
         predictions: how far the predictions moved: their PSI.
         true: what is violated of what turned out to be true; None if too little is known of that.
         scores: the true scores.
+        pool: the labelled rows of all this; the window is the newest of theirs.
     """
 
     window: Window
@@ -40,6 +42,7 @@ class Verdict:
     predictions: float = 0.0
     true: list[Finding] | None = None
     scores: list[Scored] = field(default_factory=list)
+    pool: Pool | None = None
 
     @property
     def score(self) -> Scored | None:
@@ -77,14 +80,16 @@ class Outcome:
     newest: bool = False
 
 
-def judge(window: Window, limits: Monitoring, seed: int) -> Verdict:
-    """Hold a window to every check."""
+def judge(window: Window, limits: Monitoring, seed: int, pool: Pool | None = None) -> Verdict:
+    """Hold a window to every check, and with it the pool that it is the newest of, if there is one."""
     checks = Checks(window, limits)
+    found = scores(pool, seed) if pool else []
+    true = checks.true(pool, found) if pool else None
+    if not window.shown:
+        return Verdict(window, true=true, scores=found, pool=pool)
     incoming, columns = checks.incoming()
     answered, predictions = checks.answered()
-    found = scores(window, seed)
-    true = None if found is None else checks.true(found)
-    return Verdict(window, [*incoming, *answered], columns, predictions, true, found or [])
+    return Verdict(window, [*incoming, *answered], columns, predictions, true, found, pool)
 
 
 def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -96,7 +101,7 @@ def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
     judged: list[Verdict] = []
     for verdict in reversed(verdicts):
         window = verdict.window
-        if not window.whole or window.asked < LEAST_ROWS:
+        if not window.whole or not window.shown or window.asked < LEAST_ROWS:
             continue
         if 2 * window.own < window.asked:
             break
@@ -104,30 +109,32 @@ def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return judged
 
 
-def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
+def decide(verdicts: Sequence[Verdict], limits: Monitoring, overdue: bool = False) -> Outcome:
     """Ask for a new model where the score has fallen, or may have and no fault explains a change.
 
     What came in decides over the newest windows, and what turned out to be true over the newest
-    of which enough is known: the truth comes late.
+    pools of labelled rows: the truth comes late. What is known of windows before a change says
+    nothing of those after it.
 
     Args:
         verdicts: on all windows, in order.
         limits: how many windows decide.
+        overdue: whether the score has been unknown for too long.
     """
     judged = judgeable(verdicts)
-    if not judged:
-        return Outcome("none", NOTHING, [_nothing(verdicts)])
     last = judged[-limits.last :]
-    known = [verdict for verdict in judged if verdict.true is not None]
-    came = _outcome("what comes in has moved", judged, [it.came for it in judged], limits)
-    true = _outcome(WORSE, known, [it.true or [] for it in known], limits)
-    faults = upstream.faults(judged)
-    unknown = all(it.true is None for it in takewhile(lambda it: it.came, reversed(judged)))
+    truths = [(it.pool.windows[0].start, it.true or []) for it in verdicts if it.pool]
+    moves = [(it.window.start, it.came) for it in judged]
+    came = _outcome("what comes in has moved", moves, limits)
+    true = _outcome(WORSE, truths, limits)
+    faults = upstream.faults(judged) if judged else {}
+    moved = [start for start, _ in takewhile(lambda it: it[1], reversed(moves))]
+    unknown = not moved or not truths or truths[-1][0] < moved[-1]
     lasting = "retrain" in (came.decision, true.decision) and (true.newest or unknown)
     decision: Decision = "retrain" if lasting else "alert"
     newest, reasons = true.newest or came.newest, [*true.reasons, *came.reasons]
     action = true.action or came.action
-    unexplained = {*judged[-1].columns} & {*judged[-1].moved} - {*faults}
+    unexplained = judged and {*judged[-1].columns} & {*judged[-1].moved} - {*faults}
     if faults and not (lasting and true.newest and unexplained):
         decision, action = "alert", f"Look upstream: {'; '.join(faults.values())}."
     elif lasting:
@@ -136,21 +143,20 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring) -> Outcome:
         action = f"Have a look, and train nothing yet: {action}."
     elif newest:
         action = f"Look upstream: {action}. The score has not fallen, so train nothing."
+    elif overdue:
+        action = "See where ground truth stays: the score has been unknown for too long."
     else:
         decision, action = "none", NOTHING
     if not reasons:
-        rows, many = sum(it.window.asked for it in last), min(len(known), limits.last)
-        told = f"enough rows in {many} of them" if many else "too few rows to be judged"
+        rows = sum(it.window.asked for it in last)
         calm = f"The newest window is like the reference; {len(last)} windows ({rows:,} rows) were"
-        reasons = [f"{calm} judged. Ground truth is known of {told}."]
+        reasons = [f"{calm} judged." if last else _nothing(verdicts)]
     return Outcome(decision, action, reasons, max(true.violated, came.violated), newest)
 
 
-def _outcome(
-    what: str, verdicts: Sequence[Verdict], found: Sequence[list[Finding]], limits: Monitoring
-) -> Outcome:
-    """What one family of findings on windows would ask for by itself, and when it began."""
-    last = found[-limits.last :]
+def _outcome(what: str, found: Sequence[tuple[int, list[Finding]]], limits: Monitoring) -> Outcome:
+    """What one family of findings would ask for by itself: when windows began, and what is found."""
+    last = [findings for _, findings in found[-limits.last :]]
     count = sum(map(bool, last))
     if not last or not last[-1]:
         return Outcome("none", "", [], count)
@@ -163,7 +169,8 @@ def _outcome(
     head = f"{count} of the last {len(last)} {of} are violated, the newest among them"
     head += "." if enough else f"; {limits.violated} ask for a new model."
     names = listed([*dict.fromkeys(it.column or it.check for it in newest)])
-    action = f"{what} ({names}), {upstream.since(verdicts, [bool(it) for it in found])}"
+    since = upstream.since([start for start, _ in found], [bool(it) for _, it in found])
+    action = f"{what} ({names}), {since}"
     firm = enough and any(finding.firm for finding in newest)
     return Outcome("retrain" if firm else "alert", action, [head, *sentences], count, newest=True)
 
@@ -175,4 +182,7 @@ def _nothing(verdicts: Sequence[Verdict]) -> str:
         version = windows[0].reference.version
         return f"Version {version}, the champion, has not answered a whole window yet."
     rows = sum(window.asked for window in windows)
+    if ended := sum(window.whole and window.asked > 0 for window in windows):
+        few = f"of fewer than {LEAST_ROWS} rows: what came in is not judged"
+        return f"{ended} windows have ended, all {few}. A longer `monitoring.window` has more."
     return f"No window is whole yet: {rows:,} rows came in." if rows else "No row came in yet."

@@ -43,7 +43,7 @@ def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
     windows = [v for v in report.verdicts if v.window.whole and v.window.asked]
     if any(verdict.score for verdict in windows):
         yield f"The true {report.reference.score.label} of each window", timeline(report, windows)
-    if windows:
+    if windows := [verdict for verdict in windows if verdict.window.shown]:
         yield "How far each column moved in each window", heat_map(windows, report.limits.psi)
     if report.judged:
         newest, since = report.judged[-1], report.reference.since

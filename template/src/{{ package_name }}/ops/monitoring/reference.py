@@ -18,7 +18,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
-from ..evaluation.metrics import Array, Score
+from ..evaluation.metrics import Array, Score, Weights
 from ..settings import Monitoring
 
 if TYPE_CHECKING:
@@ -115,17 +115,28 @@ class Reference:
         interval = self._manifest.get("interval")
         return interval and _share(interval["coverage"], self.held_out)
 
-    def trusted(self, truth: Array, said: Array) -> Known:
-        """How far it is on other rows, see `Window.known`.
+    def trusted(self, truth: Array, said: Array, weights: Weights) -> Known:
+        """How far it is on other rows, see `pools.Pool`.
 
         For classes, how much more often the model is right than confident; for numbers, how often
         the truth lies within the interval.
         """
-        if not self.contract.classes:
-            within = np.abs(truth - said) <= self._manifest["interval"]["half_width"]
-            return _share(float(within.mean()), len(truth))
-        gaps = (said.argmax(axis=1) == truth) - said.max(axis=1).astype(np.float64)
-        return Known(float(gaps.mean()), float(gaps.std() / np.sqrt(len(gaps))))
+        if self.contract.classes:
+            found = (said.argmax(axis=1) == truth) - said.max(axis=1).astype(np.float64)
+        else:
+            found = np.abs(truth - said) <= self._manifest["interval"]["half_width"]
+        mean = metrics.mean(found, weights)
+        return Known(mean, float(np.linalg.norm(weights * (found - mean)) / weights.sum()))
+
+    def kinds(self, said: Array) -> Array:
+        """Of which kind each answer is: its class, and the tenth that it is in on the holdout."""
+        told = [self._said["probabilities"][name] for name in self.contract.classes]
+        answers = said.reshape(len(said), len(told) or 1)
+        kinds: Array = 100 * answers.argmax(axis=1)
+        for place, known in enumerate(told or [self._said["values"]]):
+            own = kinds == 100 * place
+            kinds[own] += np.searchsorted(known["edges"], answers[own, place]) // 2
+        return kinds
 
 
 def _share(share: float, rows: int) -> Known:

@@ -63,7 +63,7 @@ class Report:
         limits: how far the world may move.
         reference: what the windows are compared with.
         outcome: the decision and its reasons.
-        verdicts: on all windows, in order; the last has not ended.
+        verdicts: on all windows, in order; the last has not ended, the first may tell scores alone.
         log: what is known of the log as a whole.
         together: how like the reference the columns are, taken together.
     """
@@ -83,20 +83,20 @@ class Report:
 
     @cached_property
     def unknown_labels(self) -> Counter[str]:
-        """Labels that the contract does not know, in all windows that are shown."""
-        return sum((verdict.window.unknown for verdict in self.verdicts), Counter())
+        """Labels that the contract does not know, in all windows that were looked at."""
+        return sum((window.unknown for window in self.log.windows), Counter())
 
     @cached_property
     def labelled(self) -> float | None:
         """The share of rows whose truth is known; None without rows."""
-        rows = sum(verdict.window.rows for verdict in self.verdicts)
-        known = sum(verdict.window.labelled for verdict in self.verdicts)
+        rows = sum(window.rows for window in self.log.windows)
+        known = sum(window.labelled for window in self.log.windows)
         return known / self.log.sample / rows if rows else None
 
     @cached_property
     def delay(self) -> float | None:
         """The median time in seconds from an answer to its truth; None if no truth is known."""
-        return _median([part for verdict in self.verdicts for part in verdict.window.delays])
+        return _median([part for window in self.log.windows for part in window.delays])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data."""
@@ -170,7 +170,7 @@ def registry(report: Report) -> CollectorRegistry:
         for column, measured in newest.columns.items():
             for kind, value in measured.items():
                 tell("drift_psi" if kind == "psi" else f"{kind}_share", value, column=column)
-    for scored in next((v.scores for v in reversed(report.judged) if v.scores), ()):
+    for scored in next((v.scores for v in reversed(report.verdicts) if v.scores), ()):
         name = scored.score.name
         tell("score", scored.value, score=name)
         tell("score_low", scored.low, score=name)
@@ -198,6 +198,7 @@ def _window(verdict: Verdict, sample: float) -> dict[str, Any]:
         "answered_by_champion": window.answered,
         "refused": window.refused,
         "labelled": round(window.labelled / sample),
+        "pooled_windows": len(verdict.pool.windows) if verdict.pool else 0,
         "score": verdict.score.to_dict() if verdict.score else None,
         "scores": [scored.to_dict() for scored in verdict.scores],
         "delay_hours": None if delay is None else rounded(delay / 3600),
@@ -212,5 +213,5 @@ def _median(parts: list[Any]) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def _seconds(micros: int | None) -> float | None:
-    return None if micros is None else micros / 1_000_000
+def _seconds(micros: int) -> float | None:
+    return None if micros < 0 else micros / 1_000_000

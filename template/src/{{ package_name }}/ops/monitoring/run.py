@@ -21,6 +21,7 @@ from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings, with_values
 from . import multivariate, windows
 from .decision import decide, judge, judgeable
+from .pools import pooled
 from .reference import Reference
 from .report import FORMAT, Report, registry
 
@@ -92,9 +93,14 @@ def look(
     limits = _holding(settings.monitoring, reference.version, at.date())
     known = _edges(served / FOLDER / "monitoring.json", limits)
     found = windows.read(served, reference, windows.size(limits.window), known, log.micros(at))
-    verdicts = [judge(window, limits, settings.seed) for window in found.windows]
+    pools, said, late = pooled(found)
+    newest = {pool.windows[-1]: pool for pool in pools}
+    shown = [window for window in found.windows if window.shown or window in newest]
+    verdicts = [judge(window, limits, settings.seed, newest.get(window)) for window in shown]
     together = multivariate.compare(served, reference, judgeable(verdicts), limits)
-    return Report(at, limits, reference, decide(verdicts, limits), verdicts, found, together)
+    outcome = decide(verdicts, limits, late)
+    outcome.reasons.append(said)
+    return Report(at, limits, reference, outcome, verdicts, found, together)
 
 
 def accept(project: Project, column: str, reason: str, until: str | None) -> None:
@@ -160,7 +166,8 @@ def _edges(path: Path, limits: Monitoring) -> list[int]:
         told = read_json(path)
         if told["format"] != FORMAT or told["window"] != limits.window:
             return []
-        return [log.micros(datetime.fromisoformat(window["start"])) for window in told["windows"]]
+        starts = [window["start"] for window in told["windows"] if window["columns"]]
+        return [log.micros(datetime.fromisoformat(start)) for start in starts]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 

@@ -26,23 +26,23 @@ REPEATED, BEYOND = 0.1, 2
 
 def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:
     """What looks like a fault in the newest of some windows, and since when, by column or check."""
-    said = dict[str, str]()
+    said, starts = dict[str, str](), [verdict.window.start for verdict in verdicts]
     for found in verdicts[-1].came:
         name = found.column or found.check
         if name not in said and (what := _what(found, verdicts)):
-            said[name] = f"{what}, {since(verdicts, [name in it.moved for it in verdicts])}"
+            said[name] = f"{what}, {since(starts, [name in it.moved for it in verdicts])}"
     shares = [verdict.window.repeated / max(verdict.window.rows, 1) for verdict in verdicts]
     limit = BEYOND * max(shares[: len(shares) // 2], default=1.0) + REPEATED
     if shares[-1] > limit:
-        when = since(verdicts, [it > limit for it in shares])
+        when = since(starts, [it > limit for it in shares])
         said["repeated"] = f"{share(shares[-1])} of the rows repeat others, {when}"
     return said
 
 
-def since(verdicts: Sequence["Verdict"], hit: Sequence[bool]) -> str:
+def since(starts: Sequence[int], hit: Sequence[bool]) -> str:
     """When the windows began that are hit, each of them, up to the newest."""
     run = sum(1 for _ in takewhile(bool, reversed(hit)))
-    return f"since {moment(verdicts[-run].window.start):%Y-%m-%d %H:%M} UTC"
+    return f"since {moment(starts[-run]):%Y-%m-%d %H:%M} UTC"
 
 
 def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:

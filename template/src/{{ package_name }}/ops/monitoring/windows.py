@@ -5,9 +5,9 @@ same moment; each run goes on where the windows of the last one ended. Windows b
 multiples of it since 1970 (UTC). All times are microseconds since 1970.
 
 Memory does not grow with the log. Files are read from the newest back, part by part, and no further
-than the windows that are shown. Of a part only counts are kept; of rows whose truth is known, the
-answer, for a million of them at most: beyond that a sample, by the digits of their ids, which are
-random.
+than the windows that are shown; where truths come late or are few, back to where enough are known.
+Of a part only counts are kept; of rows whose truth is known, the answer, for 100,000 of them at
+most: beyond that a sample, by their ids.
 """
 
 import re
@@ -36,11 +36,14 @@ SHOWN = 24
 LEAST_ROWS, MOST_ROWS = 100, 1_000_000
 """Of a window by count; of fewer rows nothing can be said, for more there are windows by time."""
 
-MOST_TRUTHS = 1_000_000
+MOST_TRUTHS = 100_000
 """Truths that are kept in memory."""
 
-DIGITS = 8
-"""Hexadecimal digits of an id that choose the sample."""
+ENOUGH_TRUTHS, ENOUGH_WINDOWS = 1_000, 5
+"""Labelled rows, in so many windows: with these, no older ones are looked for."""
+
+EARLIER = 20 * SHOWN
+"""Windows before those that are shown; 24 by 24 they are twice as long, and so reach back years."""
 
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -55,21 +58,27 @@ class Window:
         repeated: rows with the inputs of another one, which stood near it in the log.
         columns: how what came in is distributed.
         answers: how the champion's answers are, see `Reference.answers`.
+        kinds: how many of the champion's answers are of each kind, see `Reference.kinds`.
         labelled: rows whose truth is known, of all versions.
+        known: of the champion's, which are `truths`: the truth, what it had said, and of which kind
+            that is, in parts; see `pools.Pool`.
         unknown: labels that the contract does not know, of all versions' rows.
         delays: seconds from the champion's answers to their truth, in parts.
     """
 
-    def __init__(self, reference: Reference, start: int, end: int) -> None:
-        """Begin empty, to be compared with the reference; one until `EVER` has not ended."""
+    def __init__(self, reference: Reference, start: int, end: int, shown: bool = True) -> None:
+        """Begin empty; one until `EVER` has not ended, one not `shown` counts truths alone."""
         self.reference = reference
-        self.start, self.end, self.whole = start, end, end < log.EVER
+        self.start, self.end, self.whole, self.shown = start, end, end < log.EVER, shown
         self.rows = self.answered = self.refused = self.own = self.labelled = self.repeated = 0
+        self.truths = 0
         self.violations, self.unknown = Counter[str](), Counter[str]()
-        self.columns, self.answers = reference.columns(), reference.answers()
+        self.columns = reference.columns() if shown else {}
+        self.answers = reference.answers() if shown else {}
+        self.kinds = Counter[int]()
         self.delays: list[NDArray[np.float64]] = []
         self._times = np.zeros(2)
-        self._known: list[tuple[Array, Array]] = []
+        self.known: list[tuple[Array, Array, Array]] = []
 
     @property
     def asked(self) -> int:
@@ -83,6 +92,14 @@ class Window:
             frame: as `log.predictions` has it; `truth` is null where it is not known, and `told`
                 is when it came.
         """
+        own = frame.filter(pl.col("version") == self.reference.version)
+        said = self._said(own)
+        self.rows += len(frame)
+        self.answered += len(own)
+        self.own += len(own)
+        self._learn(frame["truth"].drop_nulls(), own, said)
+        if not self.shown:
+            return
         inputs = frame["inputs"].struct.unnest()
         counted = [column for column in self.reference.watched if column.kind != "time"]
         arrays = Contract(tuple(counted)).arrays(inputs)
@@ -93,14 +110,8 @@ class Window:
             self._times += len(known), float(known.sum()) / 1e6
         for name, column in self.columns.items():
             column.add(arrays[name] if name in arrays else inputs[name].is_null().to_numpy())
-        own = frame.filter(pl.col("version") == self.reference.version)
-        said = self._said(own)
         add_answers(self.answers, own["prediction"].cast(pl.String).fill_null("").to_numpy(), said)
-        self.rows += len(frame)
-        self.answered += len(own)
-        self.own += len(own)
         self.repeated += len(frame) - frame["inputs"].n_unique()
-        self._learn(frame["truth"].drop_nulls(), own, said)
 
     @property
     def at(self) -> float:
@@ -116,16 +127,6 @@ class Window:
             self.violations[rule] += times
         self.violations = frequent(self.violations)
 
-    def known(self) -> tuple[Array, Array]:
-        """The champion's rows whose truth is known.
-
-        Returns:
-            The truth, shape (rows,): positions of the classes, -1 for a label that the contract
-            does not know; or numbers. And what the champion had said, see `metrics`.
-        """
-        truth, said = zip(*self._known, strict=True) if self._known else ([[]], [[]])
-        return np.concatenate(truth), np.concatenate(said)
-
     def _said(self, own: pl.DataFrame) -> Array:
         """What the champion said, see `metrics`, as exactly as the model itself does."""
         if not self.reference.contract.classes:
@@ -137,14 +138,18 @@ class Window:
         """Note the truths, and of the champion's rows what it had said."""
         self.labelled += len(told)
         finite = np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
-        known = own["truth"].is_not_null().to_numpy() & finite
+        own, said = own.filter(pl.Series(finite)), said[finite]
+        kinds = self.reference.kinds(said)
+        self.kinds += Counter(kinds.tolist())
+        known = own["truth"].is_not_null().to_numpy()
         rows = own.filter(known)
         truth = rows["truth"]
         if classes := self.reference.contract.classes:
             strange = told.filter(~told.is_in(classes))
             self.unknown = frequent(self.unknown + Counter(strange.to_list()))
             truth = truth.replace_strict(classes, range(len(classes)), default=-1)
-        self._known.append((truth.to_numpy(), said[known]))
+        self.known.append((truth.to_numpy(), said[known], kinds[known]))
+        self.truths += len(rows)
         self.delays.append((rows["told"] - rows["time"]).to_numpy() / 1_000_000)
 
 
@@ -153,16 +158,16 @@ class Log:
     """The windows of a log, and what is known of it as a whole.
 
     Attributes:
-        windows: in order; the last one has not ended.
-        newest_prediction: when the newest row was answered; None if there is none.
-        newest_feedback: when the newest truth came.
+        windows: in order; the last one has not ended. Those not shown come first, if any.
+        newest_prediction: when the newest row was answered; -1 if there is none.
+        newest_feedback: when the newest truth came; -1 too.
         sample: the share of the truths that is looked at.
         unreadable: lines that were not what they should be.
     """
 
     windows: list[Window] = field(default_factory=list)
-    newest_prediction: int | None = None
-    newest_feedback: int | None = None
+    newest_prediction: int = -1
+    newest_feedback: int = -1
     sample: float = 1.0
     unreadable: int = 0
 
@@ -207,24 +212,39 @@ def read(
     found = Log()
     if not edges:
         return found
-    found.windows = [Window(reference, *ends) for ends in pairwise([*edges, log.EVER])]
-    truths = _truths(folder / "feedback", reference, edges[0], found)
+    since, length = edges[0], (edges[-1] - edges[0]) / max(len(edges) - 1, 1)
+    back = since - np.cumsum(length * 2.0 ** (np.arange(EARLIER) // SHOWN))
+    edges = [*np.maximum(back, -1)[::-1].astype(np.int64).tolist(), *edges]
+    ends = pairwise([*edges, log.EVER])
+    found.windows = [Window(reference, *its, shown=its[0] >= since) for its in ends]
+    truths = _truths(folder / "feedback", reference, since, found)
+    missing = len(truths)
     reader = log.Reader(log.predictions(reference.contract, reference.watched))
-    for frame in reader.since(predictions, edges[0]):
+    more = lambda: missing > 0 and not _enough(found.windows)
+    for frame in reader.since(predictions, since, more):
         valid = frame.drop_nulls(["id", "inputs"])
         found.unreadable += len(frame) - len(valid)
-        found.newest_prediction = _later(found.newest_prediction, valid["time"])
+        found.newest_prediction = valid["time"].to_numpy().max(initial=found.newest_prediction)
         places = pl.Series(np.searchsorted(edges, valid["time"].to_numpy()) - 1)
         rows = valid.with_columns(place=places).filter(places >= 0)
         rows = rows.join(truths, on="id", how="left")
+        missing -= rows["truth"].count()
         for its in rows.partition_by("place"):
             found.windows[its["place"][0]].add(its)
     found.unreadable += reader.unreadable
-    for time, version, rejected, broken in log.refusals(folder / "refusals", edges[0]):
+    for time, version, rejected, broken in log.refusals(folder / "refusals", since):
         found.windows[int(np.searchsorted(edges, time)) - 1].refuse(version, rejected, broken)
-    # Windows by time that end before the first row tell nothing.
+    if _enough(found.windows[EARLIER:]):
+        del found.windows[:EARLIER]
+    # Windows that end before the first row tell nothing.
     found.windows = [*dropwhile(lambda window: not window.asked, found.windows)]
     return found
+
+
+def _enough(windows: Sequence[Window]) -> bool:
+    """Whether older rows would tell little more of the champion."""
+    most = sum(min(window.truths, ENOUGH_TRUTHS // ENOUGH_WINDOWS) for window in windows)
+    return most >= ENOUGH_TRUTHS or any(2 * window.own < window.asked for window in windows)
 
 
 def _by_time(length: timedelta, now: int) -> list[int]:
@@ -274,30 +294,18 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
     schema = log.feedback(reference.contract)
     reader = log.Reader(schema)
     truths = pl.DataFrame(schema={"time": pl.Int64, **schema})
-    for frame in reader.since(folder, since):
+    more = lambda: len(truths) < ENOUGH_TRUTHS
+    chance = pl.col("id").hash() / 2.0**64
+    for frame in reader.since(folder, since, more):
         told = frame.drop_nulls("id")
-        found.newest_feedback = _later(found.newest_feedback, told["time"])
-        truths = pl.concat([truths, told.filter(_sampled(found.sample))])
-        if len(truths) > MOST_TRUTHS:
-            truths = log.newest(truths)
-            while len(truths) > MOST_TRUTHS // 2:
-                found.sample /= 2
-                truths = truths.filter(_sampled(found.sample))
+        found.newest_feedback = told["time"].to_numpy().max(initial=found.newest_feedback)
+        truths = pl.concat([truths, told.filter(chance < found.sample)])
+        while len(truths) > MOST_TRUTHS:
+            found.sample /= 2
+            truths = log.newest(truths.filter(chance < found.sample))
     found.unreadable += reader.unreadable
     truths = log.newest(truths).drop_nulls("truth").rename({"time": "told"})
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
     return truths
-
-
-def _sampled(share: float) -> pl.Expr:
-    """Whether a row's id is in the sample."""
-    digits = pl.col("id").str.slice(0, DIGITS).str.to_integer(base=16, strict=False)
-    return digits.lt(share * 16**DIGITS).or_(pl.lit(share == 1))
-
-
-def _later(time: int | None, times: pl.Series) -> int | None:
-    """The latest of some times."""
-    latest = times.max()
-    return max(latest, time or latest) if isinstance(latest, int) else time

@@ -1,0 +1,97 @@
+"""Labelled rows, pooled over as many windows as it takes to have enough of them.
+
+Who is labelled may depend on the answer: of a loan that was refused, nobody learns. So the answers
+of labelled rows are compared with all answers. Where they differ beyond chance, a row weighs as
+many answers of its kind as there are for each that is labelled (inverse propensity); where a kind
+of answer has no labels, nothing makes up for them, and the score is not known.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..evaluation.metrics import Array, Weights
+from ..prediction_log import moment
+from ..wording import share
+from . import drift
+from .windows import Log, Window
+
+LEAST_TRUTHS, LEAST_OF_KIND = 100, 5
+"""Labelled rows without which a score is not judged, and without which a kind of answer is not."""
+
+UNTOLD, UNLIKELY = 0.02, 0.01
+"""The share of answers that may be of such kinds, and a chance at which no sample is random."""
+
+WEEK, DELAYS = 604_800, 3
+"""Seconds, or times the usual delay, for which a score may be unknown where ground truth comes."""
+
+
+class Pool(NamedTuple):
+    """The champion's labelled rows in some windows, in order."""
+
+    windows: Sequence[Window]
+    truth: Array
+    """Shape (rows,): numbers, or positions of the classes, -1 if the contract lacks the label."""
+    said: Array
+    """What the champion had said, see `metrics`."""
+    weights: Weights
+    """All alike if the rows are a random sample."""
+
+
+def pooled(log: Log) -> tuple[list[Pool], str, bool]:
+    """Pool windows, from the newest back to where the champion came.
+
+    Returns:
+        The pools, in order; in a sentence, of which rows the score is known, or why of none; and
+        whether it has been unknown for too long.
+    """
+    pools, some, missing = list[Pool](), list[Window](), ""
+    known, allowed = log.newest_prediction, float(WEEK)
+    for window in reversed([window for window in log.windows if window.whole]):
+        if 2 * window.own < window.asked:
+            break
+        some = [window, *some] if window.truths else some
+        known = window.start if window.own and not pools else known
+        if sum(it.truths for it in some) >= LEAST_TRUTHS:
+            found = _pool(some)
+            if isinstance(found, Pool):
+                pools, some = [found, *pools], []
+            else:
+                missing = found
+    rows, over = sum(window.truths for window in some), ""
+    said = f"not known: fewer than {LEAST_TRUTHS} rows are labelled, {rows} in all windows together"
+    if pools:
+        newest = pools[-1].windows
+        known, delays = newest[-1].end, [part for window in newest for part in window.delays]
+        allowed = max(allowed, DELAYS * float(np.median(np.concatenate(delays))))
+        over = f" of {len(newest)} windows" if len(newest) > 1 else ""
+        said = f"that of {len(pools[-1].truth):,} labelled rows{over}, "
+        said += f"{moment(newest[0].start + 1):%Y-%m-%d} to {moment(known):%Y-%m-%d}"
+        said += f": a window has fewer than {LEAST_TRUTHS}" if over else ""
+        said += "; no random sample, they are weighed" if np.ptp(pools[-1].weights) else ""
+    elif missing:
+        return [], f"The score is not known: {missing}.", False
+    late = log.newest_feedback > 0 and log.newest_prediction - known > 1e6 * allowed
+    return pools, f"The score is {said}.", late
+
+
+def _pool(windows: Sequence[Window]) -> Pool | str:
+    """Pool all labelled rows of some windows, or say why they do not tell the score."""
+    parts = zip(*(part for window in windows for part in window.known), strict=True)
+    truth, said, labelled = (np.concatenate(part) for part in parts)
+    counted = sum((window.kinds for window in windows), Counter[int]())
+    kinds = np.array(sorted(counted))
+    every, places = np.array([counted[kind] for kind in kinds]), np.searchsorted(kinds, labelled)
+    some, weights = np.bincount(places, minlength=len(every)), np.ones(len(truth))
+    if drift.chi_square(drift.pooled(np.stack([every - some, some]))) < UNLIKELY:
+        untold = every[some < LEAST_OF_KIND].sum() / every.sum()
+        if untold > UNTOLD:
+            what = "labelled rows are no random sample of the answers, and hardly any is like"
+            return f"{what} {share(untold)} of these"
+        weights = (every / np.maximum(some, 1))[places]
+        weights /= weights.mean()
+    if weights.sum() ** 2 < LEAST_TRUTHS * np.square(weights).sum():
+        return "labelled rows are no random sample of the answers, and too few to be weighed"
+    return Pool(windows, truth, said, weights)
