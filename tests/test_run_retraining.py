@@ -39,6 +39,7 @@ TARGET = "diagnosis"
 COARSE = 24.0
 """The texture beyond which a tumour is unclear, once somebody says so."""
 BRANCH = "ops/retrain"
+HOSTS = ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)]
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def answer(project: Project, folder: Path, rows: list[Row], shift: float, label:
         assert served.end() == 0
 
 
+@pytest.mark.parametrize("story", HOSTS, indirect=True)
 def test_what_drifts_is_learnt_proposed_merged_and_served(story: Story, rows: list[Row]) -> None:
     """One host's team leaves it to the schedule; the other declares a new diagnosis by hand."""
     declared = "" if story.host == "github" else "unclear"
@@ -194,9 +196,7 @@ def test_what_drifts_is_learnt_proposed_merged_and_served(story: Story, rows: li
     assert story.champion() == 1
 
 
-@pytest.mark.parametrize(
-    "story", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)], indirect=True
-)
+@pytest.mark.parametrize("story", HOSTS, indirect=True)
 def test_what_does_not_drift_changes_nothing(story: Story, rows: list[Row]) -> None:
     clone, _ = story.work(story.jobs("push")["promote"])
     answer(clone, story.folder, rows, 0.0, "")

@@ -111,6 +111,9 @@ def propose(hosted: Hosted, **settings: str) -> str:
     return said
 
 
+@pytest.mark.parametrize(
+    "hosted", [pytest.param("github", marks=pytest.mark.exhaustive), "gitlab"], indirect=True
+)
 def test_the_pipeline_proposes_what_a_release_brings(hosted: Hosted, follower: Follower) -> None:
     world = hosted.world
     assert "There is no update to propose." in propose(hosted)
@@ -171,6 +174,9 @@ def test_the_pipeline_asks_before_code_runs_and_proposes_no_conflict(
     assert len(world.proposals) == 2
 
 
+@pytest.mark.parametrize(
+    "hosted", [pytest.param("github", marks=pytest.mark.exhaustive), "gitlab"], indirect=True
+)
 def test_where_nothing_is_set_up_only_a_run_by_hand_says_what_is_missing(hosted: Hosted) -> None:
     bare = replace(hosted, settings={})
     assert "template" not in bare.jobs("schedule")

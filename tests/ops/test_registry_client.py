@@ -102,7 +102,15 @@ def assert_whole(found: Bundle) -> None:
     }
 
 
-@pytest.mark.parametrize(("how", "most"), [(SWAPPING, 2000), (REWRITING, 300)])
+@pytest.mark.parametrize(
+    ("how", "most"),
+    [
+        pytest.param(SWAPPING, 150, id="swapped"),
+        pytest.param(REWRITING, 100, id="written anew"),
+        pytest.param(SWAPPING, 2000, id="swapped often", marks=pytest.mark.exhaustive),
+        pytest.param(REWRITING, 300, id="written anew often", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_whatever_happens_to_a_folder_what_is_fetched_is_whole(
     how: str, most: int, tmp_path: Path
 ) -> None:

@@ -239,7 +239,7 @@ def test_what_csv_cannot_hold_is_refused_before_the_work(
     assert "holds List(Float64) in a list, which CSV cannot hold" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", pytest.param("parquet", marks=pytest.mark.exhaustive)])
 def test_a_run_that_was_killed_goes_on(rows: pl.DataFrame, kind: str) -> None:
     many = pl.concat([rows] * 1000).with_row_index("number")
     many = many.with_columns(
