@@ -36,9 +36,7 @@ TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
 """How truth values are read that came as text, in lower case."""
 
-EXACT = 2**53
-"""Up to here a float64 holds every whole number."""
-
+EXACT = 2**53  # up to here a float64 holds every whole number
 LARGEST = float(np.finfo(np.float32).max)
 """Features and answers are float32: to a model a larger number is infinite."""
 

@@ -28,34 +28,20 @@ class Project:
 
     root: Path
 
-    params = ProjectPath("params.yaml")
-    """Every number that is a decision."""
-    data = ProjectPath("data")
-    """What the pipeline makes of the rows."""
-    raw = ProjectPath("data/raw.parquet")
-    """All rows, parsed."""
-    valid = ProjectPath("data/valid.parquet")
-    """The rows that keep the contract."""
-    quarantine = ProjectPath("data/quarantine.parquet")
-    """The rows that break the contract, each with the rule that it broke."""
-    train = ProjectPath("data/train.parquet")
-    """The rows that the model learns from."""
-    holdout = ProjectPath("data/holdout.parquet")
-    """The rows that the model is judged by."""
-    labelled = ProjectPath("data/labelled")
-    """The rows that a service answered and that were labelled since, kept by DVC."""
-    candidate = ProjectPath("models/candidate")
-    """The trained model, not yet judged."""
-    bundle = ProjectPath("models/bundle")
-    """The judged model with its manifest: what is registered, served and shipped."""
-    champion = ProjectPath("models/champion")
-    """The bundle that scores and serves."""
-    challenger = ProjectPath("models/challenger")
-    """The bundle that may become champion next, while there is one: what a shadow tries out."""
-    versions = ProjectPath("models/versions")
-    """The bundles of other versions, by number, as far as somebody asked for them."""
-    reports = ProjectPath("reports")
-    """Metrics, gates, plots and cards."""
+    params = ProjectPath("params.yaml")  # every number that is a decision
+    data = ProjectPath("data")  # what the pipeline makes of the rows
+    raw = ProjectPath("data/raw.parquet")  # all rows, parsed
+    valid = ProjectPath("data/valid.parquet")  # the rows that keep the contract
+    quarantine = ProjectPath("data/quarantine.parquet")  # those that break it, with the rules
+    train = ProjectPath("data/train.parquet")  # the rows that the model learns from
+    holdout = ProjectPath("data/holdout.parquet")  # the rows that the model is judged by
+    labelled = ProjectPath("data/labelled")  # rows that were labelled later, kept by DVC
+    candidate = ProjectPath("models/candidate")  # the trained model, not yet judged
+    bundle = ProjectPath("models/bundle")  # the judged model, which is registered
+    champion = ProjectPath("models/champion")  # the bundle that scores and serves
+    challenger = ProjectPath("models/challenger")  # what may become champion next, if there is one
+    versions = ProjectPath("models/versions")  # bundles of other versions, once fetched
+    reports = ProjectPath("reports")  # metrics, gates, plots and cards
 
     @classmethod
     def find(cls, start: Path | None = None) -> Self:

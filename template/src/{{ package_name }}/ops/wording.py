@@ -1,8 +1,11 @@
 """How numbers and names read in sentences, reports and pictures."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
+WIDTH, NARROW = 120, 20  # columns of a terminal, and what the last cell of a line has at least
 MOST_LISTED = 12  # names in one sentence
 
 
@@ -47,3 +50,23 @@ def listed(names: Sequence[str]) -> str:
     if len(names) > MOST_LISTED:
         return f"{', '.join((*shown, last))} and {len(names) - MOST_LISTED} more"
     return f"{', '.join(shown)} and {last}" if shown else last
+
+
+def closest(name: str, names: Iterable[str], most: int = 1, cutoff: float = 0.7) -> list[str]:
+    """Those of some names that another may stand for, whatever the case, the closest first."""
+    folded = {its.casefold(): its for its in names}
+    close = get_close_matches(name.strip().casefold(), folded, most, cutoff)
+    return [folded[its] for its in close]
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align text in columns under their heads; the last one is wrapped to end at `WIDTH`."""
+    *widths, last = (max(map(len, column)) for column in zip(heads, *rows, strict=True))
+    before = sum(widths) + 2 * len(widths)
+    room = max(NARROW, min(last, WIDTH - before))
+    lines = []
+    for *cells, text in (heads, *rows):
+        start = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
+        rest = f"\n{' ' * before}".join(textwrap.wrap(one_line(text), room))
+        lines.append(f"{start}{rest}".rstrip())
+    return "\n".join(lines)

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..files import write_text
 from ..project import Project
 from ..settings import with_values
-from ..wording import listed, shortened
+from ..wording import listed, shortened, table
 from . import code
 from .reading import DataFile, Format, open_file
 from .roles import Draft, Wish, decide
@@ -121,22 +121,15 @@ def _sources(project: Project) -> list[Path]:
 
 def _report(file: DataFile, path: str, draft: Draft) -> str:
     """What was decided, and why."""
-    rows = [("column", "type", "role", "why")]
-    rows += [
+    rows = [
         (shortened(column.name, LONGEST), _type(column), column.role.replace("_", " "), column.why)
         for column in draft.columns
-    ]
-    widths = [max(len(row[index]) for row in rows) for index in range(3)]
-    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * len("why")))
-    table = [
-        "  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip()  # the last one may be long
-        for row in rows
     ]
     notes = [*file.notes, *_notes(draft)]
     lines = [
         f"{file.origin.name}: {draft.rows:,} rows, {file.description}; now {path}, kept by DVC.",
         "",
-        *table,
+        table(("column", "type", "role", "why"), rows),
         "",
         *(["Worth a look:", *(f"- {note}" for note in notes), ""] if notes else []),
         f"A {draft.task}. Read ml/schema.py, which is yours now; then `make train`.",

@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from math import inf
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +16,7 @@ import polars as pl
 
 from ..contract import EXACT, FOLD, KEPT, LARGEST
 from ..errors import UserError
-from ..wording import listed, shortened
+from ..wording import closest, listed, shortened
 from . import leaks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
 
@@ -139,10 +138,8 @@ def _check(wish: Wish, names: list[str]) -> None:
     """Refuse a wish for a column that is not there, or that is asked to be two things."""
     for name in (wish.target, *wish.roles):
         if name not in names:
-            folded = {other.casefold(): other for other in names}
-            close = get_close_matches(name.strip().casefold(), folded, 3, 0.5)
-            meant = " or ".join(repr(folded[other]) for other in close)
-            hint = f"did you mean {meant}?" if meant else f"it has {_listed(names)}."
+            close = " or ".join(map(repr, closest(name, names, 3, 0.5)))
+            hint = f"did you mean {close}?" if close else f"it has {_listed(names)}."
             raise UserError(f"There is no column {name!r}; {hint}")
     if wish.target in wish.roles:
         raise UserError(f"{wish.target!r} is the target, and can have no other role.")

@@ -6,9 +6,8 @@ is kept beside it in a column `<name>|text`, which is missing everywhere else. V
 such rows to quarantine.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import polars as pl
@@ -16,6 +15,7 @@ import polars as pl
 from .. import contract as contracts
 from ..contract import EXACT, FALSE, TEXT, TRUE
 from ..errors import UserError
+from ..wording import closest
 
 TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
 """The ways of ISO 8601 to write a date and a time, once the T between them is a space."""
@@ -48,8 +48,10 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
     wanted = [column.name for column in (contract.columns if labelled else contract.inputs)]
     found = rows.collect_schema()
     if missing := [name for name in wanted if name not in found]:
+        close = {name: closest(name, found) for name in missing}
+        named = [f"{name} (is it {its[0]}?)" if its else name for name, its in close.items()]
         raise UserError(
-            f"{origin} lacks {_with_close_matches(missing, found)}; "
+            f"{origin} lacks {', '.join(named)}; "
             "add or rename what is missing, or change ml/schema.py."
         )
     values, texts, final = [], [], []
@@ -69,16 +71,6 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
             final.append(pl.when(unread).then(text))
     parsed = rows.select(*values, *texts).with_columns(final)
     return Parsed(parsed, [name for name in found if name not in wanted])
-
-
-def _with_close_matches(missing: Iterable[str], found: Iterable[str]) -> str:
-    """Name the missing columns, each with the one that may have been meant."""
-    folded = {name.casefold(): name for name in found}
-    named = []
-    for name in missing:
-        close = get_close_matches(name.casefold(), folded, 1, cutoff=0.7)
-        named.append(f"{name} (is it {folded[close[0]]}?)" if close else name)
-    return ", ".join(named)
 
 
 def _always_readable(given: pl.DataType, meant: pl.DataType) -> bool:

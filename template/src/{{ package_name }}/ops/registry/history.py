@@ -1,17 +1,13 @@
 """`ops history`: every version with what was measured of it, and every change of the champion."""
 
 import json
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ..project import Project
-from ..wording import number, one_line, shortened
+from ..wording import number, shortened, table
 from .tracking import Promotion, Store, Version, connected
-
-WIDTH, NARROW = 120, 20
-"""Columns of a terminal, and what the last cell of a line has at least."""
 
 VERSIONS = (
     "version", "created (UTC)", "status", "model", "score", "baseline", "commit", "train",
@@ -40,19 +36,6 @@ def run(project: Project, *, as_json: bool = False) -> None:
             print(table(VERSIONS, [_row(version, aliases) for version in versions]))
             if log:
                 print(f"\n{table(PROMOTIONS, [_event(event) for event in log])}")
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align text in columns under their heads; the last one is wrapped to end at `WIDTH`."""
-    *widths, last = (max(map(len, column)) for column in zip(heads, *rows, strict=True))
-    before = sum(widths) + 2 * len(widths)
-    room = max(NARROW, min(last, WIDTH - before))
-    lines = []
-    for *cells, text in (heads, *rows):
-        start = "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
-        rest = f"\n{' ' * before}".join(textwrap.wrap(one_line(text), room))
-        lines.append(f"{start}{rest}".rstrip())
-    return "\n".join(lines)
 
 
 def _row(version: Version, aliases: Mapping[str, int]) -> tuple[str, ...]:

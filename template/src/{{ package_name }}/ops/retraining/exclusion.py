@@ -13,8 +13,7 @@ from ..files import write_text
 from ..pipeline import labelled
 from ..pipeline.labelled import EXCLUDED, EXCLUSIONS, FILE, KEY, LABELLED, Exclusion
 from ..project import Project
-from ..registry.history import WIDTH
-from ..wording import shortened
+from ..wording import WIDTH, shortened
 
 
 def run(project: Project, options: argparse.Namespace) -> None:
