@@ -1,8 +1,7 @@
 """What a release asks of projects beyond a merge: files that moved or went, choices that did.
 
 Copier's merge drops what people wrote into a file that the template renames or deletes, and resets
-a stored answer whose choice is gone. hooks/migrate.py does both justice, from this table. How to
-write one: docs/develop.md.
+a stored answer whose choice is gone. hooks/migrate.py does both justice: see docs/develop.md.
 """
 
 from __future__ import annotations
@@ -55,6 +54,7 @@ MIGRATIONS: dict[str, Migration] = {
             "src/*/ops/data/inference.py",
             "src/*/ops/data/writing.py",
             "src/*/ops/evaluation/document.py",
+            "src/*/ops/evaluation/interval.py",
             "src/*/ops/hosting/rest.py",
             "src/*/ops/monitoring/exposition.py",
             "src/*/ops/monitoring/page.py",

@@ -187,8 +187,8 @@ def test_what_an_update_takes_is_not_missed(sound: Project) -> None:
 def test_a_lock_that_does_not_fit(locked: Project) -> None:
     assert "lock" not in missing(doctor.environment, locked)
     replace("pyproject.toml", "[]", '["packaging"]', locked)
-    findings = {finding.subject: finding for finding in doctor.environment(locked)}
-    assert findings["lock"].remedy == "run `uv lock`"
+    assert "needs to be updated" in said(doctor.environment, locked)
+    assert "lock" in missing(doctor.environment, locked)
 
 
 def test_an_index_without_upload_times(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +205,7 @@ def test_an_index_without_upload_times(sound: Project, monkeypatch: pytest.Monke
         server.shutdown()
         server.server_close()
     assert absent.remedy == "run `make setup`"
-    assert "tells no upload times" in finding.state
-    assert "exclude-newer" in finding.remedy
+    assert "is missing an upload date" in finding.state
 
 
 def test_git_knows_nobody(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from my_model.ops.evaluation import (
     report,
     slices,
 )
-from my_model.ops.evaluation.interval import interval
+from my_model.ops.evaluation.profile import interval
 from my_model.ops.evaluation.slices import Slice
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import evaluate

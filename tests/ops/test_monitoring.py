@@ -22,8 +22,7 @@ from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
 from my_model.ops.contract import Column, Contract, Kind
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import distributions, metrics
-from my_model.ops.evaluation.interval import interval
-from my_model.ops.evaluation.profile import calibration, describe, profile
+from my_model.ops.evaluation.profile import calibration, describe, interval, profile
 from my_model.ops.files import read_json, write_json, write_text
 from my_model.ops.monitoring import drift, run, windows
 from my_model.ops.monitoring.decision import Verdict, decide, judge

@@ -17,6 +17,7 @@ from . import command, git, template
 from .errors import UserError
 from .project import Project
 from .template import ANSWERS
+from .wording import one_line
 
 PATIENCE = 60  # seconds that a tool may take to answer
 TOOLS = {
@@ -31,16 +32,6 @@ RELIED = (
     *("README.md", "LICENSE"),
 )
 """Files without which something fails, as git matches paths."""
-
-LOCK = {
-    "missing an upload date": (
-        "the package index tells no upload times, and exclude-newer in pyproject.toml needs them",
-        "use an index that does, or take exclude-newer out",
-    ),
-    "initialize cache": ("uv cannot write its cache", "set UV_CACHE_DIR to a folder that you own"),
-    "needs to be updated": ("uv.lock does not fit pyproject.toml", "run `uv lock`"),
-}
-"""What uv says of a lock: by a part of that, what it means and what to do."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +121,9 @@ def environment(project: Project) -> Iterator[Finding]:
         return
     locked = (project.root / "uv.lock").exists()
     fault = _fault(project, "uv", "lock", "--check" if locked else "--dry-run")
-    known = (meaning for sign, meaning in LOCK.items() if sign in fault)
-    remedy = next(known, (f"uv cannot tell: {fault.strip()}", "mend that, and ask again"))
-    yield judged("lock", not fault, "fits pyproject.toml", *remedy)
+    yield judged(
+        "lock", not fault, "fits pyproject.toml", one_line(fault), "mend that, or `uv lock`"
+    )
     if locked:
         fault = _fault(project, "uv", "sync", "--check", "--frozen")
         state, lacking = "has what uv.lock names", "does not have what uv.lock names"

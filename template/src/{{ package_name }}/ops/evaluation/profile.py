@@ -7,6 +7,7 @@ missing; and the distribution of the model's answers on rows that it had not lea
 
 from collections import Counter
 from collections.abc import Container, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,23 +17,15 @@ from numpy.typing import NDArray
 from ..contract import Column, Contract
 from .metrics import Array
 
-BINS = 20
-"""Bins of a number, of about equal size."""
-
-MOST_VALUES = 50
-"""Values of a category that are counted one by one; the rest are counted together."""
-
-MOST_TOKENS = 500
-"""Words of a text that are counted: the number of rows that hold each."""
-
-LEAST_TEXTS = 3
-"""Words in fewer texts are not frequent, however few others there are."""
-
+COVERAGE = 0.9  # the share of rows whose truth lies within the interval of a regression
+BINS = 20  # bins of a number, of about equal size
+MOST_VALUES = 50  # values of a category that are counted one by one; the rest are counted together
+MOST_TOKENS = 500  # words of a text that are counted: the number of rows that hold each
+LEAST_TEXTS = 3  # words in fewer texts are not frequent, however few others there are
 LONGEST_VALUE = 200
 """Longer values are counted with the rest, and longer words left out, to bound the size."""
 
-TEXT_ROWS = 50_000
-"""Words are counted in as many rows at most, spread evenly."""
+TEXT_ROWS = 50_000  # words are counted in as many rows at most, spread evenly
 
 
 def profile(
@@ -68,14 +61,8 @@ def profile(
 def calibration(truth: Array, answers: Array) -> dict[str, float]:
     """How far a classifier is right more often (above zero) or less often than it is confident.
 
-    Its confidence in an answer is the probability of the likeliest class.
-
-    Args:
-        truth: shape (rows,), positions of the classes.
-        answers: shape (rows, classes), probabilities.
-
-    Returns:
-        The mean `gap`, the standard `deviation` of one row's, and the `rows`.
+    Its confidence in an answer is the probability of the likeliest class. The mean is the `gap`,
+    and the standard `deviation` is that of one row's.
     """
     gaps = (answers.argmax(axis=1) == truth) - answers.max(axis=1).astype(np.float64)
     return {
@@ -83,6 +70,21 @@ def calibration(truth: Array, answers: Array) -> dict[str, float]:
         "gap": float(f"{gaps.mean():.6g}"),
         "deviation": float(f"{gaps.std():.6g}"),
     }
+
+
+def interval(truth: Array, predictions: Array) -> dict[str, float] | None:
+    """What to take from, and add to, a prediction to reach both ends of an interval.
+
+    Split conformal prediction (Lei et al., 2018): a quantile of the errors on rows that the model
+    had not learnt from. It holds for new rows that are like those, whatever the model. The
+    `half_width` is in the unit of the target; None if the rows are too few to promise anything.
+    """
+    rows = len(truth)
+    place = ceil((rows + 1) * COVERAGE)
+    if place > rows:
+        return None
+    errors = np.sort(np.abs(np.asarray(truth, dtype=np.float64) - predictions))
+    return {"coverage": COVERAGE, "half_width": float(f"{errors[place - 1]:.6g}")}
 
 
 def describe(column: Column, values: Array) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
-from ..evaluation.interval import interval
-from ..evaluation.profile import calibration, profile
+from ..evaluation.profile import calibration, interval, profile
 from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
