@@ -52,27 +52,17 @@ Features = Callable[[Mapping[str, NDArray[Any]], Collection[str]], dict[str, NDA
 class Prediction(NamedTuple):
     """What a model says of some rows."""
 
-    values: NDArray[Any]
-    """Shape (rows,): int64 positions in the contract's classes, or float32 numbers."""
-
-    probabilities: NDArray[np.float32] | None
-    """Shape (rows, classes), or None for a regression."""
+    values: NDArray[Any]  # (rows,): int64 positions in the contract's classes, or float32 numbers
+    probabilities: NDArray[np.float32] | None  # (rows, classes), or None for a regression
 
 
 class Origin(NamedTuple):
     """Where a bundle comes from; "none" for what is not known."""
 
-    version: str
-    """Its number in the registry, or the first digits of its digest if it has none."""
-
-    commit: str
-    """The git commit that it was trained at."""
-
-    data: str
-    """DVC's hash of the rows that it learnt from."""
-
-    created: str = UNKNOWN
-    """When it was registered: ISO 8601, in UTC."""
+    version: str  # its number in the registry, or the first digits of its digest if it has none
+    commit: str  # the git commit that it was trained at
+    data: str  # DVC's hash of the rows that it learnt from
+    created: str = UNKNOWN  # when it was registered: ISO 8601, in UTC
 
 
 class Session:
@@ -113,11 +103,7 @@ class Session:
 
 
 class Bundle:
-    """A bundle that was read from its folder.
-
-    Attributes:
-        features: what makes the model's inputs: this project's code, unless another is put here.
-    """
+    """A bundle that was read from its folder; `features` may be other code than this project's."""
 
     def __init__(self, folder: Path) -> None:
         """Read the manifest; the model itself is loaded when it is first used.

@@ -166,11 +166,7 @@ class Contract:
 
 
 def schema() -> "type[dy.Schema]":
-    """The schema of a row, as `ml/schema.py` declares it.
-
-    Raises:
-        UserError: if the file is not Python.
-    """
+    """The schema of a row, as `ml/schema.py` declares it; a UserError if that is not Python."""
     try:
         from ..ml.schema import Row
     except SyntaxError as error:
@@ -182,8 +178,7 @@ def schema() -> "type[dy.Schema]":
 def load() -> Contract:
     """Compile `ml/schema.py`, with the words that `ml/source.py` takes for missing.
 
-    Raises:
-        UserError: if the schema is empty, or declares what the pipeline cannot honour.
+    A UserError if the schema is empty, or declares what the pipeline cannot honour.
     """
     return replace(compile_schema(schema()), missing=words("MISSING", SOURCE.read_text("utf-8")))
 

@@ -13,11 +13,7 @@ COMMAND = (sys.executable, "-m", "dvc")
 
 
 def ask(root: Path, *arguments: str) -> str:
-    """What a command of DVC prints.
-
-    Raises:
-        UserError: if it fails, with its reason.
-    """
+    """What a command of DVC prints; a UserError with its reason if it fails."""
     return output(root, *COMMAND, *arguments, name=f"`dvc {' '.join(arguments)}`")
 
 
@@ -30,17 +26,8 @@ def run(
 ) -> bool:
     """Run a command of DVC in view of the person; give whether it succeeded.
 
-    Stages find `ops` also where nobody put this environment on the PATH.
-
-    Args:
-        root: the project's folder.
-        arguments: of DVC.
-        keep: descriptors of files that stay open until DVC ends, locks among them.
-        variables: of the environment, beside those that are there.
-        command: DVC itself, if not this environment's.
-
-    Raises:
-        UserError: if there is no such command.
+    Stages find `ops` also where nobody put this environment on the PATH. Descriptors to `keep` stay
+    open until DVC ends, locks among them; `command` is DVC itself, if not this environment's.
     """
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])

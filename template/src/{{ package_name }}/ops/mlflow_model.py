@@ -68,14 +68,9 @@ class Model:
         self.bundle = bundle
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Score rows.
+        """Score the rows of a pandas frame; nullable columns may be absent, and `params` are unused.
 
-        Args:
-            model_input: a pandas frame with the contract's columns; nullable ones may be absent.
-            params: MLflow's; the model has none.
-
-        Returns:
-            A frame under the index of `model_input`, with the columns that `ops score` adds.
+        Gives a frame under the same index, with the columns that `ops score` adds.
         """
         contract = self.bundle.contract
         names = [column.name for column in contract.features]

@@ -47,8 +47,7 @@ class Project:
     def find(cls, start: Path | None = None) -> Self:
         """Find the project that holds `start` (the current folder by default).
 
-        Raises:
-            UserError: if no parent folder holds both `pyproject.toml` and `dvc.yaml`.
+        A UserError if no parent folder holds both `pyproject.toml` and `dvc.yaml`.
         """
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):

@@ -131,11 +131,7 @@ class Settings(Section, frozen=True):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read `params.yaml`.
-
-        Raises:
-            UserError: if it is not YAML, or a key is unknown or has a value that will not do.
-        """
+        """Read `params.yaml`; a UserError if a key is unknown, or a value will not do."""
         import yaml
 
         try:
@@ -171,10 +167,7 @@ class Settings(Section, frozen=True):
 def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     """The text of `params.yaml` with some values changed, and every comment as it was.
 
-    Args:
-        text: of the file.
-        section: where the values stand, such as `train.boosting`; made if need be.
-        values: by key.
+    They stand in a `section` such as `train.boosting`, which is made if need be.
     """
     from ruamel.yaml import YAML
 

@@ -116,12 +116,7 @@ def _declared(column: Column, attribute: str) -> dict[str, Any]:
     if marks:
         options.append(f"metadata={dict.fromkeys(marks, True)}")
     comment = column.warning or (column.why if column.role == "identifier" else "")
-    return {
-        "attribute": attribute,
-        "kind": kind,
-        "options": options,
-        "comment": plain(comment),
-    }
+    return {"attribute": attribute, "kind": kind, "options": options, "comment": plain(comment)}
 
 
 def _reader(file: DataFile) -> str:

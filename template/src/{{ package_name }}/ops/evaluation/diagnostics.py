@@ -20,9 +20,7 @@ Record = dict[str, Any]
 CALIBRATION_BINS = 10
 
 REPEATS = 5  # how often each column is shuffled to see what it is worth
-SHUFFLED_ROWS = 200_000
-"""How many rows are scored for that in all, roughly: with more columns, fewer rows of each."""
-
+SHUFFLED_ROWS = 200_000  # rows that are scored for that in all, roughly
 LEAST_SHUFFLED = 200  # a column's worth is measured on as many rows at least
 MOST_SHUFFLED, IMITATED_ROWS = 50, 2_000
 """Of more columns, those are measured that the answers to so many rows depend on most."""

@@ -29,10 +29,7 @@ TEXT_ROWS = 50_000  # words are counted in as many rows at most, spread evenly
 
 
 def profile(
-    contract: Contract,
-    arrays: Mapping[str, Array],
-    labels: Array,
-    answers: Array,
+    contract: Contract, arrays: Mapping[str, Array], labels: Array, answers: Array
 ) -> dict[str, Any]:
     """Describe rows and the model's answers as JSON-able data.
 

@@ -15,12 +15,9 @@ from .metrics import Array, Score
 from .profile import frequent
 
 LEAST_ROWS = 30  # a slice of fewer rows says nothing
-MOST_COLUMNS = 40
-"""Sensitive columns and then the most important ones are sliced, up to as many as this."""
-
+MOST_COLUMNS = 40  # of more, the sensitive and the most important ones are sliced
 MOST_VALUES = 8  # the values of a category that are slices of their own, the most frequent first
-FEW_VALUES = 5
-"""A number with no more distinct values than this is sliced by value, others in terciles."""
+FEW_VALUES = 5  # a number with more distinct values is sliced in terciles
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,7 @@ class Slice:
 
     column: str
     value: str
-    rows: NDArray[np.int64]
-    """The positions of its rows."""
+    rows: NDArray[np.int64]  # their positions
 
     def __str__(self) -> str:
         """How the slice is called in a sentence."""

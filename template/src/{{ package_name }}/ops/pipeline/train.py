@@ -26,23 +26,13 @@ from ..settings import Train as TrainSettings
 from ..wording import listed
 from . import recency
 
-ENOUGH_WORK = 100_000
-"""Rows, times classes: from here on one fold says enough, at a fraction of the time."""
-FEW_ROWS = 20_000
-"""Up to here threads wait for each other longer than they work, most of all on a busy machine."""
-
-FEW_TIMES = 1_000
-"""So many rows show which features follow the event time."""
-SEASON = 0.9
-"""The share of its range that a feature must run through in every fold to count as recurring."""
-
-CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)
-"""The shares of the training rows that the learning curve is drawn at."""
-
-FEW_COLUMNS = 10
-"""The features that `FEW_ROWS` is meant for; of more, fewer rows are enough."""
-MANY_COLUMNS = 500
-"""Features, times classes: from here on one fold says enough, too."""
+ENOUGH_WORK = 100_000  # rows, times classes: from here on one fold says enough
+FEW_ROWS = 20_000  # up to here threads wait for each other longer than they work
+FEW_TIMES = 1_000  # so many rows show which features follow the event time
+SEASON = 0.9  # the share of its range that a recurring feature runs through in every fold
+CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the learning curve
+FEW_COLUMNS = 10  # the features that `FEW_ROWS` is meant for; of more, fewer rows are enough
+MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough, too
 
 
 class Rows:
@@ -201,8 +191,7 @@ def run(project: Project) -> None:
 def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pipeline]]:
     """Compare the models, and fit the best one and the trivial baseline on all rows.
 
-    Returns:
-        How the best one was chosen and made, as JSON-able data; and both, as `model` and `trivial`.
+    Gives how the best one was chosen and made, as JSON-able data; and both, `model` and `trivial`.
     """
     seed, train = settings.seed, settings.train
     score = metrics.resolve(train.score, rows.contract.task)
@@ -241,8 +230,7 @@ def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
 def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float | None:
     """The half-life of the rows' weights in days; None where they all weigh the same.
 
-    Raises:
-        UserError: if `params.yaml` asks for one, and rows have no age or the model takes no weights.
+    A UserError if `params.yaml` asks for one, and rows have no age.
     """
     wanted = settings.train.half_life
     if wanted == "none" or (wanted == "auto" and not rows.in_time):

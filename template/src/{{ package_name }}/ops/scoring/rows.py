@@ -15,9 +15,7 @@ from ..contract import Contract
 if TYPE_CHECKING:
     import polars as pl
 
-BATCH_ROWS = 4_096
-"""Rows scored at once: the model's inner arrays, wide where there is text, stay small."""
-
+BATCH_ROWS = 4_096  # scored at once: a model's inner arrays, wide where there is text, stay small
 PREDICTION = "prediction"
 
 
