@@ -19,11 +19,16 @@ class Reply(NamedTuple):
 
 
 class Line:
-    """A connection, on which one request follows another."""
+    """A connection, on which one request follows another.
+
+    Attributes:
+        closes: whether the last answer says that it is the last.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Use `open` instead."""
         self._reader, self._writer = reader, writer
+        self.closes = False
 
     @classmethod
     async def open(cls, port: int) -> Self:
@@ -53,6 +58,7 @@ class Line:
                 body = await self._reader.readexactly(int(headers["content-length"]))
             except asyncio.IncompleteReadError as error:
                 raise ConnectionError("the service hung up") from error
+        self.closes = headers.get("connection") == "close"
         return Reply(int(first.split()[1]), headers, json.loads(body))
 
     async def post(self, body: bytes, path: str = "/predict") -> Reply:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import sys
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
@@ -23,6 +24,11 @@ from my_model.ops.serving.hosts import Host
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.requests import Reader
 from my_model.ops.serving.settings import Settings
+from my_model.ops.serving.tracing import traced
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
@@ -431,6 +437,7 @@ def test_rows_are_taken_as_clients_of_mlflow_send_them(
     wrong: list[Any] = [
         {"dataframe_split": split(rows) | {"columns": ["a"]}},
         {"dataframe_split": rows},
+        {"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}},
         {"inputs": by_column(rows) | {next(iter(rows[0])): [1]}},
         {"dataframe_records": rows[0]},
         {"inputs": 1},
@@ -467,6 +474,13 @@ def test_rows_are_taken_as_clients_of_mlflow_send_them(
         ({"content_encoding": "x-gzip"}, gzip.compress, 200),
         ({"content_encoding": ""}, lambda body: b"\xef\xbb\xbf" + body, 200),
         ({}, lambda body: body.replace(b": 1", b": NaN", 1), 400),
+        (
+            {"content_encoding": "gzip"},
+            lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:]),
+            200,
+        ),
+        ({}, lambda body: body.replace(b": 1", b': 1e400, "x": 1', 1), 422),
+        ({"expect": "100-continue", "content_length": "99999999"}, bytes, 413),
         ({"content_encoding": "gzip"}, bytes, 400),
         ({"content_encoding": "gzip"}, lambda body: gzip.compress(body)[:-9], 400),
         ({"content_encoding": "gzip"}, lambda body: gzip.compress(body + b" " * 2**23), 413),
@@ -491,6 +505,37 @@ def test_bodies_are_json_in_utf_8_zipped_or_not(
             assert (b"send null" in reply.text) is (b": NaN" in body)
 
     asyncio.run(look())
+
+
+def test_a_request_is_a_span_where_opentelemetry_is_installed(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exported))
+    trace.set_tracer_provider(provider)
+    parent = f"00-{'ab' * 16}-{'cd' * 8}-01"
+
+    async def look() -> None:
+        async with running(trained, tmp_path) as app:
+            assert traced(app) is app
+            monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+            spans: Any = traced(app)
+            for path, body in (("/health", None), ("/predict", {}), ("/nowhere", None)):
+                await ask(spans, path, body, traceparent=parent)
+            with monkeypatch.context() as patch:
+                patch.setitem(sys.modules, "opentelemetry.instrumentation.asgi", None)
+                assert traced(app) is app
+
+    asyncio.run(look())
+    told = [(its.name, its.attributes or {}) for its in exported.get_finished_spans()]
+    assert [(name, its["http.route"], its["http.status_code"]) for name, its in told] == [
+        ("POST /predict", "/predict", 422),
+        ("GET other", "other", 404),
+    ]
+    for span in exported.get_finished_spans():
+        assert span.parent is not None
+        assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" == parent[3:-3]
 
 
 def test_a_request_has_an_id_wherever_it_is_spoken_of(

@@ -203,7 +203,7 @@ def test_what_comes_behind_a_body_is_not_kept() -> None:
             assert (await line.reply()).status == 200
             for _ in range(30):
                 await line.send(b"a: " + b"b" * 10_000 + b"\r\n")
-            await server.until(lambda: server.refused(431) == 1)
+            await server.until(lambda: server.refused(413) == 1)
 
     run(ask())
 
@@ -255,7 +255,9 @@ def test_whoever_has_come_before_the_door_closes_is_answered() -> None:
 
 
 JAVA = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+OTHER = ("connection: upgrade", "upgrade: TLS/1.0")
 BODY = ("Content-Length: 5",)
+LARGE_BODY = "Content-Length: 200000"
 
 
 @pytest.mark.parametrize(
@@ -266,6 +268,8 @@ BODY = ("Content-Length: 5",)
         pytest.param([get("/slow")[:-2]], True, [], id="half a request, and no more"),
         pytest.param([get("/read", *BODY), b"12345", get()], False, [200, 200], id="a body"),
         pytest.param([get("/read", *JAVA, *BODY), b"12345", get()], False, [200, 200], id="java"),
+        pytest.param([get("/read", *OTHER, *BODY), b"12345", get()], False, [200, 200], id="other"),
+        pytest.param([get("/read", LARGE_BODY), b"x" * 100_000], False, [413], id="too large"),
         pytest.param([get("/slow"), b"no HTTP\r\n\r\n"], False, [200], id="ends in nonsense"),
         pytest.param([get("/slow"), WHOLE[0]], False, [200], id="ends in a long head"),
         pytest.param([b"no HTTP\r\n\r\n"], False, [400], id="nonsense"),
@@ -275,7 +279,7 @@ def test_each_whole_request_has_its_own_answer(
     sent: list[bytes], is_last: bool, statuses: list[int]
 ) -> None:
     async def ask() -> None:
-        async with serving(0.5) as (server, port):
+        async with serving(0.5, most_bytes=100_000) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for data in sent:
                 writer.write(data)

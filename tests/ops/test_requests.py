@@ -320,7 +320,7 @@ def test_bounds_at_the_end_of_the_world_do_no_harm() -> None:
     "body",
     [
         *(b"", b" ", b"1", b"null", b'"a"', b"true", b"[]", b"[1]", b"[null]", b"[{}, 1]", b"[[]]"),
-        *(b"{", b"[{}", b"{}{}", b'{"a": 1,}', b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800"}'),
+        *(b"{", b"[{}", b"{}{}", b'{"a": 1,}', b'{"a": NaN}', b'{"a": "\\ud800"}'),
         *(
             b'{"a": "\xff"}',
             b"\xef\xbb\xbf{}",

@@ -141,7 +141,7 @@ class Application:
     def page(self, scope: Scope, headers: HeaderFields) -> ASGIApp:
         """What answers on a route that is read, to those who may read it."""
         if scope["method"] == "OPTIONS" and scope["path"] in self.known:
-            return allowed("GET, HEAD, OPTIONS")
+            return Response(None, HTTPStatus.NO_CONTENT, {"allow": "GET, HEAD, OPTIONS"})
         keys = self.settings.pages_need_key and self.service.keys
         if keys and scope["path"] not in self.probes:
             keys.check(headers)
@@ -155,7 +155,7 @@ class Application:
             ClientDisconnect: if the caller is gone.
         """
         if scope["method"] == "OPTIONS":
-            return allowed("POST, OPTIONS")
+            return Response(None, HTTPStatus.NO_CONTENT, {"allow": "POST, OPTIONS"})
         if scope["method"] != "POST":
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
         if self.service.keys:
@@ -165,6 +165,8 @@ class Application:
             messages.CALLER.set(scope["caller"])
         access.check_kind(headers)
         most, held = self.settings.max_body_bytes, 0
+        if b"expect" in headers and int(headers.get(b"content-length", 0)) > most:
+            raise access.too_large(most)  # before it is sent
 
         def hold(size: int) -> None:
             """Note how long the body is by now; a short one costs a place and no more."""
@@ -201,11 +203,6 @@ class Application:
     async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
         return Json(openapi.Accepted(await self.service.learn(model, body)), HTTPStatus.ACCEPTED)
-
-
-def allowed(methods: str) -> Response:
-    """What may be done on a route."""
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods})
 
 
 def unknown(rows: Rows) -> dict[str, str]:

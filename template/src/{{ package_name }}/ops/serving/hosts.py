@@ -99,7 +99,9 @@ def opened(body: bytes, columns: Collection[str]) -> tuple[bytes, bool]:
 
 
 def _written(columns: Iterable[str], rows: Iterable[Iterable[msgspec.Raw]]) -> bytes:
-    """Rows as JSON; ValueError if one has more or fewer values than there are columns."""
+    """Rows as JSON; ValueError if a name repeats, or a row has not a value for each of them."""
     names = [msgspec.json.encode(name) + b":" for name in columns]
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have one name")
     pairs = ([n + bytes(value) for n, value in zip(names, row, strict=True)] for row in rows)
     return b"[" + b",".join(b"{" + b",".join(row) + b"}" for row in pairs) + b"]"

@@ -1,6 +1,5 @@
 """What Prometheus may know of the service. The rules in monitoring/ are written in these names."""
 
-import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -20,7 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -28,8 +27,7 @@ from ..bundle import UNKNOWN
 from .log import Log
 from .models import Model
 from .requests import Refusal, Rows
-
-logger = logging.getLogger("service")
+from .settings import warn
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several workers count together."""
@@ -204,39 +202,22 @@ class Metrics:
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        together.register(Processes(living()))
+        together.register(Processes())
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         together.register(self._monitored)
         return generate_latest(together)
 
 
-def living() -> list[int]:
-    """The workers; those that were killed are left out of what is measured now.
-
-    What they counted stays.
-    """
-    workers = set()
-    for path in Path(os.environ[SHARED]).glob("gauge_live*.db"):
-        process = int(path.stem.rpartition("_")[2])
-        try:
-            os.kill(process, 0)
-            workers.add(process)
-        except ProcessLookupError:
-            mark_process_dead(process)  # type: ignore[no-untyped-call]
-    return sorted(workers)
-
-
 class Processes(Collector):
-    """What `process_*` says of several processes together: sums, and when the first began."""
-
-    def __init__(self, processes: Sequence[int]) -> None:
-        """Take their numbers."""
-        each = [partial(int, process) for process in processes]
-        self._each = [ProcessCollector(pid=process, registry=None) for process in each]
+    """What `process_*` says of all workers together: sums, and when the first began."""
 
     def collect(self) -> Iterator[Metric]:
-        """Look at all of them."""
-        for metrics in zip(*(process.collect() for process in self._each), strict=False):
+        """Look at all that count in the folder; whoever starts them takes out the dead."""
+        files = Path(os.environ[SHARED]).glob("gauge_live*.db")
+        each = [partial(int, number) for number in {its.stem.rpartition("_")[2] for its in files}]
+        collectors = [ProcessCollector(pid=number, registry=None) for number in each]
+        measured = filter(None, (its.collect() for its in collectors))
+        for metrics in zip(*measured, strict=False):
             metric, values = metrics[0], [its.samples[0].value for its in metrics]
             total = min(values) if "start_time" in metric.name else sum(values)
             metric.samples = [metric.samples[0]._replace(value=total)]
@@ -259,11 +240,10 @@ class Textfile(Collector):
     def __init__(self, path: Path) -> None:
         """Read a file, which need not be there yet."""
         self._path = path
-        self._trouble = ""
 
     def collect(self) -> Iterator[Metric]:
         """What the file says now."""
-        metrics, trouble = [], ""
+        metrics: list[Metric] = []
         try:
             if self._path.is_file():
                 with self._path.open(encoding="utf-8", newline="") as file:
@@ -272,10 +252,7 @@ class Textfile(Collector):
                     raise ValueError(f"it is longer than {self.MOST_BYTES:,} letters")
                 metrics = list(text_string_to_metric_families(text))
         except (OSError, ValueError, LookupError) as error:
-            trouble = str(error)
-        if trouble and trouble != self._trouble:
-            logger.warning("%s is not passed on to Prometheus: %s", self._path, trouble)
-        self._trouble = trouble
+            warn(f"{self._path} is not passed on to Prometheus: {error}")
         for metric in metrics:
             if all(sample.name.startswith(self.PREFIX) for sample in metric.samples):
                 yield metric

@@ -6,6 +6,7 @@ callbacks (asyncio's, httptools' and its own) and attributes, all of them public
 """
 
 import json
+import re
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from math import inf
@@ -23,9 +24,13 @@ PIPELINED = 32
 MOMENT = 0.5
 """Seconds in which a request may still come that was on its way when the service was told to end."""
 
+UPGRADE = re.compile(rb"\r\n[Uu][Pp][Gg][Rr][Aa][Dd][Ee]:")
+"""Of a head that offers another protocol, which is declined."""
+
 REFUSED = {
     HTTPStatus.BAD_REQUEST: "This is no HTTP request.",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large; send fewer rows at once.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The head is larger than {HEAD_BYTES:,} bytes.",
 }
 
@@ -103,14 +108,16 @@ class Protocol(HttpToolsProtocol):
         if self.refused:  # who is sending hears no answer: the rest is let go
             return
         self.begun = False
-        if not self.body_open:  # Java's client offers HTTP/2 so, and httptools would not read on
-            data = data.replace(b"\r\nUpgrade: h2c\r\n", b"\r\n")
+        if not self.body_open:  # as Java's client offers HTTP/2; httptools would not read on
+            data = UPGRADE.sub(b"\r\nX-Upgrade:", data)
         super().data_received(data)
         if self.unfinished and not self.refused:
             if not self.begun:  # else there may be the end of another request in it
                 self.received += len(data)
-            if self.received > (HEAD_BYTES if self.head_open else self.most_bytes):
+            if self.head_open and self.received > HEAD_BYTES:
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif self.received > self.most_bytes:
+                self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             elif self.timer is None:
                 self.wait()
 

@@ -50,7 +50,7 @@ Record = tuple[Any, ...]
 """A float, int, bool, str, datetime or date, or None, for each of the contract's inputs."""
 
 RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-FIELDS = msgspec.json.Decoder(dict[str, Any])
+FIELDS = msgspec.json.Decoder(dict[str, Any], float_hook=float)  # 1e400 is infinite
 BODIES = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -140,7 +140,7 @@ class Reader:
             if its.convert or its.unproven or (self._missing and its.takes_text)
         ]
         self.rules = RowRules.of(contract)
-        self._arrays = _Arrays(contract)
+        self.arrays = _Arrays(contract).made
 
     def read(self, body: bytes) -> Rows:
         """Decode one row, or a list of rows, and hold them to the whole contract.
@@ -340,10 +340,6 @@ class Reader:
             schema["properties"][column.name] = described | known
         return schema
 
-    def arrays(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
-        """The model's input columns as `Contract.arrays` makes them of the same rows."""
-        return self._arrays.made(records)
-
 
 def count_rows(body: bytes, most: int) -> None:
     """Look for a row that is one too many; what is behind it is not decoded.
@@ -409,7 +405,7 @@ class _Arrays:
         ]
 
     def made(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
-        """Arrays of shape (rows,) by the names of the columns."""
+        """The model's input columns, as `Contract.arrays` makes them of the same rows."""
         made: dict[str, NDArray[Any]] = {}
         if self._numbers:
             rows = [self._pick(record) for record in records] if self._pick else records

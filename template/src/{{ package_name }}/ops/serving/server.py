@@ -17,6 +17,8 @@ from threading import Event, Thread
 from typing import Any
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
+from starlette.types import ASGIApp
 
 from ..bundle import MANIFEST
 from ..errors import UserError
@@ -28,6 +30,7 @@ from .locations import locate
 from .metrics import SHARED
 from .protocol import Protocol
 from .settings import Settings
+from .tracing import traced
 
 BACKLOG = 2_048
 SWITCH_SECONDS = 0.0005
@@ -65,24 +68,33 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = configure(options)
     champion = locate(settings.bundle)
-    messages.set_up(settings)
     application = build(settings)
     application.service.start()
     listening = listen(settings.host, settings.port)
-    settings.write()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
-        signal.signal(number, lambda *_: sys.exit())
     if not application.service.keys and settings.host not in ("127.0.0.1", "::1", "localhost"):
         logging.getLogger("service").warning(
             "EVERYBODY who reaches %s may ask, and tell the ground truth: there are no keys. Set "
             "API_KEYS_FILE.", settings.host,
         )  # fmt: skip
-    alone = settings.workers == 1
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    print(f"{champion.shown} is served at {address}", flush=True)
+    if settings.workers == 1:
+        answer(settings, listening, application)
+        return
+    del application  # it has shown that there is something to serve
+    with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
+        os.environ[SHARED] = together
+        supervise(settings, listening)
+
+
+def answer(
+    settings: Settings, listening: socket.socket, application: Application | None = None
+) -> None:
+    """Answer at a port until a signal says to stop; a worker makes its application itself."""
     config = uvicorn.Config(
-        partial(end_in_time, application) if alone else f"{__name__}:create",
+        partial(end_in_time, application or build(settings)),
         factory=True,
-        workers=settings.workers,
         http=Protocol,
         ws="none",
         lifespan="on",
@@ -95,19 +107,10 @@ def run(options: argparse.Namespace) -> None:
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{listening.getsockname()[1]}"
-    print(f"{champion.shown} is served at {address}", flush=True)
-    if alone:
-        Server(config).run(sockets=[listening])
-        return
-    del application  # it has shown that there is something to serve
-    with tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True) as together:
-        os.environ[SHARED] = together
-        supervise(config, listening)
+    Server(config).run(sockets=[listening])
 
 
-def supervise(config: uvicorn.Config, listening: socket.socket) -> None:
+def supervise(settings: Settings, listening: socket.socket) -> None:
     """Let several processes answer at one port; one that dies has a successor, until all end."""
     over = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,9 +118,12 @@ def supervise(config: uvicorn.Config, listening: socket.socket) -> None:
     spawn = multiprocessing.get_context("spawn").Process
     workers: list[multiprocessing.process.BaseProcess] = []
     while not over.wait(LOOK_SECONDS if workers else 0):
-        workers = [process for process in workers if process.is_alive()]
-        while len(workers) < config.workers:
-            workers.append(spawn(target=Server(config).run, args=([listening],)))
+        for process in workers.copy():
+            if not process.is_alive():
+                workers.remove(process)
+                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+        while len(workers) < settings.workers:
+            workers.append(spawn(target=answer, args=(settings, listening)))
             workers[-1].start()
     listening.close()  # the port is theirs alone, or what still arrives would wait for nobody
     for process in workers:
@@ -126,19 +132,16 @@ def supervise(config: uvicorn.Config, listening: socket.socket) -> None:
         process.join()
 
 
-def create() -> Application:
-    """What uvicorn starts in every worker."""
-    settings = Settings.read(os.environ)
-    messages.set_up(settings)
-    return end_in_time(build(settings))
-
-
 def build(settings: Settings) -> Application:
     """The application, in a process that is made ready for it.
 
     Raises:
         UserError: if they will not do.
     """
+    messages.set_up(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
+        signal.signal(number, lambda *_: sys.exit())
     # Handing a rule on a few rows to other threads costs more than the rule.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # While a thread scores long requests, the event loop has its turn as soon as it asks.
@@ -156,25 +159,24 @@ def build(settings: Settings) -> Application:
     return application
 
 
-def end_in_time(application: Application) -> Application:
+def end_in_time(application: Application) -> ASGIApp:
     """Let SIGTERM leave balancers time to look elsewhere, and a worker end with its parent."""
     service = application.service
     loop = asyncio.get_running_loop()
     stop: Any = signal.getsignal(signal.SIGTERM)  # uvicorn's own, which closes the door at once
 
-    def drain(*told: object) -> None:
+    def end(seconds: float) -> None:
         service.ending = True
-        loop.call_soon_threadsafe(loop.call_later, service.settings.drain_seconds, stop, *told)
+        loop.call_soon_threadsafe(loop.call_later, seconds, stop, signal.SIGTERM, None)
 
     def follow(parent: multiprocessing.process.BaseProcess) -> None:
         parent.join()
-        service.ending = True
-        loop.call_soon_threadsafe(stop, signal.SIGTERM, None)
+        end(0)
 
-    signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGTERM, lambda *_: end(service.settings.drain_seconds))
     if parent := multiprocessing.parent_process():
         Thread(target=follow, args=(parent,), daemon=True).start()
-    return application
+    return traced(application)
 
 
 def configure(options: argparse.Namespace) -> Settings:

@@ -1,10 +1,9 @@
 """What the environment says of the service: its bundle, its address, its limits and its keys."""
 
 import logging
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
@@ -108,11 +107,6 @@ class Settings:
     def strictness(self) -> Strictness:
         """How requests are read."""
         return Strictness(self.max_rows, self.strict_types, self.unknown_fields)
-
-    def write(self) -> None:
-        """Hand the settings to the workers, which read them from the environment again."""
-        for field in fields(self):
-            os.environ[field.name.upper()] = str(getattr(self, field.name))
 
     def keys(self) -> tuple[str, ...]:
         """All keys, as `access.Key` reads them; empty if nobody needs one.

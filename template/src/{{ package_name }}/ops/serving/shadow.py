@@ -20,7 +20,7 @@ from .log import Log, moment
 from .metrics import Metrics
 from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
-from .requests import Record, Refusal, Strictness
+from .requests import Refusal, Strictness
 
 logger = logging.getLogger("service")
 
@@ -133,7 +133,10 @@ class Shadow:
 
     def _score(self, model: Model, body: bytes, answers: Sequence[Answer]) -> None:
         """Score the rows of a request that the model's own contract takes."""
-        records = read(model, body)
+        try:
+            records: list[Any] = model.reader.read(body).records
+        except Refusal as refusal:
+            records = refusal.kept
         for start in range(0, len(records), PIECE):
             piece = slice(start, start + PIECE)
             said = self._ask(model, records[piece])
@@ -168,14 +171,6 @@ class Shadow:
             self._faulty = model.digest
         told = iter(scored)
         return [NOTHING if record is None else next(told) for record in records]
-
-
-def read(model: Model, body: bytes) -> Sequence[Record | None]:
-    """The rows of a request as a model's own contract reads them; None for one that breaks it."""
-    try:
-        return model.reader.read(body).records
-    except Refusal as refusal:
-        return refusal.kept
 
 
 def agrees(answer: Answer, theirs: Any) -> bool:
