@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from ..evaluation import metrics, profile
@@ -28,6 +28,9 @@ from .windows import Window
 
 BY_PSI = ("drift", "vocabulary")
 """The checks of columns whose value is a PSI."""
+
+LEAST_DISTANCE = 0.2
+"""Of two distributions that differ, where history shows less: of the same order as a PSI of 0.2."""
 
 LEAST_SHARE = 0.01
 """Of a value that may not vanish unnoticed."""
@@ -72,7 +75,7 @@ class Finding:
     value: float
     """How large the difference is."""
     limit: float
-    """How large it may be: as `params.yaml` says, or more where history shows more."""
+    """How large it may be: as `params.yaml` or history says."""
     p: float
     """How likely chance goes as far, corrected for the number of tests."""
     sentence: str
@@ -81,7 +84,7 @@ class Finding:
     firm: bool = True
     """Whether it may ask for a new model: what has too little history alerts alone."""
     distance: float = 0.0
-    """How far two distributions lie apart, from 0 to 1: their cumulated shares, or all shares."""
+    """How far two distributions lie apart, see `drift.Difference`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON-able data."""
@@ -117,6 +120,7 @@ class Checks:
         self._window, self._reference, self._limits = window, window.reference, limits
         self._history = window.reference.history(limits)
         self._since = self._history.since if self._history else window.reference.since
+        self._independent = np.array([[window.reference.independent], [window.independent]])
         if self._history:
             for name, counted in {**window.columns, **window.answers}.items():
                 self._history.put(name, counted, window.at)
@@ -169,23 +173,27 @@ class Checks:
         ]
 
     def _held(self, name: str, finding: Finding) -> Finding:
-        """Hold what is beyond chance and the limit of `params.yaml` to what history shows, too."""
-        if finding.p > self._limits.alpha / FAMILIES or finding.value < finding.limit:
+        """Hold what is beyond chance to what history shows."""
+        if finding.p > self._limits.alpha / FAMILIES or self._history is None:
             return finding
-        if self._history is None or not self._history.enough:
-            return replace(finding, firm=self._history is None)
+        if not self._history.enough:
+            return replace(finding, firm=False)
         largest = self._history.largest(name, self._column)
         check = "drift" if finding.check == "predictions" else finding.check
-        limit = largest[check] * (MARGIN**2 if check in BY_PSI else MARGIN)
+        limit = max(finding.limit, largest[check] * (MARGIN**2 if check in BY_PSI else MARGIN))
         if finding.distance:
-            # The PSI at which the distance would be usual; none is less than four times its square.
-            apart = max(MARGIN * largest[DISTANCE], finding.limit**0.5 / 2)
+            # The PSI at which the distance would be usual: it goes with the square.
+            apart = max(LEAST_DISTANCE, MARGIN * largest[DISTANCE])
             limit = min(limit, finding.value * (apart / finding.distance) ** 2)
-        if limit <= finding.limit:
+        if limit == finding.limit:
             return finding
         windows = len(self._history.windows)
         sentence = f"{finding.sentence} {windows} windows of history allow {limit:.2g}."
         return replace(finding, limit=limit, windows=windows, sentence=sentence)
+
+    def _own(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts of the reference and of the window as if rows of one group were one row."""
+        return np.asarray(np.rint(counts * self._independent), dtype=np.int64)
 
     def _column(self, name: str, column: Distribution) -> Iterator[Finding]:
         """All findings on a column."""
@@ -215,6 +223,7 @@ class Checks:
         heavy = (shares >= LEAST_SHARE) & (np.arange(len(shares)) < len(column.names))
         gone = np.where(heavy & (column.table[NOW] == 0), shares, 0.0)
         place, most, rows = int(gone.argmax()), float(gone.max()), float(column.rows[NOW])
+        rows *= self._window.independent
         if most and self._history:
             rows /= self._history.overdispersion(name, place)
         p = min(1.0, float(heavy.sum() * (1 - most) ** rows)) if most else 1.0
@@ -235,7 +244,8 @@ class Checks:
         then, now = some / np.maximum(every, 1)
         words = {"column": column, "names": names, "since": self._since}
         sentence = SENTENCES[check].format(then=share(then), now=share(now), **words)
-        p, moved = float(drift.shares(some[:, None], every)[0]), float(abs(now - then))
+        both = self._own(np.stack([some, every], axis=1))
+        p, moved = float(drift.shares(both[:, :1], both[:, 1])[0]), float(abs(now - then))
         return Finding(check, column, "chi-square", moved, self._limits.share, p, sentence)
 
     def _moved(
@@ -248,7 +258,7 @@ class Checks:
     ) -> Finding:
         """How far a distribution moved, and where to."""
         since, limit = since or self._since, self._limits.psi
-        found = drift.difference(moved.table, ordered=isinstance(moved, Numbers))
+        found = drift.difference(self._own(moved.table), ordered=isinstance(moved, Numbers))
         if isinstance(moved, Numbers):
             then, now = (number(mean) for mean in moved.means)
             change = f"{now} on average, and {then} {since}"
@@ -270,11 +280,12 @@ class Checks:
         """
         psi, p, moved, limits = 0.0, 1.0, "", self._limits
         if texts.words and texts.texts.all():
-            chances = drift.shares(texts.table, texts.texts) * len(texts.words)
+            table = self._own(texts.table)
+            chances = drift.shares(table, self._own(texts.texts[:, None])[:, 0]) * len(texts.words)
             then, now = (texts.table + 0.5) / (texts.texts[:, None] + 1)
             single = (now - then) * np.log(now * (1 - then) / (then * (1 - now)))
             single = np.where(chances <= limits.alpha, single, 0.0)
-            together = float(drift.psi(drift.pooled(texts.table)))
+            together = float(drift.psi(drift.pooled(table)))
             psi, p = max(together, float(single.max())), min(1.0, float(chances.min()))
             moved = ", ".join(
                 f"{texts.words[place]} in {share(now[place])} ({share(then[place])})"

@@ -19,11 +19,14 @@ from ..settings import Monitoring
 from . import drift
 from .windows import LEAST_ROWS, size
 
-LEAST_WINDOWS, LEAST_BEFORE, MOST_PARTS = 16, 8, 64
-"""Windows that show what is usual, that come before a new regime, and in which that is sought."""
+LEAST_WINDOWS, LEAST_SINCE, MOST_PARTS = 16, 4, 64
+"""Windows that show what is usual, parts that show a new regime, and in which that is sought."""
 
 MARGIN = 1.5
 """Times the largest difference in history is usual; a PSI goes with its square."""
+
+FURTHER = 4.0
+"""Times the PSI that was usual, or twice as far, is a new regime."""
 
 DISTANCE = "distance"
 """How far distributions lie apart: no check of its own."""
@@ -134,13 +137,13 @@ class History:
         cells = slice(1, 2 + table.shape[1])
         parts, begin = self._parts(MOST_PARTS), 0
         windows = np.stack([self._counts[name][part, cells].sum(axis=0) for part in parts])
-        for place in range(LEAST_BEFORE + 1, len(parts) - 1):
+        for place in range(LEAST_WINDOWS + 1, len(parts) - LEAST_SINCE + 1):
             # The part in between may be a bit of both.
             before, after = windows[begin : place - 1], windows[place:]
-            if len(before) >= LEAST_BEFORE:
+            if len(before) >= LEAST_WINDOWS:
                 every = before.sum(axis=0)
                 usual = drift.psi(np.stack([every - before, before], axis=1)).max()
                 now = drift.psi(np.stack([np.broadcast_to(every, after.shape), after], axis=1))
-                if now.min() > max(self._settings.psi, MARGIN**2 * usual):
+                if now.min() > max(self._settings.psi, FURTHER * usual):
                     begin = place
         return int(parts[begin][0])

@@ -42,6 +42,9 @@ class Reference:
         version: how the log names the champion.
         contract: the champion's.
         watched: the columns that the model learns from and the log keeps.
+        group: the column whose rows resemble each other, if the log keeps it.
+        logged: what the log is read for.
+        independent: which share of those rows tells something of its own.
         rows: how many rows the columns are compared with.
         since: where these rows are from, in words.
         held_out: how many rows the answers are compared with.
@@ -53,6 +56,9 @@ class Reference:
         """Read a bundle's manifest."""
         self.version, self.contract = version, bundle.contract
         self.watched = tuple(column for column in self.contract.features if not column.sensitive)
+        group = self.contract.with_role("group")
+        self.group = None if group is None or group.sensitive else group
+        self.logged = (*self.watched, *([self.group] if self.group else ()))
         self._manifest = bundle.manifest
         self._learnt = self._manifest["profile"]
         self.told = self._learnt.get("history")
@@ -60,6 +66,8 @@ class Reference:
         self._seen = self._learnt.get("newest", self._learnt)
         self._said = self._learnt["prediction"]
         self.rows: int = self._seen["rows"]
+        groups = self._learnt.get("groups", self._learnt["rows"]) if self.group else None
+        self.independent = 1.0 if groups is None else groups / self._learnt["rows"]
         self.since = HELD_OUT if "newest" in self._learnt else "in training"
         self.held_out: int = self._said["rows"]
         self.files, self.data = files, self._manifest.get("data", {})

@@ -56,6 +56,7 @@ class Window:
         refused: rows that broke the contract; `violations` says which rules, and how often.
         own: rows that the champion answered or refused.
         repeated: rows with the inputs of another one, which stood near it in the log.
+        groups: how many groups the rows are of, counted part by part of the log.
         columns: how what came in is distributed.
         answers: how the champion's answers are, see `Reference.answers`.
         kinds: how many of the champion's answers are of each kind, see `Reference.kinds`.
@@ -71,7 +72,7 @@ class Window:
         self.reference = reference
         self.start, self.end, self.whole, self.shown = start, end, end < log.EVER, shown
         self.rows = self.answered = self.refused = self.own = self.labelled = self.repeated = 0
-        self.truths = 0
+        self.truths = self.groups = 0
         self.violations, self.unknown = Counter[str](), Counter[str]()
         self.columns = reference.columns() if shown else {}
         self.answers = reference.answers() if shown else {}
@@ -112,12 +113,19 @@ class Window:
             column.add(arrays[name] if name in arrays else inputs[name].is_null().to_numpy())
         add_answers(self.answers, own["prediction"].cast(pl.String).fill_null("").to_numpy(), said)
         self.repeated += len(frame) - frame["inputs"].n_unique()
+        group = self.reference.group
+        self.groups += inputs[group.name].n_unique() if group else 0
 
     @property
     def at(self) -> float:
         """Around which time its rows lie, in seconds since 1970: the events, if they have one."""
         known, seconds = self._times
         return float(seconds / known if known else self.start / 1e6)
+
+    @property
+    def independent(self) -> float:
+        """Which share of its rows tells something of its own: of a group one does."""
+        return self.groups / self.rows if self.groups else 1.0
 
     def refuse(self, version: str, rows: int, broken: Sequence[tuple[str, int]]) -> None:
         """Count rows that a version refused, and the rules that they broke."""
@@ -219,7 +227,7 @@ def read(
     found.windows = [Window(reference, *its, shown=its[0] >= since) for its in ends]
     truths = _truths(folder / "feedback", reference, since, found)
     missing = len(truths)
-    reader = log.Reader(log.predictions(reference.contract, reference.watched))
+    reader = log.Reader(log.predictions(reference.contract, reference.logged))
     more = lambda: missing > 0 and not _enough(found.windows)
     for frame in reader.since(predictions, since, more):
         valid = frame.drop_nulls(["id", "inputs"])

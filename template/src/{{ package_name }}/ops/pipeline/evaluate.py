@@ -180,6 +180,9 @@ def describe(
     if in_time:
         arrays = {name: np.append(arrays[name], holdout.arrays[name][::step]) for name in arrays}
     seen = profile(contract, arrays, labels, holdout.answers)
+    if group := contract.with_role("group"):
+        every = [train, frame.gather_every(step)] if in_time else [train]
+        seen["groups"] = pl.concat([part.select(group.name) for part in every]).n_unique()
     rows_made = golden(contract, seen)
     period = None
     if in_time:
