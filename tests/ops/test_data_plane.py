@@ -624,7 +624,7 @@ def test_long_work_tells_how_far_it_is(
 
     rows = pl.LazyFrame({"n": range(9)}).select(pl.col("n").map_batches(slow, pl.Int64))
     parquet.write({tmp_path / "slow.parquet": rows})
-    assert "... 0.0 MB written\n" in capsys.readouterr().out
+    assert "... 0.0 MB written\n" in capsys.readouterr().err
 
 
 DIGESTS = """

@@ -1,6 +1,7 @@
 """Parquet files, written in a stream: the same bytes for the same rows."""
 
-from collections.abc import Collection, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -16,8 +17,13 @@ def write(files: Mapping[Path, pl.LazyFrame]) -> None:
     Memory stays bounded however many rows there are, and the number of cores does not show in
     the files: rows keep their order, and groups of rows their size.
     """
-    sinks = [sink(rows, path) for path, rows in files.items()]
-    with _progress(files):
+
+    def said() -> str:
+        size = sum(path.stat().st_size for path in files if path.exists())
+        return f"{size / 1e6:,.1f} MB written"
+
+    with progress(said):
+        sinks = [sink(rows, path) for path, rows in files.items()]
         pl.collect_all(sinks, engine="streaming")
 
 
@@ -34,14 +40,13 @@ def count(path: Path) -> int:
 
 
 @contextmanager
-def _progress(paths: Collection[Path]) -> Iterator[None]:
-    """Say every few seconds how much has been written."""
+def progress(said: Callable[[], str]) -> Iterator[None]:
+    """Say every few seconds, on standard error, how far it is."""
     done = Event()
 
     def tell() -> None:
         while not done.wait(PATIENCE):
-            size = sum(path.stat().st_size for path in paths if path.exists())
-            print(f"... {size / 1e6:,.1f} MB written", flush=True)
+            print(f"... {said()}", file=sys.stderr, flush=True)
 
     teller = Thread(target=tell, daemon=True)
     teller.start()

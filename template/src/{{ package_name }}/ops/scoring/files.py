@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
 
 import polars as pl
 
@@ -32,7 +31,6 @@ CELLS = 1_500_000
 """About how many values a batch of rows has: what is held in memory is a few times that."""
 
 WORKERS = 8  # as many batches are at work at most; each has use for more than one core
-PATIENCE = 5.0  # seconds after which, again and again, a person wants to know how far it is
 
 
 def score(
@@ -135,24 +133,14 @@ class Job:
         is_parquet = self.file.format == "parquet"
         total = f" of {parquet.count(self.file.path):,}" if is_parquet else ""
         working: deque[Future[int]] = deque()
-        begun = told = monotonic()
-
-        def finish_first() -> None:
-            nonlocal told
-            self.parts.finish(working.popleft().result())
-            if monotonic() - told >= PATIENCE:
-                told = monotonic()
-                print(f"... {self.parts.rows:,}{total} rows scored", file=sys.stderr, flush=True)
-
-        with ThreadPoolExecutor(workers) as pool:
+        progress = parquet.progress(lambda: f"{self.parts.rows:,}{total} rows scored")
+        with progress, ThreadPoolExecutor(workers) as pool:
             for number, batch in enumerate(self._batches(), start=self.parts.finished):
                 working.append(pool.submit(self._score, number, batch))
                 if len(working) > workers:
-                    finish_first()
+                    self.parts.finish(working.popleft().result())
             while working:
-                finish_first()
-        if told > begun:
-            print(f"... writing {self.target}", file=sys.stderr, flush=True)
+                self.parts.finish(working.popleft().result())
 
     def finish(self) -> None:
         """Put the parts together, first the quarantine if there is one, and say what was done."""
