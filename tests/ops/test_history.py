@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,12 +17,15 @@ from my_model.ops.contract import Column, Contract, Kind, Role
 from my_model.ops.evaluation import metrics
 from my_model.ops.evaluation.distributions import history, unpacked
 from my_model.ops.evaluation.profile import calibration, profile
-from my_model.ops.files import write_json
+from my_model.ops.files import read_json, write_json
 from my_model.ops.monitoring.decision import decide, judge
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import Report
 from my_model.ops.monitoring.windows import Window
-from my_model.ops.settings import Monitoring
+from my_model.ops.pipeline import evaluate
+from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
+from my_model.ops.project import Project
+from my_model.ops.settings import Monitoring, Split
 from scipy.signal import lfilter
 from streams import BEGUN, CLASSES, FLAGS, KINDS, NUMBERS, Rows, chances, draw, labels
 
@@ -269,6 +273,48 @@ def test_rows_of_one_group_count_as_one(tmp_path: Path, role: Role) -> None:
         window.add(log.with_columns(inputs=came.to_struct()))
         found += any(it.column == "distance" for it in judge(window, LIMITS, seed=7).came)
     assert found == 0 if role == "group" else found > 4
+
+
+def test_what_was_taken_in_last_is_the_reference_where_rows_have_no_time(
+    trained: Project, tmp_path: Path
+) -> None:
+    """A shift that lasts and does no harm asked for a new model night after night."""
+    project = Project(tmp_path)
+    shutil.copytree(trained.data, project.data)
+    shutil.copytree(trained.candidate, project.candidate)
+    moved = pl.col("mean texture", "worst texture") + 15
+    valid = pl.read_parquet(trained.valid).with_columns(moved)
+    taken, later = valid.gather_every(2), valid.gather_every(2, 1)
+    told = taken.select(
+        pl.int_range(pl.len()).cast(pl.String).alias(PREDICTION),
+        pl.from_epoch(pl.int_range(pl.len())).cast(pl.Datetime("us")).alias(LABELLED),
+        pl.all().cast(pl.String),
+    )
+    project.labelled.mkdir(exist_ok=True)
+    told.write_parquet(project.labelled / "taken.parquet")
+    training = read_json(project.candidate / "training.json")
+    contract = Contract.from_dict(training["contract"])
+    held = pl.concat([pl.read_parquet(project.holdout).select(taken.columns), taken[::2]])
+    holdout = evaluate.score(project, contract, training, held)
+    described = evaluate.describe(project, contract, Split(), held, holdout)
+    newest = described["profile"]["newest"]
+    assert (newest["rows"], newest["prediction"]["rows"]) == (len(taken), len(taken[::2]))
+    answers = pl.DataFrame(holdout.answer(contract.arrays(later)), schema=list(contract.classes))
+    log = frame(draw("independent", None, 1, rows=len(later), history=1, windows=0).learnt)
+    inputs = later.select(column.name for column in contract.inputs)
+    said = np.array(contract.classes)[answers.to_numpy().argmax(axis=1)]
+    answered = {"prediction": pl.Series(said), "probabilities": answers.to_struct()}
+    log = log.with_columns(inputs=inputs.to_struct(), **answered)
+    came = {}
+    for part in ("newest", "all"):
+        write_json(tmp_path / MANIFEST, {**read_json(trained.bundle / MANIFEST), **described})
+        seen = Reference(Bundle(tmp_path), "1")
+        window = Window(seen, 0, 1)
+        window.add(log)
+        came[part] = {it.column for it in judge(window, LIMITS, seed=7).came}
+        described["profile"].pop("newest", None)
+    assert came["newest"] == set()
+    assert {"mean texture", "worst texture"} <= came["all"]
 
 
 def test_a_history_takes_little_room_however_many_rows_there_are() -> None:

@@ -1,7 +1,8 @@
 """What a window is compared with: the profile and the scores in the champion's bundle.
 
 Where rows have an event time, the reference is the history of all rows or, in bundles of earlier
-releases, what was held out, the newest rows. Else it is what the model learnt from.
+releases, what was held out, the newest rows. Else it is the rows taken in last or, where these are
+few, all that the model learnt from.
 
 How the values of a column are distributed is counted in the same cells for the reference and for a
 window. So a window of any number of rows takes the same memory, and the rows that it is compared
@@ -24,8 +25,8 @@ from ..settings import Monitoring
 if TYPE_CHECKING:
     from .history import History
 
-HELD_OUT = "on the holdout"
-"""Where the rows are from that answers are compared with, in words."""
+HELD_OUT, TAKEN_IN = "on the holdout", "in the rows taken in last"
+"""Where rows are from that others are compared with, in words; answers are on the holdout."""
 
 
 class Known(NamedTuple):
@@ -64,11 +65,13 @@ class Reference:
         self.told = self._learnt.get("history")
         self._histories: dict[tuple[int | str, str, float], History] = {}
         self._seen = self._learnt.get("newest", self._learnt)
-        self._said = self._learnt["prediction"]
+        self._said = self._seen.get("prediction", self._learnt["prediction"])
         self.rows: int = self._seen["rows"]
-        groups = self._learnt.get("groups", self._learnt["rows"]) if self.group else None
-        self.independent = 1.0 if groups is None else groups / self._learnt["rows"]
-        self.since = HELD_OUT if "newest" in self._learnt else "in training"
+        groups = self._seen.get("groups", self.rows)
+        self.independent = groups / self.rows if self.group else 1.0
+        self.since = "in training"
+        if "newest" in self._learnt:
+            self.since = TAKEN_IN if "prediction" in self._seen else HELD_OUT
         self.held_out: int = self._said["rows"]
         self.files, self.data = files, self._manifest.get("data", {})
 

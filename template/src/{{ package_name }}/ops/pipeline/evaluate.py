@@ -28,11 +28,14 @@ from ..sampling import example, golden
 from ..scoring import in_batches
 from ..settings import Gates, Settings, Split
 from ..wording import rounded
-from . import split
+from . import labelled, split
+from .parsing import parse
+from .validate import check
 
 Array = NDArray[Any]
 
 PROFILE_ROWS = 500_000  # the profile is taken from as many training rows at most, spread evenly
+RECENT, LEAST_RECENT = 1_000, 100  # rows taken in last: so many are looked at, of so many or more
 LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
 
 
@@ -180,9 +183,7 @@ def describe(
     if in_time:
         arrays = {name: np.append(arrays[name], holdout.arrays[name][::step]) for name in arrays}
     seen = profile(contract, arrays, labels, holdout.answers)
-    if group := contract.with_role("group"):
-        every = [train, frame.gather_every(step)] if in_time else [train]
-        seen["groups"] = pl.concat([part.select(group.name) for part in every]).n_unique()
+    seen |= groups(contract, [train, frame.gather_every(step)] if in_time else [train])
     rows_made = golden(contract, seen)
     period = None
     if in_time:
@@ -193,6 +194,8 @@ def describe(
         period = {
             part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()
         }
+    elif taken := newest(project, contract, frame, holdout):
+        seen["newest"] = taken
     return {
         "profile": seen,
         "example": None if rows_made is None else example(rows_made),
@@ -204,6 +207,35 @@ def describe(
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },
     }
+
+
+def newest(
+    project: Project, contract: Contract, frame: pl.DataFrame, holdout: Holdout
+) -> dict[str, Any] | None:
+    """The profile of the rows that were taken in last; None if they are few.
+
+    If enough of them were held out, as `frame` says, the answers are those to these.
+    """
+    taken = labelled.rows(project, contract)
+    if taken is None:
+        return None
+    rows = check(parse(taken.tail(RECENT), origin="data/labelled").rows.collect()).good
+    if len(rows) < LEAST_RECENT:
+        return None
+    names = [column.name for column in contract.inputs]
+    asked = rows.join(frame.select(names), on=names, how="semi", nulls_equal=True)
+    few = len(asked) < LEAST_RECENT
+    answers = holdout.answers if few else holdout.answer(contract.arrays(asked))
+    seen = profile(contract, contract.arrays(rows), contract.labels(rows), answers)
+    return seen | groups(contract, [rows])
+
+
+def groups(contract: Contract, frames: Sequence[pl.DataFrame]) -> dict[str, int]:
+    """How many `groups` some rows are of, if the contract has any."""
+    group = contract.with_role("group")
+    if group is None:
+        return {}
+    return {"groups": pl.concat([rows.select(group.name) for rows in frames]).n_unique()}
 
 
 def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
