@@ -26,16 +26,10 @@ from .tracking import (
 
 
 def located(project: Project, name: str) -> Path:
-    """The folder of a bundle.
+    """The folder of a bundle, by its path or else by an alias or number, whatever its status.
 
-    Args:
-        project: whose registry is asked, unless a folder is named.
-        name: a folder, or else an alias or the number of a version, whatever its status. The
-            champion lies in `models/champion` and gives way there to the next one; any other
-            version lies in `models/versions/<number>`, and stays.
-
-    Raises:
-        UserError: if there is nothing of that name, or its files are not what was registered.
+    The champion lies in `models/champion` and gives way there to the next one; any other version
+    lies in `models/versions/<number>`, and stays. A UserError if there is nothing of that name.
     """
     folder = Path(name)
     if folder.is_dir() or folder.name != name:
@@ -51,8 +45,7 @@ def located(project: Project, name: str) -> Path:
 def named(store: Store, name: str, kind: str = "alias or version") -> Version:
     """The version that an alias or a number names, and that holds a bundle.
 
-    Raises:
-        UserError: if there is none of the `kind` that is looked for.
+    A UserError if there is none of the `kind` that is looked for.
     """
     aliases = store.aliases()
     versions = {str(version.number): version for version in store.versions()}

@@ -22,8 +22,7 @@ from ..user_code import PACKAGE
 from .reproduction import checkout
 from .tracking import CODE, Store, Version, connected
 
-PATIENCE = 3600.0
-"""Seconds that other code has for the features of some rows."""
+PATIENCE = 3600.0  # seconds that other code has for the features of some rows
 
 PROGRAM = """\
 import sys, importlib, polars as pl
@@ -44,15 +43,9 @@ def own_features(
 ) -> Iterator[None]:
     """Let the features of a bundle be made by its own code, for the block.
 
-    Args:
-        project: whose history and registry are asked, where this project's code will not do.
-        bundle: whose `features` are set.
-        store: the registry, if it is open.
-        strict: of an earlier release's version, which has no golden rows, ask for its own code;
-            else this project's will do where that cannot be had.
-
-    Raises:
-        UserError: if the code that scores it is nowhere to be had.
+    A version of an earlier release has no golden rows: if `strict`, its own code is asked for; else
+    this project's will do where that cannot be had. `store` is the registry, if it is open. A
+    UserError if the code that scores the bundle is nowhere to be had.
     """
     obstacle, known = bundle.obstacle(), bundle.origin.version != bundle.digest[:12]
     with ExitStack() as stack:
@@ -72,11 +65,7 @@ def own_features(
 def _search(
     project: Project, bundle: Bundle, store: Store, stack: ExitStack, obstacle: str
 ) -> None:
-    """Take the features of a bundle from its commit, or from the text registered with it.
-
-    Raises:
-        UserError: if neither is there, and lets it answer its golden rows as it did.
-    """
+    """Take the features of a bundle from its commit, or from the text registered with it."""
     present, registered, name = bundle.features, store.find(bundle.digest), bundle.origin.version
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="version-")))
 

@@ -17,11 +17,7 @@ PROMOTIONS = ("when (UTC)", "kind", "version", "from", "by", "evidence", "why")
 
 
 def run(project: Project, *, as_json: bool = False) -> None:
-    """Print every version and every change of the champion, as tables or as JSON.
-
-    Raises:
-        UserError: if the registry cannot be reached.
-    """
+    """Print every version and every change of the champion, as tables or as JSON."""
     with connected(project) as store:
         versions, aliases, log = store.versions(), store.aliases(), store.promotions()
         if as_json:

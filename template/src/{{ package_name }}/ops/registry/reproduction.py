@@ -35,11 +35,9 @@ MOST = 20
 
 
 def run(project: Project, name: str) -> None:
-    """Train a version again and say whether the same comes out.
+    """Train a version again; a `Refused` says what differs, if anything does.
 
-    Raises:
-        Refused: if anything differs; the message says what.
-        UserError: if the version has no commit or its files cannot be had, or if its pipeline fails.
+    A UserError if the version has no commit, its files cannot be had, or its pipeline fails.
     """
     with TemporaryDirectory(prefix="reproduce-") as folder:
         registered = Path(folder, "registered")
@@ -92,8 +90,7 @@ def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[
 def checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:
     """The project as it was when the version was trained.
 
-    Raises:
-        UserError: if git does not know the commit, or there was none.
+    A UserError if git does not know the commit, or there was none.
     """
     commit = version.tags.get("git.commit", UNKNOWN)
     if commit == UNKNOWN:
@@ -116,11 +113,7 @@ def checkout(project: Project, version: Version, changes: bytes | None, folder: 
 
 
 def _fetch(project: Project, copy: Project) -> None:
-    """Bring the data under DVC: from the project's cache, and what that lacks from the remote.
-
-    Raises:
-        UserError: if a file is in neither.
-    """
+    """Bring the data under DVC: from the project's cache, and what that lacks from the remote."""
     names = [path.relative_to(copy.root).as_posix() for path in copy.data.rglob("*.dvc")]
     if not names:
         return
@@ -144,13 +137,7 @@ def _fetch(project: Project, copy: Project) -> None:
 def train(project: Project, copy: Project, environment: Path) -> bool:
     """Run the whole pipeline of a copy, with the packages that it was locked with.
 
-    Args:
-        project: whose environment this is.
-        copy: what is trained.
-        environment: the folder for other packages, if the copy's lock is another one.
-
-    Returns:
-        Whether the pipeline succeeded.
+    Others than the project's are installed in the folder `environment`. Says if it succeeds.
     """
     locks = [root / "uv.lock" for root in (project.root, copy.root)]
     own, theirs = (lock.read_bytes() if lock.exists() else None for lock in locks)

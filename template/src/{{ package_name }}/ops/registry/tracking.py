@@ -135,8 +135,7 @@ def presentable(address: str) -> str:
 def reach(address: str) -> None:
     """Knock at a server over HTTP, so that one that is down costs seconds and not minutes.
 
-    Raises:
-        UserError: if nobody answers. Any answer will do here: MLflow itself says what is wrong.
+    A UserError if nobody answers. Any answer will do here: MLflow itself says what is wrong.
     """
     if not address.startswith(("http://", "https://")):
         return
@@ -156,11 +155,7 @@ def reach(address: str) -> None:
 
 @contextmanager
 def connected(project: Project) -> Iterator["Store"]:
-    """Open the store of a project.
-
-    Raises:
-        UserError: for whatever MLflow refuses, in its own words.
-    """
+    """Open the store of a project; a UserError for what MLflow refuses, in its own words."""
     where = address(project)
     reach(where)
     for name, value in ENVIRONMENT.items():
@@ -290,8 +285,7 @@ class Store:
     def fetch(self, version: Version, folder: Path) -> None:
         """Copy the bundle of a version into a new folder.
 
-        Raises:
-            UserError: if its files are gone, or are not the ones that were registered.
+        A UserError if its files are gone, or are not the ones that were registered.
         """
         with self.artifact(version, FOLDER, "files") as source:
             shutil.copytree(source, folder)
@@ -302,11 +296,7 @@ class Store:
             )
 
     def changes(self, version: Version) -> bytes | None:
-        """What no commit had when a version was trained, see `lineage`; None if all had it.
-
-        Raises:
-            UserError: if it is gone.
-        """
+        """What no commit had when a version was trained, see `lineage`; None if all had it."""
         if not version.tags.get("git.changes"):
             return None
         with self.artifact(version, CHANGES, "changes") as source:
@@ -314,11 +304,7 @@ class Store:
 
     @contextmanager
     def artifact(self, version: Version, name: str, what: str) -> Iterator[Path]:
-        """A folder of a version's artifacts: where it lies, or fetched for the block.
-
-        Raises:
-            UserError: if it is gone.
-        """
+        """A folder of a version's artifacts, for the block; a UserError if it is gone."""
         # Found by run, not by the address in the store: the project may have been moved.
         here = self._artifacts / version.run / "artifacts" / name
         with TemporaryDirectory() as aside:

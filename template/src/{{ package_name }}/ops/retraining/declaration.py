@@ -22,11 +22,7 @@ class Declaration(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Declaration":
-        """Read COLUMN=VALUE.
-
-        Raises:
-            UserError: if it is not that.
-        """
+        """Read COLUMN=VALUE; a UserError if it is not that."""
         column, _, value = text.partition("=")
         if not column or not value:
             raise UserError(f"--declare {text}: write COLUMN=VALUE, such as queue=wallet.")
@@ -36,11 +32,8 @@ class Declaration(NamedTuple):
 def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
     """Let `ml/schema.py` allow these values, and say in sentences what was changed.
 
-    A value that is allowed already changes nothing.
-
-    Raises:
-        UserError: if a column is unknown or open, or its values are no plain list; the file may
-            then hold some of the others.
+    A value that is allowed already changes nothing. A UserError if a column is unknown or open, or
+    its values are no plain list; the file may then hold some of the others.
     """
     said = []
     for name, value in declarations:
@@ -58,11 +51,7 @@ def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
 
 
 def reloaded() -> Contract:
-    """The contract as `ml/schema.py` says it now, whatever was read of it before.
-
-    Raises:
-        UserError: as `contract.load` does.
-    """
+    """The contract as `ml/schema.py` says it now, whatever was read of it before."""
     importlib.invalidate_caches()
     importlib.reload(schema)
     return contracts.load()
@@ -71,8 +60,7 @@ def reloaded() -> Contract:
 def extended(text: str, column: Column, value: str) -> str:
     """The text of the schema with one value more for a column.
 
-    Raises:
-        UserError: if the column's values are no plain list, or the value is not of their type.
+    A UserError if its values are no plain list, or the value is not of their type.
     """
     kind: type[Scalar] = type((column.choices or ("",))[0])
     try:

@@ -27,10 +27,7 @@ def alone(project: Project) -> Iterator[int]:
     """Hold the lock of retraining, and yield its descriptor.
 
     A pipeline that inherits the descriptor holds the lock too: should this process be killed, the
-    next one does not begin before that pipeline has ended.
-
-    Raises:
-        UserError: if another process holds it.
+    next one does not begin before that pipeline has ended. A UserError if another process has it.
     """
     path = _folder(project).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +54,7 @@ def recover(project: Project) -> bool:
 def reversible(project: Project, made: Iterable[Path]) -> Iterator[None]:
     """Undo everything if the block fails, now or, should it be killed, by `recover`.
 
-    Args:
-        project: whose outputs, contract and lock of the pipeline the block may change.
-        made: new files that it may make.
+    The block may change the pipeline's outputs, contract and lock, and make the files in `made`.
     """
     root, folder = project.root, _folder(project)
     shutil.rmtree(folder, ignore_errors=True)

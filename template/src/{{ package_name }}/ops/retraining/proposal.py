@@ -23,8 +23,7 @@ PICTURE = re.compile(r"^!\[.*\]\(.*\)\n+", re.MULTILINE)
 def propose(project: Project, host: Host) -> None:
     """Push what the last retraining changed, and propose it; the same command twice proposes once.
 
-    Raises:
-        UserError: if its model is no challenger, or data, registry or host are out of reach.
+    A UserError if its model is no challenger, or data, registry or host are out of reach.
     """
     root = project.root
     written = (root / "dvc.lock", project.data / "labelled", project.reports, project.schema)
@@ -42,11 +41,7 @@ def propose(project: Project, host: Host) -> None:
 
 
 def check(project: Project) -> None:
-    """Hold registry and remote to being reachable for whoever merges a proposal.
-
-    Raises:
-        UserError: if one of them is only on this machine.
-    """
+    """Hold registry and remote to being reachable for whoever merges a proposal."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise UserError(
             "A proposal needs a registry that others reach, and MLFLOW_TRACKING_URI is not set: "
