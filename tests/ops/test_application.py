@@ -17,7 +17,7 @@ import pytest
 from my_model.ops import prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
-from my_model.ops.serving import access, hosts, messages, openapi, service
+from my_model.ops.serving import access, feedback, hosts, messages, openapi, service
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
 from my_model.ops.serving.hosts import Host
@@ -375,13 +375,16 @@ def test_pages_may_need_a_key(trained: Project, tmp_path: Path) -> None:
 
 
 def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_path: Path) -> None:
-    one, other = "0" * 24, "1" * 24
+    one, other = feedback.new_ids(2)
+    of_mongodb = "507f1f77bcf86cd799439011"  # as long as ours are
     told: list[tuple[dict[str, Any], int, str | None]] = [
         ({"prediction_id": one, "truth": "benign"}, 202, "new"),
         ({"prediction_id": one, "truth": "benign"}, 202, "repeated"),
         ({"prediction_id": one, "truth": "malignant"}, 202, "changed"),
         ({"prediction_id": other, "truth": "unheard of"}, 202, "new"),
         ({"prediction_id": one, "retract": True}, 202, "retracted"),
+        ({"prediction_id": of_mongodb, "truth": "benign"}, 202, "unknown"),
+        ({"prediction_id": of_mongodb, "truth": "benign"}, 202, "unknown"),
         ({"prediction_id": one, "truth": None}, 422, None),
         ({"prediction_id": one}, 422, None),
         ({"prediction_id": one + "\n", "truth": "benign"}, 422, None),
@@ -402,7 +405,8 @@ def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_p
     schema = {"id": pl.String, "truth": pl.String}
     frames = prediction_log.Reader(schema).since(tmp_path / "feedback")
     last = prediction_log.newest(pl.concat(frames)).select("id", "truth")
-    assert sorted(last.rows()) == [(one, None), (other, "unheard of")]
+    known = {one: None, other: "unheard of", of_mongodb: "benign"}
+    assert dict(last.rows()) == known
 
 
 def test_whose_key_told_the_truth_is_logged(trained: Project, tmp_path: Path) -> None:

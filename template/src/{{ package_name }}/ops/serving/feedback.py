@@ -6,7 +6,9 @@ A label that the contract does not know is taken too: that there are new ones is
 has to find out, and what retraining may learn.
 """
 
+import os
 import sys
+from binascii import crc_hqx
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -20,8 +22,8 @@ from .log import moment
 from .messages import CALLER
 from .requests import Refusal, Violation
 
-ID_BYTES = 12
-"""How long the id of a prediction is; it is written with twice as many digits."""
+ID_BYTES, CHECK_BYTES, CHECK = 12, 2, 0xFFFF
+"""How long an id is, with twice as many digits; of it the check, and what that begins with."""
 
 ID_PATTERN = f"^[0-9a-f]{{{2 * ID_BYTES}}}$"
 
@@ -105,24 +107,27 @@ def read(body: bytes, target: Column, most: int) -> list[Truth]:
     return lines
 
 
-class Recent:
-    """What was told last, as far as it is remembered."""
+def new_ids(count: int) -> list[str]:
+    """Ids for predictions, drawn at random; the last bytes of each check those before them."""
+    size = ID_BYTES - CHECK_BYTES
+    drawn = os.urandom(size * count)
+    parts = (drawn[place : place + size] for place in range(0, len(drawn), size))
+    return [(its + crc_hqx(its, CHECK).to_bytes(CHECK_BYTES)).hex() for its in parts]
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self._truths: dict[str, Any] = {}
 
-    def kind(self, line: Truth) -> str:
-        """Whether a truth is `new`, `repeated`, `changed` or `retracted`; it is remembered."""
-        before = self._truths.pop(line.id, None)
-        self._truths[line.id] = line.truth
-        if len(self._truths) > RECENT:
-            del self._truths[next(iter(self._truths))]
-        if line.truth is None:
-            return "retracted"
-        if before is None:
-            return "new"
-        return "repeated" if before == line.truth else "changed"
+def kind(line: Truth, told: dict[str, Any]) -> str:
+    """Of what kind a truth is, by its id and by what was told before; it is remembered."""
+    if crc_hqx(bytes.fromhex(line.id), CHECK):
+        return "unknown"
+    before = told.pop(line.id, None)
+    told[line.id] = line.truth
+    if len(told) > RECENT:
+        del told[next(iter(told))]
+    if line.truth is None:
+        return "retracted"
+    if before is None:
+        return "new"
+    return "repeated" if before == line.truth else "changed"
 
 
 def shape(target: Column) -> str:
@@ -145,4 +150,4 @@ def truth(target: Column, told: Any) -> Any:
 
 def is_unknown(target: Column, truth: Any) -> bool:
     """Whether a truth is a label that the contract does not know."""
-    return target.choices is not None and truth not in target.choices
+    return target.choices is not None and truth not in (None, *target.choices)

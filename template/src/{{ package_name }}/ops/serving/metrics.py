@@ -44,10 +44,7 @@ COUNTERS = {
     "service_unknown_fields_requests": ("Requests with fields that the contract lacks", ""),
     "service_respelt_values": ("Values in a spelling that STRICT_TYPES=false lets pass", ""),
     "service_feedback": ("Ground truth that was told", ""),
-    "service_feedback_kinds": (
-        "Ground truth by kind, compared with the last 10,000 of each worker",
-        "kind",
-    ),
+    "service_feedback_kinds": ("Ground truth, beside the last 10,000 of each worker", "kind"),
     "service_feedback_unknown": ("Ground truth with labels not known to the contract", ""),
     "service_overloaded": ("Requests that were turned away for lack of room", ""),
     "service_reload_failures": ("Times that a new model could not be had", ""),

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +16,6 @@ from ..errors import UserError
 from . import feedback
 from .access import LONG_BYTES, Keys
 from .batching import Batcher
-from .feedback import ID_BYTES
 from .hosts import opened
 from .locations import Broken, Unavailable, locate
 from .log import Log, moment
@@ -65,7 +63,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """Prepare; `running` does what takes time."""
         self.settings = settings
-        self._told = feedback.Recent()
+        self._told: dict[str, Any] = {}
         self._entries = settings.keys()
         self.keys = Keys(self._entries)
         self.batcher = Batcher(settings.request_seconds)
@@ -176,11 +174,10 @@ class Service:
             sentence = "The model has no finite answer for this row."
             raise Refusal([Violation(row, None, "finite", None, sentence) for row in lost])
         now = moment()
-        numbers = os.urandom(ID_BYTES * len(scores)).hex()
         answers, lines = [], []
-        for row, (record, said) in enumerate(zip(rows.records, scores, strict=True)):
+        ids = feedback.new_ids(len(scores))
+        for number, record, said in zip(ids, rows.records, scores, strict=True):
             prediction, probabilities = said
-            number = numbers[2 * ID_BYTES * row : 2 * ID_BYTES * (row + 1)]
             interval = None if probabilities else model.interval(prediction)
             answers.append(Answer(number, model.version, prediction, probabilities, interval))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
@@ -203,9 +200,8 @@ class Service:
         lines = await asyncio.to_thread(read) if len(body) > LONG_BYTES else read()
         self.logs["feedback"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.counters["service_feedback"].inc(len(lines))
-        for kind, number in Counter(map(self._told.kind, lines)).items():
+        for kind, number in Counter(feedback.kind(its, self._told) for its in lines).items():
             self.metrics.counters["service_feedback_kinds"].labels(kind).inc(number)
-        told = (line.truth for line in lines if line.truth is not None)
-        unknown = sum(feedback.is_unknown(target, truth) for truth in told)
+        unknown = sum(feedback.is_unknown(target, line.truth) for line in lines)
         self.metrics.counters["service_feedback_unknown"].inc(unknown)
         return len(lines)
