@@ -18,7 +18,7 @@ import polars as pl
 
 from .contract import Column, Contract
 
-PART = 8 * 1024**2
+PART = 2 * 1024**2
 """Bytes that are read at once; a longer line is read whole."""
 
 EVER = 2**62

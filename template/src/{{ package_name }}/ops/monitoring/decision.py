@@ -18,8 +18,7 @@ DECISIONS: tuple[Decision, ...] = ("none", "alert", "retrain")
 
 NOTHING, WORSE = "Nothing to do.", "the model is worse than on the holdout"
 
-MOST_REASONS = 8
-"""Sentences about the newest window."""
+MOST_REASONS = 8  # sentences about the newest window
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,10 @@ from .windows import LEAST_ROWS, Window
 MOST_LEARNT, MOST_ROWS, RATIO = 50_000, 2_000, 4
 """Training rows and rows of a window that are looked at, and the most of those to one of these."""
 
-AUC, BEYOND = 0.55, 1.5
-"""What the classifier must reach, and by how much it must exceed chance and windows of history."""
-
-PIECES, FOLLOWS = 16, 0.1
-"""Windows of history, and the share of a column's variance between them that tells the time."""
+AUC = 0.55  # what the classifier must reach
+BEYOND = 1.5  # by how much it must exceed chance and windows of history
+PIECES = 16  # windows of history
+FOLLOWS = 0.1  # the share of a column's variance between them that tells the time
 
 Pair = tuple[pl.DataFrame, pl.DataFrame]
 NOT_DONE = "Columns were not compared together: data/ lacks the champion's rows, or there are few."
@@ -115,5 +114,6 @@ def _came(served: Path, reference: Reference, window: Window) -> pl.DataFrame:
     within = pl.col("time").is_between(window.start, window.end, closed="right")
     for frame in log.Reader(schema).since(served / "predictions", window.start):
         its = frame.filter(within).select("id", "inputs").drop_nulls()
-        kept = pl.concat([kept, its]).bottom_k(MOST_ROWS, by="id")
+        rows = pl.concat([kept, its]).bottom_k(MOST_ROWS, by="id").to_dicts()
+        kept = pl.DataFrame(rows, kept.schema)  # of a string that is kept, polars keeps its part
     return kept["inputs"].struct.unnest()

@@ -20,17 +20,10 @@ from .reference import HELD_OUT
 if TYPE_CHECKING:
     from .report import Report
 
-MOST_COLUMNS = 25
-"""Columns that the map shows: those that moved most."""
-
-MOST_PICTURES = 6
-"""Columns of the newest window that are drawn then and now."""
-
-MOST_BARS = 12
-"""Values of a category, or words, that are drawn."""
-
-MOST_TICKS = 8
-"""Windows that are named below a picture."""
+MOST_COLUMNS = 25  # columns that the map shows: those that moved most
+MOST_PICTURES = 6  # columns of the newest window that are drawn then and now
+MOST_BARS = 12  # values of a category, or words, that are drawn
+MOST_TICKS = 8  # windows that are named below a picture
 
 
 @rc_context(fname=plots.STYLE)

@@ -18,26 +18,21 @@ from ..wording import share
 from . import drift
 from .windows import Log, Window
 
-LEAST_TRUTHS, LEAST_OF_KIND = 100, 5
-"""Labelled rows without which a score is not judged, and without which a kind of answer is not."""
-
-UNTOLD, UNLIKELY = 0.02, 0.01
-"""The share of answers that may be of such kinds, and a chance at which no sample is random."""
-
-WEEK, DELAYS = 604_800, 3
-"""Seconds, or times the usual delay, for which a score may be unknown where ground truth comes."""
+LEAST_TRUTHS = 100  # labelled rows without which a score is not judged
+LEAST_OF_KIND = 5  # labels without which nothing is known of a kind of answer
+UNTOLD = 0.02  # the share of all answers that may be of such kinds
+UNLIKELY = 0.01  # how likely chance may make a random sample look like none
+WEEK = 604_800  # seconds for which a score may be unknown where ground truth comes
+DELAYS = 3  # or times the usual delay of ground truth, if that is longer
 
 
 class Pool(NamedTuple):
     """The champion's labelled rows in some windows, in order."""
 
     windows: Sequence[Window]
-    truth: Array
-    """Shape (rows,): numbers, or positions of the classes, -1 if the contract lacks the label."""
-    said: Array
-    """What the champion had said, see `metrics`."""
-    weights: Weights
-    """All alike if the rows are a random sample."""
+    truth: Array  # shape (rows,): numbers, or positions of the classes, -1 if there is no such one
+    said: Array  # what the champion had said, see `metrics`
+    weights: Weights  # all alike if the rows are a random sample
 
 
 def pooled(log: Log) -> tuple[list[Pool], str, bool]:

@@ -25,14 +25,9 @@ from .pools import pooled
 from .reference import Reference
 from .report import FORMAT, Report, registry
 
-FOLDER = "monitoring"
-"""Below what the service keeps."""
-
-ACCEPTED = 1.5
-"""Times what was found: as far may go what is accepted."""
-
-EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}
-"""What `ops monitor --exit-code` ends with."""
+FOLDER = "monitoring"  # below what the service keeps
+ACCEPTED = 1.5  # times what was found: as far may go what is accepted
+EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}  # what `ops monitor --exit-code` ends with
 
 
 def run(project: Project, exit_code: bool = False, every: str | None = None) -> None:

@@ -14,14 +14,11 @@ if TYPE_CHECKING:
     from .checks import Finding
     from .decision import Verdict
 
-LEAST_FACTOR, OFF = 1.4, 0.1
-"""Of a change of unit, and how far quantiles may lie from it beside chance, of their range."""
-
-LEAST_GONE, ALIKE = 5, 1.5
-"""Rows that a value must lack to be gone, and the most between its share and that of another."""
-
-REPEATED, BEYOND = 0.1, 2
-"""Of repeated rows: the share and the factor by which they exceed those of earlier windows."""
+LEAST_FACTOR = 1.4  # of a change of unit
+OFF = 0.1  # how far quantiles may lie from it beside chance, as a share of their range
+LEAST_GONE = 5  # rows that a value must lack to be gone
+ALIKE = 1.5  # the most between its share and that of the value in its place
+REPEATED, BEYOND = 0.1, 2  # the share and the factor by which repeated rows exceed earlier ones
 
 
 def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:

@@ -30,21 +30,12 @@ from ..evaluation.metrics import Array
 from ..pipeline import parsing
 from .reference import Reference
 
-SHOWN = 24
-"""As many whole windows are shown: the newest."""
-
-LEAST_ROWS, MOST_ROWS = 100, 1_000_000
-"""Of a window by count; of fewer rows nothing can be said, for more there are windows by time."""
-
-MOST_TRUTHS = 100_000
-"""Truths that are kept in memory."""
-
-ENOUGH_TRUTHS, ENOUGH_WINDOWS = 1_000, 5
-"""Labelled rows, in so many windows: with these, no older ones are looked for."""
-
-EARLIER = 20 * SHOWN
-"""Windows before those that are shown; 24 by 24 they are twice as long, and so reach back years."""
-
+SHOWN = 24  # as many whole windows are shown: the newest
+LEAST_ROWS = 100  # of a window by count: of fewer nothing can be said
+MOST_ROWS = 1_000_000  # of a window by count: for more there are windows by time
+MOST_TRUTHS = 100_000  # truths that are kept in memory
+ENOUGH_TRUTHS, ENOUGH_WINDOWS = 1_000, 5  # labelled rows and windows: then no older are looked for
+EARLIER = 20 * SHOWN  # windows before those: 24 by 24 twice as long, so that they reach back years
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -234,7 +225,7 @@ def read(
         found.unreadable += len(frame) - len(valid)
         found.newest_prediction = valid["time"].to_numpy().max(initial=found.newest_prediction)
         places = pl.Series(np.searchsorted(edges, valid["time"].to_numpy()) - 1)
-        rows = valid.with_columns(place=places).filter(places >= 0)
+        rows = valid.with_columns(pl.col("id").hash(), place=places).filter(places >= 0)
         rows = rows.join(truths, on="id", how="left")
         missing -= rows["truth"].count()
         for its in rows.partition_by("place"):
@@ -298,14 +289,16 @@ def _newest_times(folder: Path, since: int, most: int) -> NDArray[np.int64]:
 
 
 def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.DataFrame:
-    """The newest truth of every row: `id`, `truth`, and when it was `told`."""
+    """The newest truth of every row: its `id` as a number, `truth`, and when it was `told`."""
     schema = log.feedback(reference.contract)
     reader = log.Reader(schema)
-    truths = pl.DataFrame(schema={"time": pl.Int64, **schema})
+    # Of a string that is kept, polars keeps all those that were read with it.
+    kind = pl.Categorical if reference.contract.classes else pl.Float64
+    truths = pl.DataFrame(schema={"time": pl.Int64, "id": pl.UInt64, "truth": kind})
     more = lambda: len(truths) < ENOUGH_TRUTHS
-    chance = pl.col("id").hash() / 2.0**64
+    chance = pl.col("id") / 2.0**64
     for frame in reader.since(folder, since, more):
-        told = frame.drop_nulls("id")
+        told = frame.drop_nulls("id").with_columns(pl.col("id").hash(), pl.col("truth").cast(kind))
         found.newest_feedback = told["time"].to_numpy().max(initial=found.newest_feedback)
         truths = pl.concat([truths, told.filter(chance < found.sample)])
         while len(truths) > MOST_TRUTHS:
@@ -313,6 +306,7 @@ def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.Da
             truths = log.newest(truths.filter(chance < found.sample))
     found.unreadable += reader.unreadable
     truths = log.newest(truths).drop_nulls("truth").rename({"time": "told"})
+    truths = truths.cast({"truth": schema["truth"]})
     if reference.contract.classes:
         # A whole number may have come as a fraction: 1.0 is 1.
         truths = truths.with_columns(pl.col("truth").str.replace(r"^(-?\d+)\.0+$", "$1"))
