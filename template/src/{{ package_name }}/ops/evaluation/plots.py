@@ -38,8 +38,6 @@ HEAD = 0.6  # inches that the title takes
 MOST_BARS = 15  # columns or slices that one picture shows
 MOST_IN_LEGEND = 3  # names that fit beside the lines; the legend of more stands outside
 MOST_CURVES = 8  # classes that have a curve of their own, the most frequent first
-MOST_ERROR_BINS = 41
-
 MOST_CELLS = 25  # classes that a confusion matrix shows
 MOST_COUNTS = 10  # classes beside whose shades the numbers fit
 
@@ -71,7 +69,6 @@ def draw(
         figures = {
             "predictions": _errors("Predicted and true", "actual_vs_predicted", truth, answers),
             "residuals": _errors("Residuals", "residual_vs_predicted", truth, answers),
-            "errors": histogram(truth, answers),
         }
     figures["importance"] = importance(found["importance"], score)
     if any(record["score"] is not None for record in found["slices"]):
@@ -160,19 +157,6 @@ def _errors(title: str, kind: str, truth: Array, answers: Array) -> Figure:
         scatter_kwargs={"color": BLUE, "s": 16, "alpha": 0.4, "linewidth": 0},
         line_kwargs=DASHED,
     )
-    return figure
-
-
-def histogram(truth: Array, answers: Array) -> Figure:
-    """How often a regression misses by how much."""
-    figure, axes = paper("Errors", "Actual minus predicted; the rarest 0.5% are in the outer bars")
-    missed = truth - answers.astype(np.float64)
-    reach = float(np.quantile(np.abs(missed), 0.995)) or 1.0
-    axes.hist(np.clip(missed, -reach, reach), bins=MOST_ERROR_BINS, rwidth=0.92, color=BLUE)
-    axes.axvline(0, **DASHED | {"color": INK}, zorder=3)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="x", visible=False)
-    axes.set(xlabel="error (actual minus predicted)", ylabel="rows")
     return figure
 
 
