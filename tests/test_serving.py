@@ -86,9 +86,9 @@ def test_vertex_ai(sample: Project, tmp_path: Path) -> None:
         bad = served.ask("/v1/models/7:predict", {"instances": [row, row | {"mean area": -1}]})
         assert bad.status == 422
         assert [it["row"] for it in bad.body["violations"]] == [1]
-        for body in ({"instances": row}, {"instances": []}):
-            reply = served.ask("/v1/models/7:predict", body)
-            assert (reply.status, list(reply.body)) == (400, ["detail"]), body
+        for instances in (row, []):
+            reply = served.ask("/v1/models/7:predict", {"instances": instances})
+            assert (reply.status, list(reply.body)) == (400, ["detail"]), instances
         said = served.metrics()
         assert said.total("service_requests_total", route="/v1/models/7:predict", status="200") == 1
 
