@@ -187,8 +187,9 @@ def test_what_an_update_takes_is_not_missed(sound: Project) -> None:
 def test_a_lock_that_does_not_fit(locked: Project) -> None:
     assert "lock" not in missing(doctor.environment, locked)
     replace("pyproject.toml", "[]", '["packaging"]', locked)
-    assert "needs to be updated" in said(doctor.environment, locked)
-    assert "lock" in missing(doctor.environment, locked)
+    told = said(doctor.environment, locked)
+    assert "needs to be updated" in told
+    assert "; run `uv lock`" in told
 
 
 def test_an_index_without_upload_times(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +207,7 @@ def test_an_index_without_upload_times(sound: Project, monkeypatch: pytest.Monke
         server.server_close()
     assert absent.remedy == "run `make setup`"
     assert "is missing an upload date" in finding.state
+    assert "exclude-newer" in finding.remedy
 
 
 def test_git_knows_nobody(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:

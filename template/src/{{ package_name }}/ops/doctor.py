@@ -33,6 +33,12 @@ RELIED = (
 )
 """Files without which something fails, as git matches paths."""
 
+CURES = {
+    "missing an upload date": "use an index that tells upload times, or take exclude-newer out",
+    "initialize cache": "set UV_CACHE_DIR to a folder that you own",
+}
+"""What to do about a lock, by a part of what uv says of it."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -121,9 +127,8 @@ def environment(project: Project) -> Iterator[Finding]:
         return
     locked = (project.root / "uv.lock").exists()
     fault = _fault(project, "uv", "lock", "--check" if locked else "--dry-run")
-    yield judged(
-        "lock", not fault, "fits pyproject.toml", one_line(fault), "mend that, or `uv lock`"
-    )
+    cure = next((cure for sign, cure in CURES.items() if sign in fault), "run `uv lock`")
+    yield judged("lock", not fault, "fits pyproject.toml", one_line(fault), cure)
     if locked:
         fault = _fault(project, "uv", "sync", "--check", "--frozen")
         state, lacking = "has what uv.lock names", "does not have what uv.lock names"
