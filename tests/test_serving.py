@@ -86,7 +86,8 @@ def test_vertex_ai(sample: Project, tmp_path: Path) -> None:
         bad = served.ask("/v1/models/7:predict", {"instances": [row, row | {"mean area": -1}]})
         assert bad.status == 422
         assert [it["row"] for it in bad.body["violations"]] == [1]
-        for instances in (row, []):
+        amiss: tuple[object, ...] = (row, [])
+        for instances in amiss:
             reply = served.ask("/v1/models/7:predict", {"instances": instances})
             assert (reply.status, list(reply.body)) == (400, ["detail"]), instances
         said = served.metrics()
