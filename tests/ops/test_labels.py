@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from deliveries import UNDATED, VERSION, champion, frame, said
+from my_model.ops.bundle import Bundle
 from my_model.ops.evaluation import metrics
 from my_model.ops.files import write_json
 from my_model.ops.monitoring import run
+from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import registry
 from my_model.ops.settings import Monitoring, Settings
 from prometheus_client import generate_latest
@@ -21,7 +23,6 @@ from streams import CHANGES, CLASSES, Rows, draw
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from my_model.ops.monitoring.reference import Reference
     from my_model.ops.monitoring.report import Report
     from streams import Array
 
@@ -41,7 +42,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     learnt = draw("independent", None, 1, rows=5_000, history=1, windows=0).learnt
-    return champion(tmp_path_factory.mktemp("champion"), learnt, UNDATED)[1]
+    project, _ = champion(tmp_path_factory.mktemp("champion"), learnt, UNDATED)
+    return Reference(Bundle(project.champion), VERSION)
 
 
 def came(windows: int, rows: int = ROWS, seed: int = 2) -> Rows:
@@ -148,7 +150,7 @@ def test_few_labels_are_pooled_over_windows(tmp_path: Path, seen: Reference) -> 
     assert report.outcome.decision == "none"
     pattern = r"The score is that of 1\d\d labelled rows of 1[1-4] windows, 2026-03-\d\d to 2026-"
     assert re.match(pattern, report.outcome.reasons[-1])
-    assert "a window has fewer than 100" in report.outcome.reasons[-1]
+    assert "the newest of them has fewer than 100" in report.outcome.reasons[-1]
     assert b"monitor_score{" in exposition(report)
     serve(tmp_path / "worse", flipped(rows, 16 * ROWS), few)
     assert look(tmp_path / "worse", seen, now).outcome.decision == "retrain"

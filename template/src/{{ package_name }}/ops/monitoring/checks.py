@@ -26,19 +26,11 @@ from .pools import Pool
 from .reference import HELD_OUT, Known
 from .windows import Window
 
-BY_PSI = ("drift", "vocabulary")
-"""The checks of columns whose value is a PSI."""
-
-LEAST_DISTANCE = 0.2
-"""Of two distributions that differ, where history shows less: of the same order as a PSI of 0.2."""
-
-LEAST_SHARE = 0.01
-"""Of a value that may not vanish unnoticed."""
-
-FAMILIES = 3
-
-MOST_NAMED = 3
-"""As many values are named in a sentence."""
+BY_PSI = ("drift", "vocabulary")  # the checks of columns whose value is a PSI
+LEAST_DISTANCE = 0.2  # of distributions, where history shows less: of the order of a PSI of 0.2
+LEAST_SHARE = 0.01  # of a value that may not vanish unnoticed
+FAMILIES = 3  # of tests, each with its part of `alpha`
+MOST_NAMED = 3  # values in a sentence
 
 SENTENCES = {
     "contract": "{now} of the rows were refused, for they broke the contract: {names}.",

@@ -112,8 +112,7 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring, overdue: bool = Fals
     """Ask for a new model where the score has fallen, or may have and no fault explains a change.
 
     What came in decides over the newest windows, and what turned out to be true over the newest
-    pools of labelled rows: the truth comes late. What is known of windows before a change says
-    nothing of those after it.
+    pools of labelled rows. What was known before a change says nothing of the windows after it.
 
     Args:
         verdicts: on all windows, in order.

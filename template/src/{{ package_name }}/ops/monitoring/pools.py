@@ -64,8 +64,9 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
         over = f" of {len(newest)} windows" if len(newest) > 1 else ""
         said = f"that of {len(pools[-1].truth):,} labelled rows{over}, "
         said += f"{moment(newest[0].start + 1):%Y-%m-%d} to {moment(known):%Y-%m-%d}"
-        said += f": a window has fewer than {LEAST_TRUTHS}" if over else ""
-        said += "; no random sample, they are weighed" if np.ptp(pools[-1].weights) else ""
+        fewer = newest[-1].truths < LEAST_TRUTHS
+        said += f": the newest of them has fewer than {LEAST_TRUTHS}" if fewer else ""
+        said += "; no random sample, and so weighed" if np.ptp(pools[-1].weights) else ""
     elif missing:
         return [], f"The score is not known: {missing}.", False
     late = log.newest_feedback > 0 and log.newest_prediction - known > 1e6 * allowed

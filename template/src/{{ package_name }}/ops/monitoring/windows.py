@@ -52,8 +52,7 @@ class Window:
         answers: how the champion's answers are, see `Reference.answers`.
         kinds: how many of the champion's answers are of each kind, see `Reference.kinds`.
         labelled: rows whose truth is known, of all versions.
-        known: of the champion's, which are `truths`: the truth, what it had said, and of which kind
-            that is, in parts; see `pools.Pool`.
+        known: of the champion's `truths`: the truth, what it had said, of which kind, in parts.
         unknown: labels that the contract does not know, of all versions' rows.
         delays: seconds from the champion's answers to their truth, in parts.
     """
