@@ -32,7 +32,7 @@ MOST_DRAWN = 1_000
 COUNTED = ("rows", "missing", "table", "sums", "texts", "lengths", "unfamiliar")
 """What a history holds of a distribution, as far as it has that."""
 
-CELLS, FEWEST, MOST = 150_000, 32, 240
+CELLS, FEWEST, MOST = 150_000, 32, 720
 """Counts of a history, about, and its pieces of time."""
 
 Counts = NDArray[np.int64]

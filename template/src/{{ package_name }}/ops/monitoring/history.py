@@ -86,8 +86,8 @@ class History:
                 others = np.setdiff1d(self._alike(float(self._times[own].mean())), own)
                 for side, pieces in ((THEN, others), (NOW, own)):
                     counted.put(side, self._counts[name][pieces].sum(axis=0))
-                if counted.rows.min() < LEAST_ROWS:
-                    continue
+                if counted.rows.min() < LEAST_ROWS / 2:
+                    continue  # not half of it was answered by a model that had not learnt from it
                 if isinstance(counted, Categories) and counted.known is not None:
                     counted.unknown[NOW] = counted.table[NOW, counted.table[THEN] == 0].sum()
                 for finding in measure(name, counted):
