@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,7 @@ from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import FOLD
 from my_model.ops.errors import UserError
 from my_model.ops.files import read_json, write_json
-from my_model.ops.pipeline import evaluate, train
+from my_model.ops.pipeline import evaluate, labelled, train
 from my_model.ops.registry import comparison, tracking
 from my_model.ops.registry.champion import located, succession
 from my_model.ops.registry.lineage import lineage
@@ -513,6 +514,50 @@ def test_a_new_class_is_no_excuse(
     assert "On 108 rows" in gates["champion regression"].reason
     assert gates["new class"].passed == enough
     assert f"unclear, which has {learnt + 3} rows; 20 are asked" in gates["new class"].reason
+
+
+@pytest.mark.parametrize(
+    ("loses", "gains", "verdict"),
+    [(True, False, False), (True, True, True), (False, False, True)],
+    ids=["it lost and gained nothing", "the world has changed", "it lost nothing"],
+)
+def test_rows_from_before_new_labels_judge_too(
+    project: Project, loses: bool, gains: bool, verdict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.4.0 let labels that may be wrong judge the model that had learnt them."""
+    draw, new = np.random.default_rng(0), 40
+    rows = pl.read_parquet(project.holdout).with_columns(pl.col("diagnosis").cast(pl.String))
+    others = pl.col("diagnosis").replace({"benign": "malignant", "malignant": "benign"})
+    changed = rows.head(new).with_columns(others) if gains else rows.head(new)
+    pl.concat([changed, rows.slice(new)]).write_parquet(project.holdout)
+    taken = changed.select(pl.all().cast(pl.String)).with_columns(
+        pl.lit(datetime(2030, 1, 1)).alias(labelled.LABELLED),
+        pl.int_range(pl.len()).cast(pl.String).alias(labelled.PREDICTION),
+    )
+
+    def said(bundle: Bundle, columns: dict[str, Any]) -> Prediction:
+        known = bundle.predict(columns).probabilities
+        assert known is not None
+        if bundle.folder != project.champion and loses:
+            known[new:] = 0.2 * known[new:] + 0.8 * draw.random(known[new:].shape)
+        if bundle.folder != project.champion and gains:
+            known[:new] = known[:new, ::-1]
+        return Prediction(known.argmax(axis=1), known)
+
+    monkeypatch.setattr(comparison, "predict", said)
+    monkeypatch.setattr(comparison, "latency", lambda *_: 1.0)
+    monkeypatch.setattr(Bundle, "obstacle", lambda _: None)
+    settings, bundle, found = Settings.load(project.params), Bundle(project.bundle), []
+    for day in ("20000101", "29990101"):  # before the champion was trained, and since
+        shutil.rmtree(project.labelled, ignore_errors=True)
+        project.labelled.mkdir(parents=True)
+        taken.write_parquet(project.labelled / f"{day}T000000000000Z.parquet")
+        with tracking.connected(project) as store:
+            verdicts, _ = comparison.judge(project, store, settings, bundle, store.version(1))
+        found.append({gate.name: gate for gate in verdicts})
+    assert "earlier rows" not in found[0]
+    assert found[1]["earlier rows"].passed == verdict
+    assert "On 68 rows" in found[1]["earlier rows"].reason
 
 
 def test_an_alias_that_somebody_moved_is_followed(project: Project) -> None:

@@ -5,31 +5,49 @@ from __future__ import annotations
 import ast
 import dataclasses
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
-from copies import answer, environment, feed, git, learn, new_rows, ops, run, set_params, state
+from copies import (
+    BEGUN,
+    answer,
+    environment,
+    feed,
+    git,
+    learn,
+    new_rows,
+    ops,
+    run,
+    set_params,
+    state,
+)
 from my_model.ops import cli
 from my_model.ops import contract as contracts
+from my_model.ops.bundle import Prediction
 from my_model.ops.contract import Column, Contract
-from my_model.ops.errors import UserError
+from my_model.ops.errors import Refused, UserError
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import labelled
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
-from my_model.ops.retraining import declaration, exclusion, journal, labels
+from my_model.ops.retraining import declaration, examination, exclusion, journal, labels
+from my_model.ops.retraining import run as retraining
 from my_model.ops.retraining.declaration import Declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 DOOMED = """
@@ -469,6 +487,169 @@ def test_a_truth_can_be_taken_back_when_its_log_is_gone(logs: Project) -> None:
     learn(logs, {one: None}, day=6)
     assert (take(logs).taken, take(logs).taken) == (1, 0)
     assert learnt(logs) == {"benign": 2}
+
+
+# What is examined before it is learnt
+
+
+@pytest.fixture
+def served(logs: Project, trained: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The same, with a champion."""
+    shutil.copytree(trained.bundle, logs.champion)
+    shutil.copyfile(trained.params, logs.params)
+    monkeypatch.setattr(retraining.dvc, "ask", lambda *_: "")
+    return logs
+
+
+def tell_all(
+    project: Project, keys: Sequence[str], says: Callable[[int, dict[str, Any]], str]
+) -> None:
+    """Answer a row for each of these keys, and tell by it what `says` makes of place and row."""
+    rows = pl.read_parquet(project.valid).sample(len(keys), seed=7, with_replacement=True)
+    moved = rows.select(pl.exclude("diagnosis") * pl.Series(np.linspace(0.99, 1.01, len(keys))))
+    ids = answer(project, moved)
+    truths = [says(place, row) for place, row in enumerate(rows.iter_rows(named=True))]
+    for day, key in enumerate(dict.fromkeys(keys)):
+        its = {ids[place]: truths[place] for place, own in enumerate(keys) if own == key}
+        learn(project, its, day=5 + day, **({"key": key} if key else {}))
+
+
+def honest(_: int, row: dict[str, Any]) -> str:
+    return str(row["diagnosis"])
+
+
+def flipped(place: int, label: str) -> str:
+    """The other label for a fifth of the rows, but for the first 300."""
+    wrong = place >= 300 and place % 5 == 0
+    return {"malignant": "benign", "benign": "malignant"}[label] if wrong else label
+
+
+def drifted(_: int, row: dict[str, Any]) -> str:
+    """Another column decides now."""
+    return "malignant" if row["mean texture"] > 19 else "benign"
+
+
+PARTNER = ["clinic"] * 300 + ["partner"] * 200
+
+
+@pytest.mark.parametrize("says", [honest, drifted])
+def test_labels_that_are_wrong_are_refused_before_they_are_learnt(
+    served: Project,
+    says: Callable[[int, dict[str, Any]], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A fifth of one key's labels is flipped, be the world as it was or not; 0.4.0 learnt them."""
+    tell_all(served, PARTNER, lambda place, row: flipped(place, says(place, row)))
+    with pytest.raises(Refused) as refusal:
+        retraining._take(served, labels.destination(served), trust=False)
+    said = str(refusal.value)
+    found = re.fullmatch(
+        r"(\d+) labels .* told by key 'partner':\n((?:  \w{24}: .*\n){10})Nothing was taken in\. .*"
+        r"`uv run ops retrain --trust-labels` .*\n`uv run ops (labels exclude .* --reason) TEXT`\.",
+        said,
+    )
+    assert found
+    assert 20 <= int(found[1]) <= 50
+    assert "clinic" not in said
+    one = re.search(r": (\w+), and the champion says (\w+)", found[2])
+    assert one
+    assert one[1] != one[2]
+    assert not list(served.labelled.glob("*.parquet"))
+
+    exclusion.run(served, cli.parser().parse_args([*shlex.split(found[3]), "wrong"]))
+    assert retraining._take(served, labels.destination(served), trust=False)
+    assert learnt(served).keys() == {"benign", "malignant"}
+    assert sum(learnt(served).values()) == 300
+    assert "took in 300 labelled rows" in capsys.readouterr().out
+
+
+def test_who_knows_better_may_let_labels_be_learnt(served: Project) -> None:
+    tell_all(served, PARTNER, lambda place, row: flipped(place, honest(place, row)))
+    assert retraining._take(served, labels.destination(served), trust=True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ([""] * 300, honest),
+        (["clinic"] * 150, drifted),
+        (PARTNER, drifted),
+        (["clinic"] * 300 + ["partner"] * 20, drifted),
+        (
+            ["clinic"] * 300 + ["partner"] * 99,
+            lambda place, row: flipped(5 * place, honest(place, row)),
+        ),
+    ],
+    ids=["unchanged", "changed", "changed for all", "changed, and one is small", "few"],
+)
+def test_labels_of_a_world_that_has_changed_are_learnt(
+    served: Project, keys: list[str], says: Callable[[int, dict[str, Any]], str]
+) -> None:
+    """So are those of a source with too few to say anything of it."""
+    tell_all(served, keys, says)
+    assert retraining._take(served, labels.destination(served), trust=False)
+
+
+def test_labels_that_are_all_alike_are_refused(served: Project) -> None:
+    """No model can learn from them, so the champion's answers count."""
+    tell_all(served, [""] * 150, lambda *_: "benign")
+    with pytest.raises(Refused, match=r"labels exclude --key '' --since 2030-01-06T00:00:00Z"):
+        retraining._take(served, labels.destination(served), trust=False)
+
+
+@pytest.mark.parametrize(("slope", "wrong"), [(3, 0.0), (-1, 0.0), (3, 0.2), (-1, 0.2)])
+def test_numbers_are_held_to_the_interval(
+    trained: Project, slope: int, wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion says 3x, and is off by more than 1 for a tenth of the rows."""
+    draw, size = np.random.default_rng(5), 400
+    x = draw.normal(size=size).astype(np.float32)
+    y = slope * x + draw.normal(scale=0.5, size=size) + 9 * (draw.random(size) < wrong)
+    told = pl.DataFrame({"x": x, "y": y, "id": range(size)}).cast(pl.String).lazy()
+    told = told.rename({"id": labelled.PREDICTION}).with_columns(
+        pl.lit(None, pl.String).alias(labelled.KEY),
+        pl.lit(BEGUN.replace(tzinfo=None)).alias(labelled.LABELLED),
+    )
+    contract = Contract(
+        (
+            Column("x", "Float64", "number", "feature", nullable=False, sensitive=False),
+            Column("y", "Float64", "number", "target", nullable=False, sensitive=False),
+        )
+    )
+    manifest = {
+        "interval": {"coverage": 0.9, "half_width": 1.0},
+        "metrics": {},
+        "data": {"rows": {"holdout": 500}},
+        "features": [{"name": "x", "kind": "number"}],
+        "model": {"kind": "linear"},
+    }
+    champion = SimpleNamespace(
+        manifest=manifest,
+        contract=contract,
+        session=None,
+        inputs=lambda arrays: [arrays["x"]],
+    )
+    typed = pl.Float32, pl.Float64
+    stubs: dict[str, Any] = {
+        "Bundle": lambda _: champion,
+        "own_features": lambda *_: nullcontext(),
+        "parse": lambda rows: SimpleNamespace(rows=rows.cast(dict(zip("xy", typed, strict=True)))),
+        "check": lambda frame: (frame, None, None, pl.Series([True] * len(frame))),
+        "in_batches": lambda _, inputs: Prediction(3 * inputs[0], None),
+    }
+    for name, stub in stubs.items():
+        monkeypatch.setattr(examination, name, stub)
+    with pytest.raises(Refused, match="told by key ''") if wrong else nullcontext():
+        examination.examine(trained, contract, told)
+
+
+def test_a_champion_that_cannot_judge_labels_lets_them_pass(
+    served: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_all(served, [""] * 150, lambda *_: "benign")
+    shutil.rmtree(served.champion)
+    assert retraining._take(served, labels.destination(served), trust=False)
+    assert "new labels are not held to the champion's answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("most", [labels.MOST, 2])

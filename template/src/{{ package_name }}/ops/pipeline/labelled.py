@@ -38,7 +38,7 @@ class Exclusion(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     def fits(self) -> pl.Expr:
         """Whether a row is meant, by the columns of above."""
         named = {PREDICTION: self.id, FILE: self.file, KEY: self.key}
-        asked = [pl.col(name).is_in(values) for name, values in named.items() if values]
+        asked = [pl.col(name).fill_null("").is_in(its) for name, its in named.items() if its]
         told = pl.col(LABELLED).dt.replace_time_zone("UTC")
         asked += [told >= self.since] if self.since else []
         asked += [told < self.until] if self.until else []
@@ -82,12 +82,13 @@ def scan(project: Project) -> pl.LazyFrame | None:
     return marked.sort(LABELLED, PREDICTION, maintain_order=True)
 
 
-def rows(project: Project, contract: Contract) -> pl.LazyFrame | None:
-    """What is to be learnt, as a source would yield it: what nobody had asked for is missing."""
+def rows(project: Project, contract: Contract, since: str = "") -> pl.LazyFrame | None:
+    """What is to be learnt of later files than `since`, as a source would yield it."""
     found = scan(project)
     if found is None:
         return None
     found = found.filter(~pl.col(EXCLUDED)).unique(PREDICTION, keep="last", maintain_order=True)
+    found = found.filter(pl.col(FILE) > since)
     names = found.collect_schema().names()
     if contract.target.name in names:
         found = found.drop_nulls(contract.target.name)  # a truth that was taken back

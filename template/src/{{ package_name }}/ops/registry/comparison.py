@@ -1,11 +1,13 @@
 """What only the registry can ask of a model: whether the champion is better, and how fast it is."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
@@ -13,6 +15,10 @@ from ..contract import Contract
 from ..errors import UserError
 from ..evaluation import gates, metrics
 from ..evaluation.gates import Gate
+from ..evaluation.metrics import Array
+from ..pipeline import labelled
+from ..pipeline.hashing import row_keys
+from ..pipeline.parsing import parse
 from ..project import Project
 from ..scoring import predict, unfit
 from ..settings import Settings
@@ -20,9 +26,6 @@ from ..wording import rounded
 from .champion import kept, rivals
 from .feature_code import own_features
 from .tracking import Store, Version
-
-if TYPE_CHECKING:
-    import polars as pl
 
 REGRESSION = "champion regression"
 
@@ -42,8 +45,6 @@ def judge(
     Raises:
         UserError: if the holdout is not here, or the bundle was made by other code than is here.
     """
-    import polars as pl
-
     if not project.holdout.exists():
         raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
     if obstacle := bundle.obstacle():
@@ -86,17 +87,27 @@ def judge(
         learnt = bundle.manifest["profile"]["target"]
         rows = {label: learnt[label] + int(np.sum(labels == new[label])) for label in new}
         asked.append(gates.new_classes(rows))
-    regression = gates.regression(
-        score,
-        truth,
-        ours,
-        theirs,
-        settings.gates.regression,
-        settings.seed,
-        None if group is None else metrics.groups(frame[group.name]),
-        earlier=said,
-        improvement=settings.gates.improvement,
-    )
+    groups = None if group is None else metrics.groups(frame[group.name])
+
+    def compared(rows: NDArray[np.bool_], new: Array, old: Array, **more: Any) -> Gate:
+        its, limit = None if groups is None else groups[rows], settings.gates.regression
+        measured = score, truth[rows], new[rows], old[rows]
+        return gates.regression(*measured, limit, settings.seed, its, **more)
+
+    more = {"earlier": said, "improvement": settings.gates.improvement}
+    regression = compared(np.ones(len(truth), dtype=bool), ours, theirs, **more)
+    later = labelled.rows(project, contract, since=f"{champion.created:%Y%m%dT%H%M%S%fZ}")
+    names = [column.name for column in contract.features]
+    newer = np.zeros(len(frame), dtype=bool)
+    if later is not None:
+        newer = np.isin(row_keys(frame.lazy(), names), row_keys(parse(later).rows, names))
+    if newer.any() and not newer.all():
+        lost, passed = compared(~newer, ours, theirs), True
+        if not lost.passed and lost.value is not None:
+            gained = compared(newer, theirs, ours)  # the champion's loss there
+            passed = not gained.passed and gained.value is not None
+        reason = f"Without what was labelled since the champion was trained: {lost.reason}"
+        asked.append(replace(lost, name="earlier rows", passed=passed, reason=reason))
     return [regression, *asked, fast], evidence
 
 
@@ -119,7 +130,7 @@ def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
     return unfit(champion, contract)
 
 
-def answers(bundle: Bundle, contract: Contract, frame: "pl.DataFrame") -> NDArray[Any]:
+def answers(bundle: Bundle, contract: Contract, frame: pl.DataFrame) -> NDArray[Any]:
     """What a bundle says of rows, in the terms of a contract that knows its classes and more.
 
     Returns:

@@ -203,11 +203,7 @@ def _verdict(
 
 
 def _enter(
-    project: Project,
-    store: Store,
-    settings: Settings,
-    bundle: Bundle,
-    verdict: Mapping[str, str],
+    project: Project, store: Store, settings: Settings, bundle: Bundle, verdict: Mapping[str, str]
 ) -> Version:
     """Write the run of a bundle, and its version."""
     manifest = bundle.manifest

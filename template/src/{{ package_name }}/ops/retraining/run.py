@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from .. import dvc
@@ -10,7 +9,7 @@ from ..errors import Refused, UserError
 from ..project import Project
 from ..registry.promotion import register
 from ..settings import Settings
-from . import declaration, journal, labels
+from . import declaration, examination, journal, labels
 from .declaration import Declaration
 
 NAMED_TRUTHS = 5
@@ -21,17 +20,17 @@ def run(project: Project, options: argparse.Namespace) -> None:
     """Retrain as `options` say; see `cli`.
 
     Raises:
-        Refused: if a gate refuses the new model. What was taken in and declared stays, for it is
-            true; the champion stays too.
+        Refused: if new labels are refused, or a gate refuses the new model. Then what was taken in
+            and declared stays, for it is true; the champion stays too.
         UserError: if anything else is in the way; then everything is as it was before.
     """
-    declarations = [Declaration.parse(text) for text in options.declare]
+    options.declare = [Declaration.parse(text) for text in options.declare]
     with journal.alone(project) as lock:
         if journal.recover(project):
             print("retrain: an earlier one was cut short; everything is as it was before it.")
         if options.if_needed and not _needed(project):
             return
-        learnt = _learn(project, declarations, lock)
+        learnt = _learn(project, options, lock)
         try:
             register(project, propose=options.propose)
         except Refused as refusal:
@@ -52,19 +51,19 @@ def _needed(project: Project) -> bool:
     return False
 
 
-def _learn(project: Project, declarations: Sequence[Declaration], lock: int) -> bool:
+def _learn(project: Project, options: argparse.Namespace, lock: int) -> bool:
     """Take rows in and run the pipeline, or leave everything as it was; say if there were any."""
     path = labels.destination(project)
     with journal.reversible(project, made=[path, path.with_name(f"{path.name}.dvc")]):
-        for sentence in declaration.declare(project, declarations):
+        for sentence in declaration.declare(project, options.declare):
             print(f"retrain: {sentence}")
-        taken = _take(project, path)
+        taken = _take(project, path, trust=options.trust_labels)
         if not dvc.run(project.root, "repro", keep=[lock]):
             raise UserError("The pipeline failed, as said above; everything is as it was before.")
     return taken
 
 
-def _take(project: Project, path: Path) -> bool:
+def _take(project: Project, path: Path, *, trust: bool) -> bool:
     """Write the new labelled rows to a file that DVC keeps; say what there is, and what is not."""
     contract = declaration.reloaded()
     if unlogged := labels.unlogged(contract):
@@ -78,6 +77,8 @@ def _take(project: Project, path: Path) -> bool:
         if not found.taken:
             print("retrain: there is nothing new to learn from; what else has changed is run.")
             return False
+        if not trust:
+            examination.examine(project, contract, found.rows)
         labels.write(found.rows, path)
     name = path.relative_to(project.root).as_posix()
     dvc.ask(project.root, "add", name)

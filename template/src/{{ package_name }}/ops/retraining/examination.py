@@ -1,0 +1,102 @@
+"""Whether new labels are like what is known, asked of each source of them before they are learnt.
+
+A source is an API key, by its name. Its labels differ from the champion's answers about as often as
+those of the holdout. Where they differ more, the world may have changed: so a model has a say that
+learns from new labels of other sources, or, where those are few, from other parts of the same.
+"""
+
+from contextlib import suppress
+
+import numpy as np
+import polars as pl
+
+from ..bundle import Bundle
+from ..contract import Contract
+from ..errors import Refused, UserError
+from ..evaluation.metrics import Array, answers_of
+from ..pipeline.labelled import KEY, LABELLED, PREDICTION
+from ..pipeline.parsing import parse
+from ..pipeline.validate import check
+from ..project import Project
+from ..registry.feature_code import own_features
+from ..scoring import in_batches, unfit
+from ..settings import Settings
+
+LEAST, MOST, NAMED = 100, 20_000, 10
+"""Labels of a source that are judged, at least; of all sources, at most; and how many are named."""
+
+MARGIN, TRUST = 0.05, 3.0
+"""Labels that differ more often than usual by this, and so many standard errors, are refused."""
+
+REFUSAL = """\
+{1:,} labels are neither what the champion says nor like other new labels, all told by key {0!r}:
+{2}
+Nothing was taken in. If they are right, `uv run ops retrain --trust-labels` learns them; if not,
+`uv run ops labels exclude --key {0!r} --since {3:%FT%TZ} --until {4:%FT%TZ} --reason TEXT`."""
+
+
+def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
+    """Look at a sample of new labels, as `labels.gathered` yields them; their ids are random.
+
+    Raises:
+        Refused: if those of a source differ too often.
+    """
+    told = rows.drop_nulls(contract.target.name).bottom_k(MOST, by=PREDICTION)
+    columns = pl.LazyFrame(schema={column.name: pl.String for column in contract.columns})
+    given = pl.concat([columns, told], how="diagonal").collect(engine="streaming")
+    frame, *_, kept = check(parse(given.lazy()).rows.collect())
+    if len(frame) < LEAST:
+        return
+    try:
+        champion = Bundle(project.champion)
+        about, interval = champion.manifest, champion.manifest.get("interval") or {}
+        usual = 1 - interval.get("coverage", about["metrics"].get("accuracy", 0))
+        if usual == 1 or unfit(champion, contract) or champion.contract.classes != contract.classes:
+            raise UserError("it knows other columns or classes, or was judged by few rows.")
+        with own_features(project, champion):
+            inputs = champion.inputs(champion.contract.arrays(frame))
+    except UserError as error:
+        print(f"retrain: new labels are not held to the champion's answers: {error}")
+        return
+    answers, truth = in_batches(champion.session, inputs), contract.labels(frame)
+    said = np.array(contract.classes)[answers.values] if contract.classes else answers.values
+    far = np.abs(answers.values - truth)
+    given = given.filter(kept).with_columns(pl.col(KEY).fill_null(""), said=said, far=far)
+    wrong, bound = pl.col("far") > interval.get("half_width", 0.0), min(usual + MARGIN, 1.0)
+    held_out = usual * (1 - usual) / about["data"]["rows"]["holdout"]
+    limit = bound + TRUST * (bound * (1 - bound) / pl.len() + held_out).sqrt()
+    many = ((pl.len() >= LEAST) & (wrong.mean() > limit)).over(KEY)
+    if len(given.filter(many)) and np.ptp(truth):
+        inputs += [*np.atleast_2d(answers_of(answers).T)]
+        with suppress(ValueError):  # what one source told is all of one class
+            other = _second_opinion(project, champion, inputs, truth, given[KEY])
+            given = given.with_columns(far=np.minimum(far, np.abs(other - truth)))
+    line = pl.format("  {}: {}, and the champion says {}", PREDICTION, contract.target.name, "said")
+    when, refused = pl.col(LABELLED), given.filter(many, wrong).sort("far", descending=True)
+    shown = pl.len(), line.head(NAMED), when.min(), when.max().dt.offset_by("1s").alias("until")
+    sources = refused.group_by(KEY, maintain_order=True).agg(*shown).iter_rows()
+    texts = [REFUSAL.format(key, rows, "\n".join(its), *span) for key, rows, its, *span in sources]
+    if texts:
+        raise Refused("\n".join(texts))
+
+
+def _second_opinion(
+    project: Project, champion: Bundle, inputs: list[Array], truth: Array, keys: pl.Series
+) -> Array:
+    """What a model says of each row that knows the champion's answers, and learns other new labels."""
+    from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+
+    from ...ml import model as models
+    from ..pipeline import train
+
+    settings, kind = Settings.load(project.params), champion.manifest["model"]["kind"]
+    kinds = {feature["name"]: feature["kind"] for feature in champion.manifest["features"]}
+    kinds |= {f"champion {place}": "number" for place in range(len(inputs) - len(kinds))}
+    made = train.frame_of(dict(zip(kinds, inputs, strict=True)), kinds)
+    own = train.parameters(settings.train, kind)
+    model = models.build(kind, champion.contract.task, kinds, own, settings.seed)
+    part, source, count = pl.int_range(pl.len()) % 5, pl.col(KEY).rank("dense"), pl.len().over(KEY)
+    few = pl.len() - count < pl.max_horizontal(LEAST, count / 4)
+    groups = keys.to_frame().select(pl.when(few).then(part).otherwise(source + 5)).to_series()
+    others = LeaveOneGroupOut()
+    return np.asarray(cross_val_predict(model, made, truth, groups=groups, cv=others))
