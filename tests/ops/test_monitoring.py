@@ -922,6 +922,29 @@ def test_intervals_that_cover_more_than_promised_break_no_promise(tmp_path: Path
         assert ("coverage" in {finding.check for finding in found or ()}) == broken
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("others", "error", "scored", "decision"),
+    [(0.0, 0.0, 0, "none"), (0.1, 0.0, 4, "none"), (0.1, 25.0, 4, "retrain")],
+)
+def test_numbers_that_are_labelled_where_they_are_large_are_weighed_or_not_judged(
+    tmp_path: Path, others: float, error: float, scored: int, decision: str
+) -> None:
+    seen = champion(tmp_path / "bundle", *(priced(calm_rows(1_000, n)) for n in (2, 3)), BY_NUMBER)
+    log = windows.Log()
+    for place in range(4):
+        frame = priced(calm_rows(1_000, 4 + place), error=error)
+        told = (frame["prediction"] > 80) | some(others)
+        log.windows.append(Window(seen, place * DAY, (place + 1) * DAY))
+        log.windows[-1].add(frame.with_columns(truth=pl.when(told).then(pl.col("truth"))))
+    pools, said, _ = pooled(log)
+    newest = {it.windows[-1]: it for it in pools}
+    verdicts = [judge(window, LIMITS, 7, newest.get(window)) for window in log.windows]
+    assert len(pools) == scored
+    assert ("weighed" if scored else "The score is not known: labelled rows are no random") in said
+    assert decide(verdicts, LIMITS).decision == decision
+
+
 def test_bundles_of_earlier_releases_are_compared_with_as_far_as_they_go(tmp_path: Path) -> None:
     told = manifest(calm_rows(LEARNT, 2), calm_rows(HELD_OUT, 3), BY_QUEUE)
     del told["calibration"], told["profile"]["columns"]["body"]["unfamiliar"]
