@@ -149,6 +149,17 @@ def test_a_pipeline_that_fails_leaves_everything_as_it_was(whole: Project) -> No
     assert state(whole) == before
 
 
+def test_labels_that_are_refused_leave_everything_as_it_was(whole: Project) -> None:
+    """A key that tells the same of every row is not believed."""
+    rows, _ = new_rows(whole, 120)
+    learn(whole, dict.fromkeys(answer(whole, rows), "malignant"), key="partner")
+    before = state(whole)
+    said = ops(whole, "retrain", code=3)
+    assert "all told by key 'partner'" in said
+    assert "Traceback" not in said
+    assert state(whole) == before
+
+
 def test_a_refused_model_leaves_the_champion_and_keeps_the_rows(whole: Project) -> None:
     feed(whole)
     set_params(whole, "gates", minimum_score=1.0)
