@@ -1,4 +1,4 @@
-"""Tell the story in a fresh project, print it, and draw `docs/story.svg`."""
+"""Tell the story in fresh projects, print it, and draw `docs/story.svg`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from render import ROOT
 
-from . import picture
+from . import picture, second
 from .loop import BEFORE, Project, Teller, Window
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def show(what: str, number: int, window: Window) -> None:
     )
 
 
-def rendered(folder: Path) -> Project:
-    """A fresh project with the sample, set up."""
+def rendered(folder: Path, sample: str) -> Project:
+    """A fresh project with a sample, set up."""
     shutil.rmtree(folder, ignore_errors=True)
     project = Project(folder / "project", os.environ)
     version = ".".join(map(str, min(sys.version_info[:2], (3, 13))))
-    answers = ("--data", f"python_version={version}", "--data", "sample=support-mail")
+    answers = ("--data", f"python_version={version}", "--data", f"sample={sample}")
     template, root = str(ROOT), str(project.root)
     subprocess.run(
         ["copier", "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD", *answers, template, root],
@@ -49,8 +49,8 @@ def rendered(folder: Path) -> Project:
 
 
 def main() -> None:
-    """Tell the story, print it, and draw the picture."""
-    project = rendered(FOLDER)
+    """Tell the story, print it, and draw the picture; then tell the second act."""
+    project = rendered(FOLDER, "support-mail")
     story = Teller(project, FOLDER).tell()
     print(f"\n{story.history}")
     for number, window in enumerate(story.windows):
@@ -63,6 +63,13 @@ def main() -> None:
     told = asdict(story)
     (FOLDER / "story.json").write_text(json.dumps(told, indent=2))
     PICTURE.write_text(picture.draw(told, BEFORE))
+    stage = FOLDER / "second"
+    act = second.Teller(rendered(stage, "none"), stage).tell()
+    print(
+        f"\nThe second act: of {len(act.season)} months of a year like those before, "
+        f"{act.season.count('none')} ask for nothing. In another unit: {act.fault}. {act.advice} "
+        f"{act.wrong} wrong labels: refused, excluded, and then learnt without."
+    )
 
 
 if __name__ == "__main__":

@@ -153,16 +153,19 @@ class Project:
 class Service:
     """The project's service, as one of its callers sees it."""
 
-    def __init__(self, port: int) -> None:
-        """Remember the port."""
+    def __init__(self, port: int, key: str = "") -> None:
+        """Remember the port, and the key that the caller has."""
         self.port = port
+        self.headers = {"Content-Type": "application/json"}
+        if key:
+            self.headers["X-API-Key"] = key
 
     def ask(self, path: str, body: object = None) -> tuple[int, bytes]:
         """Send a request; give its status and its body."""
         method = "GET" if body is None else "POST"
         sent = None if body is None else json.dumps(body)
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request(method, path, sent, {"Content-Type": "application/json"})
+            connection.request(method, path, sent, self.headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -209,11 +212,12 @@ def ready(port: int) -> bool:
 
 
 @contextmanager
-def served(project: Project, logs: Path) -> Iterator[int]:
+def served(project: Project, logs: Path, **environment: str) -> Iterator[int]:
     """Serve the champion at a free port, and keep the log in a folder."""
     logs.mkdir(parents=True)
     said = logs / "said.txt"
     variables = {"PREDICTIONS": str(logs), "FLUSH_SECONDS": "0.1", "POLL_SECONDS": "0.1"}
+    variables |= environment
     with said.open("w") as file:
         process = subprocess.Popen(
             ["uv", "run", "ops", "serve", "--port", "0"],
