@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,14 @@ from copies import (
 )
 from my_model.ops import cli
 from my_model.ops import contract as contracts
-from my_model.ops.bundle import Prediction
+from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import Column, Contract
 from my_model.ops.errors import Refused, UserError
 from my_model.ops.files import read_json
+from my_model.ops.monitoring import windows
+from my_model.ops.monitoring.reference import Reference
 from my_model.ops.pipeline import labelled
+from my_model.ops.prediction_log import micros
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
 from my_model.ops.retraining import declaration, examination, exclusion, journal, labels
@@ -402,11 +406,23 @@ def learnt(project: Project) -> dict[str, int]:
     return dict(found.collect()["diagnosis"].value_counts().iter_rows())
 
 
+def watched(project: Project, champion: Project) -> int:
+    """How many labels monitoring compares with answers."""
+    reference, now = Reference(Bundle(champion.champion), "1"), BEGUN + timedelta(days=30)
+    excluded = labelled.excluded_in_log(project)
+    length = timedelta(days=7)
+    seen = windows.read(project.served, reference, length, (), micros(now), excluded)
+    return sum(window.labelled for window in seen.windows)
+
+
 @pytest.mark.parametrize("by", ["id", "file", "key", "since", "until"])
 def test_labels_that_are_excluded_are_learnt_no_more(
-    logs: Project, by: str, capsys: pytest.CaptureFixture[str]
+    logs: Project, trained: Project, by: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither what was taken in, nor what the log has, nor what is told like it later."""
+    """Neither what was taken in, nor what the log has, nor what is told like it later.
+
+    Nor does monitoring take the champion for wrong where only the labels are.
+    """
     rows, _ = new_rows(logs, 12)
     ids = answer(logs, rows)
     good, bad = ids[:4], ids[4:8]
@@ -427,7 +443,9 @@ def test_labels_that_are_excluded_are_learnt_no_more(
         ],
     }
     assert learnt(logs) == {"benign": 4, "malignant": 4}
+    assert watched(logs, trained) == 8
     exclude(logs, *choice[by])
+    assert watched(logs, trained) == 4
     said = capsys.readouterr().out
     assert f"{file}: 4 labels told by partner from 2030-01-08 00:00 to" in said
     assert "excluded, 4 of these: {'reason': 'wrong', 'by': 'Ada', " in said

@@ -10,12 +10,14 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import polars as pl
 from msgspec.structs import replace
 from prometheus_client import write_to_textfile
 
 from .. import prediction_log as log
 from ..errors import UserError
 from ..files import read_json, write_json, write_text
+from ..pipeline import labelled
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings, with_values
@@ -27,6 +29,7 @@ from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"  # below what the service keeps
 ACCEPTED = 1.5  # times what was found: as far may go what is accepted
+NONE = pl.lit(value=False)  # no label is wrong
 EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}  # what `ops monitor --exit-code` ends with
 
 
@@ -64,7 +67,8 @@ def monitor(project: Project, settings: Settings) -> Report:
         UserError: if there is no champion, or `monitoring.window` will not do.
     """
     with _reference(project) as reference:
-        report = look(project.served, reference, settings)
+        excluded = labelled.excluded_in_log(project)
+        report = look(project.served, reference, settings, excluded=excluded)
     folder = project.served / FOLDER
     write_text(folder / "report.html", report.page())
     write_text(folder / "summary.md", report.markdown())
@@ -74,7 +78,11 @@ def monitor(project: Project, settings: Settings) -> Report:
 
 
 def look(
-    served: Path, reference: Reference, settings: Settings, now: datetime | None = None
+    served: Path,
+    reference: Reference,
+    settings: Settings,
+    now: datetime | None = None,
+    excluded: pl.Expr = NONE,
 ) -> Report:
     """Look at the log in a folder, and write nothing.
 
@@ -83,11 +91,13 @@ def look(
         reference: what the rows are compared with.
         settings: which windows, and how far the world may move.
         now: the time by which windows by time may have ended.
+        excluded: which labels are wrong, see `labelled.excluded_in_log`.
     """
     at = now or datetime.now(UTC)
     limits = _holding(settings.monitoring, reference.version, at.date())
     known = _edges(served / FOLDER / "monitoring.json", limits)
-    found = windows.read(served, reference, windows.size(limits.window), known, log.micros(at))
+    length = windows.size(limits.window)
+    found = windows.read(served, reference, length, known, log.micros(at), excluded)
     pools, said, late = pooled(found)
     newest = {pool.windows[-1]: pool for pool in pools}
     shown = [window for window in found.windows if window.shown or window in newest]

@@ -27,7 +27,7 @@ from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.distributions import add_answers, frequent
 from ..evaluation.metrics import Array
-from ..pipeline import parsing
+from ..pipeline import labelled, parsing
 from .reference import Reference
 
 SHOWN = 24  # as many whole windows are shown: the newest
@@ -194,7 +194,12 @@ def size(window: int | str) -> int | timedelta:
 
 
 def read(
-    folder: Path, reference: Reference, size: int | timedelta, known: Sequence[int], now: int
+    folder: Path,
+    reference: Reference,
+    size: int | timedelta,
+    known: Sequence[int],
+    now: int,
+    excluded: pl.Expr,
 ) -> Log:
     """Read the log in `folder`.
 
@@ -204,6 +209,7 @@ def read(
         size: of a window.
         known: where the windows of an earlier run began and ended, in order.
         now: until when windows by time may have ended.
+        excluded: which labels are wrong, see `labelled.excluded_in_log`.
     """
     predictions = folder / "predictions"
     edges = _by_count(size, folder, known) if isinstance(size, int) else _by_time(size, now)
@@ -215,7 +221,7 @@ def read(
     edges = [*np.maximum(back, -1)[::-1].astype(np.int64).tolist(), *edges]
     ends = pairwise([*edges, log.EVER])
     found.windows = [Window(reference, *its, shown=its[0] >= since) for its in ends]
-    truths = _truths(folder / "feedback", reference, since, found)
+    truths = _truths(folder / "feedback", reference, since, found, excluded)
     missing = len(truths)
     reader = log.Reader(log.predictions(reference.contract, reference.logged))
     more = lambda: missing > 0 and not _enough(found.windows)
@@ -287,17 +293,20 @@ def _newest_times(folder: Path, since: int, most: int) -> NDArray[np.int64]:
     return times
 
 
-def _truths(folder: Path, reference: Reference, since: int, found: Log) -> pl.DataFrame:
+def _truths(
+    folder: Path, reference: Reference, since: int, found: Log, excluded: pl.Expr
+) -> pl.DataFrame:
     """The newest truth of every row: its `id` as a number, `truth`, and when it was `told`."""
     schema = log.feedback(reference.contract)
-    reader = log.Reader(schema)
+    reader = log.Reader({**schema, "key": pl.String})
     # Of a string that is kept, polars keeps all those that were read with it.
     kind = pl.Categorical if reference.contract.classes else pl.Float64
     truths = pl.DataFrame(schema={"time": pl.Int64, "id": pl.UInt64, "truth": kind})
     more = lambda: len(truths) < ENOUGH_TRUTHS
     chance = pl.col("id") / 2.0**64
     for frame in reader.since(folder, since, more):
-        told = frame.drop_nulls("id").with_columns(pl.col("id").hash(), pl.col("truth").cast(kind))
+        told = labelled.from_log(frame.drop_nulls("id")).filter(~excluded)
+        told = told.select("time", pl.col("id").hash(), pl.col("truth").cast(kind))
         found.newest_feedback = told["time"].to_numpy().max(initial=found.newest_feedback)
         truths = pl.concat([truths, told.filter(chance < found.sample)])
         while len(truths) > MOST_TRUTHS:

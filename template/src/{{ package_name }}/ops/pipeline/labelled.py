@@ -71,6 +71,22 @@ def excluded(project: Project) -> pl.Expr:
     return pl.any_horizontal(fitting or [pl.lit(value=False)])
 
 
+def excluded_in_log(project: Project) -> pl.Expr:
+    """The same of labels in the service's log, which knows no files; see `from_log`."""
+    rows, label = scan(project), pl.struct(PREDICTION, LABELLED)
+    if rows is None:
+        return excluded(project)
+    taken = rows.filter(EXCLUDED).select(label.alias(EXCLUDED)).collect().to_series()
+    return excluded(project) | label.is_in(taken.implode())
+
+
+def from_log(told: pl.DataFrame) -> pl.DataFrame:
+    """Lines of the service's log with the columns that tell where a label comes from."""
+    when = pl.from_epoch("time", time_unit="us")
+    names = {PREDICTION: pl.col("id"), LABELLED: when, KEY: pl.col("key"), FILE: pl.lit("")}
+    return told.with_columns(**names)
+
+
 def scan(project: Project) -> pl.LazyFrame | None:
     """Everything that was taken in, in the order of the truths; None if nothing was."""
     files = sorted(project.labelled.glob("*.parquet"))

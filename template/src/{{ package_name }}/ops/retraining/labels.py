@@ -91,12 +91,10 @@ def write(rows: pl.LazyFrame, path: Path) -> None:
 def _told(folder: Path, taken: pl.DataFrame, excluded: pl.Expr) -> Iterator[pl.DataFrame]:
     """What was told of predictions, unless it is excluded, or older than what was taken in."""
     reader = Reader({ID: pl.String, TRUTH: pl.String, "key": pl.String})
-    time = pl.from_epoch(TIME, time_unit="us")
-    names = {PREDICTION: pl.col(ID), LABELLED: time, KEY: pl.col("key"), FILE: pl.lit("")}
     later = pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))
     for frame in reader.since(folder):
         known = frame.drop_nulls(ID).join(taken, on=ID, how="left", maintain_order="left")
-        yield known.filter(later).with_columns(**names).filter(~excluded)
+        yield labelled.from_log(known.filter(later)).filter(~excluded)
 
 
 def _new(told: Sequence[pl.DataFrame]) -> pl.DataFrame:
