@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import hmac
 import io
-import random
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -161,7 +161,7 @@ def request_id(headers: HeaderFields) -> str:
     if ID.fullmatch(given := headers.get(b"x-request-id", b"")):
         return given.decode()
     traced = TRACE.match(headers.get(b"traceparent", b""))
-    return traced[1].decode() if traced else f"{random.getrandbits(64):016x}"
+    return traced[1].decode() if traced else os.urandom(8).hex()
 
 
 async def read(receive: Receive, most_bytes: int, hold: Callable[[int], None]) -> bytes:
