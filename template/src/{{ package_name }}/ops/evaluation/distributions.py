@@ -260,8 +260,9 @@ def history(
             values = rows[name][piece]
             counted.add(np.isnat(values) if values.dtype.kind == "M" else values)
         known = said[piece][np.isfinite(said[piece]).reshape(len(piece), -1).all(axis=1)]
-        places = known.argmax(axis=1) if contract.classes else []
-        add_answers(answered, np.array(contract.classes, object)[places], known)
+        labels = np.array(contract.classes, object)
+        chosen = labels[known.argmax(axis=1)] if contract.classes else labels
+        add_answers(answered, chosen, known)
         for name, counted in every.items():
             made[name].append(np.concatenate([part[NOW:].ravel() for part in counted.parts]))
             counted.put(NOW, np.zeros_like(made[name][-1]))
