@@ -41,18 +41,12 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
     Raises:
         Refused: if those of a source differ too often.
     """
-    told = rows.drop_nulls(contract.target.name).bottom_k(MOST, by=PREDICTION)
-    columns = pl.LazyFrame(schema={column.name: pl.String for column in contract.columns})
-    given = pl.concat([columns, told], how="diagonal").collect(engine="streaming")
-    frame, *_, kept = check(parse(given.lazy()).rows.collect())
+    labels, frame = _sample(contract, rows)
     if len(frame) < LEAST:
         return
     try:
         champion = Bundle(project.champion)
-        about, interval = champion.manifest, champion.manifest.get("interval") or {}
-        usual = 1 - interval.get("coverage", about["metrics"].get("accuracy", 0))
-        if usual == 1 or unfit(champion, contract) or champion.contract.classes != contract.classes:
-            raise UserError("it knows other columns or classes, or was judged by few rows.")
+        usual = _usual(champion, contract)
         with own_features(project, champion):
             inputs = champion.inputs(champion.contract.arrays(frame))
     except UserError as error:
@@ -61,23 +55,62 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
     answers, truth = in_batches(champion.session, inputs), contract.labels(frame)
     said = np.array(contract.classes)[answers.values] if contract.classes else answers.values
     far = np.abs(answers.values - truth)
-    given = given.filter(kept).with_columns(pl.col(KEY).fill_null(""), said=said, far=far)
-    wrong, bound = pl.col("far") > interval.get("half_width", 0.0), min(usual + MARGIN, 1.0)
-    held_out = usual * (1 - usual) / about["data"]["rows"]["holdout"]
-    limit = bound + TRUST * (bound * (1 - bound) / pl.len() + held_out).sqrt()
-    many = ((pl.len() >= LEAST) & (wrong.mean() > limit)).over(KEY)
-    if len(given.filter(many)) and np.ptp(truth):
+    labels = labels.with_columns(said=said, far=far)
+    wrong, many = _doubts(champion, usual)
+    if len(labels.filter(many)) and np.ptp(truth):
         inputs += [*np.atleast_2d(answers_of(answers).T)]
         with suppress(ValueError):  # what one source told is all of one class
-            other = _second_opinion(project, champion, inputs, truth, given[KEY])
-            given = given.with_columns(far=np.minimum(far, np.abs(other - truth)))
-    line = pl.format("  {}: {}, and the champion says {}", PREDICTION, contract.target.name, "said")
-    when, refused = pl.col(LABELLED), given.filter(many, wrong).sort("far", descending=True)
+            other = _second_opinion(project, champion, inputs, truth, labels[KEY])
+            labels = labels.with_columns(far=np.minimum(far, np.abs(other - truth)))
+    refused = labels.filter(many, wrong)
+    if len(refused):
+        raise Refused(_refusal(refused, contract.target.name))
+
+
+def _sample(contract: Contract, rows: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Labels that keep the contract, with where they come from; and the same rows as it has them."""
+    told = rows.drop_nulls(contract.target.name).bottom_k(MOST, by=PREDICTION)
+    columns = pl.LazyFrame(schema={column.name: pl.String for column in contract.columns})
+    given = pl.concat([columns, told], how="diagonal").collect(engine="streaming")
+    frame, *_, kept = check(parse(given.lazy()).rows.collect())
+    return given.filter(kept).with_columns(pl.col(KEY).fill_null("")), frame
+
+
+def _usual(champion: Bundle, contract: Contract) -> float:
+    """Which share of the holdout the champion was wrong about, or had outside its interval.
+
+    Raises:
+        UserError: if it cannot judge these labels.
+    """
+    about, interval = champion.manifest, champion.manifest.get("interval") or {}
+    usual = float(1 - interval.get("coverage", about["metrics"].get("accuracy", 0)))
+    if usual == 1 or unfit(champion, contract) or champion.contract.classes != contract.classes:
+        raise UserError("it knows other columns or classes, or was judged by few rows.")
+    return usual
+
+
+def _doubts(champion: Bundle, usual: float) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a label is wrong, by how `far` it is from what was said; and whether its source's are.
+
+    Both shares are of samples: the holdout's, and the source's.
+    """
+    interval = champion.manifest.get("interval") or {}
+    wrong, bound = pl.col("far") > interval.get("half_width", 0.0), min(usual + MARGIN, 1.0)
+    held_out = usual * (1 - usual) / champion.manifest["data"]["rows"]["holdout"]
+    limit = bound + TRUST * (bound * (1 - bound) / pl.len() + held_out).sqrt()
+    return wrong, ((pl.len() >= LEAST) & (wrong.mean() > limit)).over(KEY)
+
+
+def _refusal(refused: pl.DataFrame, target: str) -> str:
+    """What is wrong with each source, the worst of its labels first, and what to do."""
+    line = pl.format("  {}: {}, and the champion says {}", PREDICTION, target, "said")
+    when = pl.col(LABELLED)
     shown = pl.len(), line.head(NAMED), when.min(), when.max().dt.offset_by("1s").alias("until")
-    sources = refused.group_by(KEY, maintain_order=True).agg(*shown).iter_rows()
-    texts = [REFUSAL.format(key, rows, "\n".join(its), *span) for key, rows, its, *span in sources]
-    if texts:
-        raise Refused("\n".join(texts))
+    worst_first = refused.sort("far", descending=True)
+    sources = worst_first.group_by(KEY, maintain_order=True).agg(*shown).iter_rows()
+    return "\n".join(
+        REFUSAL.format(key, count, "\n".join(rows), *span) for key, count, rows, *span in sources
+    )
 
 
 def _second_opinion(
