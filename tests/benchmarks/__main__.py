@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from render import ROOT
 
 from . import (
+    drift,
     fleet,
     idle,
     last_release,
@@ -37,6 +38,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "ten-million": ten_million.run,
     "serving": serving.run,
     "scoring": scoring.run,
+    "drift": drift.run,
     "last-release": last_release.run,
     "suite": suite.run,
 }
