@@ -26,8 +26,11 @@ from ..settings import Train as TrainSettings
 from ..wording import listed
 from . import recency
 
-ENOUGH_WORK = 100_000  # rows, times classes: from here on one fold says enough
-FEW_ROWS = 20_000  # up to here threads wait for each other longer than they work
+ENOUGH_WORK = 100_000
+"""Rows, times classes: from here on one fold says enough, at a fraction of the time."""
+FEW_ROWS = 20_000
+"""Up to here threads wait for each other longer than they work, most of all on a busy machine."""
+
 FEW_TIMES = 1_000  # so many rows show which features follow the event time
 SEASON = 0.9  # the share of its range that a recurring feature runs through in every fold
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the learning curve
