@@ -184,6 +184,15 @@ def test_a_score_that_is_long_unknown_is_to_be_looked_at(
         assert outcome.action.startswith("See where ground truth stays: ")
 
 
+@pytest.mark.parametrize("more", [1, 90, 190])
+def test_a_window_that_takes_longer_than_a_week_is_no_news(
+    tmp_path: Path, seen: Reference, more: int
+) -> None:
+    """Wherever in the fifth one the look falls, ground truth comes as it ever did."""
+    now = serve(tmp_path, came(1, rows=4 * ROWS + more), step=timedelta(days=11) / ROWS)
+    assert look(tmp_path, seen, now).outcome.decision == "none"
+
+
 def test_small_windows_by_time_are_told_for_what_they_are(tmp_path: Path, seen: Reference) -> None:
     """0.4.0 said that no window was whole yet."""
     now = serve(tmp_path / "calm", came(1, rows=600))

@@ -43,12 +43,12 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
         whether it has been unknown for too long.
     """
     pools, some, missing = list[Pool](), list[Window](), ""
-    known, allowed = log.newest_prediction, float(WEEK)
-    for window in reversed([window for window in log.windows if window.whole]):
+    known, allowed = -1, float(WEEK)
+    ended = [window for window in log.windows if window.whole]
+    for window in reversed(ended):
         if 2 * window.own < window.asked:
             break
         some = [window, *some] if window.truths else some
-        known = window.start if window.own and not pools else known
         if sum(it.truths for it in some) >= LEAST_TRUTHS:
             found = _pool(some)
             if isinstance(found, Pool):
@@ -69,7 +69,8 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
         said += "; no random sample, and so weighed" if np.ptp(pools[-1].weights) else ""
     elif missing:
         return [], f"The score is not known: {missing}.", False
-    late = log.newest_feedback > 0 and log.newest_prediction - known > 1e6 * allowed
+    since = next((it.end for it in ended if it.own and it.start >= known), log.newest_prediction)
+    late = log.newest_feedback > 0 and log.newest_prediction - since > 1e6 * allowed
     return pools, f"The score is {said}.", late
 
 
