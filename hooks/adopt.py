@@ -20,9 +20,10 @@ import re
 import shlex
 import tomllib
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from commands import CommandError, UserError, copier, ends, git, paths, unmerged
@@ -142,9 +143,9 @@ def derived(repository: Repository) -> dict[str, tuple[str, str]]:
     found = {
         "project_name": _project_name(repository, about),
         "package_name": _package(repository),
-        "user_name": _holder(repository),
-        "user_email": _address(repository),
-        "license": _license(repository),
+        "user_name": _holder(repository, about),
+        "user_email": _address(repository, about),
+        "license": _license(repository, about),
         "python_version": _python(repository, about),
         "ci": _ci(repository),
         "sample": ("none", "the data is yours"),
@@ -152,16 +153,26 @@ def derived(repository: Repository) -> dict[str, tuple[str, str]]:
     return {name: its for name, its in found.items() if its}
 
 
-def project_table(repository: Repository) -> Mapping[str, object]:
-    """What pyproject.toml says of the project."""
+def project_table(repository: Repository) -> Mapping[str, Any]:
+    """What pyproject.toml says of the project, in the standard's names or in Poetry's."""
     try:
-        table = tomllib.loads(repository.text("pyproject.toml")).get("project")
+        every = tomllib.loads(repository.text("pyproject.toml"))
     except tomllib.TOMLDecodeError:
         return {}
-    return table if isinstance(table, dict) else {}
+    poetry = every.get("tool", {}).get("poetry", {})
+    python = poetry.get("dependencies", {}).get("python", "")
+    return {"requires-python": python, **poetry, **every.get("project", {})}
 
 
-def _project_name(repository: Repository, about: Mapping[str, object]) -> tuple[str, str]:
+def _author(about: Mapping[str, Any]) -> Mapping[str, str]:
+    """The first author with a name and an address, as far as they are told."""
+    (first, *_) = about.get("authors") or [{}]
+    if isinstance(first, str):  # Poetry's "Ada Lovelace <ada@example.org>"
+        first = dict(zip(("name", "email"), parseaddr(first), strict=True))
+    return {name: value for name, value in first.items() if value}
+
+
+def _project_name(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]:
     if name := about.get("name"):
         return str(name), "pyproject.toml"
     return re.sub(r"[-_]+", " ", repository.root.name).strip().capitalize(), "the folder"
@@ -180,28 +191,36 @@ def _package(repository: Repository) -> tuple[str, str] | None:
     return most.rpartition("/")[2], f"the package {most}/"
 
 
-def _holder(repository: Repository) -> tuple[str, str] | None:
+def _holder(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
     if found := HOLDER.search(repository.text("LICENSE", "LICENSE.txt", "LICENSE.md")):
         return found[1].strip().rstrip("."), "the licence"
+    if name := _author(about).get("name"):
+        return name, "pyproject.toml"
     author = git(repository.root, "log", "-1", "--format=%an").strip()
     return (author, "the last commit") if author else None
 
 
-def _address(repository: Repository) -> tuple[str, str] | None:
+def _address(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
+    if ADDRESS.fullmatch(stated := _author(about).get("email", "")):
+        return stated, "pyproject.toml"
     address = git(repository.root, "log", "-1", "--format=%ae").strip()
     known = ADDRESS.fullmatch(address) and "noreply" not in address
     return (address, "the last commit") if known else None
 
 
-def _license(repository: Repository) -> tuple[str, str]:
+def _license(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]:
     text = repository.text("LICENSE", "LICENSE.txt", "LICENSE.md").lower()
     for name, words in LICENSES.items():
         if words in " ".join(text.split()):
             return name, "the licence"
+    stated = about.get("license", "")
+    stated = stated.get("text", "") if isinstance(stated, dict) else stated
+    if not text and stated in LICENSES:
+        return stated, "pyproject.toml"
     return "Proprietary", "no licence that the template knows" if text else "there is no licence"
 
 
-def _python(repository: Repository, about: Mapping[str, object]) -> tuple[str, str] | None:
+def _python(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
     places = {
         ".python-version": repository.text(".python-version"),
         "pyproject.toml": str(about.get("requires-python", "")),

@@ -79,6 +79,26 @@ SHAPES: dict[str, tuple[dict[str, str], list[str], dict[str, str], set[str]]] = 
         },
         {"Makefile", "pyproject.toml"},
     ),
+    "a package of Poetry": (
+        {
+            "pyproject.toml": (
+                '[tool.poetry]\nname = "churn-model"\nlicense = "MIT"\n'
+                'authors = ["Grace Hopper <grace@example.org>"]\n\n'
+                '[tool.poetry.dependencies]\npython = "^3.12"\n'
+            ),
+            "src/churn_model/__init__.py": '"""Ours."""\n',
+        },
+        ["no shape that is known"],
+        {
+            "project_name": "churn-model",
+            "package_name": "churn_model",
+            "user_name": "Grace Hopper",
+            "user_email": "grace@example.org",
+            "license": "MIT",
+            "python_version": "3.12",
+        },
+        {"pyproject.toml", "src/churn_model/__init__.py"},
+    ),
     "notebooks and scripts": (
         {
             "Untitled.ipynb": NOTEBOOK.replace("mlflow", "pandas"),
