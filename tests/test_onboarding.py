@@ -143,7 +143,7 @@ def test_the_way_to_production_is_walked_as_written(engineer: Walker, tmp_path: 
     for step in steps(PRODUCTION):
         said[step.text] = engineer.take(step)
         match step.text:
-            case "curl localhost:8080/version":
+            case "curl localhost:8080/example > row.json":  # a shadow takes a second to come
                 until(partial(answering, "shadow_version", "2"))
             case 'uv run ops promote --reason "as good in the shadow"':
                 until(partial(answering, "model_version", "2"))
