@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LINES, CODE, TESTS = 17_696, 12_216, 680
+LINES, CODE, TESTS = 17_701, 12_221, 680
 """At most so many lines of `ops/`, lines of code in it, and lines of tests; a rise has a reason.
 
 The aim is 11,000 and 7,500: decision 21.
@@ -22,6 +22,8 @@ The aim is 11,000 and 7,500: decision 21.
 
 HOOKS = 2_589
 """At most so many lines of `hooks/`, what Copier and maintainers run; 2,700 is the aim."""
+
+COLUMNS = 100
 
 ADAPTER = {
     "schema_rules.py": {"_sampling_overrides", "_validation_rules"},  # of a schema of dataframely
@@ -106,6 +108,17 @@ def own(tree: ast.Module) -> Iterator[str]:
                 yield name
             case ast.ClassDef(name=name):
                 yield name
+
+
+def test_no_line_is_wider_than_a_hundred_columns() -> None:
+    """Ruff wraps code, but neither docstrings nor remarks; what tools read stands as it must."""
+    wide = [
+        f"{file.name}:{number}"
+        for file in sorted((ROOT / "template" / "src").glob("*/ops/**/*.py"))
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if len(line.partition("  # type:")[0].partition("  # nosec")[0]) > COLUMNS
+    ]
+    assert wide == []
 
 
 def test_no_private_name_of_a_library_is_used(rendered: Callable[..., Path]) -> None:

@@ -283,16 +283,28 @@ def windows(folder: Path) -> Iterator[tuple[list[Mail], list[Mail]]]:
         yield mails[:ROWS], mails[ROWS:]
 
 
+def answers(service: Service, rows: Sequence[Mail]) -> Iterator[dict[str, Any]]:
+    """What the service says of many rows, in order."""
+    for start in range(0, len(rows), ASKED_AT_ONCE):
+        yield from json.loads(service.predict(rows[start : start + ASKED_AT_ONCE]))
+
+
 def pour(service: Service, mails: Sequence[Mail]) -> tuple[Window, dict[str, str]]:
     """Send the mails of a window; give what became of them, and their truth by prediction."""
     window, truths = Window(len(mails), 0, ""), {}
-    for start in range(0, len(mails), ASKED_AT_ONCE):
-        some = mails[start : start + ASKED_AT_ONCE]
-        for mail, answer in zip(some, json.loads(service.predict(some)), strict=True):
-            truths[answer["prediction_id"]] = mail["queue"]
-            window.right += answer["prediction"] == mail["queue"]
-            window.version = answer["model_version"]
+    for mail, answer in zip(mails, answers(service, mails), strict=True):
+        truths[answer["prediction_id"]] = mail["queue"]
+        window.right += answer["prediction"] == mail["queue"]
+        window.version = answer["model_version"]
     return window, truths
+
+
+def looked(project: Project, logs: Path) -> dict[str, Any]:
+    """Let the project look at what came in; give what its report says."""
+    time.sleep(1)  # the log is written a tenth of a second after the answer
+    project.run("uv", "run", "ops", "monitor", PREDICTIONS=str(logs))
+    told: dict[str, Any] = json.loads((logs / "monitoring" / "monitoring.json").read_text())
+    return told
 
 
 def awaited(service: Service, but: Sequence[str] | Mapping[str, bytes]) -> str:
@@ -392,9 +404,7 @@ class Teller:
 
     def monitor(self, window: Window, logs: Path) -> None:
         """Let the project look at what came in, and keep what it decided."""
-        time.sleep(1)  # the log is written a tenth of a second after the answer
-        self.project.run("uv", "run", "ops", "monitor", PREDICTIONS=str(logs))
-        told = json.loads((logs / "monitoring" / "monitoring.json").read_text())
+        told = looked(self.project, logs)
         window.decision, window.reasons = told["decision"], " ".join(told["reasons"])
         print(f"{window.accuracy:.1%} by version {window.version}; {window}", flush=True)
 

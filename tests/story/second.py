@@ -7,7 +7,6 @@ is mended, and a partner tells a fifth of its labels the wrong way round.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shlex
@@ -19,7 +18,7 @@ import numpy as np
 import polars as pl
 from streams import CLASSES, CYCLE, draw
 
-from .loop import Service, served
+from .loop import Service, answers, looked, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +36,6 @@ AFTER = 3
 """Windows after the fault, whose labels are wrong in part."""
 WRONG = 0.2
 """The share of the partner's labels that are told the wrong way round."""
-ASKED_AT_ONCE = 250
 SEED = 11
 SETTINGS = {
     "window: 1000": f"window: {ROWS}",
@@ -140,13 +138,8 @@ class Teller:
 
     def pour(self, port: int, window: Rows) -> dict[str, str]:
         """Ask for the deliveries of a window; give their true outcome by prediction."""
-        service, rows = Service(port, self.keys["shop"]), table(window).to_dicts()
-        answers = [
-            answer
-            for start in range(0, len(rows), ASKED_AT_ONCE)
-            for answer in json.loads(service.predict(rows[start : start + ASKED_AT_ONCE]))
-        ]
-        numbers = [answer["prediction_id"] for answer in answers]
+        told = answers(Service(port, self.keys["shop"]), table(window).to_dicts())
+        numbers = (answer["prediction_id"] for answer in told)
         return dict(zip(numbers, map(str, window.truth), strict=True))
 
     def tell_labels(self, port: int, truths: Mapping[str, str]) -> None:
@@ -162,9 +155,7 @@ class Teller:
 
     def monitor(self) -> str:
         """Let the project look at what came in; give what it decided."""
-        time.sleep(1)  # the log is written a tenth of a second after the answer
-        self.project.run("uv", "run", "ops", "monitor", PREDICTIONS=str(self.logs))
-        told = json.loads((self.logs / "monitoring" / "monitoring.json").read_text())
+        told = looked(self.project, self.logs)
         self.act.advice = told["action"]
         print(f"{told['decision']}: {told['action']}", flush=True)
         return str(told["decision"])

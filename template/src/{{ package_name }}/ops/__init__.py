@@ -2,5 +2,5 @@
 
 import os
 
-# ONNX Runtime would tell its makers of every model that it loads; it asks once, when it is imported.
+# ONNX Runtime would tell its makers of every model that it loads; it asks once, on its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -31,8 +31,8 @@ NUMBERS, TEXTS = ":numbers", ":texts"
 UNKNOWN = "none"
 FORMAT = 2
 READABLE = (1, FORMAT)
-"""Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest, and its model
-has an input for each feature."""
+"""Format 1, of releases before 0.5.0, compiled the contract's rules into the manifest, and its
+model has an input for each feature."""
 
 TYPES: dict[str, Any] = {"number": np.float32, "boolean": np.float32, "time": "datetime64[us]"}
 """Of the golden rows' columns, by kind, which JSON has as text; of others it is text."""

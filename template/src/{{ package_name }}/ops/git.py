@@ -21,7 +21,7 @@ def raw(
     given: bytes | None = None,
     variables: Mapping[str, str] = command.NOTHING,
 ) -> bytes | None:
-    """What `git ARGUMENTS` writes in `root`, see `command.raw`; None if git is absent or refuses."""
+    """What `git ARGUMENTS` writes in `root`, see `command.raw`; None if git is absent or fails."""
     try:
         return command.raw(root, "git", *arguments, given=given, variables=variables)
     except UserError:

@@ -68,7 +68,7 @@ class Model:
         self.bundle = bundle
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Score the rows of a pandas frame; nullable columns may be absent, and `params` are unused.
+        """Score rows of a pandas frame; nullable columns may be absent, and `params` are unused.
 
         Gives a frame under the same index, with the columns that `ops score` adds.
         """

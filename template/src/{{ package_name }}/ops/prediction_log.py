@@ -2,8 +2,8 @@
 
 A file's name begins with its day (UTC), and no row in it is later: so the newest are found without
 opening the rest. A line that is not what it should be is counted and passed over; the half
-of one at a file's end is passed over; a value that is not of its column's type, as another version of the
-model may have taken it, is missing.
+of one at a file's end is passed over; a value that is not of its column's type, as another
+version of the model may have taken it, is missing.
 """
 
 import json

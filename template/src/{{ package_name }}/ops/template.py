@@ -252,7 +252,7 @@ def conflicts(root: Path) -> list[str]:
 
 
 def drift(root: Path, render: Path) -> Iterator[tuple[str, str]]:
-    """Files that are kept current and differ from the render: path and diff, empty if it is gone."""
+    """Files that are kept current and differ from the render: path and diff, empty if gone."""
     for name in sorted(files(render)):
         if is_yours(name) or content(render / name) == content(root / name):
             continue

@@ -231,7 +231,7 @@ def answers(said: Seen, classes: tuple[str, ...]) -> dict[str, Numbers | Categor
 
 
 def add_answers(counted: Mapping[str, Numbers | Categories], labels: Array, said: Array) -> None:
-    """Count answers of the window: what a model `said`, see `metrics`, and the classes' `labels`."""
+    """Count answers of the window: what a model `said`, see `metrics`, and `labels` of classes."""
     predictions, *by_class = counted.values()
     predictions.add(labels if by_class else said)
     for answers, chances in zip(reversed(by_class), said.T[::-1], strict=False):

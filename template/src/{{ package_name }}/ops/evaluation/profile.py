@@ -1,8 +1,8 @@
 """The profile: what the training rows looked like, so that a later batch can be told apart.
 
 It describes and never refuses (the contract does that), and holds what drift tests need: bins of
-about equal size with their edges and counts for PSI, rank sum and chi-square; counts of values; what was
-missing; and the distribution of the model's answers on rows that it had not learnt from.
+about equal size with their edges and counts for PSI, rank sum and chi-square; counts of values;
+what was missing; and the distribution of the model's answers on rows that it had not learnt from.
 """
 
 from collections import Counter

@@ -72,7 +72,7 @@ class Finding:
     """How likely chance goes as far, corrected for the number of tests."""
     sentence: str
     windows: int = 0
-    """Of the champion's history that the limit was learnt from; none: it is that of `params.yaml`."""
+    """Of the champion's history that taught the limit; none: it is that of `params.yaml`."""
     firm: bool = True
     """Whether it may ask for a new model: what has too little history alerts alone."""
     distance: float = 0.0

@@ -80,7 +80,7 @@ class Outcome:
 
 
 def judge(window: Window, limits: Monitoring, seed: int, pool: Pool | None = None) -> Verdict:
-    """Hold a window to every check, and with it the pool that it is the newest of, if there is one."""
+    """Hold a window to every check, and the pool that it is the newest of, if there is one."""
     checks = Checks(window, limits)
     found = scores(pool, seed) if pool else []
     true = checks.true(pool, found) if pool else None
@@ -153,7 +153,7 @@ def decide(verdicts: Sequence[Verdict], limits: Monitoring, overdue: bool = Fals
 
 
 def _outcome(what: str, found: Sequence[tuple[int, list[Finding]]], limits: Monitoring) -> Outcome:
-    """What one family of findings would ask for by itself: when windows began, and what is found."""
+    """What one family of findings would ask for alone: when windows began, and what was found."""
     last = [findings for _, findings in found[-limits.last :]]
     count = sum(map(bool, last))
     if not last or not last[-1]:

@@ -110,7 +110,7 @@ def rank_sum(table: Counts) -> tuple[float, float]:
     Rows of one cell are ties.
 
     Returns:
-        How much more often they are, from 0 to 1 (Cliff's delta), and how likely chance goes as far.
+        How much more often, from 0 to 1 (Cliff's delta), and how likely chance goes as far.
     """
     rows, ties = table.sum(axis=1), table.sum(axis=0, dtype=np.float64)
     if not rows.all():

@@ -74,9 +74,10 @@ class History:
 
     def put(self, name: str, counted: Distribution, at: float) -> None:
         """Make history the reference of a window whose rows lie around a time, in seconds."""
-        rows = self._counts[name][self._alike(at)]
-        every = self._counts[name][self._pieces]
-        counted.put(THEN, (rows if rows[:, 0].sum() >= LEAST_ROWS else every).sum(axis=0))
+        alike = self._counts[name][self._alike(at)].sum(axis=0)
+        if alike[0] < LEAST_ROWS:
+            alike = self._counts[name][self._pieces].sum(axis=0)
+        counted.put(THEN, alike)
 
     def largest(self, name: str, measure: Measure) -> Mapping[str, float]:
         """How far each check went at most, where every window was left out in turn."""
@@ -99,7 +100,7 @@ class History:
         return self._largest[name]
 
     def overdispersion(self, name: str, cell: int) -> float:
-        """How many times as much as by chance the rows of one cell differ between windows, at least."""
+        """How many times as much as by chance rows of a cell differ between windows, at least."""
         windows = np.stack([self._counts[name][own].sum(axis=0) for own in self.windows])
         rows, hits = windows[:, 0], windows[:, 2 + cell]
         share = hits.sum() / rows.sum()

@@ -57,7 +57,7 @@ def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits:
 
 
 def _tell(others: pl.DataFrame, now: pl.DataFrame) -> tuple[float, float, list[str]]:
-    """How well rows are told from others: the AUC, how far chance moves it, and by which columns."""
+    """How well rows are told from others: the AUC, how far chance moves it, by which columns."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import StratifiedKFold, cross_val_score

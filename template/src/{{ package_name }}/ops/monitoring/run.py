@@ -1,4 +1,4 @@
-"""`ops monitor`: look at the log, decide, and say so to people, to dashboards and to `ops retrain`."""
+"""`ops monitor`: look at the log, decide, and tell people, dashboards and `ops retrain`."""
 
 import os
 import sys
@@ -29,7 +29,6 @@ from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"  # below what the service keeps
 ACCEPTED = 1.5  # times what was found: as far may go what is accepted
-NONE = pl.lit(value=False)  # no label is wrong
 EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}  # what `ops monitor --exit-code` ends with
 
 
@@ -82,7 +81,7 @@ def look(
     reference: Reference,
     settings: Settings,
     now: datetime | None = None,
-    excluded: pl.Expr = NONE,
+    excluded: pl.Expr | None = None,
 ) -> Report:
     """Look at the log in a folder, and write nothing.
 
@@ -91,7 +90,7 @@ def look(
         reference: what the rows are compared with.
         settings: which windows, and how far the world may move.
         now: the time by which windows by time may have ended.
-        excluded: which labels are wrong, see `labelled.excluded_in_log`.
+        excluded: which labels are wrong, see `labelled.excluded_in_log`; None if none is.
     """
     at = now or datetime.now(UTC)
     limits = _holding(settings.monitoring, reference.version, at.date())

@@ -199,7 +199,7 @@ def read(
     size: int | timedelta,
     known: Sequence[int],
     now: int,
-    excluded: pl.Expr,
+    excluded: pl.Expr | None = None,
 ) -> Log:
     """Read the log in `folder`.
 
@@ -209,7 +209,7 @@ def read(
         size: of a window.
         known: where the windows of an earlier run began and ended, in order.
         now: until when windows by time may have ended.
-        excluded: which labels are wrong, see `labelled.excluded_in_log`.
+        excluded: which labels are wrong, see `labelled.excluded_in_log`; None if none is.
     """
     predictions = folder / "predictions"
     edges = _by_count(size, folder, known) if isinstance(size, int) else _by_time(size, now)
@@ -294,7 +294,7 @@ def _newest_times(folder: Path, since: int, most: int) -> NDArray[np.int64]:
 
 
 def _truths(
-    folder: Path, reference: Reference, since: int, found: Log, excluded: pl.Expr
+    folder: Path, reference: Reference, since: int, found: Log, excluded: pl.Expr | None
 ) -> pl.DataFrame:
     """The newest truth of every row: its `id` as a number, `truth`, and when it was `told`."""
     schema = log.feedback(reference.contract)
@@ -305,8 +305,9 @@ def _truths(
     more = lambda: len(truths) < ENOUGH_TRUTHS
     chance = pl.col("id") / 2.0**64
     for frame in reader.since(folder, since, more):
-        told = labelled.from_log(frame.drop_nulls("id")).filter(~excluded)
-        told = told.select("time", pl.col("id").hash(), pl.col("truth").cast(kind))
+        known = frame.drop_nulls("id")
+        known = known if excluded is None else labelled.from_log(known).filter(~excluded)
+        told = known.select("time", pl.col("id").hash(), pl.col("truth").cast(kind))
         found.newest_feedback = told["time"].to_numpy().max(initial=found.newest_feedback)
         truths = pl.concat([truths, told.filter(chance < found.sample)])
         while len(truths) > MOST_TRUTHS:

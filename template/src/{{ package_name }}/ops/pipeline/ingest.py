@@ -1,4 +1,4 @@
-"""Read the rows that `ml/source.py` yields, and those of `data/labelled`, in the contract's types."""
+"""Read the rows of `ml/source.py`, and those of `data/labelled`, in the contract's types."""
 
 import polars as pl
 

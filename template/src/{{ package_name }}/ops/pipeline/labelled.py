@@ -20,8 +20,9 @@ PREDICTION = "__prediction_id"
 LABELLED = "__labelled_at"
 """When the truth was told, in UTC."""
 KEY, FILE, EXCLUDED = "__labelled_by", "__file", "__excluded"
-"""By whose API key the truth was told; and, in no file: which one the row is of, and if it is out."""
+"""By whose API key the truth was told; and, in no file: which one it is of, and if it is out."""
 EXCLUSIONS = "excluded.yaml"
+TAKEN_IN = "%Y%m%dT%H%M%S%fZ"  # how a file is named, by when it was written, in UTC
 
 
 class Exclusion(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -71,8 +72,10 @@ def excluded(project: Project) -> pl.Expr:
     return pl.any_horizontal(fitting or [pl.lit(value=False)])
 
 
-def excluded_in_log(project: Project) -> pl.Expr:
-    """The same of labels in the service's log, which knows no files; see `from_log`."""
+def excluded_in_log(project: Project) -> pl.Expr | None:
+    """The same in the service's log, which knows no files, see `from_log`; None if none is."""
+    if not exclusions(project):
+        return None
     rows, label = scan(project), pl.struct(PREDICTION, LABELLED)
     if rows is None:
         return excluded(project)

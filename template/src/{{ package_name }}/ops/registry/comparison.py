@@ -96,7 +96,7 @@ def judge(
 
     more = {"earlier": said, "improvement": settings.gates.improvement}
     regression = compared(np.ones(len(truth), dtype=bool), ours, theirs, **more)
-    later = labelled.rows(project, contract, since=f"{champion.created:%Y%m%dT%H%M%S%fZ}")
+    later = labelled.rows(project, contract, since=f"{champion.created:{labelled.TAKEN_IN}}")
     names = [column.name for column in contract.features]
     newer = np.zeros(len(frame), dtype=bool)
     if later is not None:

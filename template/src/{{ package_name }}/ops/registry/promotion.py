@@ -16,6 +16,7 @@ from ..errors import Refused, UserError
 from ..evaluation import shadow
 from ..evaluation.gates import Gate
 from ..files import flat, replacing, write_text
+from ..pipeline import labelled
 from ..project import Project
 from ..settings import Settings
 from ..wording import number
@@ -177,7 +178,7 @@ def rollback(project: Project, reason: str = "") -> None:
             f"Version {version.number} is the champion again, and version {champion.number} is "
             "rolled back; the bundle is in models/champion."
         )
-        since, until = (f"{its.created:%Y%m%dT%H%M%S%fZ}" for its in (version, champion))
+        since, until = (f"{its.created:{labelled.TAKEN_IN}}" for its in (version, champion))
         names = sorted(path.stem for path in project.labelled.glob("*.parquet.dvc"))
         if learnt := " ".join(f"--file {name}" for name in names if since < name < until):
             print(f"Version {champion.number} had learnt from more labels. If they were wrong:")
@@ -304,7 +305,7 @@ def _crown(
 
 
 def _evidence(version: Version, shown: Gate | None = None) -> dict[str, Any]:
-    """What spoke for a version when it was judged, and in the shadow; earlier releases told less."""
+    """What spoke for a version when it was judged, and in the shadow; early releases told less."""
     gates = {
         gate["name"]: "skipped" if gate.get("skipped") else "passed" if gate["passed"] else "failed"
         for gate in version.gates

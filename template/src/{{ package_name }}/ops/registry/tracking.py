@@ -260,7 +260,7 @@ class Store:
         return _version(created)
 
     def tag(self, version: Version, **tags: str | None) -> Version:
-        """Set tags of a version, or take away those that are None; give the version that has them."""
+        """Set tags of a version, or take away those that are None; give the changed version."""
         for key, value in tags.items():
             if value is None:
                 self._client.delete_model_version_tag(self.name, str(version.number), key)

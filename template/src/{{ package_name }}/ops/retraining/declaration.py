@@ -1,4 +1,4 @@
-"""Declaring values in `ml/schema.py`: one more item in a list, and every other character as it was."""
+"""Declaring values in `ml/schema.py`: one more item in a list, and all else as it was."""
 
 import ast
 import importlib

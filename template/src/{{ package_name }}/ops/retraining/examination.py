@@ -68,7 +68,7 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
 
 
 def _sample(contract: Contract, rows: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Labels that keep the contract, with where they come from; and the same rows as it has them."""
+    """Labels that keep the contract, with where they come from; and the same rows typed."""
     told = rows.drop_nulls(contract.target.name).bottom_k(MOST, by=PREDICTION)
     columns = pl.LazyFrame(schema={column.name: pl.String for column in contract.columns})
     given = pl.concat([columns, told], how="diagonal").collect(engine="streaming")
@@ -90,7 +90,7 @@ def _usual(champion: Bundle, contract: Contract) -> float:
 
 
 def _doubts(champion: Bundle, usual: float) -> tuple[pl.Expr, pl.Expr]:
-    """Whether a label is wrong, by how `far` it is from what was said; and whether its source's are.
+    """Whether a label is wrong, by how `far` it is from what was said; whether its source's are.
 
     Both shares are of samples: the holdout's, and the source's.
     """
@@ -116,7 +116,7 @@ def _refusal(refused: pl.DataFrame, target: str) -> str:
 def _second_opinion(
     project: Project, champion: Bundle, inputs: list[Array], truth: Array, keys: pl.Series
 ) -> Array:
-    """What a model says of each row that knows the champion's answers, and learns other new labels."""
+    """What a model says that knows the champion's answers, and learns other new labels."""
     from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
     from ...ml import model as models

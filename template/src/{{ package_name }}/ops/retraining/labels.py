@@ -79,7 +79,7 @@ def gathered(project: Project, contract: Contract) -> Iterator[Labelled]:
 
 def destination(project: Project) -> Path:
     """A new file for rows that are taken in now."""
-    return project.labelled / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.parquet"
+    return project.labelled / f"{datetime.now(UTC):{labelled.TAKEN_IN}}.parquet"
 
 
 def write(rows: pl.LazyFrame, path: Path) -> None:

@@ -143,7 +143,7 @@ def reading(column: Column) -> Reading:
 
 
 def dtype_of(column: Column) -> str:
-    """The type of a column's values; a column of any whole or any fractional type has the widest."""
+    """The type of a column's values; that of any whole or any fractional type is the widest."""
     return {"Integer": "Int64", "Float": "Float64"}.get(column.dtype, column.dtype)
 
 

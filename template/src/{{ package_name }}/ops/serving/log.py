@@ -115,7 +115,7 @@ class Log:
             self._fails(None)
 
     def close(self) -> None:
-        """Write what waits, and end. What the disk refuses, or does not take in time, is dropped."""
+        """Write what waits, and end. What the disk refuses, or takes too late, is dropped."""
         with self._appending:
             self._closed = True
         self._due.set()

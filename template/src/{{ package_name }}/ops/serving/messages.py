@@ -1,4 +1,4 @@
-"""What the service says of itself, a line at a time: as text or as JSON, and about which request."""
+"""What the service says of itself, line by line: as text or as JSON, and of which request."""
 
 import logging
 from contextvars import ContextVar

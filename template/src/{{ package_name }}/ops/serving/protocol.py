@@ -1,7 +1,7 @@
 """HTTP as uvicorn speaks it, with limits on what a caller may cost.
 
-uvicorn bounds neither the head of a request, nor how many of them wait on a connection, nor the time
-that a caller takes to send one or to read an answer. What is used here of its protocol are its
+uvicorn bounds neither the head of a request, nor how many of them wait on a connection, nor the
+time that a caller takes to send one or to read an answer. What is used here of its protocol are its
 callbacks (asyncio's, httptools' and its own) and attributes, all of them public.
 """
 
@@ -22,7 +22,7 @@ PIPELINED = 32
 """How many requests may wait on a connection until the one before them is answered."""
 
 MOMENT = 0.5
-"""Seconds in which a request may still come that was on its way when the service was told to end."""
+"""Seconds in which a request may still come that was on its way when the end was asked for."""
 
 UPGRADE = re.compile(rb"\r\n[Uu][Pp][Gg][Rr][Aa][Dd][Ee]:")
 """Of a head that offers another protocol, which is declined."""

@@ -75,7 +75,7 @@ class Violation(msgspec.Struct):
     """The column; None where the rule is about several."""
     rule: str
     value: Any
-    """The value as it came; for a rule about several columns, an object of theirs as they are read."""
+    """The value as it came; for a rule about several columns, an object of what was read."""
     message: str
 
 

@@ -142,8 +142,8 @@ class Service:
         """Score the rows of a request.
 
         Raises:
-            HTTPException, Refusal: as `opened` and `Reader.read` do; Refusal too if the model has no
-                finite answer for a row. What rows were refused for is logged.
+            HTTPException, Refusal: as `opened` and `Reader.read` do; Refusal too if the model has
+                no finite answer for a row. What rows were refused for is logged.
             Overloaded: as `Batcher.alone` does.
         """
         try:
