@@ -1,14 +1,19 @@
 """Whether the columns of a window, taken together, are like those that the model learnt from.
 
-A small histogram boosting, a domain classifier, tells rows of the window from training rows: where
-both are alike, its AUC is 0.5 on rows that it was not fitted on. It sees what no check of a single
-column can: a column joined to the wrong rows. Bundles hold no rows, but `data/` may.
+A small histogram boosting, a domain classifier, tells rows of the window from training rows. Where
+both are alike, its AUC is 0.5 on rows that it was not fitted on, and one in a hundred of the window
+looks as the strangest hundredth of training rows. It sees what no check of a single column can: a
+column joined to the wrong rows, or another unit in a tenth of them. Bundles hold no rows, but
+`data/` may.
 """
 
+from operator import ge
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from .. import prediction_log as log
@@ -23,11 +28,34 @@ from .windows import LEAST_ROWS, Window
 MOST_LEARNT, MOST_ROWS, RATIO = 50_000, 2_000, 4
 """Training rows and rows of a window that are looked at, and the most of those to one of these."""
 
-AUC = 0.55  # what the classifier must reach
-BEYOND = 1.5  # by how much it must exceed chance and windows of history
+BEYOND = 1.5  # by how much chance and windows of history must be exceeded
 PIECES = 16  # windows of history
 FOLLOWS = 0.1  # the share of a column's variance between them that tells the time
 
+
+class Sign(NamedTuple):
+    """What shows that rows can be told from others."""
+
+    alike: float  # its value where they cannot
+    floor: float  # the least limit
+    variance: float  # of one row, by chance
+    sentence: str
+
+    def limit(self, reached: float) -> float:
+        """What a window may reach, where windows of history reached so much."""
+        return max(self.floor, self.alike + BEYOND * (reached - self.alike))
+
+    def excess(self, value: float, reached: float) -> float:
+        """How far a window has gone towards its limit, which is at 1."""
+        return (value - self.alike) / (self.limit(reached) - self.alike)
+
+
+SIGNS = (
+    Sign(0.5, 0.55, 1 / 12, "An AUC of {:.2f} tells the rows from training rows ({:.2f} may)"),
+    Sign(0.01, 0.04, 0.0099, "{:.1%} of the rows look as 1% of training rows do ({:.1%} may)"),
+)
+
+Array = NDArray[Any]
 Pair = tuple[pl.DataFrame, pl.DataFrame]
 NOT_DONE = "Columns were not compared together: data/ lacks the champion's rows, or there are few."
 
@@ -36,44 +64,61 @@ def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits:
     """Add what is violated to the verdicts that decide, from the newest back; sum that one up."""
     if not verdicts or not len(learnt := _learnt(reference).drop(*limits.accepted, strict=False)):
         return NOT_DONE
-    summary, reached = "", 0.5
+    summary, reached = "", [sign.alike for sign in SIGNS]
     for verdict in reversed(verdicts[-limits.last :]):
         both, *history = _pairs(reference, learnt, _came(served, reference, verdict.window))
         if both[0].width < 2 or min(len(now) for _, now in (both, *history)) < LEAST_ROWS:
             break
-        auc, deviation, columns = _tell(*both)
-        if auc >= AUC and not summary:
-            reached = max([reached, *(_tell(*pair)[0] for pair in history)])
-        limit = max(AUC, 0.5 + BEYOND * (reached - 0.5))
-        p = float(ndtr((reached - auc) / deviation))
-        told = f"An AUC of {auc:.2f} tells the rows from training rows ({limit:.2f} is allowed)"
+        values = _tell(*both)
+        if not summary and any(map(ge, values, (sign.floor for sign in SIGNS))):
+            reached = np.max([reached, *(_tell(*pair) for pair in history)], axis=0).tolist()
+        seen = zip(SIGNS, values, reached, strict=True)
+        sign, value, most = max(seen, key=lambda it: it[0].excess(*it[1:]))
+        limit = sign.limit(most)
+        told = sign.sentence.format(value, limit)
         summary = summary or f"Columns taken together: {told}."
-        if auc < limit or p > limits.alpha / FAMILIES:
+        rows = 1 / min(len(both[0]), RATIO * len(both[1])) + 1 / len(both[1])
+        p = float(ndtr((most - value) / (BEYOND * np.sqrt(sign.variance * rows))))
+        if value < limit or p > limits.alpha / FAMILIES / len(SIGNS):
             break
+        columns = _columns(*both)
         told += f", most of all by {listed(columns)}."
         what = "multivariate", columns[0], "domain classifier"
-        verdict.came.append(Finding(*what, auc, limit, p, told, len(history)))
+        verdict.came.append(Finding(*what, value, limit, p, told, len(history)))
     return summary or NOT_DONE
 
 
-def _tell(others: pl.DataFrame, now: pl.DataFrame) -> tuple[float, float, list[str]]:
-    """How well rows are told from others: the AUC, how far chance moves it, by which columns."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
+def _tell(others: pl.DataFrame, now: pl.DataFrame) -> list[float]:
+    """How well rows are told from others, by each sign, where the classifier had not seen them."""
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    model, rows, labels = _classifier(others, now)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    said = cross_val_predict(model, rows, labels, cv=folds, method="predict_proba")[:, 1]
+    strange = said[labels == 1] > np.quantile(said[labels == 0], 1 - SIGNS[1].alike)
+    return [float(roc_auc_score(labels, said)), float(strange.mean())]
+
+
+def _columns(others: pl.DataFrame, now: pl.DataFrame) -> list[str]:
+    """By which columns rows are told from others, the most telling first."""
     from sklearn.inspection import permutation_importance
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    model, rows, labels = _classifier(others, now)
+    more = {"n_repeats": 1, "random_state": 0, "scoring": "roc_auc"}
+    worth = permutation_importance(model.fit(rows, labels), rows, labels, **more)
+    most = np.argsort(-worth.importances_mean)[:MOST_NAMED]
+    return [now.columns[place] for place in most]
+
+
+def _classifier(others: pl.DataFrame, now: pl.DataFrame) -> tuple[Any, Array, Array]:
+    """What tells rows from others, with the rows of both and which they are: 1 are these."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
     then = others.sample(min(len(others), RATIO * len(now)), seed=0)
     rows, labels = pl.concat([then, now]).to_numpy(), np.repeat([0, 1], [len(then), len(now)])
     model = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=12, random_state=0)
-    folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    deviation = float(BEYOND * np.sqrt((1 / len(then) + 1 / len(now)) / 12))
-    auc = float(cross_val_score(model, rows, labels, scoring="roc_auc", cv=folds).mean())
-    if auc < AUC:
-        return auc, deviation, []
-    fitted, more = model.fit(rows, labels), {"n_repeats": 1, "random_state": 0}
-    worth = permutation_importance(fitted, rows, labels, scoring="roc_auc", **more)
-    most = np.argsort(-worth.importances_mean)[:MOST_NAMED]
-    return auc, deviation, [now.columns[place] for place in most]
+    return model, rows, labels
 
 
 def _pairs(reference: Reference, learnt: pl.DataFrame, came: pl.DataFrame) -> list[Pair]:
