@@ -52,7 +52,6 @@ def test_a_model_of_ones_own_is_searched(
     settings = Settings.load(project.params)
     found = train.parameters(settings.train, "forest")["max_depth"]
     assert found > 1 if search else found == 1
-    assert settings.train.linear == Settings.load(project.params).train.linear
 
 
 @pytest.mark.usefixtures("forest")
@@ -60,6 +59,38 @@ def test_a_section_of_no_model_is_refused(project: Project) -> None:
     set_params(project, "train", forst={"max_depth": 1})
     with pytest.raises(UserError, match=r"unknown key train\.forst"):
         Settings.load(project.params)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (
+            {"boosting": {"learning_rat": 0.1}},
+            r"boosting\.learning_rat; did you mean learning_rate",
+        ),
+        ({"linear": {"regularisation": 1}}, r"train\.linear\.regularisation; did you mean regul"),
+        (
+            {"boosting": {"max_iter": -1}, "model": "boosting"},
+            r"boosting does not fit: .*max_iter",
+        ),
+    ],
+)
+def test_a_parameter_that_no_model_takes_is_named(
+    project: Project, section: dict[str, Any], sentence: str
+) -> None:
+    """Also that of a model which is not asked for."""
+    set_params(project, "train", **{"model": "linear"} | section)
+    with pytest.raises(UserError, match=sentence):
+        train.run(project)
+
+
+@pytest.mark.usefixtures("forest")
+def test_names_that_are_made_when_the_code_runs_are_held_as_well(project: Project) -> None:
+    code = settings_module.PACKAGE / "ml" / "model.py"
+    code.write_text('MODELS = tuple(["linear", "forest"])\n')
+    set_params(project, "train", model="linear", forst={})
+    with pytest.raises(UserError, match=r"unknown key train\.forst; did you mean forest"):
+        train.run(project)
 
 
 @pytest.mark.usefixtures("forest")

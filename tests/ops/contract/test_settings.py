@@ -24,7 +24,7 @@ def test_what_is_there_counts(tmp_path: Path) -> None:
     )
     assert settings.seed == 3
     assert (settings.gates.slice, settings.gates.minimum_score) == (1.0, None)
-    assert settings.train.linear == {"a": "b"}
+    assert settings.train.sections == {"linear": {"a": "b"}}
     assert load(tmp_path, "train: {half_life: none}").train.half_life == "none"
     assert load(tmp_path, "train: {half_life: 30}").train.half_life == 30.0
 
@@ -38,9 +38,11 @@ def test_what_is_there_counts(tmp_path: Path) -> None:
         ("seed: 1.5", "seed is 1.5: expected int, got float"),
         ("split: {holdout: a fifth}", "split.holdout is 'a fifth': expected float, got str"),
         ("train: {model: forest}", "train.model is 'forest': expected auto, linear, boosting"),
+        ("train: {bosting: {max_iter: 3}}", r"train\.bosting; did you mean boosting\?"),
+        ("train: {scor: r2}", r"unknown key train\.scor; did you mean score\?"),
         ("train: {half_life: soon}", "is 'soon': expected auto, none or a number"),
         ("train: {half_life: 0}", "train.half_life is 0: expected float > 0"),
-        ("train: {linear: 3}", "train.linear is 3: expected section, got int"),
+        ("train: {linear: 3}", "train.linear must be a section with keys"),
         ("registry: {shadow_rows: -1}", "registry.shadow_rows is -1: expected int >= 0"),
         (
             "monitoring: {columns: {a: {psi: 1}}}",

@@ -1,7 +1,6 @@
 """`params.yaml`, typed. A key that the file lacks has its default here."""
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import reduce
 from io import StringIO
@@ -14,6 +13,12 @@ from msgspec import Meta
 from .contract import words
 from .errors import UserError
 from .user_code import PACKAGE
+from .wording import closest
+
+AUTO = "auto"
+"""What `train.model` may be beside a model of `ml/model.py`: the best of them."""
+EARLIER = ("linear", "boosting")
+"""Sections of `train` that every release rendered, whether or not there are such models today."""
 
 Positive = Annotated[float, Meta(gt=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -45,15 +50,13 @@ class Split(Section, frozen=True):
 class Train(Section, frozen=True):
     """Which model, by which score, with which parameters."""
 
-    model: str = "auto"
+    model: str = AUTO
     score: str = "auto"
     half_life: Positive | Literal["auto", "none"] = "auto"
     """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
 
-    linear: dict[str, Any] = {}
-    boosting: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {}
-    """The sections of the other models of `ml/model.py`, which stand in `train` itself."""
+    sections: dict[str, dict[str, Any]] = {}
+    """By model of `ml/model.py`, its own parameters: in the file they stand in `train` itself."""
 
 
 class Gates(Section, frozen=True):
@@ -144,20 +147,16 @@ class Settings(Section, frozen=True):
             place = str(getattr(error, "problem_mark", "")).strip() or "as a text in UTF-8"
             raise UserError(f"params.yaml is not valid YAML: mend it {place}.") from None
         names = words("MODELS", (PACKAGE / "ml" / "model.py").read_text("utf-8"))
-        train = values.get("train") if isinstance(values, dict) else None
-        if isinstance(train, dict):
-            for name in set(names or train) & set(train) - set(Train.__struct_fields__):
-                if not isinstance(train[name], dict):
-                    raise UserError(f"params.yaml: train.{name} must be a section with keys.")
-                train.setdefault("own", {})[name] = train.pop(name)
+        if isinstance(values, dict) and isinstance(values.get("train"), dict):
+            values["train"] = _with_sections(values["train"], names)
         try:
             settings = msgspec.convert(values, cls)
         except msgspec.ValidationError as error:
             raise UserError(f"params.yaml: {_mistake(str(error), values)}") from None
-        if names and settings.train.model not in ("auto", *names):
+        if names and settings.train.model not in (AUTO, *names):
             raise UserError(
-                f"params.yaml: train.model is {settings.train.model!r}: expected auto, "
-                f"{', '.join(names)}."
+                f"params.yaml: train.model is {settings.train.model!r}: expected "
+                f"{', '.join((AUTO, *names))}."
             )
         if settings.monitoring.violated > settings.monitoring.last:
             raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")
@@ -187,6 +186,29 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     return made.getvalue()
 
 
+def _with_sections(train: Mapping[Any, Any], names: Sequence[str]) -> dict[Any, Any]:
+    """The section `train` with those of the models called `names` within `sections`.
+
+    Where no names are known, as `ml/model.py` makes them when it runs, every section is taken.
+    """
+    keys = [key for key in Train.__struct_fields__ if key != "sections"]
+    sections = {key: value for key, value in train.items() if key not in keys}
+    for name, section in sections.items():
+        if names and name not in (*names, *EARLIER):
+            raise UserError(f"params.yaml: {unknown(f'train.{name}', [*keys, *names])}")
+        if not isinstance(section, dict):
+            raise UserError(f"params.yaml: train.{name} must be a section with keys.")
+        if not all(isinstance(key, str) for key in section):
+            raise UserError(f"params.yaml: a key in train.{name} is no text: write it in quotes.")
+    return {key: train[key] for key in keys if key in train} | {"sections": sections}
+
+
+def unknown(key: str, names: Iterable[str]) -> str:
+    """What is said of a key where one of some names is expected."""
+    (close,) = closest(key.rpartition(".")[-1], names, cutoff=0)
+    return f"unknown key {key}; did you mean {close}?"
+
+
 def _mistake(said: str, values: Any) -> str:
     """What msgspec says of the values, in words that name the place as people type it."""
     said, _, place = said.replace("`object`", "section").replace("`", "").partition(" - at $.")
@@ -201,9 +223,7 @@ def _mistake(said: str, values: Any) -> str:
     keys = place.split(".") if place else []
     hint: Any = reduce(lambda section, key: get_type_hints(section)[key], keys, Settings)
     if said.startswith("Object contains unknown field "):
-        wrong, names = said.split()[-1], hint.__struct_fields__
-        (close, *_) = difflib.get_close_matches(wrong, names, 1) or names
-        return f"unknown key {'.'.join([*keys, wrong])}; did you mean {close}?"
+        return unknown(".".join([*keys, said.split()[-1]]), hint.__struct_fields__)
     if isinstance(hint, type) and issubclass(hint, Section):
         return f"{place or 'the file'} must be a section with keys."
     value = reduce(lambda section, key: section[key], keys, values)

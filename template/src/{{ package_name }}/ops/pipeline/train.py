@@ -1,6 +1,7 @@
 """Compare models by cross-validation, fit the best one on all training rows, and export it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..evaluation import metrics
 from ..export import to_onnx
 from ..files import replacing, write_json
 from ..project import Project
-from ..settings import Settings
+from ..settings import AUTO, EARLIER, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
 from . import recency
@@ -113,6 +114,21 @@ class Rows:
             and min(_range(made[name][fold]) for fold in folds) < SEASON * _range(made[name])
         ]
 
+    def build(self, model: str, parameters: Mapping[str, Any], seed: int) -> Pipeline:
+        """Build an unfitted pipeline; a UserError if the model does not take its parameters."""
+        build = partial(models.build, model, self.contract.task, self.kinds)
+        try:
+            return build(parameters, seed)
+        except (TypeError, ValueError) as error:
+            names = set(models.SEARCH.get(model, ()))
+            with suppress(TypeError, ValueError):
+                names |= build({}, seed).steps[-1][1].get_params().keys()
+            wrong = [name for name in parameters if f"'{name}'" in str(error)]
+            said = f"train.{model} does not fit: {error}"
+            if names and wrong:
+                said = unknown(f"train.{model}.{wrong[0]}", names)
+            raise UserError(f"params.yaml: {said}") from error
+
     def fit(
         self,
         model: str,
@@ -122,12 +138,12 @@ class Rows:
         half_life: float | None = None,
     ) -> Pipeline:
         """Fit a fresh pipeline on some rows, which weigh less the older they are."""
+        pipeline = self.build(model, parameters, seed)
+        weighed = {}
+        if half_life is not None:
+            last = pipeline.steps[-1][0]
+            weighed[f"{last}__sample_weight"] = recency.weights(self.ages[rows], half_life)
         try:
-            pipeline = models.build(model, self.contract.task, self.kinds, parameters, seed)
-            weighed = {}
-            if half_life is not None:
-                last = pipeline.steps[-1][0]
-                weighed[f"{last}__sample_weight"] = recency.weights(self.ages[rows], half_life)
             return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
             raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
@@ -198,7 +214,8 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     """
     seed, train = settings.seed, settings.train
     score = metrics.resolve(train.score, rows.contract.task)
-    wanted = models.MODELS if train.model == "auto" else (train.model,)
+    wanted = models.MODELS if train.model == AUTO else (train.model,)
+    hold(rows, train, seed)
     validation = {}
     for model in ("trivial", *wanted):
         validation[model] = rows.validate(model, parameters(train, model), seed, score)
@@ -225,9 +242,18 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     return training, fitted
 
 
+def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
+    """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today."""
+    for name in (train.model, *train.sections):
+        if name in models.MODELS:
+            rows.build(name, parameters(train, name), seed)
+        elif name not in (AUTO, *EARLIER):
+            raise UserError(f"params.yaml: {unknown(f'train.{name}', models.MODELS)}")
+
+
 def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
     """A model's own section of `params.yaml`."""
-    return {"linear": train.linear, "boosting": train.boosting, **train.own}.get(model, {})
+    return train.sections.get(model, {})
 
 
 def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float | None:
@@ -244,7 +270,7 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
             'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
         )
     own, seed = parameters(settings.train, model), settings.seed
-    last = models.build(model, rows.contract.task, rows.kinds, own, seed).steps[-1][1]
+    last = rows.build(model, own, seed).steps[-1][1]
     if not has_fit_parameter(last, "sample_weight"):
         print(f"{model} weighs all rows the same: its last step takes no sample_weight.")
         return None

@@ -234,7 +234,10 @@ def _enter(
             bundle.digest,
             tags["model"],
             tags=tags | mlflow_own,
-            params=dict(flat(to_builtins(settings))),
+            params={
+                name.replace(".sections.", "."): value
+                for name, value in flat(to_builtins(settings))
+            },
             metrics={
                 **manifest["metrics"],
                 **{f"baseline.{name}": value for name, value in manifest["baseline"].items()},
