@@ -15,6 +15,7 @@ from my_model.ops.serving import protocol
 from my_model.ops.serving import server as closing
 from prometheus_client import CollectorRegistry, Counter
 from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
@@ -206,6 +207,30 @@ def test_what_comes_behind_a_body_is_not_kept() -> None:
             await server.until(lambda: server.refused(413) == 1)
 
     run(ask())
+
+
+def test_a_body_of_single_bytes_is_handed_over_as_it_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each part makes uvicorn copy what it has of a body: 40,000 would hold up all."""
+    handed: list[int] = []
+    hand_over = HttpToolsProtocol.on_body
+
+    def counted(self: HttpToolsProtocol, body: bytes) -> None:
+        handed.append(len(body))
+        hand_over(self, body)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", counted)
+    head = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def ask() -> None:
+        async with serving(PATIENCE) as (_, port), await Line.open(port) as line:
+            await line.send(head + b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n")
+            assert (await line.reply()).status == 200
+
+    run(ask())
+    assert sum(handed) == 40_000
+    assert len(handed) < 400
 
 
 def test_an_answer_is_sent_in_one_piece() -> None:

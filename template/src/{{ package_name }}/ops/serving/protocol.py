@@ -89,6 +89,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first request, and make room."""
         self.joining = Joining(transport)
+        self.body_parts: list[bytes] = []
         super().connection_made(self.joining)  # type: ignore[arg-type]
         self.idle_since = perf_counter()
         self.wait()
@@ -111,6 +112,7 @@ class Protocol(HttpToolsProtocol):
         if not self.body_open:  # as Java's client offers HTTP/2; httptools would not read on
             data = UPGRADE.sub(b"\r\nX-Upgrade:", data)
         super().data_received(data)
+        self.hand_over()
         if self.unfinished and not self.refused:
             if not self.begun:  # else there may be the end of another request in it
                 self.received += len(data)
@@ -153,8 +155,19 @@ class Protocol(HttpToolsProtocol):
         if self.timer:
             self.wait()
 
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of a body, be it a single byte, until all that has come is read."""
+        self.body_parts.append(body)
+
+    def hand_over(self) -> None:
+        """Give the parts to the application at once: uvicorn copies the body for each."""
+        if self.body_parts:
+            super().on_body(b"".join(self.body_parts))
+            self.body_parts.clear()
+
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
+        self.hand_over()
         self.body_open, self.idle_since = False, inf
         if not self.flow.write_paused:
             self.stop_waiting()
