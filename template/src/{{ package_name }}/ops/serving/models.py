@@ -19,7 +19,7 @@ Records = Sequence[Record]
 
 
 class Interval(msgspec.Struct, gc=False):
-    """Where the truth of a regression lies."""
+    """Where the ground truth of a regression lies."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     probabilities: dict[str, float] | None = None
     """Of each class; none of a regression."""
     interval: Interval | None = None
-    """Where the truth lies as often as `coverage` says; none of a classification."""
+    """Where the ground truth lies as often as `coverage` says; none of a classification."""
 
 
 Said = tuple[Any, dict[str, float] | None]
@@ -113,7 +113,7 @@ class Model:
         ]
 
     def interval(self, prediction: float) -> Interval | None:
-        """Where the truth lies as often as it says; None for a classification."""
+        """Where the ground truth lies as often as it says; None for a classification."""
         told = self.bundle.manifest.get("interval")
         if told is None:
             return None

@@ -33,7 +33,7 @@ class Refusal(msgspec.Struct):
 
 
 class Accepted(msgspec.Struct):
-    """How many truths were taken."""
+    """How many labels were taken."""
 
     accepted: Annotated[int, Meta(ge=1)]
 
