@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO, StringIO
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
@@ -781,6 +782,66 @@ def test_what_is_not_learnt_from_and_what_means_missing_is_said(
     said = [*adopting._notes(adopted.draft)]
     assert "age: cells that read n/k are taken as missing." in said
     assert "Not learnt from, for the reasons in the table: id and one." in said
+
+
+SONGS = [f"s{number}" for number in range(120)]
+TAGS = [";".join(some) for size in (1, 2, 3) for some in combinations("abcdefgh", size)] * 2
+TAGS += [f"{tag};x;y" for tag in TAGS]
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "more", "rows", "said"),
+    [
+        ("tags", ["red;blue", "red", "blue;red;green", "green"], {}, 80, "several labels"),
+        ("tags", ["a|b", "b", "a"], {}, 90, "'a|b'"),
+        ("colour", ["red", "light, blue", "dark, blue"], {}, 90, ""),
+        ("city", ["Rome, NY", "Troy, NY", "Rome, GA", "Troy, GA"], {}, 80, ""),
+        ("item_id", range(500, 800), {}, 900, "a recommendation"),
+        ("movieId", range(7, 300, 2), {}, 900, "a recommendation"),
+        ("order_id", range(900), {}, 900, ""),
+        ("item_price", range(500, 800), {}, 900, ""),
+        ("tenure", range(1, 90), {"churned": [0, 1, 1]}, 90, "churned tells whether it has ended"),
+        ("Survival in days", numbers(3, 90), {"Status": ["alive", "dead"]}, 90, "a duration"),
+        ("price", range(1, 90), {"status": [0, 1, 1]}, 90, ""),
+        ("tenure", range(1, 90), {"status": [0, 1, 2]}, 90, ""),
+        ("weeks", range(1, 90), {"smoker": [0, 1, 1]}, 90, ""),
+    ],
+)
+def test_a_target_of_another_task_is_worth_a_look(
+    adopt: Adopt,
+    target: str,
+    values: Sequence[object],
+    more: dict[str, Sequence[object]],
+    rows: int,
+    said: str,
+) -> None:
+    shuffled = random.Random(1).choices(values, k=rows) if len(values) < rows else list(values)
+    data = table({"x": numbers(5, rows), **more, target: shuffled}, rows)
+    adopted = adopt(data, target)
+    notes = [note for note in adopting._notes(adopted.draft) if note.startswith(f"{target}: ")]
+    if said:
+        (note,) = notes
+        assert said in note
+    else:
+        assert not notes
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "said"),
+    [
+        ("song", SONGS, "a recommendation"),
+        ("tags", TAGS, "several labels"),
+        ("tags", [f"['{song}']" for song in SONGS], "a column of yes and no for each"),
+        ("note", SONGS, "choose another column.\n"),
+    ],
+)
+def test_a_target_of_another_task_is_refused_with_a_hint(
+    adopt: Adopt, target: str, values: list[str], said: str
+) -> None:
+    drawn = random.Random(1).choices(values, k=600)
+    with pytest.raises(UserError) as refused:
+        adopt(table({"x": numbers(5, 600), target: drawn}, 600), target)
+    assert said in f"{refused.value}\n"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 
+ADDING = ("agg", "join", "join_asof", "with_columns")
+"""Methods of a frame that give it columns which a file of rows does not have."""
+
 
 class _Finder(ModuleFinder):
     """Follows the imports of this package, and of no other."""
@@ -39,6 +42,13 @@ def digest(modules: Mapping[str, str]) -> str:
                     node.body = [it for it in body if not is_text(it)]
         made.update(f"{name}\0{ast.unparse(tree)}\0".encode())
     return made.hexdigest()[:16]
+
+
+def adds_columns() -> bool:
+    """Whether `load` in `ml/source.py`, or what it calls there, makes columns or joins some."""
+    parts = ast.parse((PACKAGE / "ml" / "source.py").read_text("utf-8")).body
+    called = (node for part in parts if vars(part).get("name") != "tidy" for node in ast.walk(part))
+    return any(isinstance(node, ast.Attribute) and node.attr in ADDING for node in called)
 
 
 def is_text(statement: ast.stmt) -> bool:

@@ -17,7 +17,7 @@ import polars as pl
 from ..contract import EXACT, FOLD, KEPT, LARGEST
 from ..errors import UserError
 from ..wording import closest, listed, shortened
-from . import leaks
+from . import leaks, tasks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
 
 Task = Literal["classification", "regression"]
@@ -114,9 +114,13 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
         if name != target.name:
             column = _with_role(columns[name], census[name], parsed[name], total, wish)
             columns[name] = _leak_checked(column, labelled, target, task)
+    if task == "regression":
+        others = {slug(its.name): its for its in parsed.drop(target.name)}
+        warnings = filter(None, [target.warning, tasks.censored(slug(target.name), others)])
+        columns[target.name] = target = replace(target, warning="; ".join(warnings))
     if not any(its.role in ("feature", "text", "event_time") for its in columns.values()):
-        others = [f"{its.name!r} ({its.why})" for its in columns.values() if its != target]
-        raise UserError(f"No column is left to learn from: {', '.join(others)}.")
+        left = [f"{its.name!r} ({its.why})" for its in columns.values() if its != target]
+        raise UserError(f"No column is left to learn from: {', '.join(left)}.")
 
     needed = [name for name in names if columns[name].role in ("target", "event_time", "group")]
     lacking = {name: gaps for name in needed if (gaps := total - census[name].present)}
@@ -259,7 +263,11 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     name = wish.target
     column = replace(column, role="target", nullable=False)
     if column.type is None or column.type in ("Date", "Datetime"):
-        raise UserError(f"The target {name!r} holds {column.why}; choose a class or a number.")
+        hint = " If they are labels, make a column of yes and no for each."
+        raise UserError(
+            f"The target {name!r} holds {column.why}; choose a class or a number."
+            f"{hint if 'list' in column.why.lower() else ''}"
+        )
     if census.only is not None:
         raise UserError(
             f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
@@ -286,7 +294,9 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     numbers = column.type == "Int64"
     if numbers and _is_quantity(counts, census.present, wish):
         different = "many" if many else f"{len(counts)}"
-        return replace(column, why=f"whole numbers, {different} different ones"), "regression"
+        why = f"whole numbers, {different} different ones"
+        warning = tasks.item(slug(name), counts) if many else ""
+        return replace(column, why=why, warning=warning or column.warning), "regression"
     if wish.task == "regression":
         raise UserError(
             f"The target {name!r} holds {_listed(counts)}, which are no numbers; "
@@ -294,9 +304,10 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
         )
     if many:
         remedy = "leave out --task classification" if numbers else "choose another column"
+        other = tasks.several_labels(counts) or tasks.item(slug(name), counts)
         raise UserError(
             f"The target {name!r} holds too many different {'numbers' if numbers else 'texts'} "
-            f"for a classification, such as {_listed(counts)}; {remedy}."
+            f"for a classification, such as {_listed(counts)}; {remedy}. {other}".rstrip()
         )
     if column.type == "Bool" and len(counts) == 2 and {str(it).lower() for it in counts} != BOOL:
         column = replace(column, type="String")
@@ -305,7 +316,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     hint = " (--task regression if they are a quantity)"
     unasked = numbers and not wish.task and len(counts) > 2
     why = f"{len(counts)} classes{hint if unasked else ''}: {_most_frequent(counts)}"
-    return replace(column, why=why, warning=_rare(counts)), "classification"
+    warnings = filter(None, [tasks.several_labels(counts), _rare(counts)])
+    return replace(column, why=why, warning="; ".join(warnings)), "classification"
 
 
 def _is_quantity(counts: Mapping[int, int], present: int, wish: Wish) -> bool:
