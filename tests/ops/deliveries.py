@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
+from my_model.ops.bundle import FORMAT, MANIFEST, Bundle, Decision
 from my_model.ops.contract import Column, Contract, Kind
 from my_model.ops.evaluation import metrics
 from my_model.ops.evaluation.distributions import history
@@ -75,7 +75,9 @@ def champion(root: Path, learnt: Rows, contract: Contract = CONTRACT) -> tuple[P
     answers = said(parts[project.holdout]).to_numpy()
     described = profile(contract, arrays, labels, answers)
     if in_time:
-        described["history"] = history(contract, described, arrays, said(learnt).to_numpy())
+        described["history"] = history(
+            contract, described, arrays, Decision().answer(said(learnt).to_numpy())
+        )
     scores = [metrics.find(name) for name in ("log_loss", "accuracy")]
     made = {
         "format": FORMAT,

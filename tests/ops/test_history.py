@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
-from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
+from my_model.ops.bundle import FORMAT, MANIFEST, Bundle, Decision
 from my_model.ops.contract import Column, Contract, Kind, Role
 from my_model.ops.evaluation import metrics
 from my_model.ops.evaluation.distributions import history, unpacked
@@ -76,7 +76,7 @@ def manifest(rows: Rows) -> dict[str, Any]:
     truth, held = ((part.truth == CLASSES[1]).astype(np.int64) for part in (learnt, held_out))
     answers, score = said(held_out), metrics.find("log_loss")
     told = profile(CONTRACT, arrays(rows), truth, answers)
-    told["history"] = history(CONTRACT, told, arrays(rows), said(rows))
+    told["history"] = history(CONTRACT, told, arrays(rows), Decision().answer(said(rows)))
     return {
         "format": FORMAT,
         "contract": CONTRACT.to_dict(),
@@ -303,7 +303,9 @@ def test_what_was_taken_in_last_is_the_reference_where_rows_have_no_time(
     described = evaluate.describe(project, contract, Split(), held, holdout)
     newest = described["profile"]["newest"]
     assert (newest["rows"], newest["prediction"]["rows"]) == (len(taken), len(taken[::2]))
-    answers = pl.DataFrame(holdout.answer(contract.arrays(later)), schema=list(contract.classes))
+    answers = pl.DataFrame(
+        holdout.answer(contract.arrays(later)).scored, schema=list(contract.classes)
+    )
     log = frame(draw("independent", None, 1, rows=len(later), history=1, windows=0).learnt)
     inputs = later.select(column.name for column in contract.inputs)
     said = np.array(contract.classes)[answers.to_numpy().argmax(axis=1)]

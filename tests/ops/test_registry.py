@@ -434,9 +434,10 @@ def test_a_champion_of_fewer_classes_is_measured_on_the_same_rows(
     rows = pl.read_parquet(project.holdout)
     own = comparison.answers(known, known.contract, rows)
     padded = comparison.answers(known, wider, rows)
-    assert padded.shape == (len(rows), 3)
-    assert np.array_equal(padded[:, [0, 2]], own)
-    assert not padded[:, 1].any()
+    assert padded.scored.shape == (len(rows), 3)
+    assert np.array_equal(padded.scored[:, [0, 2]], own.scored)
+    assert np.array_equal(padded.values, 2 * own.values)
+    assert not padded.scored[:, 1].any()
 
 
 def spoilt(project: Project, factor: float) -> None:

@@ -79,10 +79,10 @@ def test_rows_come_back_in_order_with_a_prediction(
     assert scored.columns == [*rows.columns, *ADDED]
     assert scored.select(pl.col(rows.columns).cast(pl.Float64)).equals(rows)
     bundle = Bundle(project.champion)
-    values, probabilities = bundle.predict(bundle.contract.arrays(rows))
-    assert scored["prediction"].to_list() == [bundle.contract.classes[value] for value in values]
-    assert probabilities is not None
-    np.testing.assert_allclose(scored[ADDED[1:]].to_numpy(), probabilities, atol=1e-6)
+    said = bundle.predict(bundle.contract.arrays(rows))
+    named = [bundle.contract.classes[value] for value in said.values]
+    assert scored["prediction"].to_list() == named
+    np.testing.assert_allclose(scored[ADDED[1:]].to_numpy(), said.scored, atol=1e-6)
 
 
 def test_bad_rows_stay_without_a_prediction(

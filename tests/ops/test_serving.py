@@ -351,11 +351,11 @@ class Traffic:
             mine = [(n, it) for n, it in self.told.values() if it["model_version"] == version]
             assert len(mine) > 100
             frame = self.rows.frame[[number for number, _ in mine]]
-            values, probabilities = bundle.predict(bundle.contract.arrays(frame))
+            said = bundle.predict(bundle.contract.arrays(frame))
             choices = bundle.contract.target.choices or ()
-            assert [it["prediction"] for _, it in mine] == [choices[value] for value in values]
+            assert [it["prediction"] for _, it in mine] == [choices[value] for value in said.values]
             shares = [list(it["probabilities"].values()) for _, it in mine]
-            np.testing.assert_allclose(shares, probabilities, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(shares, said.scored, rtol=0, atol=1e-6)
         known = {bundle.origin.version for bundle in pair}
         assert {answer["model_version"] for _, answer in self.told.values()} == known
 
@@ -447,9 +447,9 @@ def test_a_shadow_has_all_that_is_answered_or_it_is_counted(
     assert (both["prediction"] == both["prediction_right"]).sum() == agreeing
     known = both.filter(pl.col("id").is_in(list(traffic.told)))
     frame = rows.frame[[traffic.told[name][0] for name in known["id"]]]
-    _, probabilities = pair[1].predict(pair[1].contract.arrays(frame))
+    said = pair[1].predict(pair[1].contract.arrays(frame))
     shares = known["probabilities"].struct.unnest().to_numpy()
-    np.testing.assert_allclose(shares, probabilities, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(shares, said.scored, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -46,8 +46,8 @@ def held(trained: Project) -> Held:
     bundle = Bundle(trained.bundle)
     contract = bundle.contract
     frame = pl.read_parquet(trained.holdout).drop(contract.target.name)
-    values, probabilities = bundle.predict(contract.arrays(frame))
-    numbers = values.reshape(-1, 1) if probabilities is None else probabilities
+    said = bundle.predict(contract.arrays(frame)).scored
+    numbers = said.reshape(-1, 1) if said.ndim == 1 else said
     return Held(bundle, frame, json.loads(frame.write_json()), contract.classes, numbers)
 
 

@@ -5,7 +5,8 @@ takes numpy and ONNX Runtime, nothing else, and loads no pickle.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,11 +50,53 @@ Features = Callable[[Mapping[str, NDArray[Any]], Collection[str]], dict[str, NDA
 """What `ml.features.features` is: from columns, and the names of those that hold text."""
 
 
-class Prediction(NamedTuple):
-    """What a model says of some rows."""
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of some rows; indexed by rows, it says what it does of these."""
 
     values: NDArray[Any]  # (rows,): int64 positions in the contract's classes, or float32 numbers
     probabilities: NDArray[np.float32] | None  # (rows, classes), or None for a regression
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.values)
+
+    def __getitem__(self, rows: NDArray[Any] | slice) -> "Prediction":
+        """What is said of some of them."""
+        some = None if self.probabilities is None else self.probabilities[rows]
+        return Prediction(self.values[rows], some)
+
+    @property
+    def scored(self) -> NDArray[Any]:
+        """The probabilities, or the numbers of a regression."""
+        return self.values if self.probabilities is None else self.probabilities
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a class is chosen by the probabilities of all: the likeliest one, if nothing is told."""
+
+    threshold: float | None = None
+    """Of two classes, the probability of the second one from which on it is the answer."""
+    costs: Sequence[Sequence[float]] | None = None
+    """What each answer (column) costs where a class (row) is true: the least expected cost."""
+
+    def answer(self, said: NDArray[Any]) -> Prediction:
+        """Answer rows by probabilities, shape (rows, classes); the numbers of a regression."""
+        if said.ndim == 1:
+            return Prediction(said, None)
+        if self.threshold is not None:
+            return Prediction((said[:, 1] >= self.threshold).astype(np.int64), said)
+        if self.costs is not None:
+            return Prediction((said @ np.array(self.costs)).argmin(axis=1), said)
+        return Prediction(said.argmax(axis=1), said)
+
+
+def joined(parts: Sequence[Prediction]) -> Prediction:
+    """What is said of the rows of all parts."""
+    shares = [part.probabilities for part in parts if part.probabilities is not None]
+    values = np.concatenate([part.values for part in parts])
+    return Prediction(values, np.concatenate(shares) if shares else None)
 
 
 class Origin(NamedTuple):
@@ -192,9 +235,7 @@ class Bundle:
                     return f"ml/features.py does not make its {feature['kind']} {feature['name']}"
             if not golden["answers"]:
                 return None
-            said = self.predict(columns)
-            answers = said.values if said.probabilities is None else said.probabilities
-            apart = distance(answers, np.array(golden["answers"]))
+            apart = distance(self.predict(columns).scored, np.array(golden["answers"]))
         except Exception as error:  # noqa: BLE001  of code that knows nothing of these columns
             return f"its golden rows cannot be scored ({type(error).__name__}: {error})"
         if apart <= TOLERANCE:

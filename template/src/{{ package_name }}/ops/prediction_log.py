@@ -7,6 +7,7 @@ version of the model may have taken it, is missing.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from numpy.typing import NDArray
 
+from .bundle import Prediction
 from .contract import Column, Contract
 
 PART = 2 * 1024**2
@@ -123,6 +126,22 @@ def predictions(contract: Contract, columns: tuple[Column, ...]) -> dict[str, An
 def feedback(contract: Contract) -> dict[str, Any]:
     """The schema of a line of feedback."""
     return {"id": pl.String, "truth": pl.String if contract.classes else pl.Float64}
+
+
+def told_in(contract: Contract, labels: pl.Series) -> NDArray[Any]:
+    """Labels of a log: positions of the classes, -1 for one that is none of them; or numbers."""
+    if not contract.classes:
+        return labels.to_numpy()
+    places = range(len(contract.classes))
+    return labels.replace_strict(contract.classes, places, default=-1).to_numpy()
+
+
+def said_in(contract: Contract, lines: pl.DataFrame, unknown: float = math.nan) -> Prediction:
+    """What a model says in lines of `predictions`, as exactly as the model itself does."""
+    if not contract.classes:
+        return Prediction(lines["prediction"].cast(pl.Float32).to_numpy(), None)
+    shares = lines["probabilities"].struct.unnest().select(contract.classes).cast(pl.Float32)
+    return Prediction(told_in(contract, lines["prediction"]), shares.fill_null(unknown).to_numpy())
 
 
 def refusals(folder: Path, since: int) -> Iterator[tuple[int, str, int, list[tuple[str, int]]]]:

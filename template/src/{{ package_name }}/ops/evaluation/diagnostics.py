@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from ..wording import rounded
 from . import metrics
-from .metrics import Array, Score
+from .metrics import Answers, Array, Score
 
 Record = dict[str, Any]
 
@@ -26,7 +26,7 @@ MOST_SHUFFLED, IMITATED_ROWS = 50, 2_000
 """Of more columns, those are measured that the answers to so many rows depend on most."""
 
 
-def confusion(truth: Array, answers: Array, classes: Sequence[str]) -> list[Record]:
+def confusion(truth: Array, answers: Answers, classes: Sequence[str]) -> list[Record]:
     """How often each class was taken for each class."""
     table = metrics.confusion(truth, answers)
     return [
@@ -36,16 +36,15 @@ def confusion(truth: Array, answers: Array, classes: Sequence[str]) -> list[Reco
     ]
 
 
-def calibration(truth: Array, answers: Array) -> list[Record]:
+def calibration(truth: Array, answers: Answers) -> list[Record]:
     """Probabilities stated against shares observed, in bins of about equal size.
 
     Of two classes it is the second one's probability; of more, that of the class answered. The 95%
     interval is Wilson's, which holds for few rows and extreme shares.
     """
-    if answers.shape[1] == 2:
-        stated, hit = answers[:, 1].astype(np.float64), truth == 1
-    else:
-        stated, hit = answers.max(axis=1).astype(np.float64), answers.argmax(axis=1) == truth
+    said = metrics.told(answers)
+    place = np.ones_like(truth) if said.scored.shape[1] == 2 else said.values
+    stated, hit = said.scored[np.arange(len(truth)), place], truth == place
     order = np.argsort(stated, kind="stable")
     bins = int(np.clip(len(order) // 20, 1, CALIBRATION_BINS))
     records = []
@@ -64,7 +63,7 @@ def calibration(truth: Array, answers: Array) -> list[Record]:
 
 
 def importance(
-    answer: Callable[[Mapping[str, Array]], Array],
+    answer: Callable[[Mapping[str, Array]], Answers],
     arrays: Mapping[str, Array],
     truth: Array,
     score: Score,
@@ -100,7 +99,7 @@ def importance(
 
 
 def _telling(
-    arrays: Mapping[str, Array], answer: Callable[[Mapping[str, Array]], Array], seed: int
+    arrays: Mapping[str, Array], answer: Callable[[Mapping[str, Array]], Answers], seed: int
 ) -> list[str]:
     """The columns that a forest needs to give the same answers; all of them if they are few."""
     names = list(arrays)
@@ -109,7 +108,9 @@ def _telling(
     from sklearn.ensemble import ExtraTreesRegressor  # only for wide data
 
     ranks = np.column_stack([pl.Series(it).rank("dense").to_numpy() for it in arrays.values()])
-    forest = ExtraTreesRegressor(max_features="sqrt", random_state=seed).fit(ranks, answer(arrays))
+    forest = ExtraTreesRegressor(max_features="sqrt", random_state=seed).fit(
+        ranks, metrics.told(answer(arrays)).scored
+    )
     return [names[n] for n in np.argsort(-forest.feature_importances_)[:MOST_SHUFFLED]]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle import Prediction
 from ..contract import Contract
 from . import profile
 from .metrics import Array
@@ -239,7 +240,7 @@ def add_answers(counted: Mapping[str, Numbers | Categories], labels: Array, said
 
 
 def history(
-    contract: Contract, seen: Seen, rows: Mapping[str, Array], said: Array
+    contract: Contract, seen: Seen, rows: Mapping[str, Array], said: Prediction
 ) -> dict[str, Any]:
     """How `rows`, and what models `said` of those that they had not learnt from, were distributed.
 
@@ -259,10 +260,11 @@ def history(
         for name, counted in columns.items():
             values = rows[name][piece]
             counted.add(np.isnat(values) if values.dtype.kind == "M" else values)
-        known = said[piece][np.isfinite(said[piece]).reshape(len(piece), -1).all(axis=1)]
+        known = said[piece]
+        known = known[np.isfinite(known.scored).reshape(len(piece), -1).all(axis=1)]
         labels = np.array(contract.classes, object)
-        chosen = labels[known.argmax(axis=1)] if contract.classes else labels
-        add_answers(answered, chosen, known)
+        chosen = labels[known.values] if contract.classes else labels
+        add_answers(answered, chosen, known.scored)
         for name, counted in every.items():
             made[name].append(np.concatenate([part[NOW:].ravel() for part in counted.parts]))
             counted.put(NOW, np.zeros_like(made[name][-1]))

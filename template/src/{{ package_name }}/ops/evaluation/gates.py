@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..bundle import distance
 from ..wording import number, rounded, share
 from . import metrics
-from .metrics import Array, Score, Weights
+from .metrics import Answers, Array, Score, Weights
 from .slices import Slice
 
 CONFIDENCE = 0.95
@@ -160,13 +160,13 @@ def export_parity(
 def regression(
     score: Score,
     truth: Array,
-    challenger: Array,
-    champion: Array,
+    challenger: Answers,
+    champion: Answers,
     limit: float,
     seed: int,
     groups: Array | None = None,
     *,
-    earlier: Mapping[str, Array] | None = None,
+    earlier: Mapping[str, Answers] | None = None,
     improvement: float | None = None,
 ) -> Gate:
     """No champion may be better on the same rows by more than `limit`, beyond chance.

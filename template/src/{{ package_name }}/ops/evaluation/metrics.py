@@ -1,8 +1,8 @@
 """Scores: what each is called, which way is better, how it is computed, how sure one can be.
 
-Everything here is numpy over two arrays. `truth` has shape (rows,): int64 class positions or
-float64 numbers. `answers` is what a model says of the same rows: probabilities of shape
-(rows, classes), or numbers of shape (rows,).
+Everything here is numpy. `truth` has shape (rows,): int64 class positions or float64 numbers.
+`answers` is what a model says of the same rows: a `Prediction`, or an array, which is probabilities
+of shape (rows, classes), of which the greatest is the answer, or numbers of shape (rows,).
 
 A score is prepared once for its rows (what must be sorted is sorted) and then measured under any
 row weights, so that a bootstrap replicate and a slice cost one pass without a sort.
@@ -10,19 +10,20 @@ row weights, so that a bootstrap replicate and a slice cost one pass without a s
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Prediction
+from ..bundle import Decision, Prediction
 from ..contract import Task
 from ..errors import UserError
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
+Answers = Array | Prediction
 Measure = Callable[[Weights], float]
 
 REPLICATES = 500
@@ -45,7 +46,7 @@ class Score:
     loss: bool
     """Whether smaller is better."""
 
-    measure: Callable[[Array, Array], Measure]
+    measure: Callable[[Array, Prediction], Measure]
     """From truth and answers to a function of the rows' weights."""
 
     def gain(self, value: float, reference: float) -> float:
@@ -79,22 +80,31 @@ def find(name: str) -> Score:
     return next(score for score in SCORES if score.name == name)
 
 
-def prepare(score: Score, truth: Array, answers: Array) -> Measure:
+def told(answers: Answers) -> Prediction:
+    """Answers as a prediction, as exact as can be."""
+    said = answers if isinstance(answers, Prediction) else Decision().answer(answers)
+    if said.probabilities is None:
+        return Prediction(said.values.astype(np.float64), None)
+    return replace(said, probabilities=said.probabilities.astype(np.float64))
+
+
+def prepare(score: Score, truth: Array, answers: Answers) -> Measure:
     """Make the function from row weights to the score's value; NaN where it has no meaning."""
-    if not len(truth) or not np.isfinite(answers).all():
+    said = told(answers)
+    if not len(truth) or not np.isfinite(said.scored).all():
         return lambda _: float("nan")
-    return score.measure(truth, answers.astype(np.float64))
+    return score.measure(truth, said)
 
 
-def value(score: Score, truth: Array, answers: Array) -> float:
-    """Measure one score, in its own units and direction."""
-    return prepare(score, truth, answers)(np.ones(len(truth)))
+def value(score: Score, truth: Array, answers: Answers, weights: Weights | None = None) -> float:
+    """Measure one score, in its own units and direction; without `weights` rows weigh the same."""
+    return prepare(score, truth, answers)(np.ones(len(truth)) if weights is None else weights)
 
 
-def score(name: str, truth: Array, prediction: Prediction) -> float:
+def score(name: str, truth: Array, answers: Answers, weights: Weights | None = None) -> float:
     """Measure the score called `name` so that higher is better: losses are negated."""
     found = find(name)
-    measured = value(found, truth, answers_of(prediction))
+    measured = value(found, truth, answers, weights)
     return -measured if found.loss else measured
 
 
@@ -103,20 +113,20 @@ def scores_of(task: Task) -> list[Score]:
     return [score for score in SCORES if score.task == task]
 
 
-def answers_of(prediction: Prediction) -> Array:
-    """What scores compare with the truth: the probabilities, or the numbers of a regression."""
-    return prediction.values if prediction.probabilities is None else prediction.probabilities
-
-
 def groups(values: pl.Series) -> Array:
     """A group's column as the array that `deviations` takes; all rows without one are alike."""
     return values.cast(pl.String).fill_null("").to_numpy()
 
 
-def losses(truth: Array, answers: Array) -> NDArray[np.float64]:
+def answers_of(prediction: Prediction) -> Array:
+    """The probabilities, or the numbers of a regression."""
+    return prediction.scored
+
+
+def losses(truth: Array, answers: Answers) -> NDArray[np.float64]:
     """The loss of each row: log loss of a classification, squared error of a regression."""
-    rows = _surprise if answers.ndim == 2 else _squared_error
-    return rows(truth, answers.astype(np.float64))
+    said = told(answers)
+    return (_squared_error if said.probabilities is None else _surprise)(truth, said)
 
 
 def deviations(
@@ -160,7 +170,7 @@ def deviations(
 def intervals(
     scores: Sequence[Score],
     truth: Array,
-    answers: Array,
+    answers: Answers,
     seed: int,
     groups: Array | None = None,
     weights: Weights | None = None,
@@ -179,9 +189,15 @@ def intervals(
     }
 
 
-def confusion(truth: Array, answers: Array) -> NDArray[np.float64]:
+def surety(truth: Array, answers: Answers) -> NDArray[np.float64]:
+    """Of each row, whether the class answered is the true one, less its probability."""
+    said = told(answers)
+    return np.asarray((said.values == truth) - said.scored[np.arange(len(truth)), said.values])
+
+
+def confusion(truth: Array, answers: Answers) -> NDArray[np.float64]:
     """How often each class (row) was taken for each class (column), shape (classes, classes)."""
-    return _counts(truth, answers)(np.ones(len(truth)))
+    return _counts(truth, told(answers))(np.ones(len(truth)))
 
 
 def ranking(positive: Array, answers: Array) -> Callable[[Weights], tuple[Weights, Weights]]:
@@ -239,50 +255,51 @@ def mean(rows: NDArray[np.float64], weights: Weights) -> float:
 
 
 def _mean_of(
-    rows: Callable[[Array, Array], NDArray[np.float64]], turned: Callable[[float], float] = float
-) -> Callable[[Array, Array], Measure]:
+    rows: Callable[[Array, Prediction], NDArray[np.float64]],
+    turned: Callable[[float], float] = float,
+) -> Callable[[Array, Prediction], Measure]:
     """The mean of what each row is worth, turned into the score's own units."""
 
-    def measure(truth: Array, answers: Array) -> Measure:
-        values = rows(truth, answers)
+    def measure(truth: Array, said: Prediction) -> Measure:
+        values = rows(truth, said)
         return lambda weights: turned(mean(values, weights))
 
     return measure
 
 
-def _surprise(truth: Array, answers: Array) -> NDArray[np.float64]:
-    likely: NDArray[np.float64] = answers[np.arange(len(truth)), truth]
+def _surprise(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    likely: NDArray[np.float64] = said.scored[np.arange(len(truth)), truth]
     return -np.log(np.clip(likely, FLOOR, 1.0))
 
 
-def _distance(truth: Array, answers: Array) -> NDArray[np.float64]:
+def _distance(truth: Array, said: Prediction) -> NDArray[np.float64]:
     """Squared distance between probabilities and truth; of two classes, that of one of them."""
-    classes = answers.shape[1]
-    squared: NDArray[np.float64] = np.square(answers - np.eye(classes)[truth])
+    classes = said.scored.shape[1]
+    squared: NDArray[np.float64] = np.square(said.scored - np.eye(classes)[truth])
     return squared[:, 1] if classes == 2 else squared.sum(axis=1)
 
 
-def _hit(truth: Array, answers: Array) -> NDArray[np.float64]:
-    return np.asarray(answers.argmax(axis=1) == truth, dtype=np.float64)
+def _hit(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    return np.asarray(said.values == truth, dtype=np.float64)
 
 
-def _squared_error(truth: Array, answers: Array) -> NDArray[np.float64]:
-    return np.asarray(np.square(answers - truth))
+def _squared_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    return np.asarray(np.square(said.values - truth))
 
 
-def _absolute_error(truth: Array, answers: Array) -> NDArray[np.float64]:
-    return np.asarray(np.abs(answers - truth))
+def _absolute_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    return np.asarray(np.abs(said.values - truth))
 
 
 def _against_the_rest(
     area: Callable[[Weights, Weights], float],
-) -> Callable[[Array, Array], Measure]:
+) -> Callable[[Array, Prediction], Measure]:
     """The mean over the classes that have rows inside and outside of them."""
 
-    def measure(truth: Array, answers: Array) -> Measure:
+    def measure(truth: Array, said: Prediction) -> Measure:
         rankings = [
-            ranking(truth == position, answers[:, position])
-            for position in positives(answers.shape[1])
+            ranking(truth == position, said.scored[:, position])
+            for position in positives(said.scored.shape[1])
         ]
 
         def average(weights: Weights) -> float:
@@ -298,9 +315,9 @@ def _against_the_rest(
     return measure
 
 
-def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.float64]]:
-    classes = answers.shape[1]
-    cells = truth * classes + answers.argmax(axis=1)
+def _counts(truth: Array, said: Prediction) -> Callable[[Weights], NDArray[np.float64]]:
+    classes = said.scored.shape[1]
+    cells = truth * classes + said.values
 
     def count(weights: Weights) -> NDArray[np.float64]:
         counted = np.bincount(cells, weights=weights, minlength=classes * classes)
@@ -312,14 +329,14 @@ def _counts(truth: Array, answers: Array) -> Callable[[Weights], NDArray[np.floa
 
 def _mean_rate(
     rate: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> Callable[[Array, Array], Measure]:
+) -> Callable[[Array, Prediction], Measure]:
     """The mean over the classes of a rate, given as what is counted and out of how many.
 
     Classes that no row is of take no part.
     """
 
-    def measure(truth: Array, answers: Array) -> Measure:
-        counts = _counts(truth, answers)
+    def measure(truth: Array, said: Prediction) -> Measure:
+        counts = _counts(truth, said)
 
         def average(weights: Weights) -> float:
             table = counts(weights)
@@ -332,8 +349,8 @@ def _mean_rate(
     return measure
 
 
-def _r2(truth: Array, answers: Array) -> Measure:
-    wrong = _squared_error(truth, answers)
+def _r2(truth: Array, said: Prediction) -> Measure:
+    wrong = _squared_error(truth, said)
 
     def measure(weights: Weights) -> float:
         spread = mean(np.square(truth - mean(truth, weights)), weights)
@@ -342,8 +359,8 @@ def _r2(truth: Array, answers: Array) -> Measure:
     return measure
 
 
-def _median_error(truth: Array, answers: Array) -> Measure:
-    wrong = _absolute_error(truth, answers)
+def _median_error(truth: Array, said: Prediction) -> Measure:
+    wrong = _absolute_error(truth, said)
     order = np.argsort(wrong, kind="stable")
     ordered = wrong[order]
 

@@ -22,7 +22,7 @@ from sklearn.metrics import PrecisionRecallDisplay, PredictionErrorDisplay, RocC
 from ..wording import shortened
 from . import metrics
 from .diagnostics import Record
-from .metrics import Array, Score
+from .metrics import Answers, Array, Score
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -45,7 +45,7 @@ MOST_COUNTS = 10  # classes beside whose shades the numbers fit
 @rc_context(fname=STYLE)
 def draw(
     truth: Array,
-    answers: Array,
+    answers: Answers,
     classes: Sequence[str],
     found: Mapping[str, Sequence[Record]],
     score: Score,
@@ -55,8 +55,9 @@ def draw(
 
     A regression has no `classes`; `value` is the model's own on the primary score.
     """
+    said = metrics.told(answers).scored
     if classes:
-        curves = partial(_curves, truth, answers, classes)
+        curves = partial(_curves, truth, said, classes)
         figures = {
             "roc": curves("ROC curve", RocCurveDisplay, "lower right"),
             "precision_recall": curves(
@@ -67,8 +68,8 @@ def draw(
         }
     else:
         figures = {
-            "predictions": _errors("Predicted and true", "actual_vs_predicted", truth, answers),
-            "residuals": _errors("Residuals", "residual_vs_predicted", truth, answers),
+            "predictions": _errors("Predicted and true", "actual_vs_predicted", truth, said),
+            "residuals": _errors("Residuals", "residual_vs_predicted", truth, said),
         }
     figures["importance"] = importance(found["importance"], score)
     if any(record["score"] is not None for record in found["slices"]):

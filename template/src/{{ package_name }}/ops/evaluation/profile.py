@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..contract import Column, Contract
-from .metrics import Array
+from . import metrics
+from .metrics import Answers, Array
 
 COVERAGE = 0.9  # the share of rows whose truth lies within the interval of a regression
 BINS = 20  # bins of a number, of about equal size
@@ -29,7 +30,7 @@ TEXT_ROWS = 50_000  # words are counted in as many rows at most, spread evenly
 
 
 def profile(
-    contract: Contract, arrays: Mapping[str, Array], labels: Array, answers: Array
+    contract: Contract, arrays: Mapping[str, Array], labels: Array, answers: Answers
 ) -> dict[str, Any]:
     """Describe rows and the model's answers as JSON-able data.
 
@@ -44,24 +45,25 @@ def profile(
     columns = {column.name: describe(column, arrays[column.name]) for column in contract.features}
     made: dict[str, Any] = {"rows": rows, "columns": columns}
     said: dict[str, Any] = {"rows": len(answers)}
+    its = metrics.told(answers)
     if classes := contract.classes:
         made["target"] = _classes(classes, labels)
-        said["classes"] = _classes(classes, answers.argmax(axis=1))
-        said["probabilities"] = dict(zip(classes, map(numbers, answers.T), strict=True))
+        said["classes"] = _classes(classes, its.values)
+        said["probabilities"] = dict(zip(classes, map(numbers, its.scored.T), strict=True))
     else:
         made["target"] = numbers(labels, private=contract.target.sensitive)
-        said["values"] = numbers(answers)
+        said["values"] = numbers(its.values)
     made["prediction"] = said
     return made
 
 
-def calibration(truth: Array, answers: Array) -> dict[str, float]:
+def calibration(truth: Array, answers: Answers) -> dict[str, float]:
     """How far a classifier is right more often (above zero) or less often than it is confident.
 
-    Its confidence in an answer is the probability of the likeliest class. The mean is the `gap`,
-    and the standard `deviation` is that of one row's.
+    Its confidence in an answer is the probability of the class answered. The mean is the `gap`, and
+    the standard `deviation` is that of one row's.
     """
-    gaps = (answers.argmax(axis=1) == truth) - answers.max(axis=1).astype(np.float64)
+    gaps = metrics.surety(truth, answers)
     return {
         "rows": len(gaps),
         "gap": float(f"{gaps.mean():.6g}"),

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from ..bundle import Bundle
+from ..bundle import Bundle, Prediction
 from ..contract import Contract
-from ..prediction_log import Reader, newest
+from ..prediction_log import Reader, newest, said_in, told_in
 from ..project import Project
 from ..settings import Settings
 from . import gates, metrics
@@ -29,8 +29,8 @@ class Compared(NamedTuple):
     """What two versions said of the same rows, as `metrics` takes it, the oldest row first."""
 
     truth: Array
-    ours: Array
-    theirs: Array
+    ours: Prediction
+    theirs: Prediction
     """A class that the champion does not know has probability 0 here."""
     groups: Array | None
 
@@ -71,18 +71,19 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
 def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
     """Rows that both have answered and whose newest truth is known to the contract."""
     truth = newest(_lines(served / "feedback", id=pl.String, truth=pl.String)).drop("time")
-    if contract.classes:
-        answer: Any = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
-        field = "probabilities"
-        truth = truth.filter(pl.col("truth").is_in(contract.classes))
+    classes = contract.classes
+    answer: dict[str, Any] = {"prediction": pl.String if classes else pl.Float64}
+    if classes:
+        answer["probabilities"] = pl.Struct(dict.fromkeys(classes, pl.Float64))
+        truth = truth.filter(pl.col("truth").is_in(classes))
     else:
-        answer, field = pl.Float64, "prediction"
         truth = truth.with_columns(pl.col("truth").cast(pl.Float64, strict=False)).drop_nulls()
 
     def said(kind: str, number: int, name: str, **more: Any) -> pl.DataFrame:
-        fields = {"id": pl.String, "version": pl.String, field: answer, **more}
-        lines = _lines(served / kind, _of(number), **fields)
-        return lines.rename({field: name}).drop("version")
+        fields = {"id": pl.String, "version": pl.String, **answer, **more}
+        lines = _lines(served / kind, _of(number), **fields).drop_nulls([*answer])
+        lines = lines.filter(pl.col("prediction").is_in(classes)) if classes else lines
+        return lines.select("time", "id", *more, pl.struct(*answer).alias(name))
 
     group = contract.with_role("group")
     if group is not None and group.sensitive:
@@ -93,20 +94,14 @@ def compared(served: Path, contract: Contract, version: int, champion: int) -> C
         .drop("time")
         .join(said("predictions", champion, "theirs", **inputs), on="id")
         .join(truth, on="id")
-        .drop_nulls(["ours", "theirs"])
         .sort("time", "id")
         .tail(MOST_ROWS)
     )
     groups = metrics.groups(frame["inputs"].struct.field(group.name)) if group else None
-    if not contract.classes:
-        truths, ours, theirs = (frame[name].to_numpy() for name in ("truth", "ours", "theirs"))
-        return Compared(truths, ours, theirs, groups)
     ours, theirs = (
-        frame[name].struct.unnest().fill_null(0.0).to_numpy() for name in ("ours", "theirs")
+        said_in(contract, frame[name].struct.unnest(), unknown=0.0) for name in ("ours", "theirs")
     )
-    places = dict(zip(contract.classes, range(len(contract.classes)), strict=True))
-    truths = frame["truth"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
-    return Compared(truths, ours, theirs, groups)
+    return Compared(told_in(contract, frame["truth"]), ours, theirs, groups)
 
 
 def _of(version: int) -> pl.Expr:

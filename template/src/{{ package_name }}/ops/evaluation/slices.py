@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..contract import Column
 from ..wording import rounded
 from . import metrics
-from .metrics import Array, Score
+from .metrics import Answers, Array, Score
 from .profile import frequent
 
 LEAST_ROWS = 30  # a slice of fewer rows says nothing
@@ -51,7 +51,7 @@ def slices(
 
 
 def measure(
-    slices: Sequence[Slice], score: Score, truth: Array, answers: Array, baseline: Array
+    slices: Sequence[Slice], score: Score, truth: Array, answers: Answers, baseline: Answers
 ) -> list[dict[str, Any]]:
     """Score each slice, the weakest first; those without a score stand at the end.
 

@@ -320,7 +320,7 @@ class Checks:
 def scores(pool: Pool, seed: int) -> list[Scored]:
     """The true scores of labelled rows, as far as they are defined."""
     truth, said, reference = pool.truth, pool.said, pool.windows[0].reference
-    known = truth >= 0 if said.ndim == 2 else np.isfinite(truth)
+    known = np.isfinite(truth) if said.probabilities is None else truth >= 0
     found: list[Scored] = []
     for score in reference.scores:
         # A label that the model never heard of is a miss; only accuracy has a place for it.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..bundle import Prediction, joined
 from ..evaluation.metrics import Array, Weights
 from ..prediction_log import moment
 from ..wording import share
@@ -31,7 +32,7 @@ class Pool(NamedTuple):
 
     windows: Sequence[Window]
     truth: Array  # shape (rows,): numbers, or positions of the classes, -1 if there is no such one
-    said: Array  # what the champion had said, see `metrics`
+    said: Prediction  # what the champion had said
     weights: Weights  # all alike if the rows are a random sample
 
 
@@ -77,7 +78,8 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
 def _pool(windows: Sequence[Window]) -> Pool | str:
     """Pool all labelled rows of some windows, or say why they do not tell the score."""
     parts = zip(*(part for window in windows for part in window.known), strict=True)
-    truth, said, labelled = (np.concatenate(part) for part in parts)
+    truths, answers, kinds_of = parts
+    truth, labelled, said = np.concatenate(truths), np.concatenate(kinds_of), joined(answers)
     counted = sum((window.kinds for window in windows), Counter[int]())
     kinds = np.array(sorted(counted))
     every, places = np.array([counted[kind] for kind in kinds]), np.searchsorted(kinds, labelled)

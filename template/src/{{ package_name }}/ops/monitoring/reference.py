@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle import Bundle, Prediction
 from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
 from ..evaluation.metrics import Array, Score, Weights
@@ -126,24 +126,24 @@ class Reference:
         interval = self._manifest.get("interval")
         return interval and _share(interval["coverage"], self.held_out)
 
-    def trusted(self, truth: Array, said: Array, weights: Weights) -> Known:
+    def trusted(self, truth: Array, said: Prediction, weights: Weights) -> Known:
         """How far it is on other rows, see `pools.Pool`.
 
         For classes, how much more often the model is right than confident; for numbers, how often
         the truth lies within the interval.
         """
         if self.contract.classes:
-            found = (said.argmax(axis=1) == truth) - said.max(axis=1).astype(np.float64)
+            found = metrics.surety(truth, said)
         else:
-            found = np.abs(truth - said) <= self._manifest["interval"]["half_width"]
+            found = np.abs(truth - said.values) <= self._manifest["interval"]["half_width"]
         mean = metrics.mean(found, weights)
         return Known(mean, float(np.linalg.norm(weights * (found - mean)) / weights.sum()))
 
-    def kinds(self, said: Array) -> Array:
+    def kinds(self, said: Prediction) -> Array:
         """Of which kind each answer is: its class, and the tenth that it is in on the holdout."""
         told = [self._said["probabilities"][name] for name in self.contract.classes]
-        answers = said.reshape(len(said), len(told) or 1)
-        kinds: Array = 100 * answers.argmax(axis=1)
+        answers = said.scored.reshape(len(said), len(told) or 1)
+        kinds: Array = 100 * said.values if told else np.zeros(len(said), dtype=np.int64)
         for place, known in enumerate(told or [self._said["values"]]):
             own = kinds == 100 * place
             kinds[own] += np.searchsorted(known["edges"], answers[own, place]) // 2

@@ -23,6 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .. import prediction_log as log
+from ..bundle import Prediction
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.distributions import add_answers, frequent
@@ -69,7 +70,7 @@ class Window:
         self.kinds = Counter[int]()
         self.delays: list[NDArray[np.float64]] = []
         self._times = np.zeros(2)
-        self.known: list[tuple[Array, Array, Array]] = []
+        self.known: list[tuple[Array, Prediction, Array]] = []
 
     @property
     def asked(self) -> int:
@@ -84,7 +85,7 @@ class Window:
                 is when it came.
         """
         own = frame.filter(pl.col("version") == self.reference.version)
-        said = self._said(own)
+        said = log.said_in(self.reference.contract, own)
         self.rows += len(frame)
         self.answered += len(own)
         self.own += len(own)
@@ -101,7 +102,8 @@ class Window:
             self._times += len(known), float(known.sum()) / 1e6
         for name, column in self.columns.items():
             column.add(arrays[name] if name in arrays else inputs[name].is_null().to_numpy())
-        add_answers(self.answers, own["prediction"].cast(pl.String).fill_null("").to_numpy(), said)
+        labels = own["prediction"].cast(pl.String).fill_null("").to_numpy()
+        add_answers(self.answers, labels, said.scored)
         self.repeated += len(frame) - frame["inputs"].n_unique()
         group = self.reference.group
         self.groups += inputs[group.name].n_unique() if group else 0
@@ -125,28 +127,20 @@ class Window:
             self.violations[rule] += times
         self.violations = frequent(self.violations)
 
-    def _said(self, own: pl.DataFrame) -> Array:
-        """What the champion said, see `metrics`, as exactly as the model itself does."""
-        if not self.reference.contract.classes:
-            return own["prediction"].cast(pl.Float32).to_numpy()
-        told = own["probabilities"].struct.unnest().cast(pl.Float32)
-        return told.select(self.reference.contract.classes).to_numpy()
-
-    def _learn(self, told: pl.Series, own: pl.DataFrame, said: Array) -> None:
+    def _learn(self, told: pl.Series, own: pl.DataFrame, said: Prediction) -> None:
         """Note the truths, and of the champion's rows what it had said."""
         self.labelled += len(told)
-        finite = np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
+        finite = np.isfinite(said.scored).reshape(len(said), -1).all(axis=1)
         own, said = own.filter(pl.Series(finite)), said[finite]
         kinds = self.reference.kinds(said)
         self.kinds += Counter(kinds.tolist())
         known = own["truth"].is_not_null().to_numpy()
         rows = own.filter(known)
-        truth = rows["truth"]
         if classes := self.reference.contract.classes:
             strange = told.filter(~told.is_in(classes))
             self.unknown = frequent(self.unknown + Counter(strange.to_list()))
-            truth = truth.replace_strict(classes, range(len(classes)), default=-1)
-        self.known.append((truth.to_numpy(), said[known], kinds[known]))
+        truths = log.told_in(self.reference.contract, rows["truth"])
+        self.known.append((truths, said[known], kinds[known]))
         self.truths += len(rows)
         self.delays.append((rows["told"] - rows["time"]).to_numpy() / 1_000_000)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...ml.features import features
 from .. import mlflow_model, user_code
-from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session
+from ..bundle import FORMAT, MANIFEST, MODEL, Decision, Prediction, Session, joined
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
@@ -47,17 +47,15 @@ class Holdout:
     """The features, as `Contract.arrays` makes them."""
     truth: Array
     groups: Array | None
-    answer: Callable[[Mapping[str, Array]], Array]
+    answer: Callable[[Mapping[str, Array]], Prediction]
     """The exported model."""
-    answers: Array
+    answers: Prediction
     """Its own, on these rows."""
-    fitted: Array
+    fitted: Prediction
     """Those of the pipeline that was exported."""
-    labels: tuple[Array, Array]
-    """The classes that the one and the other say, as positions."""
-    baseline: Array
+    baseline: Prediction
     """Those of the trivial baseline."""
-    history: Array
+    history: Prediction
     """What was answered in cross-validation, of the training rows."""
 
 
@@ -118,18 +116,16 @@ def score(
     arrays = contract.arrays(frame)
     said = predict(arrays)
     group = contract.with_role("group")
-    kind = "probabilities" if contract.classes else "values"
     with np.load(project.candidate / "answers.npz") as own:
         return Holdout(
             arrays=arrays,
             truth=contract.labels(frame),
             groups=None if group is None else metrics.groups(frame[group.name]),
-            answer=lambda columns: metrics.answers_of(predict(columns)),
-            answers=metrics.answers_of(said),
-            fitted=own[f"model_{kind}"],
-            labels=(said.values, own["model_values"]),
-            baseline=own[f"trivial_{kind}"],
-            history=own["history"],
+            answer=predict,
+            answers=said,
+            fitted=Prediction(own["model_values"], own.get("model_probabilities")),
+            baseline=Prediction(own["trivial_values"], own.get("trivial_probabilities")),
+            history=Decision().answer(own["history"]),
         )
 
 
@@ -157,14 +153,19 @@ def judge(
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
-        gates.export_parity(answers, holdout.fitted, limits.parity, holdout.labels),
+        gates.export_parity(
+            answers.scored,
+            holdout.fitted.scored,
+            limits.parity,
+            (answers.values, holdout.fitted.values),
+        ),
     )
     return {
         "score": primary.name,
         "metrics": numbers(values),
         "intervals": {name: [rounded(low), rounded(up)] for name, (low, up) in intervals.items()},
         "baseline": numbers(trivial),
-        "interval": None if contract.classes else interval(truth, answers),
+        "interval": None if contract.classes else interval(truth, answers.values),
         "calibration": calibration(truth, answers) if contract.classes else None,
         "gates": [gate.to_dict() for gate in verdicts],
     }
@@ -187,7 +188,7 @@ def describe(
     rows_made = golden(contract, seen)
     period = None
     if in_time:
-        said = np.concatenate([holdout.history[::step], holdout.answers[::step]])
+        said = joined([holdout.history[::step], holdout.answers[::step]])
         seen["history"] = history(contract, seen, arrays, said)
         seen["history"]["rows"] *= step
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
@@ -240,7 +241,7 @@ def groups(contract: Contract, frames: Sequence[pl.DataFrame]) -> dict[str, int]
 
 def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
     """Golden rows as JSON-able columns, and what the exported model answers to them."""
-    answers = holdout.answer(rows)
+    answers = holdout.answer(rows).scored
     clear = np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)
     return {
         "columns": {name: values[clear].astype(str).tolist() for name, values in rows.items()},

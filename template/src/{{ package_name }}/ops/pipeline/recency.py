@@ -60,7 +60,7 @@ def choose(
 
     def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
         said = answers(learn, held, half_life)
-        return metrics.score(score, truth, said), metrics.losses(truth, metrics.answers_of(said))
+        return metrics.score(score, truth, said), metrics.losses(truth, said)
 
     (most, surprise), best = judged(None), None
     for part in PARTS:

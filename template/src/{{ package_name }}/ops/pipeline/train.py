@@ -169,7 +169,7 @@ class Rows:
         said = np.full(shape if self.contract.classes else shape[:1], np.nan, np.float32)
         for learn, held in self.splits:
             answers = self.answers(model, parameters, seed, learn, held)
-            said[held] = metrics.answers_of(answers)
+            said[held] = answers.scored
             scores.append(metrics.score(score, self.labels[held], answers))
         self.said[model] = said
         return scores
@@ -196,7 +196,7 @@ def run(project: Project) -> None:
     held = frame_of(features(holdout, rows.contract.text), rows.kinds)
     answers: dict[str, Any] = {}
     for name, pipeline in fitted.items():
-        said = predict(pipeline, rows.contract, held)._asdict()
+        said = vars(predict(pipeline, rows.contract, held))
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
     answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
     answers["model_values"] = fitted["model"].predict(held)  # by its own threshold, if it has one

@@ -10,12 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, Prediction
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation import gates, metrics
 from ..evaluation.gates import Gate
-from ..evaluation.metrics import Array
 from ..pipeline import labelled
 from ..pipeline.hashing import row_keys
 from ..pipeline.parsing import parse
@@ -64,7 +63,7 @@ def judge(
     old = ~np.isin(labels, [*new.values()])
     frame, truth = frame.filter(old), labels[old]
     columns = {name: values[old] for name, values in columns.items()}
-    said: dict[str, NDArray[Any]] = {}
+    said: dict[str, Prediction] = {}
     for version in (champion, *rivals(store, champion)):
         office = ", the champion," if version == champion else ""
         try:
@@ -78,7 +77,7 @@ def judge(
             if office:
                 return [Gate.skip(REGRESSION, str(error)), fast], evidence
             print(f"left out {REGRESSION}: {error}")
-    ours = metrics.answers_of(predict(bundle, columns))
+    ours = predict(bundle, columns)
     theirs = said.pop(f"version {champion.number}")
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
     group, asked = contract.with_role("group"), []
@@ -89,7 +88,7 @@ def judge(
         asked.append(gates.new_classes(rows))
     groups = None if group is None else metrics.groups(frame[group.name])
 
-    def compared(rows: NDArray[np.bool_], new: Array, old: Array, **more: Any) -> Gate:
+    def compared(rows: NDArray[np.bool_], new: Prediction, old: Prediction, **more: Any) -> Gate:
         its, limit = None if groups is None else groups[rows], settings.gates.regression
         measured = score, truth[rows], new[rows], old[rows]
         return gates.regression(*measured, limit, settings.seed, its, **more)
@@ -130,20 +129,19 @@ def incomparable(champion: Bundle, challenger: Bundle) -> str | None:
     return unfit(champion, contract)
 
 
-def answers(bundle: Bundle, contract: Contract, frame: pl.DataFrame) -> NDArray[Any]:
+def answers(bundle: Bundle, contract: Contract, frame: pl.DataFrame) -> Prediction:
     """What a bundle says of rows, in the terms of a contract that knows its classes and more.
 
-    Returns:
-        Shape (rows, classes of the contract): a class that the bundle does not know has
-        probability 0; or shape (rows,), the numbers of a regression.
+    A class that the bundle does not know has probability 0.
     """
     own = bundle.contract
-    said = metrics.answers_of(predict(bundle, own.arrays(frame)))
+    said = predict(bundle, own.arrays(frame))
     if own.classes == contract.classes:
         return said
-    padded = np.zeros((len(said), len(contract.classes)), said.dtype)
-    padded[:, [contract.classes.index(label) for label in own.classes]] = said
-    return padded
+    places = np.array([contract.classes.index(label) for label in own.classes])
+    padded = np.zeros((len(said), len(contract.classes)), said.scored.dtype)
+    padded[:, places] = said.scored
+    return Prediction(places[said.values], padded)
 
 
 def latency(bundle: Bundle, columns: Mapping[str, Any]) -> float:

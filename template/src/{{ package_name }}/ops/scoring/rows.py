@@ -6,10 +6,9 @@ Only what every use needs is imported here; a frame takes polars as well.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Prediction, Session
+from ..bundle import Bundle, Prediction, Session, joined
 from ..contract import Contract
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ def answers(bundle: Bundle, frame: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     contract = bundle.contract
-    values, probabilities = predict(bundle, contract.arrays(frame))
-    if probabilities is None:
-        return pl.DataFrame({PREDICTION: values})
-    named = pl.Series(contract.target.choices).gather(values)
-    parts = [named, *(pl.Series(column) for column in probabilities.T)]
+    said = predict(bundle, contract.arrays(frame))
+    if said.probabilities is None:
+        return pl.DataFrame({PREDICTION: said.values})
+    named = pl.Series(contract.target.choices).gather(said.values)
+    parts = [named, *(pl.Series(column) for column in said.probabilities.T)]
     return pl.DataFrame(dict(zip(columns_of(contract), parts, strict=True)))
 
 
@@ -53,12 +52,9 @@ def predict(bundle: Bundle, columns: Mapping[str, NDArray[Any]]) -> Prediction:
 
 def in_batches(session: Session, inputs: Sequence[NDArray[Any]]) -> Prediction:
     """Let a model answer any number of rows, given as it takes them, in bounded memory."""
-    parts = [
-        session.run([values[start : start + BATCH_ROWS] for values in inputs])
-        for start in range(0, max(len(inputs[0]), 1), BATCH_ROWS)
-    ]
-    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
-    return Prediction(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate(probabilities) if probabilities else None,
+    return joined(
+        [
+            session.run([values[start : start + BATCH_ROWS] for values in inputs])
+            for start in range(0, max(len(inputs[0]), 1), BATCH_ROWS)
+        ]
     )

@@ -103,13 +103,13 @@ class Model:
 
     def score(self, records: Records) -> list[Said]:
         """Score rows, given as the values of the contract's inputs in their order."""
-        values, probabilities = self.bundle.predict(self.reader.arrays(records))
-        if probabilities is None:
-            return [(value, None) for value in values.tolist()]
+        said = self.bundle.predict(self.reader.arrays(records))
+        if said.probabilities is None:
+            return [(value, None) for value in said.values.tolist()]
         choices, classes = self.bundle.contract.target.choices or (), self.bundle.contract.classes
         return [
             (choices[place], dict(zip(classes, shares, strict=True)))
-            for place, shares in zip(values.tolist(), probabilities.tolist(), strict=True)
+            for place, shares in zip(said.values.tolist(), said.probabilities.tolist(), strict=True)
         ]
 
     def interval(self, prediction: float) -> Interval | None:
