@@ -20,13 +20,16 @@ from sharing import once
 PROJECT = under_test()
 activate(PROJECT)
 
-from copies import client, copied, git, ops, run, set_params  # noqa: E402  they import the package
+from copies import client, copied, git, module, ops, run, set_params  # noqa: E402  they import the package
 from my_model.ops import cli  # noqa: E402
+from my_model.ops import contract as contracts  # noqa: E402
 from my_model.ops.project import Project  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import dataframely as dy
 
 
 LATER = {"bulk", "data", "hosting", "monitoring", "retraining", "scoring", "serving", "template"}
@@ -132,3 +135,15 @@ def whole(base: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
     monkeypatch.setenv("PREDICTIONS", "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return Project(shutil.copytree(base.root, tmp_path / "a project", symlinks=True))
+
+
+@pytest.fixture
+def schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[dy.Schema]]:
+    """Makes a schema of the text of a module, and puts it in the place of the project's."""
+
+    def make(text: str) -> type[dy.Schema]:
+        row: type[dy.Schema] = module(text, tmp_path, monkeypatch).Row
+        monkeypatch.setattr(contracts, "schema", lambda: row)
+        return row
+
+    return make

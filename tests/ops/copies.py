@@ -6,10 +6,12 @@ Their commands run as processes, which import the copy's own package.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,9 @@ from overlay import tools, under_test, variables
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from types import ModuleType
+
+    import pytest
 
 
 BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
@@ -152,3 +157,16 @@ def state(project: Project) -> dict[str, str]:
         "index": git(project, "ls-files", "--stage"),
         "status": git(project, "status", "--porcelain"),
     }
+
+
+def module(text: str, folder: Path, patch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of some text, written to a folder."""
+    path = folder / f"schema{len(list(folder.iterdir()))}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    patch.setitem(sys.modules, path.stem, made)
+    spec.loader.exec_module(made)
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import asdict, replace
@@ -21,7 +20,6 @@ from my_model.ops.serving.row_rules import RowRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SCHEMA = '''
 """A contract."""
@@ -49,26 +47,6 @@ class Row(dy.Schema):
     def near(cls) -> pl.Expr:
         return pl.col("hi gh") - cls.low.col < MOST
 '''
-
-
-@pytest.fixture
-def schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[dy.Schema]]:
-    """Makes a schema of the text of a module, and puts it in the place of the project's."""
-
-    def make(text: str) -> type[dy.Schema]:
-        path = tmp_path / f"schema{len(list(tmp_path.iterdir()))}.py"
-        path.write_text(text)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        spec.loader.exec_module(module)
-        row: type[dy.Schema] = module.Row
-        monkeypatch.setattr(contracts, "schema", lambda: row)
-        return row
-
-    return make
 
 
 def test_dataframely_has_the_names_that_are_not_promised() -> None:

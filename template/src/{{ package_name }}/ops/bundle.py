@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..ml.features import features
-from .contract import Contract, kinds
+from .contract import Column, Contract, kinds
 from .errors import UserError
 from .files import read_json, write_json
 from .user_code import digest, modules
@@ -120,24 +120,25 @@ class Session:
         self._session = onnxruntime.InferenceSession(
             source, options, providers=["CPUExecutionProvider"]
         )
-        self._names = [item.name for item in self._session.get_inputs()]
+        self._widths = {item.name: item.shape[1] for item in self._session.get_inputs()}
+        self._names = list(self._widths)
 
     def run(self, columns: list[NDArray[Any]]) -> Prediction:
-        """Score rows given as arrays of shape (rows,), in the order of the model's features."""
+        """Score rows given as arrays, in the order of the model's features; see `unfolded`."""
         if {NUMBERS, TEXTS}.issuperset(self._names):
             parts = {
                 NUMBERS: [values for values in columns if values.dtype.kind == "f"],
                 TEXTS: [values for values in columns if values.dtype.kind != "f"],
             }
             feed = {
-                name: np.concatenate(values).reshape(len(values), -1).T
+                name: _joined(values, self._widths[name])
                 for name, values in parts.items()
                 if values
             }
         else:
+            each = [values for its in columns for values in np.atleast_2d(its.T)]
             feed = {
-                name: values.reshape(-1, 1)
-                for name, values in zip(self._names, columns, strict=True)
+                name: values.reshape(-1, 1) for name, values in zip(self._names, each, strict=True)
             }
         first, *rest = self._session.run(None, feed)
         if rest:
@@ -225,13 +226,13 @@ class Bundle:
         """
         golden = self.manifest.get("golden") or {"columns": {}, "answers": []}
         columns = {
-            name: np.array(golden["columns"].get(name, ()), str).astype(TYPES.get(kind, object))
-            for name, kind in ((column.name, column.kind) for column in self.contract.features)
+            column.name: _told(column, golden["columns"].get(column.name, ()))
+            for column in self.contract.features
         }
         try:
-            made = kinds(self.features(columns, self.contract.text), self.contract.text)
+            made = described(self.features(columns, self.contract.text), self.contract.text)
             for feature in self.manifest["features"]:
-                if made.get(feature["name"]) != feature["kind"]:
+                if feature not in made:
                     return f"ml/features.py does not make its {feature['kind']} {feature['name']}"
             if not golden["answers"]:
                 return None
@@ -241,6 +242,26 @@ class Bundle:
         if apart <= TOLERANCE:
             return None
         return f"its answers to the golden rows are off by up to {apart:.2g}"
+
+
+def described(features: Mapping[str, NDArray[Any]], text: Collection[str]) -> list[dict[str, Any]]:
+    """Features as the manifest lists them: name, kind and, of an array, how many items."""
+    return [
+        {"name": name, "kind": kind} | ({"items": its.shape[1]} if its.ndim > 1 else {})
+        for (name, kind), its in zip(kinds(features, text).items(), features.values(), strict=True)
+    ]
+
+
+def _joined(columns: list[NDArray[Any]], width: int) -> NDArray[Any]:
+    """Columns, and arrays of some, as one array of shape (rows, width)."""
+    each = columns if len(columns) == width else [values.T for values in columns]
+    return np.concatenate(each, axis=None).reshape(width, -1).T
+
+
+def _told(column: Column, values: Any) -> NDArray[Any]:
+    """A column of golden rows, which JSON has as text."""
+    told = np.array(values, str).astype(TYPES.get((column.item or column).kind, object))
+    return told.reshape(-1, column.width) if column.item else told
 
 
 def distance(answers: NDArray[Any], wanted: NDArray[Any]) -> float:

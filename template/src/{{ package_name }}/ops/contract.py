@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import dataframely as dy
     import polars as pl
 
-Kind = Literal["number", "boolean", "category", "text", "time"]
+Kind = Literal["number", "boolean", "category", "text", "time", "array"]
 Role = Literal["feature", "target", "event_time", "identifier", "group"]
 Task = Literal["classification", "regression"]
 Scalar = str | int | float | bool
@@ -69,13 +70,26 @@ class Column:
     pattern: str | None = None
     min_length: int | None = None
     max_length: int | None = None
-    """How long a text may be, in bytes."""
+    """How long a text may be, in bytes; or how many items an array has at most."""
+    item: "Column | None" = None
+    """What each item of an array is."""
+
+    @property
+    def width(self) -> int:
+        """How many values a model gets of it: an array is unfolded into as many columns."""
+        return self.max_length or 0 if self.item else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The column as JSON-able data."""
+        values = asdict(self)
+        return values if self.item else {k: v for k, v in values.items() if k != "item"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild a column from `dataclasses.asdict`, also after a trip through JSON."""
-        choices = values.get("choices")
-        return cls(**{**values, "choices": None if choices is None else tuple(choices)})
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        choices, item = values.get("choices"), values.get("item")
+        choices = None if choices is None else tuple(choices)
+        return cls(**{**values, "choices": choices, "item": item and cls.from_dict(item)})
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """The contract as JSON-able data."""
         return {
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [column.to_dict() for column in self.columns],
             "rules": [asdict(rule) for rule in self.rules],
             "missing": list(self.missing),
         }
@@ -148,9 +162,10 @@ class Contract:
         """The model's input columns as arrays of shape (rows,), as `ml.features` takes them.
 
         Numbers and booleans become float32 (missing: NaN), categories and text become strings
-        (missing: the empty string), times become datetime64[us] (missing: NaT).
+        (missing: the empty string), times become datetime64[us] (missing: NaT). An array column
+        becomes one of shape (rows, items): what a row lacks is missing, at its end.
         """
-        return {column.name: _array(column.kind, frame[column.name]) for column in self.features}
+        return {column.name: _array(column, frame[column.name]) for column in self.features}
 
     def labels(self, frame: "pl.DataFrame") -> NDArray[Any]:
         """The target, shape (rows,): int64 positions in `classes`, or float64 numbers."""
@@ -206,10 +221,11 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
     declared = schema.columns()
     if not declared:
         raise UserError(NO_DATA)
+    columns = tuple(_column(name, column) for name, column in declared.items())
     own = {FOLD, KEPT, *(name + TEXT for name in declared)}
+    own |= {name for column in columns if column.item for name in items(column.name, column.width)}
     if taken := [name for name in declared if name in own]:
         raise UserError(f"ml/schema.py: the pipeline itself has a column {taken[0]}; rename yours.")
-    columns = tuple(_column(name, column) for name, column in declared.items())
     for role in ROLES:
         names = [column.name for column in columns if column.role == role]
         if len(names) > 1 and role in ("target", "event_time", "group"):
@@ -239,6 +255,11 @@ def _column(name: str, column: "dy.Column") -> Column:
     kind, choices = _kind(name, column, marked)
     if "event_time" in roles and kind != "time":
         raise UserError(f"ml/schema.py: {name} is the event time, so make it a Date or Datetime.")
+    if kind == "array" and roles:
+        raise UserError(f"ml/schema.py: {name} is {roles[0]}, and an array can be but a feature.")
+    lengths = getattr(column, "min_length", None), getattr(column, "max_length", None)
+    if type(column).__name__ == "Array":
+        lengths = getattr(column, "shape") * 2  # noqa: B009  absent on other types
     return Column(
         name=name,
         dtype=_dtype(column),
@@ -252,9 +273,32 @@ def _column(name: str, column: "dy.Column") -> Column:
         maximum_exclusive=_bound(column, "max_exclusive"),
         choices=choices,
         pattern=getattr(column, "regex", None),
-        min_length=getattr(column, "min_length", None),
-        max_length=getattr(column, "max_length", None),
+        min_length=lengths[0],
+        max_length=lengths[1],
+        item=_item(name, column) if kind == "array" else None,
     )
+
+
+def _item(name: str, column: "dy.Column") -> Column:
+    """What is meant by each item of an array, of which the number must be bounded."""
+    shape, longest = getattr(column, "shape", (0,)), getattr(column, "max_length", None)
+    if len(shape) > 1:
+        raise UserError(
+            f"ml/schema.py: {name} has {len(shape)} dimensions; declare one of {prod(shape)} items "
+            "(an image row by row), and let ml/source.py flatten it."
+        )
+    if not (shape[0] or longest):
+        raise UserError(
+            f"ml/schema.py: {name} may be of any length; say how many items it has at most, as in "
+            "max_length=50."
+        )
+    item = _column(f"{name}[]", getattr(column, "inner"))  # noqa: B009  absent on other types
+    if item.kind not in ("number", "boolean", "category") or item.role != "feature":
+        raise UserError(
+            f"ml/schema.py: {name} holds {item.dtype} as {item.kind}; an array holds numbers, "
+            "truth values or categories."
+        )
+    return item
 
 
 def _kind(
@@ -267,6 +311,8 @@ def _kind(
         raise UserError(f"ml/schema.py: {name} is marked as text, so make it a String.")
     if "category" in marked and not (dtype.is_integer() or type_name in ("String", "Enum")):
         raise UserError(f"ml/schema.py: {name} is marked as category; make it String or Int64.")
+    if type_name in ("Array", "List"):
+        return "array", None
     allowed = getattr(column, "is_in", None)
     choices = None if allowed is None else tuple(allowed)
     if type_name == "Bool":
@@ -283,7 +329,7 @@ def _kind(
         return "time", choices
     raise UserError(
         f"ml/schema.py: {name} is {dtype}; use Bool, an integer, a float, String, Enum, Date, "
-        "or a Datetime without time zone."
+        "a Datetime without time zone, or an Array or List of such values."
     )
 
 
@@ -315,14 +361,43 @@ def _label(choice: Scalar) -> str:
     return str(choice).lower() if isinstance(choice, bool) else str(choice)
 
 
-def _array(kind: Kind, values: "pl.Series") -> NDArray[Any]:
+def _array(column: Column, values: "pl.Series") -> NDArray[Any]:
     import polars as pl
 
-    if kind in ("number", "boolean"):
+    if column.item:
+        lists = values.arr.to_list() if isinstance(values.dtype, pl.Array) else values
+        lists = lists.list.head(column.width)
+        known = _array(column.item, lists.drop_nulls().explode(empty_as_null=False))
+        lengths = lists.list.len().fill_null(0).to_numpy()
+        return padded(known, lengths, column.width)
+    if column.kind in ("number", "boolean"):
         return values.cast(pl.Float32).to_numpy().astype(np.float32, copy=False)
-    if kind == "time":
+    if column.kind == "time":
         return values.cast(pl.Datetime("us")).to_numpy().astype("datetime64[us]", copy=False)
     return values.cast(pl.String).fill_null("").to_numpy().astype(object, copy=False)
+
+
+def padded(known: NDArray[Any], lengths: NDArray[Any], width: int) -> NDArray[Any]:
+    """The items of all rows, one after the other, as (rows, items): what a row lacks is missing."""
+    made = np.full((len(lengths), width), np.nan if known.dtype.kind == "f" else "", known.dtype)
+    made[np.arange(width) < lengths[:, None]] = known
+    return made
+
+
+def items(name: str, width: int) -> list[str]:
+    """How the items of an array are called where each is a column of its own."""
+    return [f"{name}[{place}]" for place in range(width)]
+
+
+def unfolded(features: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Features as models take them, each of shape (rows,): of an array every item by itself."""
+    made: dict[str, NDArray[Any]] = {}
+    for name, values in features.items():
+        if values.ndim == 1:
+            made[name] = values
+        else:
+            made.update(zip(items(name, values.shape[1]), values.T, strict=True))
+    return made
 
 
 def kinds(

@@ -6,14 +6,15 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import contract as contracts
 from .contract import Column, Contract
 from .errors import UserError
 from .schema_rules import sampling_overrides
+from .wording import rounded
 
 if TYPE_CHECKING:
-    import dataframely as dy
     import polars as pl
 
 ATTEMPTS = 50  # how many rows are drawn at most for each one that is asked for
@@ -30,8 +31,9 @@ VALUES = {
 """How many values are drawn from, by role or kind, unless the contract draws closer bounds."""
 
 START = np.datetime64("2020-01-01", "us")  # where times begin; they go on by days
-GOLDEN = 50
-"""How many golden rows there are; those made from the contract alone are a fifth of them."""
+GOLDEN, FEWEST, GOLDEN_ITEMS = 50, 5, 20_000
+"""How many golden rows there are; those made from the contract alone are a fifth of them. Of long
+arrays there are fewer, for so many values in all."""
 
 SPELLINGS = (str, str.swapcase, " {} ".format, "({0}, {0})".format)
 """How golden rows write texts, so that code is told by what it makes of case, blanks and signs."""
@@ -80,15 +82,16 @@ def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
     )
 
 
-def _values(
-    column: Column, declared: "dy.Column", rows: int, draw: np.random.Generator
-) -> "pl.Series":
+def _values(column: Column, declared: Any, rows: int, draw: np.random.Generator) -> "pl.Series":
     """Draw a column. Bounds and closed sets are kept; what else is declared need not be."""
     import dataframely as dy
     import polars as pl
 
-    number = VALUES.get(column.role, VALUES[column.kind])
-    if column.choices is None and column.dtype != "String":
+    number = VALUES.get(column.role, VALUES.get(column.kind, 0))
+    if column.item:
+        lengths = draw.integers(column.min_length or 0, column.width, rows, endpoint=True)
+        made = _lists(_values(column.item, declared.inner, int(lengths.sum()), draw), lengths)
+    elif column.choices is None and column.dtype != "String":
         low, high = _range(column, number)
         numbers = low + (high - low) * draw.random(rows)
         if column.kind == "time":
@@ -106,12 +109,24 @@ def _values(
     return pl.select(pl.when(there).then(made)).to_series()
 
 
+def _lists(items: "pl.Series", lengths: NDArray[np.int64]) -> "pl.Series":
+    """The items of all rows, one after the other, as a list for each row."""
+    import polars as pl
+
+    ends = np.cumsum(lengths).tolist()
+    parts = zip(ends, lengths.tolist(), strict=True)
+    return pl.Series(
+        [items[end - length : end] for end, length in parts], dtype=pl.List(items.dtype)
+    )
+
+
 def _range(column: Column, width: float) -> tuple[float, float]:
     """From where to where a column's numbers are drawn; its times in days from the start."""
     low = _number(column, column.minimum, column.minimum_exclusive)
     high = _number(column, column.maximum, column.maximum_exclusive)
     if low is None:
-        low = 0 if high is None else high - max(width, abs(high))
+        unsigned = column.dtype.startswith("UInt")
+        low = 0 if high is None or unsigned else high - max(width, abs(high))
     if high is None:
         high = low + max(width, abs(low))
     return low, high
@@ -160,24 +175,46 @@ def golden(contract: Contract, profile: Mapping[str, Any]) -> "pl.DataFrame | No
         if not values:
             continue
         drawn = [values[0], *(values[it] for it in draw.integers(len(values), size=GOLDEN - 1))]
-        if column.dtype == "String" and column.choices is None and column.pattern is None:
+        if column.item:
+            sizes = draw.integers(column.min_length or 0, column.width, GOLDEN, endpoint=True)
+            drawn = [[values[it] for it in draw.integers(len(values), size=size)] for size in sizes]
+            drawn[0] = _average(column.item, seen) or drawn[0]
+        elif column.dtype == "String" and column.choices is None and column.pattern is None:
             drawn = [SPELLINGS[row % len(SPELLINGS)](it) for row, it in enumerate(drawn)]
         there = first | pl.col(column.name).is_not_null()
         told[column.name] = pl.when(there).then(pl.Series(drawn))
     rows = parse(made.lazy().with_columns(**told), labelled=False).rows.collect()
     good = check(rows, labelled=False).good.head(GOLDEN - GOLDEN // 5)
-    return pl.concat([good, made.select(good.columns)]).head(GOLDEN)
+    most = max(FEWEST, GOLDEN_ITEMS // sum(column.width for column in contract.inputs))
+    return pl.concat([good, made.select(good.columns)]).head(min(GOLDEN, most))
 
 
 def example(rows: "pl.DataFrame") -> dict[str, Any]:
     """The first of some golden rows, as JSON has it."""
-    row = rows.row(0, named=True)
-    return {name: it.isoformat() if isinstance(it, date) else it for name, it in row.items()}
+    return {name: _plain(value) for name, value in rows.row(0, named=True).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return rounded(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _average(item: Column, known: Mapping[str, Any]) -> list[Any]:
+    """The average of each item of an array of numbers; nothing of other arrays."""
+    whole = not item.dtype.startswith("Float")
+    return [round(it) if whole and it is not None else it for it in known.get("average", ())]
 
 
 def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:
     """Values that a profile tells of a column, as JSON has them, the most usual one first."""
+    if "items" in known:
+        known = {"kind": "number", **known["items"]}
     kind, edges, counts = known["kind"], known.get("edges"), known.get("counts")
+    if kind == "array":
+        return list(known["tokens"])
     if kind == "text":
         words = list(known["tokens"])
         return [" ".join(words[at : at + WORDS]) for at in range(0, max(len(words), 1), WORDS)]
@@ -188,7 +225,8 @@ def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:
             moments = [datetime.fromtimestamp(it, UTC).replace(tzinfo=None) for it in numbers]
             days = column.dtype == "Date"
             return [f"{it:%Y-%m-%d}" if days else it.isoformat() for it in moments]
-        return [round(it) if "Int" in column.dtype else float(f"{it:.{DIGITS}g}") for it in numbers]
+        whole = "Int" in (column.item or column).dtype
+        return [round(it) if whole else float(f"{it:.{DIGITS}g}") for it in numbers]
     if not isinstance(counts, Mapping):
         return []
     labels = sorted(counts, key=lambda name: -int(counts[name]))

@@ -30,6 +30,9 @@ DECLARED = (
 )
 """The rules that a `Column` of the contract says by itself."""
 
+INNER = "inner_"
+"""Before the rules that an array's column declares of each item."""
+
 UNRULED = "the model was made before services could check its contract; run `make train`"
 
 
@@ -97,7 +100,7 @@ def compile_rules(schema: "type[dy.Schema]") -> tuple[Rule, ...]:
     columns = schema.columns()
     for name, expression in expressions(schema).items():
         column, _, label = name.rpartition("|")
-        if column and label in DECLARED:
+        if column and label.removeprefix(INNER) in DECLARED:
             continue
         used = tuple(dict.fromkeys(expression.meta.root_names()))
         separable = row_by_row(expression)

@@ -140,6 +140,11 @@ def _climb(curve: Sequence[Record], score: metrics.Score) -> Sequence[Record] | 
 
 
 def _allowed(column: Mapping[str, Any]) -> str:
+    if item := column.get("item"):
+        least, most = column["min_length"] or 0, column["max_length"]
+        count = f"{most}" if least == most else f"{least} to {most}"
+        each = ", ".join(filter(None, [_allowed(item), "or missing" if item["nullable"] else ""]))
+        return f"{count} items{f', each {each}' if each else ''}"
     if column["kind"] == "boolean":
         return ""
     if column["choices"]:
@@ -153,9 +158,13 @@ def _allowed(column: Mapping[str, Any]) -> str:
 
 def _content(seen: Mapping[str, Any]) -> str:
     """What the values of a column are like, by its part of the profile."""
-    if seen["kind"] == "text":
-        words = seen["words"]
-        return f"{words['mean']:.0f} words on average" if words["counts"] else "nothing"
+    if words := seen.get("words"):
+        what = "words" if seen["kind"] == "text" else "items"
+        return f"{words['mean']:.0f} {what} on average" if words["counts"] else "nothing"
+    if seen["kind"] == "array":
+        return (
+            f"{_content({'kind': 'number', **seen['items']})}, {share(seen['known']['mean'])} known"
+        )
     if "other" in seen:
         common = list(seen["counts"].items())[:MOST_EXAMPLES]
         rest = seen["distinct"] - len(common)

@@ -101,17 +101,22 @@ def importance(
 def _telling(
     arrays: Mapping[str, Array], answer: Callable[[Mapping[str, Array]], Answers], seed: int
 ) -> list[str]:
-    """The columns that a forest needs to give the same answers; all of them if they are few."""
-    names = list(arrays)
+    """The columns that a forest needs to give the same answers; all of them if they are few.
+
+    Arrays are always among them.
+    """
+    wide = [name for name, values in arrays.items() if values.ndim > 1]
+    names = [name for name in arrays if name not in wide]
     if len(names) <= MOST_SHUFFLED:
-        return names
+        return list(arrays)
     from sklearn.ensemble import ExtraTreesRegressor  # only for wide data
 
-    ranks = np.column_stack([pl.Series(it).rank("dense").to_numpy() for it in arrays.values()])
+    ranks = np.column_stack([pl.Series(arrays[it]).rank("dense").to_numpy() for it in names])
     forest = ExtraTreesRegressor(max_features="sqrt", random_state=seed).fit(
         ranks, metrics.told(answer(arrays)).scored
     )
-    return [names[n] for n in np.argsort(-forest.feature_importances_)[:MOST_SHUFFLED]]
+    best = np.argsort(-forest.feature_importances_)[:MOST_SHUFFLED]
+    return [*wide, *(names[n] for n in best)]
 
 
 def validation(scores: Mapping[str, Sequence[float]], score: Score) -> list[Record]:

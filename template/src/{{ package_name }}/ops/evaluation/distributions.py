@@ -30,7 +30,7 @@ MOST_NAMES = 1_000
 MOST_DRAWN = 1_000
 """Values of a number that are kept."""
 
-COUNTED = ("rows", "missing", "table", "sums", "texts", "lengths", "unfamiliar")
+COUNTED = ("rows", "missing", "table", "sums", "texts", "lengths", "unfamiliar", "summaries")
 """What a history holds of a distribution, as far as it has that."""
 
 CELLS, FEWEST, MOST = 150_000, 32, 720
@@ -58,7 +58,8 @@ class Distribution:
     def parts(self) -> list[NDArray[Any]]:
         """All that is counted, each of the reference and of the window."""
         held = [vars(self)[name] for name in COUNTED if vars(self).get(name) is not None]
-        return [part for one in held for part in getattr(one, "parts", [one])]
+        each = [its for one in held for its in (one.values() if isinstance(one, dict) else [one])]
+        return [part for one in each for part in getattr(one, "parts", [one])]
 
     def put(self, side: int, counts: NDArray[Any]) -> None:
         """Take other rows for those of the reference or of the window: all parts in a row."""
@@ -185,7 +186,7 @@ class Texts(Distribution):
 
     def add(self, values: Array) -> None:
         """Count texts of the window, shape (rows,), missing as the empty one."""
-        super().add(values == "")
+        super().add(profile.blank(values))
         split = profile.words(values)
         self.texts[NOW] += len(values)
         self.lengths.add(profile.lengths(split))
@@ -194,6 +195,27 @@ class Texts(Distribution):
         counted = profile.rows_with(split)
         self.table[NOW] += np.array([counted.pop(word, 0) for word in self.words], dtype=np.int64)
         self.new = frequent(self.new + counted)
+
+
+class Vectors(Distribution):
+    """Arrays of numbers, by what sums each of them up.
+
+    Attributes:
+        summaries: the norm, the mean, and the share of items that is known.
+    """
+
+    def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
+        """Begin with an empty window; what was `learnt` besides was seen too."""
+        super().__init__(seen, rows)
+        names = ("norm", "mean", "known")
+        self.summaries = {it: Numbers(seen[it], rows, learnt and learnt[it]) for it in names}
+
+    def add(self, values: Array) -> None:
+        """Count arrays of the window, shape (rows, items), missing items as NaN."""
+        summed = profile.summaries(values)
+        super().add(np.isnan(summed["norm"]))
+        for name, numbers in self.summaries.items():
+            numbers.add(summed[name])
 
 
 def distribution(seen: Seen, rows: int, learnt: Seen | None = None) -> Distribution:
@@ -207,8 +229,10 @@ def distribution(seen: Seen, rows: int, learnt: Seen | None = None) -> Distribut
     match seen["kind"]:
         case "category" | "boolean":
             return Categories(seen, rows, learnt)
-        case "text":
+        case "text" | "array" if "words" in seen:
             return Texts(seen, rows, learnt)
+        case "array":
+            return Vectors(seen, rows, learnt)
         case "time":
             return Distribution(seen, rows)
     return Numbers(seen, rows, learnt)

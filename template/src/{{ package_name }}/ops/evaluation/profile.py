@@ -26,6 +26,7 @@ LEAST_TEXTS = 3  # words in fewer texts are not frequent, however few others the
 LONGEST_VALUE = 200
 """Longer values are counted with the rest, and longer words left out, to bound the size."""
 
+ITEMS = 1_000_000  # of arrays, as many are looked at, spread evenly
 TEXT_ROWS = 50_000  # words are counted in as many rows at most, spread evenly
 
 
@@ -91,8 +92,10 @@ def describe(column: Column, values: Array) -> dict[str, Any]:
     head = {"kind": column.kind}
     if column.kind == "category":
         return head | categories(values)
-    if column.kind == "text":
+    if column.kind == "text" or (column.item and column.item.kind == "category"):
         return head | texts(values, private=column.sensitive)
+    if column.item:
+        return head | vectors(values, private=column.sensitive)
     if column.kind == "boolean":
         known = values[~np.isnan(values)]
         counts = {"false": int((known == 0).sum()), "true": int((known == 1).sum())}
@@ -144,8 +147,34 @@ def categories(values: Array) -> dict[str, Any]:
     }
 
 
+def vectors(values: Array, private: bool = False) -> dict[str, Any]:
+    """What sums up arrays of numbers, shape (rows, items), and the average of each item."""
+    step = max(1, values.size // ITEMS)
+    with np.errstate(invalid="ignore"):
+        average = np.nansum(values, axis=0) / np.isfinite(values).sum(axis=0)
+    summed = summaries(values)
+    return {
+        "missing": int(np.isnan(summed["norm"]).sum()),
+        "items": numbers(values.ravel()[::step], private),
+        "average": [float(f"{it:.4g}") if np.isfinite(it) else None for it in average.tolist()],
+        **{name: numbers(its, private) for name, its in summed.items()},
+    }
+
+
+def summaries(values: Array) -> dict[str, NDArray[np.float64]]:
+    """Of each array its norm, its mean, and the share of its items that is known; or NaN."""
+    known = np.isfinite(values)
+    count, filled = known.sum(axis=1), np.where(known, values, 0).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        summed = {"norm": np.linalg.norm(filled, axis=1), "mean": filled.sum(axis=1) / count}
+    summed["known"] = count / values.shape[1]
+    return {name: np.where(count > 0, its, np.nan) for name, its in summed.items()}
+
+
 def texts(values: Array, private: bool = False) -> dict[str, Any]:
     """How long texts are, in words, and how many hold each frequent word.
+
+    Of an array of categories, shape (rows, items), the items are its words.
 
     Which words are frequent is found in every other text and counted in the rest, so that no
     count is flattered by the choice. Words are left out of what is private.
@@ -153,7 +182,7 @@ def texts(values: Array, private: bool = False) -> dict[str, Any]:
     some = values[:: max(1, -(-len(values) // TEXT_ROWS))]
     split = words(some)
     made: dict[str, Any] = {
-        "missing": int((values == "").sum()),
+        "missing": int(blank(values).sum()),
         "words": numbers(lengths(split), private),
     }
     if not private:
@@ -175,7 +204,15 @@ def texts(values: Array, private: bool = False) -> dict[str, Any]:
 
 def words(values: Array) -> pl.Series:
     """The words of each text, in lower case: letters, digits and `_`, a list for each row."""
+    if values.ndim > 1:
+        lists = pl.Series(values.tolist(), dtype=pl.List(pl.String))
+        return lists.list.eval(pl.element().filter(pl.element() != ""))
     return pl.Series(values, dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
+
+
+def blank(values: Array) -> NDArray[np.bool_]:
+    """Which texts are empty, or arrays without any item, shape (rows,)."""
+    return np.asarray((values == "").reshape(len(values), -1).all(axis=1))
 
 
 def lengths(split: pl.Series) -> NDArray[np.float64]:

@@ -38,6 +38,8 @@ def slices(
 ) -> list[Slice]:
     """Cut the rows by each feature: values of categories, terciles of numbers, what is missing.
 
+    Of an array only rows without it are a slice.
+
     `arrays` are as `Contract.arrays` makes them; `order` names the most important columns first.
     """
     rank = {name: position for position, name in enumerate(order)}
@@ -74,7 +76,9 @@ def measure(
 
 
 def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    if kind == "time":
+    if kind == "array":
+        known = (values != "" if values.dtype == object else ~np.isnan(values)).any(axis=1)
+    elif kind == "time":
         known = ~np.isnat(values)
         yield from _terciles(values, known, lambda time: str(time.astype("datetime64[D]")))
     elif kind == "text":

@@ -29,6 +29,7 @@ from ..scoring import in_batches
 from ..settings import Gates, Settings, Split
 from ..wording import rounded
 from . import labelled, split
+from .hashing import row_keys
 from .parsing import parse
 from .validate import check
 
@@ -182,7 +183,8 @@ def describe(
     in_time = contract.with_role("event_time")
     arrays, labels = contract.arrays(train), contract.labels(train)
     if in_time:
-        arrays = {name: np.append(arrays[name], holdout.arrays[name][::step]) for name in arrays}
+        both = (arrays, {name: values[::step] for name, values in holdout.arrays.items()})
+        arrays = {name: np.concatenate([part[name] for part in both]) for name in arrays}
     seen = profile(contract, arrays, labels, holdout.answers)
     seen |= groups(contract, [train, frame.gather_every(step)] if in_time else [train])
     rows_made = golden(contract, seen)
@@ -224,7 +226,8 @@ def newest(
     if len(rows) < LEAST_RECENT:
         return None
     names = [column.name for column in contract.inputs]
-    asked = rows.join(frame.select(names), on=names, how="semi", nulls_equal=True)
+    keys, held = (row_keys(its.lazy(), names) for its in (rows, frame))
+    asked = rows.filter(np.isin(keys, held))
     few = len(asked) < LEAST_RECENT
     answers = holdout.answers if few else holdout.answer(contract.arrays(asked))
     seen = profile(contract, contract.arrays(rows), contract.labels(rows), answers)

@@ -10,6 +10,7 @@ after an upgrade. This one is written down here, and a test holds it to constant
   half of all bits.
 - A text is taken as its UTF-8 bytes, padded with zeros to whole words of eight, little-endian:
   `state = mix(length)`, then `state = mix(state ^ word)` for each word.
+- An array is `state = mix(length)`, then `state = mix(state ^ value)` for each item.
 - A row is `mix` of the sum (modulo 2^64) over its columns of `mix(value ^ digest of the name)`:
   the order of the columns, like the order of the rows, makes no difference.
 
@@ -75,6 +76,16 @@ def _keys(frame: pl.DataFrame) -> Keys:
 def _bits(values: pl.Series) -> Keys:
     """The 64 bits of every value of a column."""
     dtype = values.dtype
+    if isinstance(dtype, pl.Array):
+        return _bits(values.arr.to_list())
+    if dtype == pl.List:
+        lengths = values.list.len().fill_null(0).to_numpy().astype(np.int64)
+        items = _bits(values.drop_nulls().explode(empty_as_null=False))
+        starts, bits = np.cumsum(lengths) - lengths, mix(lengths.astype(np.uint64))
+        for place in range(lengths.max(initial=0)):
+            longer = np.flatnonzero(lengths > place)
+            bits[longer] = mix(bits[longer] ^ items[starts[longer] + place])
+        return np.where(values.is_null().to_numpy(), MISSING, bits)
     if dtype in (pl.String, pl.Enum):
         bits = np.full(len(values), MISSING)
         bits[values.is_not_null().to_numpy()] = digest(values.drop_nulls().cast(pl.String))

@@ -3,14 +3,17 @@
 Numbers, booleans and times may come as text; whole numbers as floats; a time may carry a zone.
 A value that cannot be read as its column's type is not lost: it becomes missing, and its text
 is kept beside it in a column `<name>|text`, which is missing everywhere else. Validation sends
-such rows to quarantine.
+such rows to quarantine. Arrays may come as text, too: as JSON.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
+import msgspec
 import polars as pl
+from msgspec import Meta
 
 from .. import contract as contracts
 from ..contract import EXACT, FALSE, TEXT, TRUE
@@ -20,6 +23,10 @@ from ..wording import closest
 
 TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
 """The ways of ISO 8601 to write a date and a time, once the T between them is a space."""
+
+LISTS = pl.List, pl.Array
+
+WHOLE = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 FEW = 100  # texts that show which way is the usual one
 
@@ -43,7 +50,8 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
         origin: how a message calls the rows.
 
     Raises:
-        UserError: if a column is missing, or holds lists, structures or bytes.
+        UserError: if a column is missing, or holds what it cannot mean: structures or bytes, lists
+            where none are meant, or numbers where lists are.
     """
     contract, declared = contracts.load(), contracts.schema().columns()
     wanted = [column.name for column in (contract.columns if labelled else contract.inputs)]
@@ -63,8 +71,9 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
     values, texts, final = [], [], []
     for name in wanted:
         given, meant = found[name], declared[name].dtype
-        if given.is_nested() or given in (pl.Binary, pl.Object):
-            raise UserError(f"{origin} holds {given} in {name}; turn it into text or numbers.")
+        if not _is_legible(given, meant):
+            cure = f"lists of {meant.inner}" if isinstance(meant, LISTS) else "text or numbers"
+            raise UserError(f"{origin} holds {given} in {name}; turn it into {cure}.")
         # NaN is how numpy writes a missing number.
         raw = pl.col(name).fill_nan(None) if given.is_float() else pl.col(name)
         values.append(read(raw, given, meant).alias(name))
@@ -72,15 +81,33 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
             final.append(pl.col(name).fill_nan(None))
         if not _always_readable(given, meant):
             text = pl.col(name + TEXT)
-            texts.append(raw.cast(pl.String).alias(name + TEXT))
-            unread = pl.col(name).is_null() & (text.str.strip_chars() != "")
-            final.append(pl.when(unread).then(text))
+            texts.append((raw if given.is_nested() else raw.cast(pl.String)).alias(name + TEXT))
+            told = text.is_not_null() if given.is_nested() else text.str.strip_chars() != ""
+            unread = pl.when(pl.col(name).is_null() & told).then(text)
+            final.append(as_text(unread, given).alias(name + TEXT))
     parsed = rows.select(*values, *texts).with_columns(final)
     return Parsed(parsed, [name for name in found if name not in wanted])
 
 
+def as_text(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Values of this type as text; lists as JSON."""
+    if not dtype.is_nested():
+        return values.cast(pl.String)
+    json = pl.struct(values.alias("")).struct.json_encode()
+    return pl.when(values.is_not_null()).then(json.str.slice(len('{"":')).str.head(-len("}")))
+
+
+def _is_legible(given: pl.DataType, meant: pl.DataType) -> bool:
+    """Whether a value of type `given` may stand for one of type `meant`."""
+    if isinstance(meant, LISTS) and given not in (pl.String, pl.Null):
+        return isinstance(given, LISTS) and _is_legible(_inner(given), pl.String())
+    return not given.is_nested() and given not in (pl.Binary, pl.Object)
+
+
 def _always_readable(given: pl.DataType, meant: pl.DataType) -> bool:
     """Whether every value of type `given` has its like in type `meant`."""
+    if isinstance(given, pl.List) and isinstance(meant, pl.List):
+        return _always_readable(_inner(given), _inner(meant))
     return (
         given in (meant, pl.Null)
         or meant == pl.String
@@ -91,6 +118,8 @@ def _always_readable(given: pl.DataType, meant: pl.DataType) -> bool:
 
 def read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
     """Turn values of type `given` into type `meant`; null where that cannot be done."""
+    if isinstance(meant, LISTS) and given != pl.Null:
+        return _lists(raw, given, meant)
     if given in (meant, pl.Null) or meant == pl.String:
         return raw.cast(meant)
     if given in (pl.Date, pl.Datetime) and meant.is_temporal():
@@ -106,6 +135,53 @@ def read(raw: pl.Expr, given: pl.DataType, meant: pl.DataType) -> pl.Expr:
         return _in_calendar(values, meant) if meant.is_temporal() else values
 
     return raw.cast(pl.String).map_batches(read, return_dtype=meant, is_elementwise=True)
+
+
+def _lists(raw: pl.Expr, given: pl.DataType, meant: pl.List | pl.Array) -> pl.Expr:
+    """Turn lists, or JSON of them, into type `meant`; null where an item cannot be read."""
+    if not isinstance(given, LISTS):
+        return _from_json(raw, meant)
+    if isinstance(given, pl.Array):
+        raw = raw.arr.to_list()
+    held, wanted, item = _inner(given), _inner(meant), pl.element()
+    if held.is_float():
+        raw = raw.list.eval(item.fill_nan(None))
+    lists = raw.list.eval(read(item, held, wanted))
+    if wanted.is_float():
+        lists = lists.list.eval(item.fill_nan(None))
+    if not _always_readable(held, wanted):
+        before, after = (its.list.eval(item.is_not_null()).list.sum() for its in (raw, lists))
+        lists = pl.when(before == after).then(lists)
+    if isinstance(meant, pl.Array):
+        return pl.when(lists.list.len() == meant.size).then(lists).list.to_array(meant.size)
+    return lists
+
+
+def _inner(dtype: pl.List | pl.Array) -> pl.DataType:
+    """The type of the items."""
+    return cast(pl.DataType, dtype.inner)
+
+
+def _from_json(texts: pl.Expr, meant: pl.List | pl.Array) -> pl.Expr:
+    """Read texts of JSON as type `meant`; null where one is no list of such items."""
+    python: Any = str
+    held: pl.DataType = pl.String()
+    if _inner(meant).is_numeric():
+        python, held = (float, pl.Float64()) if _inner(meant).is_float() else (WHOLE, pl.Int64())
+    elif _inner(meant) == pl.Boolean:
+        python, held = bool, pl.Boolean()
+    decoder = msgspec.json.Decoder(list.__class_getitem__(python | None), strict=False)
+
+    def decoded(text: str | None) -> list[Any] | None:
+        with suppress(msgspec.DecodeError, RecursionError):
+            return decoder.decode(text) if text else None
+        return None
+
+    def read(texts: pl.Series) -> pl.Series:
+        lists = pl.Series("", [decoded(text) for text in texts], pl.List(held)).to_frame()
+        return lists.select(_lists(pl.col(""), pl.List(held), meant)).to_series()
+
+    return texts.map_batches(read, return_dtype=meant, is_elementwise=True)
 
 
 def _readings(meant: pl.DataType) -> Iterator[pl.Expr]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
-from ..bundle import MODEL, Prediction
+from ..bundle import MODEL, Prediction, described
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
@@ -62,14 +62,15 @@ class Rows:
         if infinite := [name for name, values in numbers.items() if np.isinf(values).any()]:
             raise UserError(f"ml/features.py makes infinite {listed(infinite)}; use NaN instead.")
         self.passing = self._passing(arrays, made)
-        self.kinds = {
-            name: kind
-            for name, kind in contracts.kinds(made, contract.text).items()
-            if name not in self.passing
-            and all(_varies(made[name][learn]) for learn, _ in self.splits)
+        made = {
+            name: values
+            for name, values in made.items()
+            if name not in self.passing and all(_varies(values[learn]) for learn, _ in self.splits)
         }
-        if not self.kinds:
+        if not made:
             raise UserError("No feature has two different values in the training rows.")
+        self.inputs = described(made, contract.text)
+        self.kinds = contracts.kinds(contracts.unfolded(made), contract.text)
         self.features = frame_of(made, self.kinds)
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
 
@@ -82,7 +83,7 @@ class Rows:
         turns = names[1:] if self.in_time else names
         classes = len(self.contract.classes)
         trees = classes if classes > 2 else 1
-        self.wide = len(self.contract.features) * trees >= MANY_COLUMNS
+        self.wide = sum(it.width for it in self.contract.features) * trees >= MANY_COLUMNS
         if self.wide or len(self.labels) * trees >= ENOUGH_WORK:
             turns = turns[-1:]
         for turn in turns:
@@ -235,7 +236,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
         "seed": seed,
         "score": score,
         "contract": rows.contract.to_dict(),
-        "features": [{"name": name, "kind": kind} for name, kind in rows.kinds.items()],
+        "features": rows.inputs,
         "validation": validation,
         "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
     }
@@ -314,10 +315,11 @@ def predict(pipeline: Pipeline, contract: Contract, frame: pl.DataFrame) -> Pred
 
 
 def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:
-    """Features as the frame that the pipelines take: Float32 and String columns."""
+    """Features as the frame that the pipelines take: Float32 and String columns, see `unfolded`."""
+    columns = contracts.unfolded(made)
     return pl.DataFrame(
         {
-            name: pl.Series(made[name], dtype=pl.Float32 if kind == "number" else pl.String)
+            name: pl.Series(columns[name], dtype=pl.Float32 if kind == "number" else pl.String)
             for name, kind in kinds.items()
         }
     )
@@ -331,4 +333,4 @@ def _range(values: NDArray[Any]) -> float:
 
 def _varies(values: NDArray[Any]) -> bool:
     """Whether a feature can tell two rows apart."""
-    return pl.Series(values).n_unique() > 1
+    return any(pl.Series(its).n_unique() > 1 for its in np.atleast_2d(values.T))

@@ -1,11 +1,12 @@
 """Hold every row to the contract, and set aside those that break it, with the reason."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import dataframely as dy
 import polars as pl
 
 from .. import contract as contracts
@@ -17,6 +18,7 @@ from ..schema_rules import expressions
 from ..settings import Settings
 from ..wording import listed, shortened
 from . import parquet
+from .parsing import as_text
 
 NAMED_RULES = 5
 EXAMPLES = 3
@@ -131,7 +133,7 @@ class Rules:
         self.names = [item.name for item in (contract.columns if labelled else contract.inputs)]
         self._target = None if labelled else columns[contract.target.name]
         unread = {name: pl.col(name + TEXT) for name in self.names if name + TEXT in found}
-        self._texts = {name: pl.col(name).cast(pl.String) for name in self.names}
+        self._texts = {name: as_text(pl.col(name), columns[name].dtype) for name in self.names}
         self._texts |= {name: pl.coalesce(text, self._texts[name]) for name, text in unread.items()}
         silent = set() if labelled else {rule.name for rule in contract.rules if rule.batch}
         if not labelled:
@@ -142,8 +144,9 @@ class Rules:
             if name not in silent:
                 unreadable = unread[column].is_not_null() if column in unread else False
                 self._rules[name] = (keeps | unreadable).fill_null(value=True)
-        floats = [name for name in self.names if columns[name].dtype.is_float()]
-        single = {f"{name}|inf": pl.col(name).abs() <= LARGEST for name in floats}
+        single = {
+            f"{name}|{rule}": keeps for name in self.names for rule, keeps in _single(columns[name])
+        }
         self._rules |= {name: rule.fill_null(value=True) for name, rule in single.items()}
         self._rules |= {f"{name}|dtype": text.is_null() for name, text in unread.items()}
 
@@ -202,6 +205,18 @@ class Rules:
             for row in rows.iter_rows(named=True)
         ]
         return f" (such as {', '.join(shown)})" if names else ""
+
+
+def _single(column: dy.Column) -> Iterator[tuple[str, pl.Expr]]:
+    """The rule that numbers fit into single precision, of a column that has any."""
+    item, values = pl.element().abs() <= LARGEST, pl.col(column.name)
+    match column.dtype:
+        case pl.List(inner=inner) if inner.is_float():
+            yield "inner_inf", values.list.eval(item).list.all()
+        case pl.Array(inner=inner) if inner.is_float():
+            yield "inner_inf", values.arr.eval(item).arr.all()
+        case dtype if dtype.is_float():
+            yield "inf", values.abs() <= LARGEST
 
 
 def unused(name: str, columns: Collection[str]) -> str:

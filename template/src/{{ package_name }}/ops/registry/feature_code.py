@@ -30,7 +30,7 @@ package, given, made, *text = sys.argv[1:]
 features = importlib.import_module(package + ".ml.features").features
 columns = {column.name: column.to_numpy(writable=True) for column in pl.read_ipc(given)}
 pl.DataFrame([
-    pl.Series(name, values, None if values.dtype.kind == "f" else pl.String)
+    pl.Series(name, values, pl.String if values.dtype.kind != "f" and values.ndim == 1 else None)
     for name, values in features(columns, text).items()
 ]).write_ipc(made)
 """
@@ -100,7 +100,8 @@ def _elsewhere(
 
     with TemporaryDirectory(dir=folder) as aside:
         given, made = Path(aside, "columns"), Path(aside, "features")
-        texts = {name: pl.String for name, values in columns.items() if values.dtype.kind == "O"}
+        flat = {name: values for name, values in columns.items() if values.ndim == 1}
+        texts = {name: pl.String for name, values in flat.items() if values.dtype.kind == "O"}
         pl.DataFrame(dict(columns), schema_overrides=texts).write_ipc(given)
         command.raw(
             folder,

@@ -10,8 +10,9 @@ from contextlib import suppress
 import numpy as np
 import polars as pl
 
+from .. import contract as contracts
 from ..bundle import Bundle
-from ..contract import Contract
+from ..contract import Contract, unfolded
 from ..errors import Refused, UserError
 from ..evaluation.metrics import Array, answers_of
 from ..pipeline.labelled import KEY, LABELLED, PREDICTION
@@ -123,9 +124,11 @@ def _second_opinion(
     from ..pipeline import train
 
     settings, kind = Settings.load(project.params), champion.manifest["model"]["kind"]
-    kinds = {feature["name"]: feature["kind"] for feature in champion.manifest["features"]}
-    kinds |= {f"champion {place}": "number" for place in range(len(inputs) - len(kinds))}
-    made = train.frame_of(dict(zip(kinds, inputs, strict=True)), kinds)
+    names = [feature["name"] for feature in champion.manifest["features"]]
+    names += [f"champion {place}" for place in range(len(inputs) - len(names))]
+    columns = unfolded(dict(zip(names, inputs, strict=True)))
+    kinds = contracts.kinds(columns, champion.contract.text)
+    made = train.frame_of(columns, kinds)
     own = train.parameters(settings.train, kind)
     model = models.build(kind, champion.contract.task, kinds, own, settings.seed)
     part, source, count = pl.int_range(pl.len()) % 5, pl.col(KEY).rank("dense"), pl.len().over(KEY)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Prediction, Session, joined
-from ..contract import Contract
+from ..contract import Column, Contract
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,11 +38,17 @@ def answers(bundle: Bundle, frame: "pl.DataFrame") -> "pl.DataFrame":
 
 def unfit(bundle: Bundle, contract: Contract) -> str | None:
     """Why rows of this contract lack what a bundle needs; None if they do not."""
-    kinds = {column.name: column.kind for column in contract.columns}
+    shapes = {column.name: _shape(column) for column in contract.columns}
     for column in bundle.contract.features:
-        if kinds.get(column.name) != column.kind:
-            return f"it needs the column {column.name} as {column.kind}"
+        if shapes.get(column.name) != _shape(column):
+            items = f" of {column.width} items, each a {column.item.kind}" if column.item else ""
+            return f"it needs the column {column.name} as {column.kind}{items}"
     return None
+
+
+def _shape(column: Column) -> tuple[str, int, str]:
+    """What must be the same of two columns for a model to take the one for the other."""
+    return column.kind, column.width, column.item.kind if column.item else ""
 
 
 def predict(bundle: Bundle, columns: Mapping[str, NDArray[Any]]) -> Prediction:
