@@ -128,7 +128,8 @@ def test_the_fingerprint_changes_with_the_meaning() -> None:
         ),
         ({"a": dy.Float64(metadata={"event_time": True})}, "a is the event time, so make it"),
         ({"a": dy.Datetime(time_zone="UTC")}, "a is Datetime.*; use Bool"),
-        ({"a": dy.List(dy.Int8())}, r"a is List\(Int8\); use Bool"),
+        ({"a": dy.List(dy.Int8())}, "a may be of any length"),
+        ({"a": dy.Struct({"b": dy.Int8()})}, r"a is Struct.*; use Bool"),
         (
             {"a": dy.String(metadata={"group": True}), "b": dy.Bool(metadata=TARGET)},
             "no column is left",
