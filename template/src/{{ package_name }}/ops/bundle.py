@@ -92,6 +92,11 @@ class Decision:
         return Prediction(said.argmax(axis=1), said)
 
 
+def decided(told: Mapping[str, Any] | None) -> Decision:
+    """What a manifest tells under `decision`; earlier releases told nothing."""
+    return Decision(*((told or {}).get(name) for name in ("threshold", "costs")))
+
+
 def joined(parts: Sequence[Prediction]) -> Prediction:
     """What is said of the rows of all parts."""
     shares = [part.probabilities for part in parts if part.probabilities is not None]
@@ -111,8 +116,14 @@ class Origin(NamedTuple):
 class Session:
     """A whole pipeline in ONNX, fed by position: the converter renames odd names of features."""
 
-    def __init__(self, model: Path | bytes, threads: int = 1) -> None:
-        """Load a model. One thread is the fastest for few rows; 0 takes every core for many."""
+    def __init__(
+        self, model: Path | bytes, threads: int = 1, told: Mapping[str, Any] | None = None
+    ) -> None:
+        """Load a model. One thread is the fastest for few rows; 0 takes every core for many.
+
+        It chooses the class by itself, unless a decision is `told`, see `decided`.
+        """
+        self._decision = decided(told) if told else None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -141,6 +152,8 @@ class Session:
                 name: values.reshape(-1, 1) for name, values in zip(self._names, each, strict=True)
             }
         first, *rest = self._session.run(None, feed)
+        if rest and self._decision:
+            return self._decision.answer(rest[0])
         if rest:
             return Prediction(first, rest[0])
         return Prediction(first.reshape(-1), None)
@@ -173,7 +186,7 @@ class Bundle:
     @cached_property
     def session(self) -> Session:
         """The model, loaded once."""
-        return Session(self.folder / MODEL)
+        return Session(self.folder / MODEL, told=self.manifest.get("decision"))
 
     @cached_property
     def digest(self) -> str:

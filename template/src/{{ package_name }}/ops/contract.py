@@ -130,7 +130,7 @@ class Contract:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels of a classification, in the order of the model's probabilities."""
-        return tuple(_label(choice) for choice in self.target.choices or ())
+        return tuple(label(choice) for choice in self.target.choices or ())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -357,7 +357,8 @@ def _bound(column: "dy.Column", name: str) -> Scalar | None:
     return value if value is None or isinstance(value, int | float | str) else value.isoformat()
 
 
-def _label(choice: Scalar) -> str:
+def label(choice: Scalar) -> str:
+    """The name of a class."""
     return str(choice).lower() if isinstance(choice, bool) else str(choice)
 
 

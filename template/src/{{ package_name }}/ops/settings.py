@@ -55,6 +55,11 @@ class Train(Section, frozen=True):
     half_life: Positive | Literal["auto", "none"] = "auto"
     """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
 
+    threshold: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto", "best"] = "auto"
+    """Of two classes; `auto`: the likeliest one, or by `costs`; `best`: by the score."""
+    costs: dict[Any, dict[Any, Annotated[float, Meta(ge=0)]]] = {}
+    """By the true class, what each answer costs; 1 if it is wrong and not named."""
+
     sections: dict[str, dict[str, Any]] = {}
     """By model of `ml/model.py`, its own parameters: in the file they stand in `train` itself."""
 

@@ -56,7 +56,7 @@ def write(
 
 def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
     """What the template says of the model beside what stands in the manifest."""
-    score = metrics.find(manifest["score"])
+    score = metrics.of(manifest)
     columns = manifest["contract"]["columns"]
     return {
         "score": score,
@@ -66,6 +66,8 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "gates": manifest["gates"],
         "refused": [gate for gate in manifest["gates"] if not gate["passed"]],
         "models": folds(diagnostics["validation"]),
+        "decision": manifest.get("decision"),
+        "thresholds": diagnostics.get("thresholds", ()),
         "importance": diagnostics["importance"][:MOST_COLUMNS],
         "unmeasured": len(manifest["profile"]["columns"]) - len(diagnostics["importance"]),
         "worth": share if score.loss else "{:.4f}".format,

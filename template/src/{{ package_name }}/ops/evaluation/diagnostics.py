@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import binomtest
 
+from ..bundle import Prediction, decided
 from ..wording import rounded
 from . import metrics
 from .metrics import Answers, Array, Score
@@ -18,6 +19,7 @@ from .metrics import Answers, Array, Score
 Record = dict[str, Any]
 
 CALIBRATION_BINS = 10
+THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 REPEATS = 5  # how often each column is shuffled to see what it is worth
 SHUFFLED_ROWS = 200_000  # rows that are scored for that in all, roughly
@@ -34,6 +36,23 @@ def confusion(truth: Array, answers: Answers, classes: Sequence[str]) -> list[Re
         for row, name in enumerate(classes)
         for column, answered in enumerate(classes)
     ]
+
+
+def thresholds(truth: Array, answers: Prediction, told: Mapping[str, Any]) -> list[Record]:
+    """What other thresholds than the one that is `told` would have made of the same answers."""
+    costs = told.get("costs")
+    score = metrics.find(told.get("by") or ("cost" if costs else "balanced_accuracy"), costs)
+    records = []
+    for threshold in sorted({*THRESHOLDS, told["threshold"]}):
+        said = decided({"threshold": threshold}).answer(answers.scored)
+        records.append(
+            {
+                "threshold": threshold,
+                "answered": rounded(float(said.values.mean())),
+                score.label: rounded(metrics.value(score, truth, said)),
+            }
+        )
+    return records
 
 
 def calibration(truth: Array, answers: Answers) -> list[Record]:

@@ -9,7 +9,7 @@ row weights, so that a bootstrap replicate and a slice cost one pass without a s
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Decision, Prediction
+from ..bundle import Decision, Prediction, decided
 from ..contract import Task
 from ..errors import UserError
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
 Answers = Array | Prediction
+Costs = Sequence[Sequence[float]]
+"""Of each answer (column) where a class (row) is true."""
+
 Measure = Callable[[Weights], float]
 
 REPLICATES = 500
@@ -67,7 +70,7 @@ def resolve(name: str, task: Task) -> str:
     """
     if name == "auto":
         return "roc_auc" if task == "classification" else "r2"
-    names = [score.name for score in scores_of(task)]
+    names = [score.name for score in scores_of(task, costs=())]
     if name not in names:
         raise UserError(
             f"params.yaml: train.score is {name}; for a {task} use auto, {', '.join(names)}."
@@ -75,9 +78,14 @@ def resolve(name: str, task: Task) -> str:
     return name
 
 
-def find(name: str) -> Score:
-    """The score of that name, as `resolve` gives it."""
-    return next(score for score in SCORES if score.name == name)
+def find(name: str, costs: Costs | None = None) -> Score:
+    """The score of that name, as `resolve` gives it; that of costs has those given."""
+    return next(score for score in (*SCORES, cost(costs)) if score.name == name)
+
+
+def of(manifest: Mapping[str, Any]) -> Score:
+    """The score that a model was chosen by."""
+    return find(manifest["score"], decided(manifest.get("decision")).costs)
 
 
 def told(answers: Answers) -> Prediction:
@@ -101,16 +109,23 @@ def value(score: Score, truth: Array, answers: Answers, weights: Weights | None 
     return prepare(score, truth, answers)(np.ones(len(truth)) if weights is None else weights)
 
 
-def score(name: str, truth: Array, answers: Answers, weights: Weights | None = None) -> float:
+def score(
+    name: str,
+    truth: Array,
+    answers: Answers,
+    weights: Weights | None = None,
+    costs: Costs | None = None,
+) -> float:
     """Measure the score called `name` so that higher is better: losses are negated."""
-    found = find(name)
+    found = find(name, costs)
     measured = value(found, truth, answers, weights)
     return -measured if found.loss else measured
 
 
-def scores_of(task: Task) -> list[Score]:
-    """Every score of a task."""
-    return [score for score in SCORES if score.task == task]
+def scores_of(task: Task, costs: Costs | None = None) -> list[Score]:
+    """Every score of a task; that of costs if there are some."""
+    scores = SCORES if costs is None else (*SCORES, cost(costs))
+    return [score for score in scores if score.task == task]
 
 
 def groups(values: pl.Series) -> Array:
@@ -281,6 +296,16 @@ def _distance(truth: Array, said: Prediction) -> NDArray[np.float64]:
 
 def _hit(truth: Array, said: Prediction) -> NDArray[np.float64]:
     return np.asarray(said.values == truth, dtype=np.float64)
+
+
+def cost(costs: Costs | None) -> Score:
+    """What the answers cost; without costs each wrong one costs 1."""
+
+    def rows(truth: Array, said: Prediction) -> NDArray[np.float64]:
+        table = np.array(costs) if costs else 1 - np.eye(said.scored.shape[1])
+        return np.asarray(table[truth, said.values])
+
+    return Score("cost", "cost", "classification", True, _mean_of(rows))
 
 
 def _squared_error(truth: Array, said: Prediction) -> NDArray[np.float64]:

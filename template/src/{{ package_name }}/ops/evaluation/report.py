@@ -37,7 +37,7 @@ def report(project: Project, against: str) -> str:
     except FileNotFoundError:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
     earlier = metrics_at(project.root, against)
-    score = metrics.find(manifest["score"])
+    score = metrics.of(manifest)
     columns = diagnostics["importance"]
     worth = np.maximum([record["importance"] for record in columns], 0.0)
     return markdown(
@@ -52,7 +52,7 @@ def report(project: Project, against: str) -> str:
         change=_change,
         scores=[
             (known, values[known.name], earlier.get(known.name))
-            for known in metrics.scores_of(manifest["task"])
+            for known in metrics.scores_of(manifest["task"], costs=())
             if known.name in values
         ],
         gates=manifest["gates"],

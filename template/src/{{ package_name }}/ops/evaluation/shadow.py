@@ -55,7 +55,7 @@ def gate(
     if rows < LEAST_ROWS:
         few = f"ground truth has come for {rows}, too few to compare it with the champion"
         return _judged(answered, asked, True, f"{said}; {few}.")
-    score, limit = metrics.find(challenger.manifest["score"]), settings.gates.regression
+    score, limit = metrics.of(challenger.manifest), settings.gates.regression
     said_of = both.truth, both.ours, both.theirs
     verdict = gates.regression(score, *said_of, limit, settings.seed, both.groups)
     reason = f"{said}; where ground truth has come ({rows:,} rows), {verdict.reason}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..bundle import Bundle, Prediction
+from ..bundle import Bundle, Prediction, decided
 from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
 from ..evaluation.metrics import Array, Score, Weights
@@ -100,14 +100,15 @@ class Reference:
     @cached_property
     def score(self) -> Score:
         """The score that the model was chosen by."""
-        return metrics.find(self._manifest["score"])
+        return metrics.of(self._manifest)
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
-        """That score, and accuracy where there are classes: it alone can count a new label."""
-        if not self.contract.classes or self.score.name == "accuracy":
-            return (self.score,)
-        return self.score, metrics.find("accuracy")
+        """That score, accuracy (it alone can count a new label), and cost where costs are told."""
+        found, costs = [self.score], decided(self._manifest.get("decision")).costs
+        found += [metrics.find("accuracy")] if self.contract.classes else []
+        found += [metrics.cost(costs)] if costs else []
+        return tuple({score.name: score for score in found}.values())
 
     def expected(self, score: Score) -> Known | None:
         """A score on the holdout, which may be too good by chance; None if it was undefined."""

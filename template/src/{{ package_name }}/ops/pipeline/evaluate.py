@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...ml.features import features
 from .. import mlflow_model, user_code
-from ..bundle import FORMAT, MANIFEST, MODEL, Decision, Prediction, Session, joined
+from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session, decided, joined
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
@@ -68,7 +68,7 @@ def run(project: Project) -> None:
     frame = pl.read_parquet(project.holdout)
     print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
     holdout = score(project, contract, training, frame)
-    primary = metrics.find(training["score"])
+    primary = metrics.of(training)
     worth = diagnostics.importance(
         holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"]
     )
@@ -85,6 +85,7 @@ def run(project: Project) -> None:
         "features": training["features"],
         "code": user_code.digest(user_code.modules()),
         "model": {"kind": training["model"], "parameters": training["parameters"]},
+        **({"decision": training["decision"]} if training["decision"] else {}),
         **judged,
         **describe(project, contract, settings.split, frame, holdout),
         "libraries": {
@@ -102,6 +103,8 @@ def run(project: Project) -> None:
         asked = holdout.truth, holdout.answers
         found["confusion"] = diagnostics.confusion(*asked, contract.classes)
         found["calibration"] = diagnostics.calibration(*asked)
+        if "threshold" in training["decision"]:
+            found["thresholds"] = diagnostics.thresholds(*asked, training["decision"])
     write(project, manifest, found, holdout)
     for gate in judged["gates"]:
         verdict = "passed " if gate["passed"] else "REFUSED"
@@ -113,7 +116,7 @@ def score(
 ) -> Holdout:
     """Let the exported model answer the rows held out, beside those that `train` asked."""
     names = [feature["name"] for feature in training["features"]]
-    predict = scorer(project.candidate / MODEL, contract, names)
+    predict = scorer(project.candidate / MODEL, contract, names, training["decision"])
     arrays = contract.arrays(frame)
     said = predict(arrays)
     group = contract.with_role("group")
@@ -126,7 +129,7 @@ def score(
             answers=said,
             fitted=Prediction(own["model_values"], own.get("model_probabilities")),
             baseline=Prediction(own["trivial_values"], own.get("trivial_probabilities")),
-            history=Decision().answer(own["history"]),
+            history=decided(training["decision"]).answer(own["history"]),
         )
 
 
@@ -143,23 +146,20 @@ def judge(
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
     seed, groups = training["seed"], holdout.groups
-    primary = metrics.find(training["score"])
-    scores = metrics.scores_of(contract.task)
+    primary = metrics.of(training)
+    scores = metrics.scores_of(contract.task, decided(training["decision"]).costs)
     values = {score.name: metrics.value(score, truth, answers) for score in scores}
     trivial = {score.name: metrics.value(score, truth, baseline) for score in scores}
     intervals = metrics.intervals(scores, truth, answers, seed, groups)
     value, least = values[primary.name], trivial[primary.name]
     losses, least_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    told = training["decision"]  # else the model may have a threshold of its own, see `train`
+    labels = None if told else (answers.values, holdout.fitted.values)
     verdicts = (
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
-        gates.export_parity(
-            answers.scored,
-            holdout.fitted.scored,
-            limits.parity,
-            (answers.values, holdout.fitted.values),
-        ),
+        gates.export_parity(answers.scored, holdout.fitted.scored, limits.parity, labels),
     )
     return {
         "score": primary.name,
@@ -260,7 +260,7 @@ def write(
 ) -> None:
     """Write the bundle, and the reports on it."""
     print("Plots and cards are drawn", flush=True)
-    score = metrics.find(manifest["score"])
+    score = metrics.of(manifest)
     value = manifest["metrics"].get(score.name, float("nan"))
     shown = holdout.truth, holdout.answers, manifest["classes"]
     pictures = plots.draw(*shown, found, score, value)
@@ -293,13 +293,13 @@ def write(
 
 
 def scorer(
-    model: Path, contract: Contract, names: list[str]
+    model: Path, contract: Contract, names: list[str], told: Mapping[str, Any] | None = None
 ) -> Callable[[Mapping[str, Array]], Prediction]:
-    """The exported model as a function of the contract's columns.
+    """The exported model as a function of the contract's columns; `told` is how it decides.
 
     It runs on one thread, so that sums are taken in one order on every machine.
     """
-    session = Session(model, threads=1)
+    session = Session(model, threads=1, told=told)
 
     def predict(arrays: Mapping[str, Array]) -> Prediction:
         made = features(arrays, contract.text)

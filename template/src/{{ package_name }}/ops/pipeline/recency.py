@@ -45,13 +45,14 @@ def choose(
     ages: Ages,
     folds: NDArray[np.integer],
     labels: NDArray[Any],
-    score: str,
+    score: Callable[[Positions, Prediction], float],
     answers: Callable[[Positions, Positions, float | None], Prediction],
 ) -> float | None:
     """The half-life in days that suits the newest rows best; None if it is best not to forget.
 
     `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
-    from the rows at some positions, weighed by a half-life or alike, and answers those at others.
+    from the rows at some positions, weighed by a half-life or alike, and answers those at others,
+    which `score` measures.
     """
     learn, held = _turn(ages, folds)
     truth = labels[held]
@@ -60,7 +61,7 @@ def choose(
 
     def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
         said = answers(learn, held, half_life)
-        return metrics.score(score, truth, said), metrics.losses(truth, said)
+        return score(held, said), metrics.losses(truth, said)
 
     (most, surprise), best = judged(None), None
     for part in PARTS:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
-from ..bundle import MODEL, Prediction, described
+from ..bundle import MODEL, Prediction, decided, described
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
@@ -25,7 +25,7 @@ from ..project import Project
 from ..settings import AUTO, EARLIER, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
-from . import recency
+from . import decisions, recency
 
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
@@ -42,9 +42,11 @@ MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough
 class Rows:
     """Training rows as the models take them."""
 
-    def __init__(self, contract: Contract, frame: pl.DataFrame) -> None:
-        """Make features and labels once, for all folds and models."""
-        self.contract = contract
+    def __init__(
+        self, contract: Contract, frame: pl.DataFrame, train: TrainSettings | None = None
+    ) -> None:
+        """Make features and labels once, for all folds and models; `train` says what is asked."""
+        self.contract, self.train = contract, train or TrainSettings()
         self.labels = contract.labels(frame)
         self.folds = frame[FOLD].to_numpy()
         time = contract.with_role("event_time")
@@ -73,6 +75,7 @@ class Rows:
         self.kinds = contracts.kinds(contracts.unfolded(made), contract.text)
         self.features = frame_of(made, self.kinds)
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
+        self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
 
     def _splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Positions to learn from and to validate on; never the past from the future.
@@ -160,20 +163,29 @@ class Rows:
     ) -> Prediction:
         """What a model that learns from some rows says of others."""
         pipeline = self.fit(model, parameters, seed, learn, half_life)
-        return predict(pipeline, self.contract, self.features[held])
+        return predict(pipeline, self.contract, self.features[held], self.decisions.get(model))
 
     def validate(
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
     ) -> list[float]:
         """The score of a model on each fold, learnt from the others; its answers are kept."""
-        scores, shape = [], (len(self.labels), len(self.contract.classes))
+        shape = len(self.labels), len(self.contract.classes)
         said = np.full(shape if self.contract.classes else shape[:1], np.nan, np.float32)
         for learn, held in self.splits:
-            answers = self.answers(model, parameters, seed, learn, held)
-            said[held] = answers.scored
-            scores.append(metrics.score(score, self.labels[held], answers))
-        self.said[model] = said
-        return scores
+            said[held] = self.answers(model, parameters, seed, learn, held).scored
+        return self.judge(model, said, score)
+
+    def judge(self, model: str, said: NDArray[np.float32], score: str) -> list[float]:
+        """The score on each fold of what a model `said` of rows that it had not learnt from."""
+        about = self.train, self.contract, score, self.labels, said
+        told = self.decisions[model] = decisions.choose(*about, None)
+        answers, self.said[model] = decided(told).answer(said), said
+        return [self.score(score, held, answers[held]) for _, held in self.splits]
+
+    def score(self, name: str, rows: NDArray[np.intp], answers: Prediction) -> float:
+        """A score of the answers to some rows; higher is better."""
+        costs = decisions.costs(self.train, self.contract)
+        return metrics.score(name, self.labels[rows], answers, None, costs)
 
 
 def threads(rows: Rows) -> threadpool_limits:
@@ -185,7 +197,7 @@ def threads(rows: Rows) -> threadpool_limits:
 def run(project: Project) -> None:
     """Write `models/candidate`: the exported model, how it was chosen, and its own answers."""
     settings = Settings.load(project.params)
-    rows = Rows(contracts.load(), pl.read_parquet(project.train))
+    rows = Rows(contracts.load(), pl.read_parquet(project.train), settings.train)
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
     if rows.wide:
@@ -196,11 +208,13 @@ def run(project: Project) -> None:
     holdout = rows.contract.arrays(pl.read_parquet(project.holdout, columns=inputs))
     held = frame_of(features(holdout, rows.contract.text), rows.kinds)
     answers: dict[str, Any] = {}
+    used = {"model": training["model"], "trivial": "trivial"}
     for name, pipeline in fitted.items():
-        said = vars(predict(pipeline, rows.contract, held))
+        said = vars(predict(pipeline, rows.contract, held, rows.decisions[used[name]]))
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
     answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
-    answers["model_values"] = fitted["model"].predict(held)  # by its own threshold, if it has one
+    if not training["decision"]:  # by its own threshold, if it has one
+        answers["model_values"] = fitted["model"].predict(held)
     with replacing(project.candidate) as folder:
         folder.mkdir(parents=True)
         (folder / MODEL).write_bytes(to_onnx(fitted["model"], rows.kinds))
@@ -235,6 +249,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
         "parameters": {**own, **({"half_life": half_life or "none"} if rows.in_time else {})},
         "seed": seed,
         "score": score,
+        "decision": rows.decisions[chosen],
         "contract": rows.contract.to_dict(),
         "features": rows.inputs,
         "validation": validation,
@@ -279,7 +294,7 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
         return wanted
 
     answers = partial(rows.answers, model, own, seed)
-    return recency.choose(rows.ages, rows.folds, rows.labels, score, answers)
+    return recency.choose(rows.ages, rows.folds, rows.labels, partial(rows.score, score), answers)
 
 
 def learning_curve(
@@ -297,21 +312,26 @@ def learning_curve(
         some = np.sort(learn[-size:])
         if len(np.unique(rows.labels[some])) >= classes:
             said = rows.answers(model, own, settings.seed, some, held, half_life)
-            curve.append({"rows": size, "score": metrics.score(score, rows.labels[held], said)})
+            curve.append({"rows": size, "score": rows.score(score, held, said)})
     return curve
 
 
-def predict(pipeline: Pipeline, contract: Contract, frame: pl.DataFrame) -> Prediction:
+def predict(
+    pipeline: Pipeline,
+    contract: Contract,
+    frame: pl.DataFrame,
+    told: Mapping[str, Any] | None = None,
+) -> Prediction:
     """What a fitted pipeline says, in the form in which the bundle says it.
 
-    A class that was not learnt from has probability 0.
+    A class that was not learnt from has probability 0. `told` is how a class is chosen.
     """
     if contract.task == "regression":
         return Prediction(np.asarray(pipeline.predict(frame), dtype=np.float32), None)
     learnt = np.asarray(pipeline.classes_)
     probabilities = np.zeros((len(frame), len(contract.classes)), dtype=np.float32)
     probabilities[:, learnt] = pipeline.predict_proba(frame)
-    return Prediction(probabilities.argmax(axis=1), probabilities)
+    return decided(told).answer(probabilities)
 
 
 def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:

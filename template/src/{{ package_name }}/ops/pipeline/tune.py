@@ -25,7 +25,7 @@ def run(project: Project) -> None:
     frame = pl.read_parquet(project.train)
     if not {column.name for column in contract.columns} <= set(frame.columns):
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
-    rows = Rows(contract, frame)
+    rows = Rows(contract, frame, settings.train)
     score = metrics.resolve(settings.train.score, contract.task)
     wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
 

@@ -52,7 +52,7 @@ def judge(
     frame = pl.read_parquet(project.holdout)
     columns = contract.arrays(frame)
     fast = gates.latency(latency(bundle, columns), settings.gates.latency_milliseconds)
-    score = metrics.find(bundle.manifest["score"])
+    score = metrics.of(bundle.manifest)
     value = bundle.manifest["metrics"].get(score.name)
     evidence: dict[str, Any] = {"score": score.name, "value": value, "champion": None}
     if champion is None:

@@ -51,7 +51,7 @@ class Ready(msgspec.Struct):
     model_version: str | None
 
 
-class Version(msgspec.Struct):
+class Version(msgspec.Struct, omit_defaults=True):
     """Which model answers, and where it comes from."""
 
     model_version: str
@@ -61,6 +61,8 @@ class Version(msgspec.Struct):
     created: str
     contract: str
     shadow_version: str | None
+    decision: dict[str, Any] | None = None
+    """By which threshold and costs it chooses a class, if not the likeliest."""
 
 
 REFERENCE = "#/components/schemas/{name}"
@@ -97,6 +99,7 @@ def version(model: Model, shadow: Model | None) -> Version:
         created=origin.created,
         contract=model.bundle.fingerprint,
         shadow_version=shadow.version if shadow else None,
+        decision=model.bundle.manifest.get("decision"),
     )
 
 
