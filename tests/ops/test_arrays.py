@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
-from copies import module
+from copies import BEGUN, module
 from my_model.ml import source
 from my_model.ops import contract as contracts
+from my_model.ops import mlflow_model
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation.distributions import NOW, Texts, Vectors, distribution
+from my_model.ops.monitoring.reference import Reference
+from my_model.ops.monitoring.run import look
 from my_model.ops.pipeline import evaluate, ingest, split, train, validate
 from my_model.ops.pipeline.hashing import row_keys
 from my_model.ops.pipeline.parsing import parse
@@ -22,12 +27,17 @@ from my_model.ops.pipeline.validate import check
 from my_model.ops.project import Project
 from my_model.ops.sampling import sample
 from my_model.ops.scoring import unfit
+from my_model.ops.serving.requests import Reader, Refusal
+from my_model.ops.settings import Monitoring, Settings
 from overlay import under_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import dataframely as dy
+    from my_model.ops.monitoring.checks import Finding
+    from my_model.ops.monitoring.report import Report
 
 SCHEMA = """\
 import dataframely as dy
@@ -143,8 +153,64 @@ def test_a_row_whose_array_breaks_the_contract_is_set_aside_as_it_came(
         frame = pl.DataFrame(texts | {"y": "yes"}, schema=dict.fromkeys(texts, pl.String))
     checked = check(parse(frame.lazy()).rows.collect())
     assert [*checked.counts] == ([rule] if rule else [])
+    if spelt == "JSON":
+        assert refused(GOOD | {name: value}) == ([rule] if rule else [])
     if rule and value not in (None, [1e39]):  # which no float32 holds
         assert json.loads(checked.bad[name].item()) == value
+
+
+def refused(row: dict[str, Any]) -> list[str]:
+    """The rules that the service says a row breaks."""
+    told = {name: value for name, value in row.items() if name != "y"}
+    try:
+        Reader(contracts.load()).read(json.dumps(told).encode())
+    except Refusal as refusal:
+        return [f"{field}|{rule}" for field, rule in refusal.counts]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("image", [1, "2", 3], "image[1] must be a whole number from 0 to 255, and not text."),
+        ("image", [1, 2, 3.5], "image[2] must be a whole number from 0 to 255."),
+        ("image", [1, 2, None], "image[2] must not be missing."),
+        ("image", [1, 17, 18], "image[1] must be 16 or less."),
+        ("image", [1, 2], "image must be a list of 3 items, each a whole number from 0 to 255."),
+        ("image", "1, 2, 3", "image must be a list of 3 items, each a whole number from 0 to 255."),
+        ("history", ["a"] * 5, "history must be at most 4 items long."),
+        ("history", ["a", ["b"]], "history[1] must be text."),
+        ("flags", [], "flags must be at least 1 items long."),
+        ("flags", [True, 1], "flags[1] must be true or false."),
+        ("scores", [1e39], "scores[0] must be from -3.4e+38 to 3.4e+38."),
+    ],
+)
+def test_the_service_says_which_item_is_wrong(
+    name: str, value: Any, said: str, schema: Callable[[str], type[dy.Schema]]
+) -> None:
+    schema(SCHEMA)
+    told = {key: its for key, its in (GOOD | {name: value}).items() if key != "y"}
+    with pytest.raises(Refusal) as refusal:
+        Reader(contracts.load()).read(json.dumps(told).encode())
+    (violation,) = refusal.value.violations
+    assert (violation.field, violation.message) == (name, said)
+
+
+def test_the_service_makes_the_arrays_that_training_makes(
+    schema: Callable[[str], type[dy.Schema]],
+) -> None:
+    schema(SCHEMA)
+    contract = contracts.load()
+    reader, rows = Reader(contract), sample(30, seed=1).drop("y")
+    body = "[" + ",".join(rows.write_ndjson().splitlines()) + "]"
+    made, wanted = reader.arrays(reader.read(body.encode()).records), contract.arrays(rows)
+    assert [*made] == [*wanted]
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(made[name], values)
+    whole = json.dumps({**GOOD, "image": [1.0, 2.0, 3.0], "y": 0}).encode()
+    assert reader.read(whole).records[0][0] == [1, 2, 3]
+    (one,) = reader.schema()["properties"]["image"]["anyOf"][:1]
+    assert (one["type"], one["minItems"], one["maxItems"]) == ("array", 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -287,3 +353,82 @@ def test_a_window_is_counted_by_what_sums_arrays_up(made: Project) -> None:
     assert image.summaries["mean"].means == pytest.approx([8, 8], abs=1)
     assert {*history.words} == {"tea", "milk", "bread"}
     assert [part.shape[0] for part in image.parts] == [2] * len(image.parts)
+
+
+def logged(served: Path, rows: pl.DataFrame, bundle: Bundle, day: int) -> None:
+    """Rows as the service logs them, one a second."""
+    answers = bundle.predict(bundle.contract.arrays(rows))
+    assert answers.probabilities is not None
+    lines = []
+    for place, row in enumerate(rows.drop("y").iter_rows(named=True)):
+        shares = dict(zip(("no", "yes"), answers.probabilities[place].tolist(), strict=True))
+        lines.append(
+            {
+                "id": f"{day:012x}{place:012x}",
+                "time": (BEGUN + timedelta(days=day, seconds=place)).isoformat(),
+                "version": bundle.origin.version,
+                "inputs": row,
+                "prediction": ("no", "yes")[answers.values[place]],
+                "probabilities": shares,
+            }
+        )
+    folder = served / "predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{BEGUN + timedelta(days=day):%Y%m%dT%H%M%S.%fZ}-{day:08x}.jsonl"
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def looked(project: Project, served: Path, *days: pl.DataFrame) -> tuple[Report, list[Finding]]:
+    """What `ops monitor` finds in the newest of some days."""
+    bundle = Bundle(project.bundle)
+    for day, rows in enumerate(days):
+        logged(served, rows, bundle, day)
+    reference = Reference(bundle, bundle.origin.version, (project.train, project.holdout))
+    settings = Settings(monitoring=Monitoring(window="1d"))
+    report = look(served, reference, settings, BEGUN + timedelta(days=len(days)))
+    return report, report.verdicts[len(days) - 1].came
+
+
+def test_monitoring_finds_nothing_in_arrays_that_are_as_before(
+    made: Project, tmp_path: Path
+) -> None:
+    report, found = looked(made, tmp_path, bought(200, seed=5))
+    assert found == []
+    assert "Columns taken together: " in report.together
+
+
+def test_monitoring_finds_what_moved_in_arrays(made: Project, tmp_path: Path) -> None:
+    rows = bought(200, seed=5)
+    image = pl.col("image").list.eval(pl.element() / 16)  # another unit
+    history = pl.col("history").list.eval(pl.element().replace("tea", "coffee"))
+    report, found = looked(made, tmp_path, rows.with_columns(image, history))
+    said = "\n".join(finding.sentence for finding in found)
+    assert "The norm of image moved" in said
+    assert "New are coffee" in said
+    assert "history has other items (PSI" in said
+    assert report.outcome.decision == "alert"
+    assert report.outcome.action.startswith("Look upstream: image is 1/16")
+    assert report.verdicts[0].columns["history"]["unknown"] > 0.1
+
+
+def test_columns_taken_together_tell_of_items_by_their_array(made: Project, tmp_path: Path) -> None:
+    rows = bought(600, seed=5)
+    turned = rows.with_columns(pl.col("image").list.eval(pl.element().sort()))
+    _, found = looked(made, tmp_path, turned)
+    columns = [(finding.check, finding.column) for finding in found if finding.column]
+    assert columns == [("multivariate", "image")]  # neither norm nor mean has moved
+    assert found[-1].sentence.partition("most of all by ")[2].startswith("image")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_pandas_brings_arrays_as_lists_or_as_json(*, made: Project, text: bool) -> None:
+    pandas: Any = import_module("pandas")
+    bundle, rows = Bundle(made.bundle), bought(20).drop("y")
+    given = {name: rows[name].to_list() for name in rows.columns}
+    if text:
+        given = {k: [None if v is None else json.dumps(v) for v in its] for k, its in given.items()}
+    said = mlflow_model.Model(bundle).predict(pandas.DataFrame(given))
+    wanted = bundle.predict(bundle.contract.arrays(rows))
+    np.testing.assert_allclose(said["probability_yes"], wanted.probabilities[:, 1], atol=1e-6)
+    with pytest.raises(UserError, match="image must have 3 items"):
+        mlflow_model.Model(bundle).predict(pandas.DataFrame(given | {"image": [[1, 2]] * 20}))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .contract import FALSE, TRUE, Column, Contract
+from .contract import FALSE, TRUE, Column, Contract, padded
 from .errors import UserError
 from .scoring import columns_of, predict
 
@@ -98,6 +98,17 @@ def _load_pyfunc(path: str) -> Model:
 
 def _array(column: Column, values: Any) -> NDArray[Any]:
     """One column of a pandas frame as `Contract.arrays` would make it."""
+    if column.item:
+        lists = [json.loads(it) if isinstance(it, str) else it for it in values]
+        lists = [[] if it is None or np.isscalar(it) else [*it] for it in lists]
+        lengths = np.array([len(it) for it in lists])
+        least = column.width if column.dtype == "Array" else 0
+        if ((lengths > column.width) | (lengths < least) & (lengths > 0)).any():
+            raise ValueError(
+                f"{column.name} must have {column.width} items{'' if least else ' at most'}"
+            )
+        items = _array(column.item, type(values)([item for it in lists for item in it]))
+        return padded(items, lengths, column.width)
     if column.kind == "time":
         if values.dtype.kind != "M":  # text, of a file
             values = values.astype("datetime64[us, UTC]").dt.tz_localize(None)

@@ -173,6 +173,8 @@ def _until(name: str) -> int:
 
 def _dtype(column: Column) -> Any:
     """The type to read a column's values by: as numbers, or as the text that they were."""
+    if column.item:
+        return pl.List(_dtype(column.item))
     if column.kind == "number":
         return pl.Float64
     if column.kind == "boolean":

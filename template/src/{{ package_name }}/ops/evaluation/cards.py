@@ -164,9 +164,8 @@ def _content(seen: Mapping[str, Any]) -> str:
         what = "words" if seen["kind"] == "text" else "items"
         return f"{words['mean']:.0f} {what} on average" if words["counts"] else "nothing"
     if seen["kind"] == "array":
-        return (
-            f"{_content({'kind': 'number', **seen['items']})}, {share(seen['known']['mean'])} known"
-        )
+        known = share(seen["known share"]["mean"]) if seen["items"]["counts"] else "none"
+        return f"{_content({'kind': 'number', **seen['items']})}, {known} known"
     if "other" in seen:
         common = list(seen["counts"].items())[:MOST_EXAMPLES]
         rest = seen["distinct"] - len(common)

@@ -162,9 +162,11 @@ class Categories(Distribution):
 
 
 class Texts(Distribution):
-    """The words of a text.
+    """The words of a text, or the items of an array.
 
     Attributes:
+        unit: what these are called.
+        whole: what they are in.
         words: those that are counted.
         table: in how many texts each of them is, shape (2, words).
         texts: those that were looked through for them, shape (2,).
@@ -177,6 +179,7 @@ class Texts(Distribution):
     def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
         """Begin with an empty window; what was `learnt` besides was seen too."""
         super().__init__(seen, rows)
+        self.unit, self.whole = ("words", "text") if seen["kind"] == "text" else ("items", "list")
         tokens, texts = seen.get("tokens", {}), seen.get("rows", 0)
         self.words, self.table = tuple(tokens), _table([*tokens.values()])
         self.texts = np.array([texts, 0])
@@ -207,8 +210,9 @@ class Vectors(Distribution):
     def __init__(self, seen: Seen, rows: int, learnt: Seen | None = None) -> None:
         """Begin with an empty window; what was `learnt` besides was seen too."""
         super().__init__(seen, rows)
-        names = ("norm", "mean", "known")
-        self.summaries = {it: Numbers(seen[it], rows, learnt and learnt[it]) for it in names}
+        self.summaries = {
+            name: Numbers(seen[name], rows, learnt and learnt[name]) for name in profile.SUMMARIES
+        }
 
     def add(self, values: Array) -> None:
         """Count arrays of the window, shape (rows, items), missing items as NaN."""

@@ -26,6 +26,7 @@ LEAST_TEXTS = 3  # words in fewer texts are not frequent, however few others the
 LONGEST_VALUE = 200
 """Longer values are counted with the rest, and longer words left out, to bound the size."""
 
+SUMMARIES = ("norm", "mean", "known share")  # of an array of numbers
 ITEMS = 1_000_000  # of arrays, as many are looked at, spread evenly
 TEXT_ROWS = 50_000  # words are counted in as many rows at most, spread evenly
 
@@ -166,9 +167,11 @@ def summaries(values: Array) -> dict[str, NDArray[np.float64]]:
     known = np.isfinite(values)
     count, filled = known.sum(axis=1), np.where(known, values, 0).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        summed = {"norm": np.linalg.norm(filled, axis=1), "mean": filled.sum(axis=1) / count}
-    summed["known"] = count / values.shape[1]
-    return {name: np.where(count > 0, its, np.nan) for name, its in summed.items()}
+        mean = filled.sum(axis=1) / count
+    summed = np.linalg.norm(filled, axis=1), mean, count / values.shape[1]
+    return {
+        name: np.where(count > 0, its, np.nan) for name, its in zip(SUMMARIES, summed, strict=True)
+    }
 
 
 def texts(values: Array, private: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from ..evaluation import metrics, profile
-from ..evaluation.distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
+from ..evaluation.distributions import NOW, THEN, Categories, Distribution, Numbers, Texts, Vectors
 from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
@@ -200,10 +200,14 @@ class Checks:
                 names = _named(column.new)
                 yield self._share("unknown categories", column.unknown, column.rows, names, name)
                 yield self._vanished(name, column)
+            case Vectors():
+                for summary, numbers in column.summaries.items():
+                    yield self._moved("drift", f"The {summary} of {name}", numbers, name)
             case Texts():
-                yield self._moved("drift", f"The words in a text of {name}", column.lengths, name)
+                where = f"{column.unit} in a {column.whole} of {name}"
+                yield self._moved("drift", f"The {where}", column.lengths, name)
                 if column.unfamiliar is not None:
-                    what = f"The share of unfamiliar words in a text of {name}"
+                    what = f"The share of unfamiliar {where}"
                     found = self._moved("vocabulary", what, column.unfamiliar, name)
                     new = f" New are {_named(column.new)}." if column.new else ""
                     yield replace(found, sentence=found.sentence + new)
@@ -284,7 +288,7 @@ class Checks:
                 for place in np.argsort(-single, kind="stable")[:MOST_NAMED]
                 if single[place] > 0
             )
-        sentence = f"{name} has other words (PSI {psi:.2f})"
+        sentence = f"{name} has other {texts.unit} (PSI {psi:.2f})"
         sentence += f": {moved} ({self._since})." if moved else "."
         return Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
 
@@ -344,6 +348,8 @@ def _measured(column: Distribution, found: Iterable[Finding]) -> Measured:
             unknown = column.unknown[NOW] / rows
         case Texts() if column.unfamiliar is not None:
             unknown = column.unfamiliar.means[NOW]
+        case Vectors():
+            unknown = 1 - column.summaries["known share"].means[NOW]
     return {
         "psi": rounded(max(moved, default=None)),
         "missing": rounded(column.missing[NOW] / rows),

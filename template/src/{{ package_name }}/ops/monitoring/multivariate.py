@@ -7,6 +7,7 @@ column joined to the wrong rows, or another unit in a tenth of them. Bundles hol
 `data/` may.
 """
 
+from collections.abc import Callable
 from operator import ge
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ MOST_LEARNT, MOST_ROWS, RATIO = 50_000, 2_000, 4
 
 BEYOND = 1.5  # by how much chance and windows of history must be exceeded
 PIECES = 16  # windows of history
+MOST_ITEMS = 64  # of a longer array, as many that lie evenly in it
 FOLLOWS = 0.1  # the share of a column's variance between them that tells the time
 
 
@@ -57,16 +59,19 @@ SIGNS = (
 
 Array = NDArray[Any]
 Pair = tuple[pl.DataFrame, pl.DataFrame]
+ID, GROUP, ITEM = "\0id", "\0group", "\0"
+"""Names of columns that no column has; the last one stands before the place of an array's item."""
+
 NOT_DONE = "Columns were not compared together: data/ lacks the champion's rows, or there are few."
 
 
 def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits: Monitoring) -> str:
     """Add what is violated to the verdicts that decide, from the newest back; sum that one up."""
-    if not verdicts or not len(learnt := _learnt(reference).drop(*limits.accepted, strict=False)):
+    if not verdicts or not len(learnt := _learnt(reference, limits)):
         return NOT_DONE
     summary, reached = "", [sign.alike for sign in SIGNS]
     for verdict in reversed(verdicts[-limits.last :]):
-        both, *history = _pairs(reference, learnt, _came(served, reference, verdict.window))
+        both, *history = _pairs(reference, learnt, _came(served, reference, limits, verdict.window))
         if both[0].width < 2 or min(len(now) for _, now in (both, *history)) < LEAST_ROWS:
             break
         values = _tell(*both)
@@ -107,8 +112,9 @@ def _columns(others: pl.DataFrame, now: pl.DataFrame) -> list[str]:
     model, rows, labels = _classifier(others, now)
     more = {"n_repeats": 1, "random_state": 0, "scoring": "roc_auc"}
     worth = permutation_importance(model.fit(rows, labels), rows, labels, **more)
-    most = np.argsort(-worth.importances_mean)[:MOST_NAMED]
-    return [now.columns[place] for place in most]
+    order = np.argsort(-worth.importances_mean)
+    whole = dict.fromkeys(now.columns[place].partition(ITEM)[0] for place in order)
+    return [*whole][:MOST_NAMED]
 
 
 def _classifier(others: pl.DataFrame, now: pl.DataFrame) -> tuple[Any, Array, Array]:
@@ -123,12 +129,9 @@ def _classifier(others: pl.DataFrame, now: pl.DataFrame) -> tuple[Any, Array, Ar
 
 def _pairs(reference: Reference, learnt: pl.DataFrame, came: pl.DataFrame) -> list[Pair]:
     """Training rows and the window's, then each window of history beside the rest, all by ranks."""
-    if group := reference.contract.with_role("group"):
-        learnt, came = (frame.unique(group.name, maintain_order=True) for frame in (learnt, came))
-    kinds = {"number": pl.Float32, "boolean": pl.String, "category": pl.String}
-    watched = [it for it in reference.watched if it.kind in kinds and it.name in learnt.columns]
-    plain = [pl.col(it.name).cast(kinds[it.kind]) for it in watched]
-    both = pl.concat(frame.select(plain) for frame in (learnt, came))
+    if reference.contract.with_role("group"):
+        learnt, came = (frame.unique(GROUP, maintain_order=True) for frame in (learnt, came))
+    both = pl.concat(frame.drop(GROUP, strict=False) for frame in (learnt, came))
     ranks = both.select(pl.all().rank("dense").fill_null(0).cast(pl.Float32))
     past, now = ranks[: len(learnt)], ranks[len(learnt) :]
     if reference.contract.with_role("event_time") is None:
@@ -141,24 +144,46 @@ def _pairs(reference: Reference, learnt: pl.DataFrame, came: pl.DataFrame) -> li
     return [(others.select(kept), rows.select(kept)) for others, rows in [(past, now), *history]]
 
 
-def _learnt(reference: Reference) -> pl.DataFrame:
+def _compared(
+    reference: Reference, limits: Monitoring, value: Callable[[str], pl.Expr]
+) -> list[pl.Expr]:
+    """What is compared of a row, given the `value` of a column; and its group."""
+    kinds = {"number": pl.Float32, "boolean": pl.String, "category": pl.String}
+    group, made = reference.contract.with_role("group"), []
+    for column in reference.watched:
+        its = value(column.name)
+        if column.name in limits.accepted:
+            continue
+        if column.item:
+            items = its.cast(pl.List(kinds[column.item.kind])).list
+            for place in range(0, column.width, -(-column.width // MOST_ITEMS)):
+                name = f"{column.name}{ITEM}{place}"
+                made.append(items.get(place, null_on_oob=True).alias(name))
+        elif column.kind in kinds:
+            made.append(its.cast(kinds[column.kind]).alias(column.name))
+    return [*made, *([value(group.name).alias(GROUP)] if group else [])]
+
+
+def _learnt(reference: Reference, limits: Monitoring) -> pl.DataFrame:
     """A sample of what the champion learnt from and was judged by, in time; empty without it."""
     told, files = reference.data, reference.files
     if not files or [sha256(it) for it in files if it.is_file()] != [*told["sha256"].values()]:
         return pl.DataFrame()
     rows = pl.concat(map(pl.scan_parquet, files), how="diagonal")
-    sample = rows.gather_every(1 + sum(told["rows"].values()) // MOST_LEARNT).collect()
-    time = reference.contract.with_role("event_time")
-    return sample.sort(time.name) if time else sample
+    sample = rows.gather_every(1 + sum(told["rows"].values()) // MOST_LEARNT)
+    if time := reference.contract.with_role("event_time"):
+        sample = sample.sort(time.name)
+    return sample.select(_compared(reference, limits, pl.col)).collect()
 
 
-def _came(served: Path, reference: Reference, window: Window) -> pl.DataFrame:
+def _came(served: Path, reference: Reference, limits: Monitoring, window: Window) -> pl.DataFrame:
     """A sample of a window's rows, by their ids, which are random."""
     schema = log.predictions(reference.contract, reference.contract.inputs)
-    kept = pl.DataFrame(schema={name: schema[name] for name in ("id", "inputs")})
+    columns = [pl.col("id").alias(ID), *_compared(reference, limits, pl.col("inputs").struct.field)]
+    kept = pl.DataFrame(schema=schema).select(columns)
     within = pl.col("time").is_between(window.start, window.end, closed="right")
     for frame in log.Reader(schema).since(served / "predictions", window.start):
-        its = frame.filter(within).select("id", "inputs").drop_nulls()
-        rows = pl.concat([kept, its]).bottom_k(MOST_ROWS, by="id").to_dicts()
+        its = frame.filter(within).drop_nulls(["id", "inputs"]).select(columns)
+        rows = pl.concat([kept, its]).bottom_k(MOST_ROWS, by=ID).to_dicts()
         kept = pl.DataFrame(rows, kept.schema)  # of a string that is kept, polars keeps its part
-    return kept["inputs"].struct.unnest()
+    return kept.drop(ID)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.distributions import NOW, THEN, Categories, Numbers
+from ..evaluation.distributions import NOW, THEN, Categories, Numbers, Vectors
 from ..prediction_log import moment
 from ..wording import number, share
 
@@ -53,7 +53,7 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
             series = [then, *(verdict.columns[name]["missing"] or 0.0 for verdict in verdicts)]
             at_once = now > then and np.diff(series).max() >= (now - then) / 2
             return f"{share(now)} of {name} are missing" if at_once else None
-        case _, Numbers() as numbers if factor := _factor(numbers):
+        case _, Numbers() | Vectors() as moved if factor := _factor(moved):
             times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
             return f"{name} is {times} what it was"
         case _, Categories() as categories if renamed := _renamed(categories):
@@ -63,8 +63,9 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
     return None
 
 
-def _factor(numbers: Numbers) -> float | None:
+def _factor(moved: Numbers | Vectors) -> float | None:
     """By what all values were multiplied; None if they moved in another way."""
+    numbers = moved if isinstance(moved, Numbers) else moved.summaries["norm"]
     shares = numbers.table[THEN, 1:-1] / max(numbers.table[THEN].sum(), 1)
     upto = np.cumsum(shares)[:-1]
     inner = (upto > 0.1) & (upto < 0.9)

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..bundle import Prediction
+from ..evaluation import metrics
 
 Positions = NDArray[np.intp]
 Ages = NDArray[np.float64]
@@ -44,21 +45,23 @@ def choose(
     ages: Ages,
     folds: NDArray[np.integer],
     labels: NDArray[Any],
-    judge: Callable[[Positions, Prediction], tuple[float, NDArray[np.float64]]],
+    score: Callable[[Positions, Prediction], float],
     answers: Callable[[Positions, Positions, float | None], Prediction],
 ) -> float | None:
     """The half-life in days that suits the newest rows best; None if it is best not to forget.
 
     `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
     from the rows at some positions, weighed by a half-life or alike, and answers those at others,
-    of which `judge` tells the score, and the loss of each row.
+    which `score` measures.
     """
     learn, held = _turn(ages, folds)
+    truth = labels[held]
     if len(np.unique(labels[learn])) < 2:
         return None
 
     def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
-        return judge(held, answers(learn, held, half_life))
+        said = answers(learn, held, half_life)
+        return score(held, said), metrics.losses(truth, said)
 
     (most, surprise), best = judged(None), None
     for part in PARTS:

@@ -8,6 +8,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ from msgspec import Meta
 from pydantic_core import SchemaValidator, core_schema
 
 from ..contract import EXACT, FALSE, LARGEST, TRUE, Column
+from ..schema_rules import INNER
 
 Check = Callable[[Any], bool]
 """Whether a value that is there keeps a rule."""
@@ -80,6 +82,8 @@ class Reading(NamedTuple):
     """What a value is held to, by the names of the rules."""
     unproven: tuple[Check, ...]
     """Those that a value may break that has the bounded type."""
+    item: "Reading | None" = None
+    """How each item of an array is read."""
 
     @property
     def takes_text(self) -> bool:
@@ -92,6 +96,10 @@ class Reading(NamedTuple):
         Raises:
             Unread: if it is of another type.
         """
+        if self.item:
+            if not isinstance(value, list) or self._is_of_wrong_length(value):
+                raise Unread
+            return [None if each is None else self.item.read(each) for each in value]
         # Writers of JSON that know one type of number put a point into whole ones, too.
         whole = isinstance(value, float) and abs(value) < EXACT
         try:
@@ -100,9 +108,34 @@ class Reading(NamedTuple):
             raise Unread from None
         return self.convert(taken) if self.convert else taken
 
+    def culprit(self, rule: str, came: Any) -> int | None:
+        """The place of the first item of an array that breaks a rule, or cannot be read."""
+        for place, value in enumerate(came if self.item and isinstance(came, list) else ()):
+            try:
+                if not self._keeps(rule, value):
+                    return place
+            except Unread:
+                return place
+        return None
+
+    def _is_of_wrong_length(self, value: list[Any]) -> bool:
+        return self.column.dtype == "Array" and len(value) != self.column.width
+
+    def _keeps(self, rule: str, value: Any) -> bool:
+        """Whether an item keeps a rule that an array has of each; raises `Unread`."""
+        if value is None or self.item is None:
+            return rule != INNER + "nullability"
+        read, its = self.item.read(value), self.item.rules.get(rule.removeprefix(INNER))
+        return not rule.startswith(INNER) or its is None or its.keeps(read)
+
 
 def reading(column: Column) -> Reading:
     """How the values of a column are read."""
+    if column.item:
+        single = column.item.dtype == "Float32"  # a few double numbers more are taken so
+        return _array(
+            column, reading(replace(column.item, dtype="Float64") if single else column.item)
+        )
     dtype = dtype_of(column)
     rules = _rules(column, dtype)
     bounds = {
@@ -140,6 +173,45 @@ def reading(column: Column) -> Reading:
             proven.remove("inf")
     unproven = tuple(rule.keeps for name, rule in rules.items() if name not in proven)
     return Reading(column, _type(column, dtype), json, bounded, convert, rules, unproven)
+
+
+def _array(column: Column, item: Reading) -> Reading:
+    """How arrays are read, given how their items are."""
+    least, most = column.min_length or 0, column.width
+    rules = {
+        f"{INNER}{name}": _of_each(rule.keeps, rule.phrase) for name, rule in item.rules.items()
+    }
+    held = item.bounded
+    if item.column.nullable:
+        held |= None
+    else:
+        rules[INNER + "nullability"] = Rule(lambda items: None not in items, "without null")
+    count = str(most)
+    if column.dtype == "List":
+        rules["min_length"] = Rule(
+            lambda items: len(items) >= least, f"at least {least} items long"
+        )
+        rules["max_length"] = Rule(lambda items: len(items) <= most, f"at most {most} items long")
+        count = f"{least} to {most}"
+    return Reading(
+        column,
+        f"a list of {count} items, each {item.phrase}",
+        list,
+        Annotated[list.__class_getitem__(held), Meta(min_length=least, max_length=most)],
+        partial(_converted, item.convert) if item.convert else None,
+        rules,
+        tuple(_of_each(keeps, "").keeps for keeps in item.unproven),
+        item,
+    )
+
+
+def _of_each(keeps: Check, phrase: str) -> Rule:
+    """What is asked of each item that is there."""
+    return Rule(lambda items: all(it is None or keeps(it) for it in items), f"each {phrase}")
+
+
+def _converted(convert: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    return [None if item is None else convert(item) for item in items]
 
 
 def dtype_of(column: Column) -> str:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
-from ..contract import EXACT, Contract
+from ..contract import EXACT, Column, Contract, padded
+from ..schema_rules import INNER
 from .columns import Reading, Unread, dtype_of, reading, respelt
 from .row_rules import BrokenRules, RowRules
 
@@ -196,7 +197,7 @@ class Reader:
             value = values[place]
             if value is None:
                 continue
-            if value in self._missing:
+            if its.takes_text and value in self._missing:
                 if not its.column.nullable:
                     raise Unread
                 values[place] = None
@@ -361,13 +362,18 @@ def count_rows(body: bytes, most: int) -> None:
 
 def _violation(number: int, its: Reading, rule: str, came: Any) -> Violation:
     """What is said of a value that breaks a rule of its column."""
+    column, breaks = its.column.name, rule
+    name = column
+    if its.item and (place := its.culprit(rule, came)) is not None:
+        name, its, came = f"{column}[{place}]", its.item, came[place]
+        rule = rule.removeprefix(INNER)
     if rule == "nullability":
         said = "must not be missing"
     else:
         said = f"must be {its.phrase if rule == 'dtype' else its.rules[rule].phrase}"
     if rule == "dtype" and isinstance(came, str) and its.column.kind in ("number", "boolean"):
         said += ", and not text"
-    return Violation(number, its.column.name, rule, _shown(came), f"{its.column.name} {said}.")
+    return Violation(number, column, breaks, _shown(came), f"{name} {said}.")
 
 
 def _row_type(readings: Sequence[Reading], *, strict: bool) -> type[msgspec.Struct]:
@@ -394,7 +400,8 @@ class _Arrays:
             if column.name in self._names
         ]
         numbers = [its for its in columns if its[1].kind in ("number", "boolean")]
-        self._others = [its for its in columns if its not in numbers]
+        self._arrays = [its for its in columns if its[1].item]
+        self._others = [its for its in columns if its not in numbers and not its[1].item]
         self._numbers = [column.name for _, column in numbers]
         everything = len(numbers) == len(contract.inputs)
         self._pick = None if everything else picker([place for place, _ in numbers])
@@ -423,7 +430,21 @@ class _Arrays:
             else:
                 texts = ["" if value is None else str(value) for value in values]
                 made[column.name] = np.array(texts, object)
-        return {name: made[name] for name in self._names} if self._others else made
+        for place, column in self._arrays:
+            made[column.name] = _padded(column, [record[place] or () for record in records])
+        return (
+            {name: made[name] for name in self._names} if len(made) > len(self._numbers) else made
+        )
+
+
+def _padded(column: Column, lists: Sequence[Sequence[Any]]) -> NDArray[Any]:
+    """Arrays as `Contract.arrays` makes them."""
+    items = [item for its in lists for item in its]
+    if column.item and column.item.kind == "category":
+        known = np.array(["" if item is None else str(item) for item in items], object)
+    else:
+        known = np.array(items, np.float32)
+    return padded(known, np.array([len(its) for its in lists]), column.width)
 
 
 def picker(places: Sequence[int]) -> Callable[[Record], Record]:
