@@ -152,10 +152,26 @@ def test_an_untouched_project_becomes_a_fresh_render(
     own = {path: path.read_text() for path in project.glob("src/*/ml/*.py")}
     update(project)
     assert files(project) == files(history.render(tmp_path / "fresh", answers))
-    assert own == {path: path.read_text() for path in project.glob("src/*/ml/*.py")}
+    assert own == {path: path.read_text() for path in own}
     commit(project, "Update")
     update(project)
     assert run("git", "status", "--porcelain", cwd=project) == ""
+
+
+def test_a_seed_of_a_later_release_arrives_once(history: Template, tmp_path: Path) -> None:
+    """It comes by the next update, and is its people's own from then on; deleted, it comes back."""
+    project = history.render(tmp_path / "project", {"package_name": "my_model"}, "v0.4.0")
+    begin(project)
+    seed = project / "src/my_model/ml/metrics.py"
+    assert not seed.exists()
+    update(project)
+    first = seed.read_text()
+    for text in ("# ours\n", None):
+        seed.write_text(text) if text else seed.unlink()
+        commit(project, "Change it")
+        update(project)
+        assert seed.read_text() == (text or first)
+        commit(project, "Update", "--allow-empty")
 
 
 @pytest.mark.parametrize(("version", "profile", "edits"), WORKED_ON)

@@ -7,6 +7,7 @@ sentence what was measured and what was asked.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from inspect import signature
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -14,14 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import distance
-from ..wording import number, rounded, share
+from ..bundle import Prediction, distance
+from ..errors import UserError
+from ..wording import listed, number, one_line, rounded, share
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
 from .slices import Slice
 
 CONFIDENCE = 0.95
 """How sure a gate must be before it refuses a model for a difference that could be chance."""
+
+TOLD = ("answers", "probabilities", "scores")
+"""What a gate of `ml/metrics.py` may ask for of a model; of the champion as `champion_answers`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def worst_slice(
     name = "worst slice"
     if not slices:
         return Gate.skip(name, "No slice has enough rows to be judged.")
-    whole = float(baseline.mean())
+    whole = abs(float(baseline.mean()))
     excess = (losses - baseline) / (whole or 1.0)
     if not np.isfinite(excess).all():
         return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
@@ -242,6 +247,43 @@ def latency(milliseconds: float, limit: float) -> Gate:
     """One row must be scored within `limit` milliseconds; the caller measures."""
     reason = f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed."
     return _judge("latency", milliseconds, limit, milliseconds <= limit, reason)
+
+
+def own(
+    scores: Sequence[Score],
+    truth: Array,
+    columns: Mapping[str, Array],
+    said: Prediction,
+    champion: Prediction | None = None,
+) -> list[Gate]:
+    """The gates of `ml/metrics.py` that ask for nothing of a champion or, if it is given, do.
+
+    Raises:
+        UserError: if one asks for what there is not, or gives anything else than its verdict.
+    """
+
+    def of(whose: str, answers: Prediction) -> dict[str, Any]:
+        measured = {score.name: metrics.value(score, truth, answers) for score in scores}
+        told = (answers.values, answers.probabilities, measured)
+        return {f"{whose}{what}": its for what, its in zip(TOLD, told, strict=True)}
+
+    judged, names = [], ["truth", "columns", *TOLD, *(f"champion_{what}" for what in TOLD)]
+    for name, gate in metrics.of_project("GATES", {}).items():
+        asked = [*signature(gate).parameters]
+        if unknown := [what for what in asked if what not in names]:
+            raise UserError(
+                f"ml/metrics.py: {name} asks for {listed(unknown)}; there are {listed(names)}."
+            )
+        if any(what.startswith("champion") for what in asked) == (champion is None):
+            continue
+        seen = {"truth": truth, "columns": columns, **of("", said)}
+        seen |= of("champion_", champion) if champion else {}
+        match gate(**{what: seen[what] for what in asked}):
+            case (bool() | np.bool() as passed, str() as reason):
+                judged.append(Gate(name, bool(passed), None, None, one_line(reason)))
+            case _:
+                raise UserError(f"ml/metrics.py: {name} must return a boolean and a sentence.")
+    return judged
 
 
 def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:

@@ -6,11 +6,16 @@ of shape (rows, classes), of which the greatest is the answer, or numbers of sha
 
 A score is prepared once for its rows (what must be sorted is sorted) and then measured under any
 row weights, so that a bootstrap replicate and a slice cost one pass without a sort.
+
+`ml/metrics.py` has more of them. A project that has none works without it.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,8 @@ from numpy.typing import NDArray
 from ..bundle import Decision, Prediction, decided
 from ..contract import Task
 from ..errors import UserError
+from ..user_code import PACKAGE
+from ..wording import closest, listed
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
@@ -45,11 +52,13 @@ class Score:
 
     name: str
     label: str
-    task: Task
+    task: Task | None
+    """None: whatever the project's is."""
+
     loss: bool
     """Whether smaller is better."""
 
-    measure: Callable[[Array, Prediction], Measure]
+    measure: Callable[[Array, Prediction], Measure] = field(compare=False)
     """From truth and answers to a function of the rows' weights."""
 
     def gain(self, value: float, reference: float) -> float:
@@ -59,7 +68,8 @@ class Score:
         """
         if not self.loss:
             return value - reference
-        return 1 - value / reference if reference else (0.0 if value == reference else -np.inf)
+        lead = reference - value
+        return lead / abs(reference) if reference else (lead * np.inf if lead else 0.0)
 
 
 def resolve(name: str, task: Task) -> str:
@@ -70,22 +80,53 @@ def resolve(name: str, task: Task) -> str:
     """
     if name == "auto":
         return "roc_auc" if task == "classification" else "r2"
-    names = [score.name for score in scores_of(task, costs=())]
-    if name not in names:
+    return find(name, task=task).name
+
+
+def find(name: str, costs: Costs | None = None, task: Task | None = None) -> Score:
+    """The score of that name, as `resolve` gives it; that of costs has those given.
+
+    Raises:
+        UserError: if there is none, or none any more, of that task or any.
+    """
+    known = {score.name: score for score in scores_of(task, costs or ())}
+    if name not in known:
+        close = listed(closest(name, known, 3) or ["auto", *known])
         raise UserError(
-            f"params.yaml: train.score is {name}; for a {task} use auto, {', '.join(names)}."
+            f"No score{f' of a {task}' if task else ''} is called {name}: train.score in "
+            f"params.yaml may be {close}, or what ml/metrics.py names."
         )
-    return name
-
-
-def find(name: str, costs: Costs | None = None) -> Score:
-    """The score of that name, as `resolve` gives it; that of costs has those given."""
-    return next(score for score in (*SCORES, cost(costs)) if score.name == name)
+    return known[name]
 
 
 def of(manifest: Mapping[str, Any]) -> Score:
     """The score that a model was chosen by."""
     return find(manifest["score"], decided(manifest.get("decision")).costs)
+
+
+def of_project(name: str, default: Any) -> Any:
+    """What `ml/metrics.py` calls by that name; the default where it lacks that, or is not there."""
+    if not (PACKAGE / "ml" / "metrics.py").exists():
+        return default
+    return getattr(import_module("...ml.metrics", __package__), name, default)
+
+
+def own_scores() -> list[Score]:
+    """The scores and losses of `ml/metrics.py`.
+
+    Raises:
+        UserError: if one has the name of another, or one that a file or a server could not take.
+    """
+    made = [
+        Score(name, name, None, loss, _Own(function, name))
+        for table, loss in (("SCORES", False), ("LOSSES", True))
+        for name, function in of_project(table, {}).items()
+    ]
+    taken = ["auto", "cost", *(score.name for score in SCORES)]
+    for name in (score.name for score in made):
+        if name in taken or not re.fullmatch(r"\w[\w .-]*", name):
+            raise UserError(f"ml/metrics.py: {name!r} is taken, or no plain name; use another one.")
+    return made
 
 
 def told(answers: Answers) -> Prediction:
@@ -122,10 +163,10 @@ def score(
     return -measured if found.loss else measured
 
 
-def scores_of(task: Task, costs: Costs | None = None) -> list[Score]:
-    """Every score of a task; that of costs if there are some."""
-    scores = SCORES if costs is None else (*SCORES, cost(costs))
-    return [score for score in scores if score.task == task]
+def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:
+    """Every score of a task, or of any; that of costs if there are some."""
+    every = [*SCORES, *own_scores(), *([] if costs is None else [cost(costs)])]
+    return [score for score in every if task is None or score.task in (None, task)]
 
 
 def groups(values: pl.Series) -> Array:
@@ -138,9 +179,23 @@ def answers_of(prediction: Prediction) -> Array:
     return prediction.scored
 
 
-def losses(truth: Array, answers: Answers) -> NDArray[np.float64]:
-    """The loss of each row: log loss of a classification, squared error of a regression."""
-    said = told(answers)
+def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
+    """The loss of each row where models are judged by `score`: that of the score, if it has any.
+
+    Else it is the log loss of a classification, the squared error of a regression. `LOSS` in
+    `ml/metrics.py` names another.
+
+    Raises:
+        UserError: if what it names is no loss of rows.
+    """
+    wanted, said = of_project("LOSS", "auto"), told(answers)
+    chosen = score if wanted == "auto" else find(wanted)
+    if chosen.loss and isinstance(chosen.measure, _Mean | _Own):
+        found = np.asarray(chosen.measure.rows(truth, said), dtype=np.float64)
+        if found.shape == truth.shape:
+            return found
+    if wanted != "auto":
+        raise UserError(f"ml/metrics.py: LOSS is {wanted}, which tells no loss of each row.")
     return (_squared_error if said.probabilities is None else _surprise)(truth, said)
 
 
@@ -269,17 +324,50 @@ def mean(rows: NDArray[np.float64], weights: Weights) -> float:
     return float((rows * weights).sum() / total) if total else float("nan")
 
 
-def _mean_of(
-    rows: Callable[[Array, Prediction], NDArray[np.float64]],
-    turned: Callable[[float], float] = float,
-) -> Callable[[Array, Prediction], Measure]:
+@dataclass(frozen=True)
+class _Mean:
     """The mean of what each row is worth, turned into the score's own units."""
 
-    def measure(truth: Array, said: Prediction) -> Measure:
-        values = rows(truth, said)
-        return lambda weights: turned(mean(values, weights))
+    rows: Callable[[Array, Prediction], NDArray[np.float64]]
+    turned: Callable[[float], float] = float
 
-    return measure
+    def __call__(self, truth: Array, said: Prediction) -> Measure:
+        values = self.rows(truth, said)
+        return lambda weights: self.turned(mean(values, weights))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A function of `ml/metrics.py`: the mean of its rows, or its value on rows drawn by weight.
+
+    A UserError if it gives neither one number for each row nor one for all.
+    """
+
+    function: Callable[..., Any]
+    name: str
+
+    def rows(self, truth: Array, said: Prediction) -> Any:
+        """What it gives: it may ask for the probabilities, as a third argument."""
+        asked = signature(self.function).parameters.values()
+        more = sum(it.default is Parameter.empty for it in asked) > len((truth, said.values))
+        return self.function(truth, said.values, *([said.probabilities] if more else []))
+
+    def __call__(self, truth: Array, said: Prediction) -> Measure:
+        found = np.asarray(self.rows(truth, said))
+        if found.dtype.kind not in "biuf" or found.shape not in ((), truth.shape):
+            raise UserError(
+                f"ml/metrics.py: {self.name} must give one number, or one for each row."
+            )
+        if found.shape:
+            return lambda weights: mean(found, weights)
+
+        def measure(weights: Weights) -> float:
+            seen = np.cumsum(weights)
+            place = (np.arange(len(seen)) + 0.5) * seen[-1] / len(seen)
+            drawn = np.searchsorted(seen, place)
+            return float(self.rows(truth[drawn], said[drawn])) if seen[-1] else float("nan")
+
+        return measure
 
 
 def _surprise(truth: Array, said: Prediction) -> NDArray[np.float64]:
@@ -305,7 +393,7 @@ def cost(costs: Costs | None) -> Score:
         table = np.array(costs) if costs else 1 - np.eye(said.scored.shape[1])
         return np.asarray(table[truth, said.values])
 
-    return Score("cost", "cost", "classification", True, _mean_of(rows))
+    return Score("cost", "cost", "classification", True, _Mean(rows))
 
 
 def _squared_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
@@ -314,6 +402,11 @@ def _squared_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
 
 def _absolute_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
     return np.asarray(np.abs(said.values - truth))
+
+
+def _relative_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _absolute_error(truth, said) / np.abs(truth)
 
 
 def _against_the_rest(
@@ -407,15 +500,14 @@ _precision = _against_the_rest(average_precision)
 SCORES = (
     Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(roc_area)),
     Score("average_precision", "average precision", "classification", False, _precision),
-    Score("accuracy", "accuracy", "classification", False, _mean_of(_hit)),
+    Score("accuracy", "accuracy", "classification", False, _Mean(_hit)),
     Score("balanced_accuracy", "balanced accuracy", "classification", False, _recall),
     Score("f1", "F1 (macro)", "classification", False, _f1),
-    Score("log_loss", "log loss", "classification", True, _mean_of(_surprise)),
-    Score("brier", "Brier score", "classification", True, _mean_of(_distance)),
+    Score("log_loss", "log loss", "classification", True, _Mean(_surprise)),
+    Score("brier", "Brier score", "classification", True, _Mean(_distance)),
     Score("r2", "R²", "regression", False, _r2),
-    Score(
-        "rmse", "root mean squared error", "regression", True, _mean_of(_squared_error, math.sqrt)
-    ),
-    Score("mae", "mean absolute error", "regression", True, _mean_of(_absolute_error)),
+    Score("rmse", "root mean squared error", "regression", True, _Mean(_squared_error, math.sqrt)),
+    Score("mae", "mean absolute error", "regression", True, _Mean(_absolute_error)),
+    Score("mape", "mean absolute percentage error", "regression", True, _Mean(_relative_error)),
     Score("median_absolute_error", "median absolute error", "regression", True, _median_error),
 )

@@ -59,7 +59,7 @@ def measure(
 
     `truth` is of all rows, as are the answers of the model and of the trivial `baseline`.
     """
-    losses, trivial = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    losses, trivial = (metrics.losses(score, truth, said) for said in (answers, baseline))
     measured: list[dict[str, Any]] = [
         {
             "slice": str(part),

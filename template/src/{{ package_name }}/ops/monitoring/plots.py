@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from ..evaluation import plots
 from ..evaluation.distributions import NOW, THEN, Categories, Distribution, Numbers, Texts
+from ..evaluation.metrics import Score
 from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
 from ..prediction_log import moment
 from ..wording import number
@@ -34,8 +35,8 @@ def draw(report: "Report") -> dict[str, bytes]:
 
 def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
     windows = [v for v in report.verdicts if v.window.whole and v.window.asked]
-    if any(verdict.score for verdict in windows):
-        yield f"The true {report.reference.score.label} of each window", timeline(report, windows)
+    if score := next((verdict.score.score for verdict in windows if verdict.score), None):
+        yield f"The true {score.label} of each window", timeline(report, windows, score)
     if windows := [verdict for verdict in windows if verdict.window.shown]:
         yield "How far each column moved in each window", heat_map(windows, report.limits.psi)
     if report.judged:
@@ -51,9 +52,8 @@ def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
             yield f"The predictions, {then} and now", figure
 
 
-def timeline(report: "Report", windows: Sequence[Verdict]) -> Figure:
+def timeline(report: "Report", windows: Sequence[Verdict], score: Score) -> Figure:
     """The true score of the windows whose truth is known, with its interval."""
-    score = report.reference.score
     subtitle = "Each window's, with its 95% interval; orange is violated"
     figure, axes = plots.paper(f"True {score.label}", subtitle, 3.6)
     if expected := report.reference.expected(score):

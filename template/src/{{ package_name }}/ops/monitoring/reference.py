@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..bundle import Bundle, Prediction, decided
+from ..errors import UserError
 from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
 from ..evaluation.metrics import Array, Score, Weights
@@ -51,6 +52,8 @@ class Reference:
         held_out: how many rows the answers are compared with.
         files: of rows that it may have learnt from; `data` says which these were.
         told: the history of all rows; None in old bundles, and where they have no event time.
+        score: what the model was chosen by; None if `ml/metrics.py` has it no more.
+        lost: why not, in a sentence.
     """
 
     def __init__(self, bundle: Bundle, version: str, files: Sequence[Path] = ()) -> None:
@@ -74,6 +77,11 @@ class Reference:
             self.since = TAKEN_IN if "prediction" in self._seen else HELD_OUT
         self.held_out: int = self._said["rows"]
         self.files, self.data = files, self._manifest.get("data", {})
+        self.score, self.lost = None, ""
+        try:
+            self.score = metrics.of(self._manifest)
+        except UserError as error:
+            self.lost = f"The champion's score cannot be measured. {error}"
 
     def columns(self) -> dict[str, Distribution]:
         """How each watched column was distributed, beside an empty window."""
@@ -98,14 +106,10 @@ class Reference:
         return distributions.answers(self._said, self.contract.classes)
 
     @cached_property
-    def score(self) -> Score:
-        """The score that the model was chosen by."""
-        return metrics.of(self._manifest)
-
-    @cached_property
     def scores(self) -> tuple[Score, ...]:
         """That score, accuracy (it alone can count a new label), and cost where costs are told."""
-        found, costs = [self.score], decided(self._manifest.get("decision")).costs
+        costs = decided(self._manifest.get("decision")).costs
+        found = [self.score] if self.score else []
         found += [metrics.find("accuracy")] if self.contract.classes else []
         found += [metrics.cost(costs)] if costs else []
         return tuple({score.name: score for score in found}.values())

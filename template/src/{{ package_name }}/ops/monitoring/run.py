@@ -103,7 +103,7 @@ def look(
     verdicts = [judge(window, limits, settings.seed, newest.get(window)) for window in shown]
     together = multivariate.compare(served, reference, judgeable(verdicts), limits)
     outcome = decide(verdicts, limits, late)
-    outcome.reasons.append(said)
+    outcome.reasons.extend(filter(None, [said, reference.lost]))
     return Report(at, limits, reference, outcome, verdicts, found, together)
 
 

@@ -152,7 +152,7 @@ def judge(
     trivial = {score.name: metrics.value(score, truth, baseline) for score in scores}
     intervals = metrics.intervals(scores, truth, answers, seed, groups)
     value, least = values[primary.name], trivial[primary.name]
-    losses, least_losses = metrics.losses(truth, answers), metrics.losses(truth, baseline)
+    losses, least_losses = (metrics.losses(primary, truth, said) for said in (answers, baseline))
     told = training["decision"]  # else the model may have a threshold of its own, see `train`
     labels = None if told else (answers.values, holdout.fitted.values)
     verdicts = (
@@ -160,6 +160,7 @@ def judge(
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
         gates.export_parity(answers.scored, holdout.fitted.scored, limits.parity, labels),
+        *gates.own(scores, truth, holdout.arrays, answers),
     )
     return {
         "score": primary.name,

@@ -15,7 +15,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..bundle import Prediction
-from ..evaluation import metrics
 
 Positions = NDArray[np.intp]
 Ages = NDArray[np.float64]
@@ -45,23 +44,21 @@ def choose(
     ages: Ages,
     folds: NDArray[np.integer],
     labels: NDArray[Any],
-    score: Callable[[Positions, Prediction], float],
+    judge: Callable[[Positions, Prediction], tuple[float, NDArray[np.float64]]],
     answers: Callable[[Positions, Positions, float | None], Prediction],
 ) -> float | None:
     """The half-life in days that suits the newest rows best; None if it is best not to forget.
 
     `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
     from the rows at some positions, weighed by a half-life or alike, and answers those at others,
-    which `score` measures.
+    of which `judge` tells the score, and the loss of each row.
     """
     learn, held = _turn(ages, folds)
-    truth = labels[held]
     if len(np.unique(labels[learn])) < 2:
         return None
 
     def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
-        said = answers(learn, held, half_life)
-        return score(held, said), metrics.losses(truth, said)
+        return judge(held, answers(learn, held, half_life))
 
     (most, surprise), best = judged(None), None
     for part in PARTS:

@@ -187,6 +187,13 @@ class Rows:
         costs = decisions.costs(self.train, self.contract)
         return metrics.score(name, self.labels[rows], answers, None, costs)
 
+    def judged(
+        self, name: str, rows: NDArray[np.intp], answers: Prediction
+    ) -> tuple[float, NDArray[np.float64]]:
+        """That score, and the loss of each row where models are judged by it."""
+        score = metrics.find(name, decisions.costs(self.train, self.contract))
+        return self.score(name, rows, answers), metrics.losses(score, self.labels[rows], answers)
+
 
 def threads(rows: Rows) -> threadpool_limits:
     """A context in which as many threads fit models as pay for these rows."""
@@ -294,7 +301,7 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
         return wanted
 
     answers = partial(rows.answers, model, own, seed)
-    return recency.choose(rows.ages, rows.folds, rows.labels, partial(rows.score, score), answers)
+    return recency.choose(rows.ages, rows.folds, rows.labels, partial(rows.judged, score), answers)
 
 
 def learning_curve(

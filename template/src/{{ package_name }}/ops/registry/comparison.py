@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Prediction
+from ..bundle import Bundle, Prediction, decided
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation import gates, metrics
@@ -93,6 +93,8 @@ def judge(
         measured = score, truth[rows], new[rows], old[rows]
         return gates.regression(*measured, limit, settings.seed, its, **more)
 
+    every = metrics.scores_of(contract.task, decided(bundle.manifest.get("decision")).costs)
+    asked += gates.own(every, truth, columns, ours, theirs)
     more = {"earlier": said, "improvement": settings.gates.improvement}
     regression = compared(np.ones(len(truth), dtype=bool), ours, theirs, **more)
     later = labelled.rows(project, contract, since=f"{champion.created:{labelled.TAKEN_IN}}")
