@@ -27,6 +27,8 @@ SERVERS = {
 CONTAINERS = {"make image", "make up", "make down"}
 # What test_run_retraining.py and test_template_update.py run.
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
+# What tests/ops/test_experiments.py runs, in its order.
+EXPERIMENTS = "uv run dvc exp"
 SERVED_AT = re.compile(r"localhost:8080")
 # A whole command, as a reader of this project would type it.
 COMMANDS = {
@@ -91,7 +93,7 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
     pages = [path.read_text() for path in sorted(reader.root.glob("docs/**/*.md"))]
     others = {command for page in pages for command in commands(page)}
     others |= {f"make {target}" for target in reader.menu()}
-    asked = {command for command in others if command.startswith("curl ")}
+    asked = {command for command in others if command.startswith(("curl ", EXPERIMENTS))}
     for command in [*readme, *sorted(others - set(readme) - asked - CONTAINERS - PIPELINE)]:
         first = command in SERVERS and command not in readme
         if first:  # the first model is served again, with the rules of its own code

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mlflow.entities import Run
     from my_model.ops.project import Project
 
 KILLED = """
@@ -103,6 +104,40 @@ def state(project: Project) -> tuple[list[str], dict[str, int]]:
 def champion(project: Project) -> str:
     """The digest of the bundle in service."""
     return Bundle(project.champion).digest
+
+
+def beneath(project: Project, run: str) -> dict[str, Run]:
+    """The runs beneath another one, by name."""
+    mlflow = client(project)
+    experiment = mlflow.get_run(run).info.experiment_id
+    found = mlflow.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run}'")
+    return {run.info.run_name: run for run in found}
+
+
+def test_what_was_compared_are_runs_beneath_that_of_the_version(project: Project) -> None:
+    with tracking.connected(project) as store:
+        (version,) = store.versions()
+    runs = beneath(project, version.run)
+    folds = read_json(project.reports / "findings" / "validation.json")
+    assert set(runs) == {record["model"] for record in folds} > {"trivial", "linear"}
+    kind = Bundle(project.bundle).manifest["model"]["kind"]
+    assert {name for name, its in runs.items() if its.data.tags["chosen"] == "true"} == {kind}
+    assert runs["linear"].data.params == {"regularization": "1.0"}
+    assert {its.info.status for its in runs.values()} == {"FINISHED"}
+    told = client(project).get_metric_history(runs["linear"].info.run_id, "roc_auc.fold")
+    scores = [record["score"] for record in folds if record["model"] == "linear"]
+    assert [metric.value for metric in sorted(told, key=lambda its: its.step)] == scores
+    assert runs["linear"].data.metrics["roc_auc"] == pytest.approx(np.mean(scores))
+
+
+def test_what_was_compared_can_be_kept_to_oneself(unregistered: Project) -> None:
+    set_params(unregistered, "registry", nested_runs=False)
+    with manifest(unregistered) as values:
+        values["libraries"]["numpy"] = "another"
+    assert cli.main(["register"]) == 0
+    with tracking.connected(unregistered) as store:
+        (version,) = store.versions()
+    assert not beneath(unregistered, version.run)
 
 
 def test_the_first_good_model_is_champion(project: Project) -> None:
@@ -215,9 +250,8 @@ def test_a_champion_of_another_contract_gives_way_only_to_a_reason(
     strange(project, "target")
     foreign = Bundle(project.bundle)
     with tracking.connected(project) as store:
-        run = store.log(
-            foreign.digest, "x", tags={}, params={}, metrics={}, folders={"bundle": foreign.folder}
-        )
+        folders = {"bundle": foreign.folder}
+        run = store.log(("bundle", foreign.digest), "x", folders=folders)
         tags = {"bundle": foreign.digest, "status": "accepted"}
         store.alias("champion", store.create(run, "a stranger", tags).number)
     put(project, trained.bundle)
@@ -287,6 +321,7 @@ def test_what_cannot_be_promoted(
     "moment",
     [
         pytest.param("MlflowClient.log_artifacts", marks=pytest.mark.exhaustive),
+        pytest.param("Store.nest", marks=pytest.mark.exhaustive),
         pytest.param("Store.create", marks=pytest.mark.exhaustive),
         "Store.alias",
         "Store.record",
@@ -308,9 +343,11 @@ def test_a_kill_leaves_nothing_that_the_next_command_does_not_mend(
     assert champion(project) == after
     with tracking.connected(project) as store:
         assert [event.version for event in store.promotions()] == [1, 2]
+        version = store.versions()[-1]
         experiments = [item.experiment_id for item in client(project).search_experiments()]
         runs = client(project).search_runs(experiments)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    compared = len(beneath(project, version.run))
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2 * (1 + compared)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from copies import set_params
+from copies import client, set_params
 from my_model.ml import model as models
 from my_model.ops import settings as settings_module
 from my_model.ops.errors import UserError
 from my_model.ops.pipeline import train, tune
+from my_model.ops.registry import tracking
 from my_model.ops.settings import Settings
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -17,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlflow.entities import Run
     from my_model.ops.project import Project
 
 BUILD = models.build
@@ -52,6 +54,62 @@ def test_a_model_of_ones_own_is_searched(
     settings = Settings.load(project.params)
     found = train.parameters(settings.train, "forest")["max_depth"]
     assert found > 1 if search else found == 1
+    search_run, trials = tried(project)
+    assert search_run.data.metrics == {}
+    assert sorted(trials) == ["0 forest", "1 forest", "2 forest"]
+    best = [its.data.params for its in trials.values() if its.data.tags["chosen"] == "true"]
+    assert best == [{"max_depth": str(found)}]
+    assert {run.info.status for run in (search_run, *trials.values())} == {"FINISHED"}
+    assert {"roc_auc", "roc_auc.fold", "seconds"} == set(trials["0 forest"].data.metrics)
+    assert history(project) == ["1"]
+
+
+def tried(project: Project) -> tuple[Run, dict[str, Run]]:
+    """The run of the one search that there was, and those beneath it."""
+    mlflow = client(project)
+    experiments = [it.experiment_id for it in mlflow.search_experiments()]
+    (search,) = mlflow.search_runs(experiments, "tags.search LIKE '%'")
+    beneath = f"tags.`mlflow.parentRunId` = '{search.info.run_id}'"
+    runs = mlflow.search_runs(experiments, beneath)
+    return search, {run.info.run_name: run for run in runs}
+
+
+def history(project: Project) -> list[str]:
+    """The versions that there are."""
+    with tracking.connected(project) as store:
+        return [str(version.number) for version in store.versions()]
+
+
+@pytest.mark.usefixtures("forest")
+def test_a_search_that_is_interrupted_keeps_the_trials_that_have_ended(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill leaves no run at all, for they are written at the end."""
+    fits = iter(range(99))
+
+    def interrupted(*arguments: Any) -> Pipeline:
+        if next(fits) == 2 * 5:
+            raise KeyboardInterrupt
+        return build(*arguments)
+
+    monkeypatch.setattr(models, "build", interrupted)
+    set_params(project, "train", model="forest", forest={"max_depth": 1})
+    before = project.params.read_text()
+    with pytest.raises(KeyboardInterrupt):
+        tune.run(project)
+    search_run, trials = tried(project)
+    assert sorted(trials) == ["0 forest", "1 forest"]
+    assert {run.info.status for run in (search_run, *trials.values())} == {"FINISHED"}
+    assert project.params.read_text() == before
+
+
+@pytest.mark.usefixtures("forest")
+def test_trials_can_be_kept_to_oneself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_params(project, "train", model="forest", forest={"max_depth": 1})
+    set_params(project, "tune", trials=1)
+    set_params(project, "registry", nested_runs=False)
+    monkeypatch.setattr(tracking, "connected", None)
+    tune.run(project)
 
 
 @pytest.mark.usefixtures("forest")

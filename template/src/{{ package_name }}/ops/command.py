@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from .errors import UserError
 
@@ -19,7 +20,7 @@ PLAIN = (
 )
 """What a person may have told git for their own eyes and habits; every call of it is without."""
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class CommandError(UserError):

@@ -81,6 +81,8 @@ class Registry(Section, frozen=True):
 
     promote: Literal["auto", "manual"] = "auto"
     shadow_rows: Annotated[int, Meta(ge=0)] = 0
+    nested_runs: bool = True
+    """Whether what `train` compared, and what `ops tune` tried, are runs of MLflow as well."""
 
 
 class Tune(Section, frozen=True):

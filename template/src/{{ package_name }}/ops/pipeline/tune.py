@@ -9,7 +9,7 @@ import polars as pl
 from ...ml import model as models
 from .. import contract as contracts
 from ..errors import UserError
-from ..evaluation import metrics
+from ..evaluation import diagnostics, metrics
 from ..files import write_text
 from ..project import Project
 from ..settings import Settings, with_values
@@ -35,18 +35,28 @@ def run(project: Project) -> None:
             name: _suggest(trial, model, name) for name in models.SEARCH.get(model, ())
         }
         trial.set_user_attr("parameters", values)
-        return float(np.mean(rows.validate(model, values, settings.seed, score)))
+        trial.set_user_attr("folds", rows.validate(model, values, settings.seed, score))
+        return float(np.mean(trial.user_attrs["folds"]))
 
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed)
     )
     for model in wanted:
         study.enqueue_trial({"model": model} | _present(settings, model))
-    with threads(rows):
-        study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
-    first = max(study.trials[: len(wanted)], key=lambda trial: trial.value or -np.inf)
+    try:
+        with threads(rows):
+            study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
+        _keep(project, study, score, len(wanted))
+    finally:
+        if settings.registry.nested_runs:
+            _record(project, study, score)
+
+
+def _keep(project: Project, study: optuna.Study, score: str, present: int) -> None:
+    """Write the best parameters into `params.yaml`, unless they are those of a `present` trial."""
+    first = max(study.trials[:present], key=lambda trial: trial.value or -np.inf)
     best = study.best_trial
-    if best.number < len(wanted):
+    if best.number < present:
         print(f"No trial beats the present parameters ({score} {first.value:.4f}).")
         return
     model = best.params["model"]
@@ -57,6 +67,29 @@ def run(project: Project) -> None:
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
         f"cross-validation after {first.value:.4f}; run `make train`."
     )
+
+
+def _record(project: Project, study: optuna.Study, score: str) -> None:
+    """Write a run of MLflow, and one beneath it for each trial that has ended."""
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    scores = {str(trial.number): trial.user_attrs["folds"] for trial in done}
+    folds = diagnostics.folds(diagnostics.validation(scores, metrics.find(score)))
+    if not folds:
+        return
+    from ..registry.tracking import connected
+
+    with connected(project) as store:
+        run = store.log(("search", f"{done[0].datetime_start}"), "ops tune")
+        for trial in done:
+            store.nest(
+                run,
+                f"{trial.number} {trial.params['model']}",
+                trial.user_attrs["parameters"],
+                score,
+                folds[str(trial.number)],
+                chosen=trial == study.best_trial,
+                seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+            )
 
 
 def _suggest(trial: optuna.Trial, model: str, name: str) -> float:

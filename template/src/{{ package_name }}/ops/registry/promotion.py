@@ -13,9 +13,9 @@ from msgspec import to_builtins
 from .. import git, user_code
 from ..bundle import UNKNOWN, Bundle, sign
 from ..errors import Refused, UserError
-from ..evaluation import shadow
+from ..evaluation import diagnostics, shadow
 from ..evaluation.gates import Gate
-from ..files import flat, replacing, write_text
+from ..files import flat, read_json, replacing, write_text
 from ..pipeline import labelled
 from ..project import Project
 from ..settings import Settings
@@ -231,7 +231,7 @@ def _enter(
             (folders[CHANGES] / PATCH).write_bytes(patch)
             tags["git.changes"] = hashlib.sha256(patch).hexdigest()
         run = store.log(
-            bundle.digest,
+            ("bundle", bundle.digest),
             tags["model"],
             tags=tags | mlflow_own,
             params={
@@ -245,6 +245,12 @@ def _enter(
             },
             folders=folders,
         )
+    validation = project.reports / "findings" / "validation.json"
+    if settings.registry.nested_runs and validation.exists():
+        for model, folds in diagnostics.folds(read_json(validation)).items():
+            chosen = model == tags["model"]
+            own = manifest["model"]["parameters"] if chosen else settings.train.sections.get(model)
+            store.nest(run, model, own or {}, score, folds, chosen=chosen)
     description = f"{tags['model']}: {score} {tags['value']} (trivial baseline {tags['baseline']})"
     return store.create(run, description, {"bundle": bundle.digest, **tags, **verdict})
 

@@ -14,18 +14,20 @@ import re
 import shutil
 import ssl
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import HTTPError
 
 from ..bundle import UNKNOWN, Bundle, Origin
+from ..command import NOTHING
 from ..errors import UserError
 from ..project import Project
 
@@ -214,33 +216,34 @@ class Store:
 
     def log(
         self,
-        digest: str,
+        known_by: tuple[str, str],
         title: str,
         *,
-        tags: Mapping[str, str],
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        folders: Mapping[str, Path],
+        tags: Mapping[str, str] = NOTHING,
+        params: Mapping[str, Any] = NOTHING,
+        metrics: Mapping[str, float | Sequence[float]] = NOTHING,
+        folders: Mapping[str, Path] = NOTHING,
     ) -> str:
-        """Write the run of a bundle and return its id.
+        """Write a run, which a tag tells from all others, and return its id.
 
-        A run of the same bundle that was cut short is taken up again, so that a kill leaves
-        neither two runs nor half a one. What MLflow lets nobody change, the parameters, stays.
+        One that was cut short is taken up again, so that a kill leaves neither two runs nor half a
+        one. What MLflow lets nobody change, the parameters, stays. A metric of several values has
+        one for each step.
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        client, experiment = self._client, self._experiment
-        known = client.search_runs([experiment], f"tags.bundle = '{digest}'", max_results=1)
-        run = (
-            known[0]
-            if known
-            else client.create_run(experiment, run_name=title, tags={"bundle": digest})
-        )
+        client, experiment, (tag, its) = self._client, self._experiment, known_by
+        known = client.search_runs([experiment], f"tags.{tag} = '{its}'", max_results=1)
+        run = known[0] if known else client.create_run(experiment, None, {tag: its}, title)
         identifier: str = run.info.run_id
         now = int(datetime.now(UTC).timestamp() * 1000)
         client.log_batch(
             identifier,
-            [Metric(key, value, now, 0) for key, value in metrics.items()],
+            [
+                Metric(key, value, now, step)
+                for key, values in metrics.items()
+                for step, value in enumerate(values if isinstance(values, Sequence) else [values])
+            ],
             [Param(key, str(value)) for key, value in params.items() if key not in run.data.params],
             [RunTag(key, value) for key, value in tags.items()],
         )
@@ -248,6 +251,23 @@ class Store:
             client.log_artifacts(identifier, str(folder), name)
         client.set_terminated(identifier)
         return identifier
+
+    def nest(
+        self,
+        parent: str,
+        title: str,
+        params: Mapping[str, Any],
+        score: str,
+        folds: Sequence[float],
+        *,
+        chosen: bool,
+        **metrics: float,
+    ) -> None:
+        """Write what was tried as a run beneath another one: its score on each fold, and more."""
+        tags = {"mlflow.parentRunId": parent, "chosen": str(chosen).lower()}
+        measured: dict[str, float | Sequence[float]] = {score: fmean(folds), **metrics}
+        measured[f"{score}.fold"] = folds
+        self.log(("tried", f"{parent} {title}"), title, tags=tags, params=params, metrics=measured)
 
     def create(self, run: str, description: str, tags: Mapping[str, str]) -> Version:
         """Register the bundle of a run as the next version, with all its tags at once."""
