@@ -280,7 +280,7 @@ def test_the_code_of_a_commit_is_found_with_its_changes(
         shutil.rmtree(code)
     at_hand(monkeypatch, doubled)
     assert scores(project).equals(before)
-    assert "by its own ml/features.py" in capsys.readouterr().err
+    assert "by its own code in ml/" in capsys.readouterr().err
     shutil.rmtree(project.root / ".git")
     assert cli.main(["score", "rows.parquet", "scores.parquet"]) == 2
     assert "neither git nor the registry has that" in capsys.readouterr().err

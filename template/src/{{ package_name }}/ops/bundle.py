@@ -1,4 +1,6 @@
-"""The bundle: one folder with the whole model in ONNX and a manifest that explains it.
+"""The bundle: one folder with the whole model and a manifest that explains it.
+
+The model is in ONNX, or plain arrays that a function of `ml/predict.py` reads.
 
 It is what evaluation passes, and what is registered, served and shipped. Reading and scoring it
 takes numpy and ONNX Runtime, nothing else, and loads no pickle.
@@ -8,8 +10,9 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime
@@ -19,9 +22,9 @@ from ..ml.features import features
 from .contract import Column, Contract, kinds
 from .errors import UserError
 from .files import read_json, write_json
-from .user_code import digest, modules
+from .user_code import PACKAGE, digest, modules
 
-MODEL = "model.onnx"
+MODEL, ARRAYS = "model.onnx", "model.npz"
 MANIFEST = "manifest.json"
 VERSION = "version.json"
 """Beside a bundle that the registry knows: which version it is, and where it comes from."""
@@ -42,9 +45,14 @@ TOLERANCE = 1e-4
 """How far answers to the golden rows may lie apart, see `distance`, on machines of all kinds."""
 
 OTHER_CODE = (
-    "The code behind ml/features.py is not what the model was trained with, but lets it answer the "
+    "The code in ml/ that scores is not what the model was trained with, but lets it answer the "
     "golden rows alike."
 )
+
+Arrayed = Mapping[str, NDArray[Any]]
+Predict = Callable[[Arrayed, NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""What `predict` of `ml/predict.py` is: from a model's arrays, and numbers and texts of shape
+(rows, columns), to numbers (rows,) or probabilities (rows, classes)."""
 
 Features = Callable[[Mapping[str, NDArray[Any]], Collection[str]], dict[str, NDArray[Any]]]
 """What `ml.features.features` is: from columns, and the names of those that hold text."""
@@ -104,6 +112,13 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
     return Prediction(values, np.concatenate(shares) if shares else None)
 
 
+class Scorer(Protocol):
+    """A model that was loaded."""
+
+    def run(self, columns: list[NDArray[Any]]) -> Prediction:
+        """Score rows given as arrays of shape (rows,), in the order of the model's features."""
+
+
 class Origin(NamedTuple):
     """Where a bundle comes from; "none" for what is not known."""
 
@@ -159,6 +174,40 @@ class Session:
         return Prediction(first.reshape(-1), None)
 
 
+class Arrays:
+    """A model of plain arrays, which `predict` of `ml/predict.py` reads; it may be other code."""
+
+    def __init__(self, model: Path | BinaryIO, told: Mapping[str, Any] | None = None) -> None:
+        """Load the arrays; a decision may be `told`, see `decided`."""
+        self._decision = decided(told)
+        with np.load(model, allow_pickle=False) as arrays:
+            self.arrays = dict(arrays)
+        self.predict: Predict = own_predict
+
+    def run(self, columns: list[NDArray[Any]]) -> Prediction:
+        """Score rows, see `Session.run`."""
+        numbers = [np.atleast_2d(values.T) for values in columns if values.dtype.kind == "f"]
+        texts = [np.atleast_2d(values.T) for values in columns if values.dtype.kind != "f"]
+        none = np.empty((0, len(columns[0])), np.float32)
+        said = self.predict(
+            self.arrays,
+            np.concatenate([none, *numbers]).T,
+            np.concatenate([none.astype(object), *texts]).T,
+        )
+        return self._decision.answer(np.asarray(said, np.float32))
+
+
+def own_predict(arrays: Arrayed, numbers: NDArray[Any], texts: NDArray[Any]) -> NDArray[Any]:
+    """What `ml/predict.py` of this project says of some rows: numbers, or probabilities."""
+    said: NDArray[Any] = import_module(f"{PACKAGE.name}.ml.predict").predict(arrays, numbers, texts)
+    return said
+
+
+def load(model: Path, told: Mapping[str, Any] | None) -> Scorer:
+    """The model in a file, as its name says; see `Session`."""
+    return Arrays(model, told) if model.name == ARRAYS else Session(model, told=told)
+
+
 class Bundle:
     """A bundle that was read from its folder; `features` may be other code than this project's."""
 
@@ -183,17 +232,22 @@ class Bundle:
             )
         self.contract = Contract.from_dict(self.manifest["contract"])
 
+    @property
+    def model(self) -> Path:
+        """The file of the model."""
+        return self.folder / (ARRAYS if self.manifest.get("file") == ARRAYS else MODEL)
+
     @cached_property
-    def session(self) -> Session:
+    def session(self) -> Scorer:
         """The model, loaded once."""
-        return Session(self.folder / MODEL, told=self.manifest.get("decision"))
+        return load(self.model, self.manifest.get("decision"))
 
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the model and its manifest: the same bundle, the same digest."""
         digest = hashlib.sha256()
-        for name in (MODEL, MANIFEST):
-            digest.update((self.folder / name).read_bytes())
+        for file in (self.model, self.folder / MANIFEST):
+            digest.update(file.read_bytes())
         return digest.hexdigest()
 
     @property
@@ -228,7 +282,7 @@ class Bundle:
 
     @property
     def has_other_code(self) -> bool:
-        """Whether the code behind `ml/features.py` is known not to be what it was trained with."""
+        """Whether the code that scores is known not to be what it was trained with."""
         return self.manifest.get("code") not in (None, digest(modules()))
 
     def obstacle(self) -> str | None:

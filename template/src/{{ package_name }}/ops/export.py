@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
-from onnx import ModelProto, TensorProto
-from onnx.helper import make_node, make_tensor_value_info
+import numpy as np
+from onnx import ModelProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from skl2onnx.common.tree_ensemble import (
@@ -15,11 +16,33 @@ from skl2onnx.operator_converters import random_forest
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
-from .bundle import NUMBERS, TEXTS
+from ..ml import model as models
+from . import own_export
+from .bundle import ARRAYS, MODEL, Arrays, Session
 from .errors import UserError
+from .own_export import OPSET, attempt, classes, join, shortly
 
-OPSET = {"": 18, "ai.onnx.ml": 3}
-EQUAL_PARTS = 18  # the first version of ONNX in which a Split must say that its parts are equal
+
+def export(pipeline: Pipeline, kinds: Mapping[str, str]) -> tuple[str, bytes]:
+    """A model's file, its name first: in ONNX, or plain arrays if `ml/model.py` makes such of it.
+
+    Raises:
+        UserError: if it cannot be exported, or answers no row.
+    """
+    made = _asked(pipeline, kinds)
+    if not isinstance(made, Mapping):
+        return MODEL, _in_onnx(pipeline, kinds, made)
+    file = BytesIO()
+    try:
+        np.savez(file, allow_pickle=False, **made)
+        file.seek(0)
+        attempt(Arrays(file), kinds, classes(pipeline))
+    except Exception as error:
+        raise UserError(
+            f"The arrays that `export` of ml/model.py makes will not do: {shortly(error)} "
+            "See docs/ops/models.md."
+        ) from error
+    return ARRAYS, file.getvalue()
 
 
 def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
@@ -32,43 +55,76 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
     Raises:
         UserError: if a step has no conversion.
     """
-    inputs = [
-        (name, (FloatTensorType if kind == "number" else StringTensorType)([None, 1]))
-        for name, kind in kinds.items()
-    ]
-    last = pipeline.steps[-1][1]
-    options = {id(last): {"zipmap": False}} if is_classifier(last) else None
-    try:
-        model = convert_sklearn(
-            pipeline, name="model", initial_types=inputs, options=options, target_opset=OPSET
-        )
-    except Exception as error:
+    made = _asked(pipeline, kinds)
+    if isinstance(made, Mapping):
         raise UserError(
-            f"The model cannot be exported to ONNX ({error}); "
-            "change ml/model.py to steps that skl2onnx converts."
-        ) from error
-    _join_inputs(model)
+            "`export` of ml/model.py makes plain arrays of a model that is blended with others; "
+            "let it make ONNX of it, or name one model in params.yaml under train.model."
+        )
+    return _in_onnx(pipeline, kinds, made)
+
+
+def _asked(pipeline: Pipeline, kinds: Mapping[str, str]) -> Any:
+    """What `export` of `ml/model.py` makes of a pipeline; None if it leaves that to us."""
+    own = getattr(models, "export", None)
+    return own and own(pipeline, kinds)
+
+
+def _in_onnx(pipeline: Pipeline, kinds: Mapping[str, str], made: Any) -> bytes:
+    """A pipeline in ONNX: what `export` made of it, or its only step by itself, or skl2onnx."""
+    *steps, (_, last) = pipeline.steps
+    own = None if steps else own_export.exporter(type(last))
+    if made is None and own is not None:
+        made = own(last, kinds)
+    if made is None:
+        model = _converted(pipeline, kinds)
+    else:
+        model = own_export.agreed(made, kinds, classes(pipeline))
     # skl2onnx walks a set here, whose order differs from process to process.
     model.opset_import.sort(key=lambda opset: opset.domain)
     exported: bytes = model.SerializeToString(deterministic=True)
     return exported
 
 
-def _join_inputs(model: ModelProto) -> None:
-    """Let all numbers come as one array, and all texts as another.
+def _converted(pipeline: Pipeline, kinds: Mapping[str, str]) -> ModelProto:
+    """What skl2onnx makes of a pipeline; a UserError if a step has no conversion."""
+    inputs = [
+        (name, (FloatTensorType if kind == "number" else StringTensorType)([None, 1]))
+        for name, kind in kinds.items()
+    ]
+    if len(pipeline.steps) == 1 and {*kinds.values()} == {"number"}:
+        inputs = [("numbers", FloatTensorType([None, len(kinds)]))]  # a model takes but one input
+    last = pipeline.steps[-1][1]
+    options = {id(last): {"zipmap": False}} if is_classifier(last) else None
+    try:
+        own_export.register(pipeline)
+        model: ModelProto = convert_sklearn(
+            pipeline, name="model", initial_types=inputs, options=options, target_opset=OPSET
+        )
+        _order(model)
+        if len(model.graph.input) == len(kinds):  # by names that skl2onnx may have changed
+            names = [its.name for its in model.graph.input]
+            join(model, dict(zip(names, kinds.values(), strict=True)))
+        else:
+            join(model, kinds)
+        attempt(Session(model.SerializeToString()), kinds, classes(pipeline))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"The model cannot be exported to ONNX ({shortly(error)}); take steps in "
+            "ml/model.py that skl2onnx converts, or export it yourself: docs/ops/models.md."
+        ) from error
+    return model
 
-    Each input costs ONNX Runtime a few microseconds, which for one row is most of the work.
-    """
-    graph = model.graph
-    columns = list(graph.input)
-    del graph.input[:]
-    for name, kind in ((NUMBERS, TensorProto.FLOAT), (TEXTS, TensorProto.STRING)):
-        parts = [column.name for column in columns if column.type.tensor_type.elem_type == kind]
-        if parts:
-            version = max(opset.version for opset in model.opset_import if not opset.domain)
-            said: dict[str, Any] = {"num_outputs": len(parts)} if version >= EQUAL_PARTS else {}
-            graph.node.insert(0, make_node("Split", [name], parts, axis=1, **said))
-            graph.input.append(make_tensor_value_info(name, kind, [None, len(parts)]))
+
+def _order(model: ModelProto) -> None:
+    """Let the order of nodes depend on what they are: in skl2onnx, it hangs on their addresses."""
+    depths: dict[str, int] = {}
+    for node in model.graph.node:
+        depths[node.output[0]] = 1 + max((depths.get(name, 0) for name in node.input), default=0)
+        depths |= dict.fromkeys(node.output, depths[node.output[0]])
+    model.graph.node.sort(key=lambda node: (depths[node.output[0]], node.output[0]))
 
 
 def _add_boosted_tree(*arguments: Any, **options: Any) -> None:

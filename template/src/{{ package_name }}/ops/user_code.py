@@ -24,9 +24,14 @@ class _Finder(ModuleFinder):
 
 
 def modules() -> dict[str, str]:
-    """The text of `ml/features.py` and of all that it imports of this package, by path in `src`."""
+    """The text of what scores: `ml/features.py`, `ml/predict.py` if there is one, by path in `src`.
+
+    So is that of all that they import of this package.
+    """
     finder, root = _Finder([str(PACKAGE.parent)]), PACKAGE.parent
-    finder.import_hook(f"{PACKAGE.name}.ml.features")
+    for name in ("features", "predict"):
+        if (PACKAGE / "ml" / f"{name}.py").exists():
+            finder.import_hook(f"{PACKAGE.name}.ml.{name}")
     files = sorted(Path(vars(module)["__file__"]) for module in finder.modules.values())
     return {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in files}
 

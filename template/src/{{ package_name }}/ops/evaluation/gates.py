@@ -144,6 +144,9 @@ def export_parity(
         shapes = f"{exported.shape}, the fitted one in {fitted.shape}"
         return _judge(name, np.nan, limit, False, f"The exported model answers in shape {shapes}.")
     value = distance(exported, fitted)
+    if not np.isfinite(value):
+        reason = "The exported model answers some rows with what is no number."
+        return _judge(name, value, limit, False, reason)
     if labels is not None and fitted.ndim == 2:
         ours, theirs = (fitted[np.arange(len(fitted)), said] for said in labels)
         other = np.abs(ours - theirs) > limit

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...ml.features import features
 from .. import mlflow_model, user_code
-from ..bundle import FORMAT, MANIFEST, MODEL, Prediction, Session, decided, joined
+from ..bundle import FORMAT, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
@@ -78,6 +78,7 @@ def run(project: Project) -> None:
     judged = judge(contract, settings.gates, training, holdout, parts)
     manifest = {
         "format": FORMAT,
+        "file": training["file"],
         "task": contract.task,
         "classes": list(contract.classes),
         "contract": contract.to_dict(),
@@ -116,7 +117,7 @@ def score(
 ) -> Holdout:
     """Let the exported model answer the rows held out, beside those that `train` asked."""
     names = [feature["name"] for feature in training["features"]]
-    predict = scorer(project.candidate / MODEL, contract, names, training["decision"])
+    predict = scorer(project.candidate / training["file"], contract, names, training["decision"])
     arrays = contract.arrays(frame)
     said = predict(arrays)
     group = contract.with_role("group")
@@ -269,7 +270,7 @@ def write(
     write_files(
         project.bundle,
         {
-            MODEL: (project.candidate / MODEL).read_bytes(),
+            manifest["file"]: (project.candidate / manifest["file"]).read_bytes(),
             MANIFEST: manifest,
             "MLmodel": mlflow_model.description(Contract.from_dict(manifest["contract"])),
         },
@@ -300,7 +301,7 @@ def scorer(
 
     It runs on one thread, so that sums are taken in one order on every machine.
     """
-    session = Session(model, threads=1, told=told)
+    session = load(model, told)
 
     def predict(arrays: Mapping[str, Array]) -> Prediction:
         made = features(arrays, contract.text)

@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
-from ..bundle import MODEL, Prediction, decided, described
+from ..bundle import Prediction, decided, described
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
-from ..export import to_onnx
+from ..export import export
 from ..files import replacing, write_json
 from ..project import Project
 from ..settings import AUTO, EARLIER, Settings, unknown
@@ -224,7 +224,8 @@ def run(project: Project) -> None:
         answers["model_values"] = fitted["model"].predict(held)
     with replacing(project.candidate) as folder:
         folder.mkdir(parents=True)
-        (folder / MODEL).write_bytes(to_onnx(fitted["model"], rows.kinds))
+        training["file"], model = export(fitted["model"], rows.kinds)
+        (folder / training["file"]).write_bytes(model)
         np.savez(folder / "answers.npz", **answers)
         write_json(folder / "training.json", training)
 

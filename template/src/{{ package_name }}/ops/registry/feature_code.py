@@ -1,4 +1,4 @@
-"""The features of a version, made by the code that it was trained with.
+"""The features of a version, and answers by its arrays, by the code that it was trained with.
 
 That is this project's code while it lets the version answer its golden rows as it did. Else it is
 the code of its commit, or the text that was registered with it, and runs in a process of its own.
@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import command
-from ..bundle import OTHER_CODE, Bundle
+from ..bundle import OTHER_CODE, Arrays, Bundle, own_predict
 from ..errors import UserError
 from ..project import Project
 from ..user_code import PACKAGE
@@ -35,6 +36,15 @@ pl.DataFrame([
 ]).write_ipc(made)
 """
 """Reads columns, and writes the features that a package makes of them."""
+
+ANSWERS = """\
+import sys, importlib, numpy as np
+package, given, made, model = sys.argv[1:]
+predict = importlib.import_module(package + ".ml.predict").predict
+with np.load(model) as arrays, np.load(given) as rows:
+    np.save(made, predict(dict(arrays), rows["numbers"], rows["texts"].astype(object)))
+"""
+"""Reads a model's inputs, and writes what a package answers by the model's arrays."""
 
 
 @contextmanager
@@ -79,13 +89,18 @@ def _search(
         if registered is None:
             break
         with suppress(UserError):
-            bundle.features = partial(_elsewhere, source(registered), folder)
+            its = source(registered)
+            bundle.features = partial(_elsewhere, its, folder)
+            if isinstance(bundle.session, Arrays):
+                bundle.session.predict = partial(_answers, its, folder, bundle.model)
             refused = bundle.obstacle()
             if refused is None:
-                print(f"Version {name} is scored by its own ml/features.py.", file=sys.stderr)
+                print(f"Version {name} is scored by its own code in ml/.", file=sys.stderr)
                 return
             obstacle = refused
     bundle.features = present
+    if isinstance(bundle.session, Arrays):
+        bundle.session.predict = own_predict
     raise UserError(
         f"Version {name} needs the code that it was trained with, for {obstacle}; neither git nor "
         "the registry has that. `git fetch --unshallow` brings what a clone lacks."
@@ -103,11 +118,32 @@ def _elsewhere(
         flat = {name: values for name, values in columns.items() if values.ndim == 1}
         texts = {name: pl.String for name, values in flat.items() if values.dtype.kind == "O"}
         pl.DataFrame(dict(columns), schema_overrides=texts).write_ipc(given)
-        command.raw(
-            folder,
-            *(sys.executable, "-c", PROGRAM, PACKAGE.name, str(given), str(made), *text),
-            name="its own ml/features.py",
-            variables={"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
-            timeout=PATIENCE,
-        )
+        _run(source, folder, PROGRAM, given, made, *text)
         return {column.name: column.to_numpy() for column in pl.read_ipc(made.read_bytes())}
+
+
+def _answers(
+    source: Path,
+    folder: Path,
+    model: Path,
+    _: Mapping[str, NDArray[Any]],
+    numbers: NDArray[Any],
+    texts: NDArray[Any],
+) -> NDArray[Any]:
+    """The answers to some rows by the package in `source`, which reads the arrays itself."""
+    with TemporaryDirectory(dir=folder) as aside:
+        given, made = Path(aside, "given.npz"), Path(aside, "made.npy")
+        np.savez(given, numbers=numbers, texts=texts.astype(str))
+        _run(source, folder, ANSWERS, given, made, model.absolute())
+        said: NDArray[Any] = np.load(made)
+    return said
+
+
+def _run(source: Path, folder: Path, program: str, *arguments: Path | str) -> None:
+    command.raw(
+        folder,
+        *(sys.executable, "-c", program, PACKAGE.name, *map(str, arguments)),
+        name="its own code in ml/",
+        variables={"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=PATIENCE,
+    )

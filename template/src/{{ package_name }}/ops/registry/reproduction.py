@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .. import command, dvc, git
-from ..bundle import MODEL, UNKNOWN, Bundle
+from ..bundle import UNKNOWN, Bundle
 from ..errors import Refused, UserError
 from ..files import flat
 from ..project import Project
@@ -71,8 +71,8 @@ def run(project: Project, name: str) -> None:
 
 def differences(registered: Bundle, made: Bundle) -> Iterator[str]:
     """What tells two bundles apart: the model, and every value of their manifests."""
-    if (registered.folder / MODEL).read_bytes() != (made.folder / MODEL).read_bytes():
-        yield f"{MODEL} has other bytes"
+    if registered.model.read_bytes() != made.model.read_bytes():
+        yield f"{registered.model.name} has other bytes"
     before, after = (dict(flat(bundle.manifest)) for bundle in (registered, made))
     for place in sorted(before | after, key=lambda place: place.partition(".")[0] not in FIRST):
         was, now = (str(values.get(place, "absent")) for values in (before, after))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Prediction, Session, joined
+from ..bundle import Bundle, Prediction, Scorer, joined
 from ..contract import Column, Contract
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def predict(bundle: Bundle, columns: Mapping[str, NDArray[Any]]) -> Prediction:
     return in_batches(bundle.session, bundle.inputs(columns))
 
 
-def in_batches(session: Session, inputs: Sequence[NDArray[Any]]) -> Prediction:
+def in_batches(session: Scorer, inputs: Sequence[NDArray[Any]]) -> Prediction:
     """Let a model answer any number of rows, given as it takes them, in bounded memory."""
     return joined(
         [

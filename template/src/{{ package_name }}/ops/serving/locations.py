@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from ..bundle import MANIFEST, MODEL, OTHER_CODE, UNKNOWN, VERSION, Bundle
+from ..bundle import ARRAYS, MANIFEST, MODEL, OTHER_CODE, UNKNOWN, VERSION, Bundle
 from ..errors import UserError
 
 logger = logging.getLogger("service")
@@ -74,16 +74,16 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """Watch a folder, which need not be there yet."""
         self.shown = str(path)
-        self._files = [path / name for name in (MODEL, MANIFEST, VERSION)]
+        self._files = [path / name for name in (MANIFEST, MODEL, ARRAYS, VERSION)]
 
     def state(self) -> Hashable:
-        """Which files there are, as the file system tells them apart; the last may be missing."""
+        """Which files there are, as the file system tells them apart: a manifest and a model."""
         for _ in range(ATTEMPTS):
             try:
                 found = [_identity(file) for file in self._files]
             except OSError as error:
                 raise Unavailable(f"{self.shown} cannot be read: {error.strerror}.") from None
-            if all(found[:2]):
+            if found[0] and any(found[1:3]):
                 return tuple(found)
             time.sleep(PAUSE)
         raise Absent(f"There is no model in {self.shown}; `make train` puts a champion there.")

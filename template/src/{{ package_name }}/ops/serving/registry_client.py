@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
@@ -20,14 +21,14 @@ from urllib.parse import quote, unquote
 import httpx
 import msgspec
 
-from ..bundle import MANIFEST, MODEL, UNKNOWN, VERSION, Origin
+from ..bundle import ARRAYS, MANIFEST, MODEL, UNKNOWN, VERSION, Bundle, Origin
 from ..errors import UserError
 from ..files import write_json
 from .locations import WORD, Absent, Unavailable
 
 MIB = 1024**2
 
-MOST_BYTES = {MODEL: 2048 * MIB, MANIFEST: 256 * MIB}
+MOST_BYTES = {MODEL: 2048 * MIB, ARRAYS: 2048 * MIB, MANIFEST: 256 * MIB}
 """How long the files of a bundle may be. ONNX itself allows a model no more."""
 
 MOST_ANSWER_BYTES = 4 * MIB
@@ -142,11 +143,17 @@ class Registry:
 
     def copy(self, state: Registered, folder: Path) -> None:
         """Have the registry hand over the files, wherever it keeps them."""
-        for name, most in MOST_BYTES.items():
-            question = {"name": self._name, "version": state.origin.version, "path": name}
-            with (folder / name).open("xb") as file:
-                self._download(ARTIFACT, question, file, most, MOST_SECONDS, state)
+        self._copy(MANIFEST, state, folder)
+        model = MODEL
+        with suppress(Exception):  # of a broken manifest, of which `fetch` will say so
+            model = Bundle(folder).model.name
+        self._copy(model, state, folder)
         write_json(folder / VERSION, {**state.origin._asdict(), "digest": state.digest})
+
+    def _copy(self, name: str, state: Registered, folder: Path) -> None:
+        question = {"name": self._name, "version": state.origin.version, "path": name}
+        with (folder / name).open("xb") as file:
+            self._download(ARTIFACT, question, file, MOST_BYTES[name], MOST_SECONDS, state)
 
     def _download(
         self,
