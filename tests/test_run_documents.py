@@ -33,6 +33,9 @@ SERVED_AT = re.compile(r"localhost:8080")
 # A whole command, as a reader of this project would type it.
 COMMANDS = {
     "uv run dvc add": "uv run dvc add data/source.csv",
+    "uv run dvc add data/sources": (
+        "mkdir data/sources && cp orders.csv data/sources && uv run dvc add data/sources"
+    ),
     "uv run ops promote": "uv run ops promote 1",  # here, the last training left no challenger
     "uv run ops promote --reason TEXT": "uv run ops promote 1 --reason known",  # likewise
     "uv run ops retrain --declare COLUMN=LABEL": "uv run ops retrain --declare Kündigung?=stayed",
