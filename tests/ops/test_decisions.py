@@ -15,17 +15,18 @@ from my_model.ops import mlflow_model, scoring
 from my_model.ops.bundle import Bundle, decided
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import metrics
-from my_model.ops.files import read_json, write_json
-from my_model.ops.pipeline import evaluate, train
-from my_model.ops.project import Project
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import train
 from my_model.ops.serving.models import Model
 from my_model.ops.settings import Settings, Train
+from small import judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-REPORT = {"rows": 1500, "valid": 1500, "quarantined": 0, "share": 0, "rules": {}, "duplicates": 0}
+    from my_model.ops.project import Project
+
 MISSED = {"ill": {"healthy": 10}}
 """To miss one who is ill costs ten times as much as a false alarm."""
 
@@ -86,22 +87,9 @@ def chosen(schema: type[dy.Schema], **values: Any) -> tuple[dict[str, Any], trai
 @pytest.fixture(scope="module")
 def trained_by_costs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project that was trained and judged with costs; its contract is that of a visit."""
-    root = tmp_path_factory.mktemp("costs")
-    (root / "pyproject.toml").write_text('[project]\nname = "visits"\n')
-    project = Project(root)
+    frames = visits(900, 1), visits(600, 2)
     values = {"model": "linear", "score": "cost", "costs": MISSED}
-    project.params.write_text(yaml.safe_dump({"train": values, "split": {"folds": 3}}))
-    project.train.parent.mkdir()
-    project.reports.mkdir()
-    frame = visits(900, 1)
-    folds = pl.Series(contracts.FOLD, np.arange(len(frame)) % 3)
-    frame.with_columns(folds).write_parquet(project.train)
-    visits(600, 2).write_parquet(project.holdout)
-    write_json(project.reports / "validation.json", REPORT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contracts, "schema", lambda: Visit)
-        train.run(project)
-        evaluate.run(project)
+    with judged(tmp_path_factory.mktemp("costs"), Visit, *frames, values) as project:
         yield project
 
 

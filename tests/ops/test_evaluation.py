@@ -595,7 +595,7 @@ def drawn(classes: int, names: list[str]) -> dict[str, bytes]:
     baseline = np.full_like(answers, 1 / classes) if classes else np.full_like(answers, 50)
     found = {
         "importance": [{"column": n, "importance": 0.1, "deviation": 0.02} for n in names],
-        "slices": slices.measure(parts, score, truth, answers, baseline),
+        "slices": slices.measure(parts, score, truth, answers, baseline, np.ones(len(truth))),
         "learning_curve": diagnostics.learning_curve(
             [{"rows": 10, "score": 0.6}, {"rows": 90, "score": 0.8}], score
         ),
@@ -603,7 +603,7 @@ def drawn(classes: int, names: list[str]) -> dict[str, bytes]:
     if classes:
         found["confusion"] = diagnostics.confusion(truth, answers, labels)
         found["calibration"] = diagnostics.calibration(truth, answers)
-    return plots.draw(truth, answers, labels, found, score, 0.8)
+    return plots.draw(truth, answers, labels, found, score, 0.8, np.ones(len(truth)))
 
 
 @pytest.mark.parametrize(("classes", "pictures"), [(0, 5), (10, 7)])

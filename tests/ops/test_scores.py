@@ -154,7 +154,7 @@ def test_the_loss_of_rows_is_that_of_the_score(says: Callable[..., None]) -> Non
     assert gates.worst_slice(part, ours, theirs, 0.05, 1).passed
     squares = (metrics.losses(metrics.find("r2"), truth, said) for said in (high, central))
     assert not gates.worst_slice(part, *squares, 0.05, 1).passed
-    (record,) = slices.measure(part, pinball, truth, high, central)
+    (record,) = slices.measure(part, pinball, truth, high, central, np.ones(len(truth)))
     assert record["score"] == pytest.approx(record["loss"])
 
     says(LOSSES={"price": price}, LOSS="price")
@@ -182,7 +182,9 @@ def test_a_loss_below_nothing_is_gained_on_the_right_way() -> None:
 def asked(truth: Array, *answers: Array) -> list[gates.Gate]:
     """What the gates say of a model, and of its champion."""
     scores = metrics.scores_of("classification" if answers[0].ndim == 2 else "regression")
-    return gates.own(scores, truth, {}, *(metrics.told(said) for said in answers))
+    return gates.own(
+        scores, truth, {}, np.ones(len(truth)), *(metrics.told(said) for said in answers)
+    )
 
 
 def test_gates_are_asked_where_what_they_ask_for_is_known(says: Callable[..., None]) -> None:
@@ -202,7 +204,10 @@ def test_gates_are_asked_where_what_they_ask_for_is_known(says: Callable[..., No
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        (lambda truth, rival: (True, ""), "asks for rival; there are truth, columns, answers, "),
+        (
+            lambda truth, rival: (True, ""),
+            "asks for rival; there are truth, columns, weights, answers, ",
+        ),
         (lambda truth: True, "must return a boolean and a sentence"),
         (lambda truth: (truth, "It is so."), "must return a boolean and a sentence"),
     ],

@@ -59,5 +59,6 @@ GATES: Mapping[str, Gate] = {}
 """What a model must pass, too: {"no surprise": most(0.01, distance=100)}.
 
 A gate asks for what it needs by the names of its parameters: truth, columns (arrays by name),
-answers, probabilities, scores (by name), champion_answers, champion_probabilities, champion_scores.
+weights, answers, probabilities, scores (by name), champion_answers, champion_probabilities,
+champion_scores.
 """

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["number", "boolean", "category", "text", "time", "array"]
-Role = Literal["feature", "target", "event_time", "identifier", "group"]
+Role = Literal["feature", "target", "event_time", "identifier", "group", "weight"]
 Task = Literal["classification", "regression"]
 Scalar = str | int | float | bool
 
-ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group")
+ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group", "weight")
 METADATA = (*ROLES, "category", "text", "sensitive")
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
@@ -109,8 +109,8 @@ class Contract:
 
     @cached_property
     def inputs(self) -> tuple[Column, ...]:
-        """What a row to be scored must bring: every column but the target."""
-        return tuple(column for column in self.columns if column.role != "target")
+        """What a row to be scored must bring: every column but the target and the weight."""
+        return tuple(column for column in self.columns if column.role not in ("target", "weight"))
 
     @cached_property
     def features(self) -> tuple[Column, ...]:
@@ -179,6 +179,13 @@ class Contract:
         order = pl.Series(choices, dtype=dtype)
         return values.cast(dtype).replace_strict(order, range(len(choices))).to_numpy()
 
+    def weights(self, frame: "pl.DataFrame") -> NDArray[np.float64]:
+        """How much each row counts; 1 where nothing is said of it."""
+        column = self.with_role("weight")
+        if column is None:
+            return np.ones(len(frame))
+        return frame[column.name].cast(float).fill_null(1.0).to_numpy()
+
 
 def schema() -> "type[dy.Schema]":
     """The schema of a row, as `ml/schema.py` declares it; a UserError if that is not Python."""
@@ -228,7 +235,7 @@ def compile_schema(schema: "type[dy.Schema]") -> Contract:
         raise UserError(f"ml/schema.py: the pipeline itself has a column {taken[0]}; rename yours.")
     for role in ROLES:
         names = [column.name for column in columns if column.role == role]
-        if len(names) > 1 and role in ("target", "event_time", "group"):
+        if len(names) > 1 and role in ("target", "event_time", "group", "weight"):
             raise UserError(f"ml/schema.py: {', '.join(names)} are all {role}; keep one.")
         if not names and role == "target":
             raise UserError(
@@ -255,6 +262,8 @@ def _column(name: str, column: "dy.Column") -> Column:
     kind, choices = _kind(name, column, marked)
     if "event_time" in roles and kind != "time":
         raise UserError(f"ml/schema.py: {name} is the event time, so make it a Date or Datetime.")
+    if "weight" in roles and kind != "number":
+        raise UserError(f"ml/schema.py: {name} is the weight of a row, so make it a number.")
     if kind == "array" and roles:
         raise UserError(f"ml/schema.py: {name} is {roles[0]}, and an array can be but a feature.")
     lengths = getattr(column, "min_length", None), getattr(column, "max_length", None)

@@ -65,6 +65,7 @@ def _wish(options: argparse.Namespace) -> Wish:
     asked: list[tuple[str, Role]] = [
         *((name, "event_time") for name in [options.time] if name),
         *((name, "group") for name in [options.group] if name),
+        *((name, "weight") for name in [options.weight] if name),
         *((name, "identifier") for name in options.id),
         *((name, "text") for name in options.text),
         *((name, "left out") for name in options.drop),

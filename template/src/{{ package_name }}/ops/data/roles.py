@@ -338,6 +338,8 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
         raise UserError(
             f"--time {column.name!r} holds no days or times that can be read: {present[0]!r}."
         )
+    if asked == "weight" and (column.type not in ("Int64", "Float64") or (present < 0).any()):
+        raise UserError(f"--weight {column.name!r} must hold numbers of 0 or more.")
     if asked:
         nullable = asked not in ("event_time", "group")
         return replace(column, role=asked, why=column.why or "as asked", nullable=nullable)

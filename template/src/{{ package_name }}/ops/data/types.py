@@ -11,7 +11,9 @@ from ..pipeline.parsing import read
 from . import tidying
 
 Type = Literal["Int64", "Float64", "Bool", "String", "Date", "Datetime"]
-Role = Literal["target", "feature", "text", "event_time", "identifier", "group", "left out"]
+Role = Literal[
+    "target", "feature", "text", "event_time", "identifier", "group", "weight", "left out"
+]
 
 TOLERANCE = 0.01  # share of values that may not fit a type: their rows go to quarantine
 WORDS = 3  # distinct words that may stand for a missing number or date

@@ -66,6 +66,7 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "gates": manifest["gates"],
         "refused": [gate for gate in manifest["gates"] if not gate["passed"]],
         "models": folds(diagnostics["validation"]),
+        "weight": next((c["name"] for c in columns if c["role"] == "weight"), None),
         "decision": manifest.get("decision"),
         "thresholds": diagnostics.get("thresholds", ()),
         "importance": diagnostics["importance"][:MOST_COLUMNS],

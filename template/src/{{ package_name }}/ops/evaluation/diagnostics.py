@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from ..bundle import Prediction, decided
 from ..wording import rounded
 from . import metrics
-from .metrics import Answers, Array, Score
+from .metrics import Answers, Array, Score, Weights
 
 Record = dict[str, Any]
 
@@ -38,7 +38,9 @@ def confusion(truth: Array, answers: Answers, classes: Sequence[str]) -> list[Re
     ]
 
 
-def thresholds(truth: Array, answers: Prediction, told: Mapping[str, Any]) -> list[Record]:
+def thresholds(
+    truth: Array, answers: Prediction, told: Mapping[str, Any], weights: Weights
+) -> list[Record]:
     """What other thresholds than the one that is `told` would have made of the same answers."""
     costs = told.get("costs")
     score = metrics.find(told.get("by") or ("cost" if costs else "balanced_accuracy"), costs)
@@ -49,7 +51,7 @@ def thresholds(truth: Array, answers: Prediction, told: Mapping[str, Any]) -> li
             {
                 "threshold": threshold,
                 "answered": rounded(float(said.values.mean())),
-                score.label: rounded(metrics.value(score, truth, said)),
+                score.label: rounded(metrics.value(score, truth, said, weights)),
             }
         )
     return records
@@ -87,6 +89,7 @@ def importance(
     truth: Array,
     score: Score,
     seed: int,
+    weights: Weights | None = None,
 ) -> list[Record]:
     """What each column is worth, the most first: the score that is lost when it is shuffled.
 
@@ -96,16 +99,17 @@ def importance(
     size = max(LEAST_SHUFFLED, SHUFFLED_ROWS // (len(arrays) * REPEATS))
     order = draw.permutation(len(truth))
     rows = np.sort(order[:size])
+    weighed = None if weights is None else weights[rows]
     sample, true = {name: values[rows] for name, values in arrays.items()}, truth[rows]
-    whole = metrics.value(score, true, answer(sample))
+    whole = metrics.value(score, true, answer(sample), weighed)
     shuffles = [draw.permutation(len(rows)) for _ in range(REPEATS)]
     records = []
     some = {name: values[order[:IMITATED_ROWS]] for name, values in arrays.items()}
     for name in _telling(some, answer, seed):
         values = sample[name]
         lost = [
-            score.gain(whole, metrics.value(score, true, answer({**sample, name: values[shuffle]})))
-            for shuffle in shuffles
+            score.gain(whole, metrics.value(score, true, answer(shuffled), weighed))
+            for shuffled in ({**sample, name: values[shuffle]} for shuffle in shuffles)
         ]
         records.append(
             {

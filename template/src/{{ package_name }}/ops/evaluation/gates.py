@@ -6,7 +6,6 @@ sentence what was measured and what was asked.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from inspect import signature
 from math import sqrt
 from statistics import NormalDist
@@ -79,6 +78,7 @@ def worst_slice(
     limit: float,
     seed: int,
     groups: Array | None = None,
+    weights: Weights | None = None,
 ) -> Gate:
     """In no slice may the model lose more than the trivial baseline, beyond chance.
 
@@ -93,27 +93,34 @@ def worst_slice(
         limit: the excess that is tolerated.
         seed: of the bootstrap.
         groups: shape (rows,), see `metrics.deviations`.
+        weights: shape (rows,), how much each one counts.
     """
     name = "worst slice"
     if not slices:
         return Gate.skip(name, "No slice has enough rows to be judged.")
-    whole = abs(float(baseline.mean()))
+    weighed = np.ones(len(losses)) if weights is None else weights
+    whole = abs(metrics.mean(baseline, weighed))
     excess = (losses - baseline) / (whole or 1.0)
     if not np.isfinite(excess).all():
         return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
     trust = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(slices))
     found = []
     for part in slices:
-        value = sure = float(excess[part.rows].mean())
+        value = sure = metrics.mean(excess[part.rows], weighed[part.rows])
         if value > limit:
             rows = part.rows
             strayed = metrics.deviations(
-                _mean_of(excess[rows]), len(rows), seed, None if groups is None else groups[rows]
+                _mean_of(excess[rows], weighed[rows]),
+                len(rows),
+                seed,
+                None if groups is None else groups[rows],
             )
-            sure = value - trust * float(strayed.std())
+            sure = value - trust * float(np.nanstd(strayed))
         found.append((sure, value, part))
     sure, value, part = max(found, key=lambda item: item[:2])
-    model, trivial = float(losses[part.rows].mean()), float(baseline[part.rows].mean())
+    model, trivial = (
+        metrics.mean(its[part.rows], weighed[part.rows]) for its in (losses, baseline)
+    )
     where = f"{part} ({len(part.rows)} rows)"
     if value <= 0:
         reason = (
@@ -176,6 +183,7 @@ def regression(
     *,
     earlier: Mapping[str, Answers] | None = None,
     improvement: float | None = None,
+    weights: Weights | None = None,
 ) -> Gate:
     """No champion may be better on the same rows by more than `limit`, beyond chance.
 
@@ -193,6 +201,7 @@ def regression(
         groups: shape (rows,), see `metrics.deviations`.
         earlier: the answers of the champions since a person promoted one, by their names.
         improvement: how much better than all of them the model must be, beyond chance, if at all.
+        weights: shape (rows,), how much each row counts.
     """
     rivals = {"the champion": champion, **(earlier or {})}
 
@@ -201,9 +210,17 @@ def regression(
             metrics.prepare(score, truth[chosen], said[chosen])
             for said in (challenger, *rivals.values())
         )
-        return lambda weights: [score.gain(its(weights), ours(weights)) for its in theirs]
 
-    new, *olds = (metrics.value(score, truth, said) for said in (challenger, *rivals.values()))
+        def gains(times: Weights) -> list[float]:
+            counted = times * weighed[chosen]
+            return [score.gain(its(counted), ours(counted)) for its in theirs]
+
+        return gains
+
+    weighed = np.ones(len(truth)) if weights is None else weights
+    new, *olds = (
+        metrics.value(score, truth, said, weighed) for said in (challenger, *rivals.values())
+    )
     leads = np.array([score.gain(old, new) for old in olds])
     strayed = metrics.deviations(prepare_rows, len(truth), seed, groups)
     defined = strayed[np.isfinite(strayed).all(axis=1)]
@@ -256,6 +273,7 @@ def own(
     scores: Sequence[Score],
     truth: Array,
     columns: Mapping[str, Array],
+    weights: Weights,
     said: Prediction,
     champion: Prediction | None = None,
 ) -> list[Gate]:
@@ -266,11 +284,14 @@ def own(
     """
 
     def of(whose: str, answers: Prediction) -> dict[str, Any]:
-        measured = {score.name: metrics.value(score, truth, answers) for score in scores}
+        measured = {it.name: metrics.value(it, truth, answers, weights) for it in scores}
         told = (answers.values, answers.probabilities, measured)
         return {f"{whose}{what}": its for what, its in zip(TOLD, told, strict=True)}
 
-    judged, names = [], ["truth", "columns", *TOLD, *(f"champion_{what}" for what in TOLD)]
+    judged, names = (
+        [],
+        ["truth", "columns", "weights", *TOLD, *(f"champion_{what}" for what in TOLD)],
+    )
     for name, gate in metrics.of_project("GATES", {}).items():
         asked = [*signature(gate).parameters]
         if unknown := [what for what in asked if what not in names]:
@@ -279,7 +300,7 @@ def own(
             )
         if any(what.startswith("champion") for what in asked) == (champion is None):
             continue
-        seen = {"truth": truth, "columns": columns, **of("", said)}
+        seen = {"truth": truth, "columns": columns, "weights": weights, **of("", said)}
         seen |= of("champion_", champion) if champion else {}
         match gate(**{what: seen[what] for what in asked}):
             case (bool() | np.bool() as passed, str() as reason):
@@ -298,5 +319,7 @@ def _amount(score: Score, difference: float) -> str:
     return share(difference) if score.loss else number(difference)
 
 
-def _mean_of(rows: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], metrics.Measure]:
-    return lambda chosen: partial(metrics.mean, rows[chosen])
+def _mean_of(
+    rows: NDArray[np.float64], weights: Weights
+) -> Callable[[NDArray[np.int64]], metrics.Measure]:
+    return lambda chosen: lambda drawn: metrics.mean(rows[chosen], drawn * weights[chosen])

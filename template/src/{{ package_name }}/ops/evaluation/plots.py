@@ -22,7 +22,7 @@ from sklearn.metrics import PrecisionRecallDisplay, PredictionErrorDisplay, RocC
 from ..wording import shortened
 from . import metrics
 from .diagnostics import Record
-from .metrics import Answers, Array, Score
+from .metrics import Answers, Array, Score, Weights
 
 INK, QUIET, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -50,14 +50,16 @@ def draw(
     found: Mapping[str, Sequence[Record]],
     score: Score,
     value: float,
+    weights: Weights,
 ) -> dict[str, bytes]:
     """Draw the answers to the rows held out, and what was `found` of them, by file name.
 
-    A regression has no `classes`; `value` is the model's own on the primary score.
+    A regression has no `classes`; `value` is the model's own on the primary score, and `weights`
+    are of the rows.
     """
     said = metrics.told(answers).scored
     if classes:
-        curves = partial(_curves, truth, said, classes)
+        curves = partial(_curves, truth, said, classes, weights)
         figures = {
             "roc": curves("ROC curve", RocCurveDisplay, "lower right"),
             "precision_recall": curves(
@@ -80,7 +82,13 @@ def draw(
 
 
 def _curves(
-    truth: Array, answers: Array, classes: Sequence[str], title: str, display: Any, place: str
+    truth: Array,
+    answers: Array,
+    classes: Sequence[str],
+    weights: Weights,
+    title: str,
+    display: Any,
+    place: str,
 ) -> Figure:
     """A curve for each of the most frequent classes against the rest."""
     figure, axes = paper(title, "Of each class; dashed: by chance")
@@ -90,6 +98,7 @@ def _curves(
         display.from_predictions(
             truth == position,
             answers[:, position],
+            sample_weight=weights,
             drop_intermediate=True,
             name=plain(classes[position], 20),
             ax=axes,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..contract import Column
 from ..wording import rounded
 from . import metrics
-from .metrics import Answers, Array, Score
+from .metrics import Answers, Array, Score, Weights
 from .profile import frequent
 
 LEAST_ROWS = 30  # a slice of fewer rows says nothing
@@ -53,22 +53,28 @@ def slices(
 
 
 def measure(
-    slices: Sequence[Slice], score: Score, truth: Array, answers: Answers, baseline: Answers
+    slices: Sequence[Slice],
+    score: Score,
+    truth: Array,
+    answers: Answers,
+    baseline: Answers,
+    weights: Weights,
 ) -> list[dict[str, Any]]:
     """Score each slice, the weakest first; those without a score stand at the end.
 
-    `truth` is of all rows, as are the answers of the model and of the trivial `baseline`.
+    `truth` is of all rows, as are the answers of the model and of the trivial `baseline`, and the
+    `weights`.
     """
     losses, trivial = (metrics.losses(score, truth, said) for said in (answers, baseline))
     measured: list[dict[str, Any]] = [
         {
             "slice": str(part),
-            "rows": len(part.rows),
-            "score": rounded(metrics.value(score, truth[part.rows], answers[part.rows])),
-            "loss": rounded(float(losses[part.rows].mean())),
-            "baseline loss": rounded(float(trivial[part.rows].mean())),
+            "rows": len(rows),
+            "score": rounded(metrics.value(score, truth[rows], answers[rows], weights[rows])),
+            "loss": rounded(metrics.mean(losses[rows], weights[rows])),
+            "baseline loss": rounded(metrics.mean(trivial[rows], weights[rows])),
         }
-        for part in slices
+        for part, rows in ((part, part.rows) for part in slices)
     ]
     known = [record for record in measured if record["score"] is not None]
     known.sort(key=lambda record: record["score"], reverse=score.loss)

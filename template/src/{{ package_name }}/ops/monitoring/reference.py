@@ -116,8 +116,9 @@ class Reference:
 
     def expected(self, score: Score) -> Known | None:
         """A score on the holdout, which may be too good by chance; None if it was undefined."""
-        value = self._manifest["metrics"].get(score.name)
-        low, high = self._manifest["intervals"].get(score.name, (None, None))
+        about = self._manifest.get("unweighted", self._manifest)  # the log knows no weights
+        value = about["metrics"].get(score.name)
+        low, high = about["intervals"].get(score.name, (None, None))
         if value is None or low is None or high is None:
             return None
         return Known(value, (high - value if score.loss else value - low) / 1.96)

@@ -46,7 +46,7 @@ def costs(train: Train, contract: Contract) -> list[list[float]] | None:
 
 
 def choose(
-    train: Train, contract: Contract, score: str, truth: Array, said: Array, weights: Weights | None
+    train: Train, contract: Contract, score: str, truth: Array, said: Array, weights: Weights
 ) -> dict[str, Any]:
     """How classes are chosen, as `Decision.of` reads it; empty if the likeliest one is answered.
 
@@ -72,13 +72,11 @@ def choose(
         return told
     by = score if wanted == "best" else "cost"
     known = np.isfinite(said).all(axis=1)
-    rows = truth[known], said[known], None if weights is None else weights[known]
+    rows = truth[known], said[known], weights[known]
     return {**told, "threshold": _best(by, told, *rows), "by": by}
 
 
-def _best(
-    name: str, told: Mapping[str, Any], truth: Array, said: Array, weights: Weights | None
-) -> float:
+def _best(name: str, told: Mapping[str, Any], truth: Array, said: Array, weights: Weights) -> float:
     """The threshold of the best score; of several, the one that suits exact probabilities most."""
     usual = 0.5
     if name == "cost":

@@ -48,6 +48,7 @@ class Holdout:
     """The features, as `Contract.arrays` makes them."""
     truth: Array
     groups: Array | None
+    weights: Array
     answer: Callable[[Mapping[str, Array]], Prediction]
     """The exported model."""
     answers: Prediction
@@ -70,11 +71,13 @@ def run(project: Project) -> None:
     holdout = score(project, contract, training, frame)
     primary = metrics.of(training)
     worth = diagnostics.importance(
-        holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"]
+        holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"], holdout.weights
     )
     if left_out := len(holdout.arrays) - len(worth):
         print(f"Not measured for their importance: {left_out:,} of the columns", flush=True)
-    parts = slices.slices(contract.features, holdout.arrays, [record["column"] for record in worth])
+    order = [record["column"] for record in worth]
+    every = slices.slices(contract.features, holdout.arrays, order)
+    parts = [part for part in every if holdout.weights[part.rows].any()]
     judged = judge(contract, settings.gates, training, holdout, parts)
     manifest = {
         "format": FORMAT,
@@ -96,7 +99,9 @@ def run(project: Project) -> None:
     }
     found = {
         "importance": worth,
-        "slices": slices.measure(parts, primary, holdout.truth, holdout.answers, holdout.baseline),
+        "slices": slices.measure(
+            parts, primary, holdout.truth, holdout.answers, holdout.baseline, holdout.weights
+        ),
         "validation": diagnostics.validation(training["validation"], primary),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
     }
@@ -105,7 +110,9 @@ def run(project: Project) -> None:
         found["confusion"] = diagnostics.confusion(*asked, contract.classes)
         found["calibration"] = diagnostics.calibration(*asked)
         if "threshold" in training["decision"]:
-            found["thresholds"] = diagnostics.thresholds(*asked, training["decision"])
+            found["thresholds"] = diagnostics.thresholds(
+                *asked, training["decision"], holdout.weights
+            )
     write(project, manifest, found, holdout)
     for gate in judged["gates"]:
         verdict = "passed " if gate["passed"] else "REFUSED"
@@ -125,6 +132,7 @@ def score(
         return Holdout(
             arrays=arrays,
             truth=contract.labels(frame),
+            weights=contract.weights(frame),
             groups=None if group is None else metrics.groups(frame[group.name]),
             answer=predict,
             answers=said,
@@ -146,28 +154,34 @@ def judge(
     `training` says how the model was made, as `train` wrote it; `parts` are slices of the holdout.
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
-    seed, groups = training["seed"], holdout.groups
+    seed, groups, weights = training["seed"], holdout.groups, holdout.weights
     primary = metrics.of(training)
     scores = metrics.scores_of(contract.task, decided(training["decision"]).costs)
-    values = {score.name: metrics.value(score, truth, answers) for score in scores}
-    trivial = {score.name: metrics.value(score, truth, baseline) for score in scores}
-    intervals = metrics.intervals(scores, truth, answers, seed, groups)
-    value, least = values[primary.name], trivial[primary.name]
+
+    def told_of(weights: Array) -> dict[str, Any]:
+        """The scores, and their intervals, if rows count as much as told."""
+        values = {score.name: metrics.value(score, truth, answers, weights) for score in scores}
+        found = metrics.intervals(scores, truth, answers, seed, groups, weights)
+        spans = {name: [rounded(low), rounded(high)] for name, (low, high) in found.items()}
+        return {"metrics": numbers(values), "intervals": spans}
+
+    trivial = {score.name: metrics.value(score, truth, baseline, weights) for score in scores}
+    value, least = metrics.value(primary, truth, answers, weights), trivial[primary.name]
     losses, least_losses = (metrics.losses(primary, truth, said) for said in (answers, baseline))
     told = training["decision"]  # else the model may have a threshold of its own, see `train`
     labels = None if told else (answers.values, holdout.fitted.values)
     verdicts = (
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
-        gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups),
+        gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups, weights),
         gates.export_parity(answers.scored, holdout.fitted.scored, limits.parity, labels),
-        *gates.own(scores, truth, holdout.arrays, answers),
+        *gates.own(scores, truth, holdout.arrays, weights, answers),
     )
     return {
         "score": primary.name,
-        "metrics": numbers(values),
-        "intervals": {name: [rounded(low), rounded(up)] for name, (low, up) in intervals.items()},
+        **told_of(weights),
         "baseline": numbers(trivial),
+        **({"unweighted": told_of(np.ones(len(truth)))} if contract.with_role("weight") else {}),
         "interval": None if contract.classes else interval(truth, answers.values),
         "calibration": calibration(truth, answers) if contract.classes else None,
         "gates": [gate.to_dict() for gate in verdicts],
@@ -265,7 +279,7 @@ def write(
     score = metrics.of(manifest)
     value = manifest["metrics"].get(score.name, float("nan"))
     shown = holdout.truth, holdout.answers, manifest["classes"]
-    pictures = plots.draw(*shown, found, score, value)
+    pictures = plots.draw(*shown, found, score, value, holdout.weights)
     validation = read_json(project.reports / "validation.json")
     write_files(
         project.bundle,

@@ -113,4 +113,12 @@ def rows(project: Project, contract: Contract, since: str = "") -> pl.LazyFrame 
         found = found.drop_nulls(contract.target.name)  # a truth that was taken back
     missing = [column.name for column in contract.columns if column.name not in names]
     known = found.drop(PREDICTION, LABELLED, KEY, FILE, EXCLUDED)
-    return known.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
+    return weighed(
+        known.with_columns(pl.lit(None, pl.String).alias(name) for name in missing), contract
+    )
+
+
+def weighed(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
+    """Let rows of which no weight is told, as the service asks for none, weigh 1."""
+    weight = contract.with_role("weight")
+    return rows if weight is None else rows.with_columns(pl.col(weight.name).fill_null("1"))

@@ -51,7 +51,7 @@ def choose(
 
     `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
     from the rows at some positions, weighed by a half-life or alike, and answers those at others,
-    of which `judge` tells the score, and the loss of each row.
+    of which `judge` tells the score, and the loss of each row by its weight.
     """
     learn, held = _turn(ages, folds)
     if len(np.unique(labels[learn])) < 2:

@@ -48,6 +48,7 @@ def run(project: Project) -> None:
     held_out = folds == HELD_OUT
     if contract.task == "classification":
         _check_classes(rows, contract, held_out)
+    _check_weights(rows, contract, folds)
     numbered = pl.concat([rows, pl.LazyFrame({FOLD: folds})], how="horizontal")
     with replacing(project.train) as train, replacing(project.holdout) as holdout:
         parquet.write(
@@ -170,6 +171,19 @@ def _bunched(keys: Keys) -> Keys:
 def _labels(rows: pl.LazyFrame, contract: Contract) -> NDArray[Any]:
     """The target of every row, see `Contract.labels`."""
     return contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
+
+
+def _check_weights(rows: pl.LazyFrame, contract: Contract, folds: Folds) -> None:
+    """Raise a UserError where the rows of a fold, or those held out, weigh nothing."""
+    if weight := contract.with_role("weight"):
+        weights = contract.weights(rows.select(weight.name).collect(engine="streaming"))
+        sums = np.bincount(folds - HELD_OUT, weights=weights)
+        for place in np.flatnonzero(sums == 0) + HELD_OUT:
+            which = "held out" if place == HELD_OUT else f"of fold {place}"
+            raise UserError(
+                f"All rows {which} have the weight 0 in {weight.name}, so nothing can be judged "
+                "by them; mend the weights, or change split in params.yaml."
+            )
 
 
 def _check_classes(rows: pl.LazyFrame, contract: Contract, held_out: NDArray[np.bool_]) -> None:

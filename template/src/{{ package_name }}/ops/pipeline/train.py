@@ -47,7 +47,7 @@ class Rows:
     ) -> None:
         """Make features and labels once, for all folds and models; `train` says what is asked."""
         self.contract, self.train = contract, train or TrainSettings()
-        self.labels = contract.labels(frame)
+        self.labels, self.weights = contract.labels(frame), contract.weights(frame)
         self.folds = frame[FOLD].to_numpy()
         time = contract.with_role("event_time")
         self.in_time = time is not None
@@ -74,6 +74,7 @@ class Rows:
         self.inputs = described(made, contract.text)
         self.kinds = contracts.kinds(contracts.unfolded(made), contract.text)
         self.features = frame_of(made, self.kinds)
+        self.weighed, self.told = contract.with_role("weight") is not None, set[str]()
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
         self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
 
@@ -143,14 +144,24 @@ class Rows:
     ) -> Pipeline:
         """Fit a fresh pipeline on some rows, which weigh less the older they are."""
         pipeline = self.build(model, parameters, seed)
-        weighed = {}
+        weighed, weights = {}, self.weights[rows]
         if half_life is not None:
-            last = pipeline.steps[-1][0]
-            weighed[f"{last}__sample_weight"] = recency.weights(self.ages[rows], half_life)
+            weights = weights * recency.weights(self.ages[rows], half_life)
+        if half_life is not None or (self.weighed and self.weighs(model, pipeline)):
+            weighed[f"{pipeline.steps[-1][0]}__sample_weight"] = weights
         try:
             return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
             raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
+
+    def weighs(self, model: str, pipeline: Pipeline) -> bool:
+        """Whether a model weighs its rows; if its last step does not, it is said once."""
+        if has_fit_parameter(pipeline.steps[-1][1], "sample_weight"):
+            return True
+        if model not in self.told:
+            print(f"{model} weighs all rows the same: its last step takes no sample_weight.")
+        self.told.add(model)
+        return False
 
     def answers(
         self,
@@ -177,22 +188,23 @@ class Rows:
 
     def judge(self, model: str, said: NDArray[np.float32], score: str) -> list[float]:
         """The score on each fold of what a model `said` of rows that it had not learnt from."""
-        about = self.train, self.contract, score, self.labels, said
-        told = self.decisions[model] = decisions.choose(*about, None)
+        about = self.train, self.contract, score, self.labels, said, self.weights
+        told = self.decisions[model] = decisions.choose(*about)
         answers, self.said[model] = decided(told).answer(said), said
         return [self.score(score, held, answers[held]) for _, held in self.splits]
 
     def score(self, name: str, rows: NDArray[np.intp], answers: Prediction) -> float:
         """A score of the answers to some rows; higher is better."""
         costs = decisions.costs(self.train, self.contract)
-        return metrics.score(name, self.labels[rows], answers, None, costs)
+        return metrics.score(name, self.labels[rows], answers, self.weights[rows], costs)
 
     def judged(
         self, name: str, rows: NDArray[np.intp], answers: Prediction
     ) -> tuple[float, NDArray[np.float64]]:
-        """That score, and the loss of each row where models are judged by it."""
+        """That score, and the loss of each row by its weight, where models are judged by it."""
         score = metrics.find(name, decisions.costs(self.train, self.contract))
-        return self.score(name, rows, answers), metrics.losses(score, self.labels[rows], answers)
+        losses = metrics.losses(score, self.labels[rows], answers) * self.weights[rows]
+        return self.score(name, rows, answers), losses
 
 
 def threads(rows: Rows) -> threadpool_limits:
@@ -294,9 +306,7 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
             'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
         )
     own, seed = parameters(settings.train, model), settings.seed
-    last = rows.build(model, own, seed).steps[-1][1]
-    if not has_fit_parameter(last, "sample_weight"):
-        print(f"{model} weighs all rows the same: its last step takes no sample_weight.")
+    if not rows.weighs(model, rows.build(model, own, seed)):
         return None
     if wanted != "auto":
         return wanted

@@ -131,13 +131,14 @@ class Rules:
         """Take the columns of the rows, `<name>|text` among them; see `check`."""
         contract, columns = contracts.load(), contracts.schema().columns()
         self.names = [item.name for item in (contract.columns if labelled else contract.inputs)]
-        self._target = None if labelled else columns[contract.target.name]
+        absent = () if labelled else {*columns}.difference(self.names)
+        self._absent = [pl.lit(None, columns[name].dtype).alias(name) for name in absent]
         unread = {name: pl.col(name + TEXT) for name in self.names if name + TEXT in found}
         self._texts = {name: as_text(pl.col(name), columns[name].dtype) for name in self.names}
         self._texts |= {name: pl.coalesce(text, self._texts[name]) for name, text in unread.items()}
         silent = set() if labelled else {rule.name for rule in contract.rules if rule.batch}
         if not labelled:
-            silent.add(f"{contract.target.name}|nullability")
+            silent |= {f"{name}|nullability" for name in absent}
         self._rules: dict[str, pl.Expr] = {}
         for name, keeps in expressions(contracts.schema()).items():
             column = name.rpartition("|")[0]
@@ -147,15 +148,14 @@ class Rules:
         single = {
             f"{name}|{rule}": keeps for name in self.names for rule, keeps in _single(columns[name])
         }
+        if labelled and (weight := contract.with_role("weight")):
+            single[f"{weight.name}|weight"] = pl.col(weight.name) >= 0
         self._rules |= {name: rule.fill_null(value=True) for name, rule in single.items()}
         self._rules |= {f"{name}|dtype": text.is_null() for name, text in unread.items()}
 
     def mark(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Add for every rule, under its name, whether a row keeps it, and as `KEPT` for all."""
-        if self._target is not None:
-            missing = pl.lit(None, self._target.dtype)
-            rows = rows.with_columns(missing.alias(str(self._target.name)))
-        marked = rows.with_columns(**self._rules)
+        marked = rows.with_columns(self._absent).with_columns(**self._rules)
         return marked.with_columns(pl.all_horizontal(pl.lit(True), *self._rules).alias(KEPT))
 
     def counts(self, broken: pl.LazyFrame) -> dict[str, int]:

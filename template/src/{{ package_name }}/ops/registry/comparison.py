@@ -77,12 +77,12 @@ def judge(
             if office:
                 return [Gate.skip(REGRESSION, str(error)), fast], evidence
             print(f"left out {REGRESSION}: {error}")
-    ours = predict(bundle, columns)
+    ours, weights = predict(bundle, columns), contract.weights(frame)
     theirs = said.pop(f"version {champion.number}")
-    evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs))
+    evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs, weights))
     group, asked = contract.with_role("group"), []
     if new:
-        evidence["value"] = rounded(metrics.value(score, truth, ours))  # on the same rows
+        evidence["value"] = rounded(metrics.value(score, truth, ours, weights))  # on the same rows
         learnt = bundle.manifest["profile"]["target"]
         rows = {label: learnt[label] + int(np.sum(labels == new[label])) for label in new}
         asked.append(gates.new_classes(rows))
@@ -91,10 +91,10 @@ def judge(
     def compared(rows: NDArray[np.bool_], new: Prediction, old: Prediction, **more: Any) -> Gate:
         its, limit = None if groups is None else groups[rows], settings.gates.regression
         measured = score, truth[rows], new[rows], old[rows]
-        return gates.regression(*measured, limit, settings.seed, its, **more)
+        return gates.regression(*measured, limit, settings.seed, its, weights=weights[rows], **more)
 
     every = metrics.scores_of(contract.task, decided(bundle.manifest.get("decision")).costs)
-    asked += gates.own(every, truth, columns, ours, theirs)
+    asked += gates.own(every, truth, columns, weights, ours, theirs)
     more = {"earlier": said, "improvement": settings.gates.improvement}
     regression = compared(np.ones(len(truth), dtype=bool), ours, theirs, **more)
     later = labelled.rows(project, contract, since=f"{champion.created:{labelled.TAKEN_IN}}")

@@ -15,6 +15,7 @@ from ..bundle import Bundle
 from ..contract import Contract, unfolded
 from ..errors import Refused, UserError
 from ..evaluation.metrics import Array, answers_of
+from ..pipeline import labelled
 from ..pipeline.labelled import KEY, LABELLED, PREDICTION
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check
@@ -72,7 +73,8 @@ def _sample(contract: Contract, rows: pl.LazyFrame) -> tuple[pl.DataFrame, pl.Da
     """Labels that keep the contract, with where they come from; and the same rows typed."""
     told = rows.drop_nulls(contract.target.name).bottom_k(MOST, by=PREDICTION)
     columns = pl.LazyFrame(schema={column.name: pl.String for column in contract.columns})
-    given = pl.concat([columns, told], how="diagonal").collect(engine="streaming")
+    every = labelled.weighed(pl.concat([columns, told], how="diagonal"), contract)
+    given = every.collect(engine="streaming")
     frame, *_, kept = check(parse(given.lazy()).rows.collect())
     return given.filter(kept).with_columns(pl.col(KEY).fill_null("")), frame
 
@@ -84,7 +86,9 @@ def _usual(champion: Bundle, contract: Contract) -> float:
         UserError: if it cannot judge these labels.
     """
     about, interval = champion.manifest, champion.manifest.get("interval") or {}
-    usual = float(1 - interval.get("coverage", about["metrics"].get("accuracy", 0)))
+    usual = float(
+        1 - interval.get("coverage", about.get("unweighted", about)["metrics"].get("accuracy", 0))
+    )
     if usual == 1 or unfit(champion, contract) or champion.contract.classes != contract.classes:
         raise UserError("it knows other columns or classes, or was judged by few rows.")
     return usual
