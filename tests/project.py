@@ -73,6 +73,16 @@ PROFILES = {
             "monitoring": True,
         },
     ),
+    "images": Profile(
+        {
+            "license": "MIT",
+            "python_version": "3.12",
+            "sample": "digits",
+            "ci": "github",
+            "serving": True,
+            "monitoring": True,
+        },
+    ),
     "own-data": Profile(
         {
             "license": "BSD-3-Clause",

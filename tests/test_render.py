@@ -35,6 +35,7 @@ TRACES: dict[str, dict[Any, str]] = {
         "breast-cancer": r"breast|benign|malignant",
         "diabetes": r"diabetes",
         "support-mail": r"support-mail|\bbank\b",
+        "digits": r"load_digits|1,797",
     },
     "serving": {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"

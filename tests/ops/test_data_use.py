@@ -1070,3 +1070,60 @@ def test_without_git_it_says_what_to_do(bare: Path, capsys: pytest.CaptureFixtur
     shutil.rmtree(bare / ".git")
     assert cli.main(["data", "use", "file.csv", "--target", "y"]) == 2
     assert "run `make setup`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "csv"])
+def test_lists_become_arrays(adopt: Adopt, format_: str) -> None:
+    draw = random.Random(0)
+    rows: dict[str, list[Any]] = {
+        "image": [[draw.randrange(17) for _ in range(4)] for _ in range(ROWS)],
+        "sound": [[draw.random(), None] for _ in range(ROWS)],
+        "history": [[draw.choice("abc")] * (n % 5) for n in range(ROWS)],
+        "seen": [[n % 2 == 0] * (1 + n % 2) for n in range(ROWS)],
+        "y": [draw.random() + n for n in range(ROWS)],
+    }
+    data: Data = pl.DataFrame(rows)
+    if format_ == "jsonl":
+        data = pl.DataFrame(rows).write_ndjson()
+    if format_ == "csv":
+        texts = {name: map(json.dumps, its) for name, its in rows.items() if name != "y"}
+        data = pl.DataFrame(
+            {name: list(its) for name, its in texts.items()} | {"y": rows["y"]}
+        ).write_csv()
+    made = adopt(data)
+    for line in (
+        "image = dy.Array(dy.Int64(), 4, nullable=True)",
+        "sound = dy.Array(dy.Float64(nullable=True), 2, nullable=True)",
+        "history = dy.List(dy.String(), max_length=6, nullable=True)",
+        "seen = dy.List(dy.Bool(), max_length=3, nullable=True)",
+    ):
+        assert line in made.schema
+    assert made["history"].why == "lists of texts, 0 to 4 in each"
+    assert made.broken == {}
+    for name in ("image", "history", "seen"):
+        assert made.rows[name].to_list() == rows[name]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ([[1, 2], [3, 4]], "values of type List(List(Int64))"),
+        ([{"a": 1}], "values of type List(Struct({'a': Int64}))"),
+        ({"a": 1}, "values of type Struct({'a': Int64})"),
+        ([], "values of type List(Null)"),
+    ],
+)
+def test_what_is_nested_deeper_is_left_out(adopt: Adopt, value: Any, why: str) -> None:
+    numbers = [float(n * n % 7) + n / 10 for n in range(ROWS)]
+    made = adopt(pl.DataFrame({"a": [value] * ROWS, "x": numbers, "y": numbers[::-1]}))
+    assert (made["a"].role, made["a"].why) == ("left out", why)
+
+
+def test_an_array_is_neither_target_nor_group(adopt: Adopt) -> None:
+    data = pl.DataFrame({"a": [[n, 1] for n in range(ROWS)], "y": [*range(ROWS)]})
+    with pytest.raises(UserError, match=r"The target 'a' holds lists of whole numbers, 2 in each"):
+        adopt(data, target="a")
+    with pytest.raises(
+        UserError, match=r"'a' holds lists of whole numbers, 2 in each, which cannot"
+    ):
+        adopt(data, a="group")

@@ -164,4 +164,6 @@ def _notes(draft: Draft) -> Iterator[str]:
 def _type(column: Column) -> str:
     if column.role == "left out":
         return ""
+    if column.item:
+        return f"{column.type} of {column.item}"
     return "Enum" if column.classes and column.type == "String" else column.type or ""

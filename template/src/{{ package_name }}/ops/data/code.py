@@ -107,6 +107,9 @@ def _declared(column: Column, attribute: str) -> dict[str, Any]:
     elif column.classes:
         kind = "Enum"
         options.append(f"{list(column.classes)}")
+    if column.item:
+        options.append(f"dy.{column.item}({'nullable=True' if column.gaps else ''})")
+        options.append(f"{'max_length=' if kind == 'List' else ''}{column.length}")
     if column.name != attribute:
         options.append(f"alias={column.name!r}")
     if column.nullable:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import ceil, inf
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ DISTINCT = 4  # numbers, of which one may stand apart from the others
 ROWS = 50  # fewer cannot both teach and judge
 CLASSES = 100  # more are no closed set
 FEW = 20  # whole numbers with more values than this are a quantity
+ROOM = 1.5  # times as long as the longest list, a later one may be
 LARGE = 1000  # and so are larger ones
 BOOL = {"true", "false"}
 RARE = 10  # rows of a class, below which it is hard to learn
@@ -199,7 +200,7 @@ def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
         role = wish.roles.get(values.name)
         timely = role == "event_time" or bool(TIMES.search(slug(values.name)))
         column = guess(values, comma=comma, timely=timely)
-        if role == "text" and column.type is not None:
+        if role == "text" and column.type is not None and not column.item:
             column = Column(values.name, "String", "as asked")
         if role == "event_time" and column.type == "Int64":
             numbers = values.cast(pl.Int64, strict=False)
@@ -212,7 +213,7 @@ def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> 
     """Ask all rows, in one pass, whether the guesses hold."""
     rows = stepped(rows, columns)
     given = rows.collect_schema()
-    typed = [column for column in columns if column.type]
+    typed = [column for column in columns if column.type and not column.item]
     some = stepped(sample.lazy(), columns).select(
         pl.col(its.name).drop_nulls().first() for its in typed
     )
@@ -240,6 +241,8 @@ def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> 
 
 def _held(column: Column, census: Census, rows: pl.LazyFrame) -> Column:
     """A guess as all rows bear it out: as it was, with a warning, wider, or taken back."""
+    if column.item:
+        return _measured(column, rows)
     if column.type in (None, "String") or census.unfit == 0:
         return column
     rows = stepped(rows.select(column.name), [column])
@@ -258,11 +261,33 @@ def _held(column: Column, census: Census, rows: pl.LazyFrame) -> Column:
     return Column(column.name, "String", f"of several kinds, such as {shown}")
 
 
+def _measured(column: Column, rows: pl.LazyFrame) -> Column:
+    """An array with its length, and with a warning if some of its rows hold anything else."""
+    raw, given = pl.col(column.name), rows.collect_schema()[column.name]
+    lists = column.parsed(given)
+    asked = rows.select(
+        unfit=raw.count() - lists.count(),
+        least=lists.list.len().min(),
+        most=lists.list.len().max(),
+        gaps=lists.list.eval(pl.element().is_null()).list.any().any(),
+        differ=(lists != lists.first()).any() | raw.is_null().any(),
+    )
+    unfit, least, most, gaps, differ = asked.collect(engine="streaming").row(0)
+    if not (most and differ):
+        return replace(column, type=None, item=None, why=f"the same {column.why} in every row")
+    warning = f"{unfit:,} values are no {column.why}: such rows go to quarantine" if unfit else ""
+    column = replace(column, gaps=bool(gaps), warning=warning)
+    if least == most:
+        return replace(column, type="Array", length=most, why=f"{column.why}, {most:,} in each")
+    length, why = ceil(ROOM * most), f"{column.why}, {least:,} to {most:,} in each"
+    return replace(column, length=length, why=why)
+
+
 def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> tuple[Column, Task]:
     """Decide whether the target is a class or a number, and which classes there are."""
     name = wish.target
     column = replace(column, role="target", nullable=False)
-    if column.type is None or column.type in ("Date", "Datetime"):
+    if column.type in (None, "Date", "Datetime") or column.item:
         hint = " If they are labels, make a column of yes and no for each."
         raise UserError(
             f"The target {name!r} holds {column.why}; choose a class or a number."
@@ -333,6 +358,10 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
         return replace(column, role=asked, why="as asked")
     if column.type is None:
         return replace(column, role="left out")
+    if column.item:
+        if asked:
+            raise UserError(f"{column.name!r} holds {column.why}, which cannot be {asked}.")
+        return column
     present = values.drop_nulls()
     if asked == "event_time" and column.type not in ("Date", "Datetime"):
         raise UserError(
@@ -413,7 +442,7 @@ def _counts_up(values: pl.Series) -> bool:
 
 def _leak_checked(column: Column, parsed: pl.DataFrame, target: Column, task: Task) -> Column:
     """Leave out a feature that gives the target away."""
-    if column.role not in ("feature", "text", "event_time"):
+    if column.role not in ("feature", "text", "event_time") or column.item:
         return column
     truth = parsed[target.name].cast(pl.String if task == "classification" else pl.Float64)
     strength = leaks.strength(parsed[column.name], truth)

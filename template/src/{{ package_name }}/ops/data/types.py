@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ..pipeline.parsing import read
+from ..pipeline.parsing import LISTS, read
 from . import tidying
 
-Type = Literal["Int64", "Float64", "Bool", "String", "Date", "Datetime"]
+Type = Literal["Int64", "Float64", "Bool", "String", "Date", "Datetime", "Array", "List"]
 Role = Literal[
     "target", "feature", "text", "event_time", "identifier", "group", "weight", "left out"
 ]
@@ -28,6 +28,14 @@ TYPES: dict[Type, pl.DataType] = {
     "Date": pl.Date(),
     "Datetime": pl.Datetime("us"),
 }
+ITEMS: dict[Type, str] = {
+    "Int64": "whole numbers",
+    "Float64": "numbers with decimals",
+    "Bool": "truth values",
+    "String": "texts",
+}
+"""What an array may hold, the narrowest type first."""
+
 TYPED: dict[Any, tuple[Type, str]] = {
     pl.Boolean: ("Bool", "true or false"),
     pl.Date: ("Date", "days"),
@@ -106,10 +114,16 @@ class Column:
     nullable: bool = True
     classes: tuple[str, ...] | tuple[int, ...] = ()  # of a classification's target
     category: bool = False  # whole numbers that are codes without an order
+    item: Type | None = None  # what an array holds
+    length: int = 0  # how many items an array has at most
+    gaps: bool = False  # whether some of them are missing
 
     def parsed(self, given: pl.DataType) -> pl.Expr:
         """The column, past its steps and of type `given`, as ingest will read it."""
-        meant = TYPES[self.type] if self.type else given
+        if self.item:
+            meant: pl.DataType = pl.List(TYPES[self.item])
+        else:
+            meant = TYPES[self.type] if self.type else given
         return read(pl.col(self.name), given, meant).alias(self.name)
 
 
@@ -138,7 +152,7 @@ def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Co
     if present.str.contains(r"^\d+$").all() and present.str.contains(r"^0\d").any():
         return Column(name, "String", "codes with leading zeros")
     if present.str.contains(r"^\s*[\[{]").all():
-        return Column(name, None, "lists or objects")
+        return _array(present) or Column(name, None, "lists or objects")
     found = _boolean(present) or _number(present, comma, timely) or _time(present)
     if found:
         return found
@@ -167,6 +181,8 @@ def years(numbers: Column) -> Column:
 def _typed(present: pl.Series, timely: bool) -> Column:
     """The type of a column that has one already; ingest takes it from there."""
     name, dtype = present.name, present.dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        return _array(present) or Column(name, None, f"values of type {dtype}")
     if dtype.is_integer():
         time = _calendar(present.cast(pl.Int64, strict=False)) if timely else None
         return time or Column(name, "Int64", "whole numbers")
@@ -176,6 +192,22 @@ def _typed(present: pl.Series, timely: bool) -> Column:
         return Column(name, "Float64", "durations, in seconds", (Step("seconds"),))
     type_, why = TYPED.get(dtype.base_type(), (None, f"values of type {dtype}"))
     return Column(name, type_, why)
+
+
+def _array(present: pl.Series) -> Column | None:
+    """Lists of numbers, truth values or texts, perhaps as JSON; None if they hold others."""
+    for item, kind in ITEMS.items():
+        made = Column(present.name, "List", f"lists of {kind}", item=item)
+        if isinstance(present.dtype, LISTS):
+            held = pl.Series(dtype=present.dtype.inner)
+            type_ = "String" if held.dtype == pl.String else _typed(held, timely=False).type
+            fits = item == type_
+        else:
+            lists = present.to_frame().select(made.parsed(pl.String())).to_series()
+            fits = not lists.null_count()
+        if fits:
+            return made
+    return None
 
 
 def _boolean(present: pl.Series) -> Column | None:
