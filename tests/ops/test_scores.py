@@ -106,14 +106,14 @@ def test_a_wrong_name_is_one_sentence_with_the_closest(
 def test_a_name_that_is_taken_or_hostile_is_refused(name: str, says: Callable[..., None]) -> None:
     says(SCORES={name: hits})
     with pytest.raises(UserError, match=r"is taken, or no plain name"):
-        metrics.own_scores()
+        metrics.scores_of(None)
 
 
 def test_a_project_without_the_file_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "SCORES", {"hits": hits})
     monkeypatch.setattr(metrics, "PACKAGE", tmp_path)
     truth, answers = classified(2)
-    assert metrics.own_scores() == []
+    assert metrics.scores_of(None) == [*metrics.SCORES]
     assert asked(truth, answers) == []
     assert metrics.losses(metrics.find("roc_auc"), truth, answers).shape == truth.shape
 

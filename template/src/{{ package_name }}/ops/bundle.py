@@ -8,6 +8,7 @@ takes numpy and ONNX Runtime, nothing else, and loads no pickle.
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -25,6 +26,9 @@ from .files import read_json, write_json
 from .user_code import PACKAGE, digest, modules
 
 MODEL, ARRAYS = "model.onnx", "model.npz"
+JUDGED = "judged"
+"""The folder, in a bundle or a candidate, of the model that was judged, if another one serves."""
+
 MANIFEST = "manifest.json"
 VERSION = "version.json"
 """Beside a bundle that the registry knows: which version it is, and where it comes from."""
@@ -241,6 +245,17 @@ class Bundle:
     def session(self) -> Scorer:
         """The model, loaded once."""
         return load(self.model, self.manifest.get("decision"))
+
+    @property
+    def judged(self) -> "Bundle":
+        """The same with the judged model: what serves may have learnt from the rows that judge."""
+        if not self.manifest.get("refit"):
+            return self
+        judged = copy(self)
+        judged.session = load(self.folder / JUDGED / self.model.name, self.manifest.get("decision"))
+        if isinstance(judged.session, Arrays) and isinstance(self.session, Arrays):
+            judged.session.predict = self.session.predict
+        return judged
 
     @cached_property
     def digest(self) -> str:

@@ -55,6 +55,9 @@ class Train(Section, frozen=True):
     half_life: Positive | Literal["auto", "none"] = "auto"
     """Of the rows' weights, in days; `auto`: whichever suits the newest rows, if any does."""
 
+    refit: bool = False
+    """Whether the model is fitted again on all rows, for service, once it was judged."""
+
     threshold: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto", "best"] = "auto"
     """Of two classes; `auto`: the likeliest one, or by `costs`; `best`: by the score."""
     costs: dict[Any, dict[Any, Annotated[float, Meta(ge=0)]]] = {}

@@ -279,8 +279,7 @@ def own(
 ) -> list[Gate]:
     """The gates of `ml/metrics.py` that ask for nothing of a champion or, if it is given, do.
 
-    Raises:
-        UserError: if one asks for what there is not, or gives anything else than its verdict.
+    A UserError if one asks for what there is not, or gives anything else than its verdict.
     """
 
     def of(whose: str, answers: Prediction) -> dict[str, Any]:
@@ -288,11 +287,9 @@ def own(
         told = (answers.values, answers.probabilities, measured)
         return {f"{whose}{what}": its for what, its in zip(TOLD, told, strict=True)}
 
-    judged, names = (
-        [],
-        ["truth", "columns", "weights", *TOLD, *(f"champion_{what}" for what in TOLD)],
-    )
-    for name, gate in metrics.of_project("GATES", {}).items():
+    known = ["truth", "columns", "weights", *TOLD]
+    judged, names = [], [*known, *(f"champion_{what}" for what in TOLD)]
+    for name, gate in metrics.named("GATES"):
         asked = [*signature(gate).parameters]
         if unknown := [what for what in asked if what not in names]:
             raise UserError(

@@ -12,7 +12,7 @@ row weights, so that a bootstrap replicate and a slice cost one pass without a s
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import Parameter, signature
@@ -86,8 +86,7 @@ def resolve(name: str, task: Task) -> str:
 def find(name: str, costs: Costs | None = None, task: Task | None = None) -> Score:
     """The score of that name, as `resolve` gives it; that of costs has those given.
 
-    Raises:
-        UserError: if there is none, or none any more, of that task or any.
+    A UserError if there is none, or none any more, of that task or any.
     """
     known = {score.name: score for score in scores_of(task, costs or ())}
     if name not in known:
@@ -111,22 +110,12 @@ def of_project(name: str, default: Any) -> Any:
     return getattr(import_module("...ml.metrics", __package__), name, default)
 
 
-def own_scores() -> list[Score]:
-    """The scores and losses of `ml/metrics.py`.
-
-    Raises:
-        UserError: if one has the name of another, or one that a file or a server could not take.
-    """
-    made = [
-        Score(name, name, None, loss, _Own(function, name))
-        for table, loss in (("SCORES", False), ("LOSSES", True))
-        for name, function in of_project(table, {}).items()
-    ]
-    taken = ["auto", "cost", *(score.name for score in SCORES)]
-    for name in (score.name for score in made):
+def named(table: str, *taken: str) -> Iterator[tuple[str, Any]]:
+    """What stands in a table of `ml/metrics.py`; a UserError if a name will not do for a file."""
+    for name, function in of_project(table, {}).items():
         if name in taken or not re.fullmatch(r"\w[\w .-]*", name):
             raise UserError(f"ml/metrics.py: {name!r} is taken, or no plain name; use another one.")
-    return made
+        yield name, function
 
 
 def told(answers: Answers) -> Prediction:
@@ -165,7 +154,12 @@ def score(
 
 def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:
     """Every score of a task, or of any; that of costs if there are some."""
-    every = [*SCORES, *own_scores(), *([] if costs is None else [cost(costs)])]
+    own = (
+        Score(name, name, None, loss, _Own(function, name))
+        for table, loss in (("SCORES", False), ("LOSSES", True))
+        for name, function in named(table, "auto", "cost", *(score.name for score in SCORES))
+    )
+    every = [*SCORES, *own, *([] if costs is None else [cost(costs)])]
     return [score for score in every if task is None or score.task in (None, task)]
 
 
@@ -183,10 +177,7 @@ def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
     """The loss of each row where models are judged by `score`: that of the score, if it has any.
 
     Else it is the log loss of a classification, the squared error of a regression. `LOSS` in
-    `ml/metrics.py` names another.
-
-    Raises:
-        UserError: if what it names is no loss of rows.
+    `ml/metrics.py` names another; a UserError if that is no loss of rows.
     """
     wanted, said = of_project("LOSS", "auto"), told(answers)
     chosen = score if wanted == "auto" else find(wanted)

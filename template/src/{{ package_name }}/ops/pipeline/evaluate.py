@@ -6,7 +6,7 @@ give the same bytes.
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...ml.features import features
 from .. import mlflow_model, user_code
-from ..bundle import FORMAT, MANIFEST, Prediction, decided, joined, load
+from ..bundle import FORMAT, JUDGED, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
@@ -51,10 +51,14 @@ class Holdout:
     weights: Array
     answer: Callable[[Mapping[str, Array]], Prediction]
     """The exported model."""
+    served: Callable[[Mapping[str, Array]], Prediction]
+    """The one that will serve: the same, or fitted again on all rows."""
     answers: Prediction
     """Its own, on these rows."""
     fitted: Prediction
     """Those of the pipeline that was exported."""
+    refitted: Prediction | None
+    """Those of the pipeline that was fitted again, if it was."""
     baseline: Prediction
     """Those of the trivial baseline."""
     history: Prediction
@@ -79,6 +83,7 @@ def run(project: Project) -> None:
     every = slices.slices(contract.features, holdout.arrays, order)
     parts = [part for part in every if holdout.weights[part.rows].any()]
     judged = judge(contract, settings.gates, training, holdout, parts)
+    again = holdout.refitted is not None
     manifest = {
         "format": FORMAT,
         "file": training["file"],
@@ -90,6 +95,7 @@ def run(project: Project) -> None:
         "code": user_code.digest(user_code.modules()),
         "model": {"kind": training["model"], "parameters": training["parameters"]},
         **({"decision": training["decision"]} if training["decision"] else {}),
+        **({"refit": sha256(project.candidate / JUDGED / training["file"])} if again else {}),
         **judged,
         **describe(project, contract, settings.split, frame, holdout),
         "libraries": {
@@ -124,7 +130,10 @@ def score(
 ) -> Holdout:
     """Let the exported model answer the rows held out, beside those that `train` asked."""
     names = [feature["name"] for feature in training["features"]]
-    predict = scorer(project.candidate / training["file"], contract, names, training["decision"])
+    places = [it for it in (project.candidate / JUDGED, project.candidate) if it.exists()]
+    predict, *again = (
+        scorer(it / training["file"], contract, names, training["decision"]) for it in places
+    )
     arrays = contract.arrays(frame)
     said = predict(arrays)
     group = contract.with_role("group")
@@ -135,8 +144,12 @@ def score(
             weights=contract.weights(frame),
             groups=None if group is None else metrics.groups(frame[group.name]),
             answer=predict,
+            served=[predict, *again][-1],
             answers=said,
             fitted=Prediction(own["model_values"], own.get("model_probabilities")),
+            refitted=Prediction(own["served_values"], own.get("served_probabilities"))
+            if again
+            else None,
             baseline=Prediction(own["trivial_values"], own.get("trivial_probabilities")),
             history=decided(training["decision"]).answer(own["history"]),
         )
@@ -168,15 +181,22 @@ def judge(
     trivial = {score.name: metrics.value(score, truth, baseline, weights) for score in scores}
     value, least = metrics.value(primary, truth, answers, weights), trivial[primary.name]
     losses, least_losses = (metrics.losses(primary, truth, said) for said in (answers, baseline))
-    told = training["decision"]  # else the model may have a threshold of its own, see `train`
-    labels = None if told else (answers.values, holdout.fitted.values)
-    verdicts = (
+
+    def parity(said: Prediction, fitted: Prediction) -> gates.Gate:
+        told = training["decision"]  # else the model may have a threshold of its own, see `train`
+        labels = None if told else (said.values, fitted.values)
+        return gates.export_parity(said.scored, fitted.scored, limits.parity, labels)
+
+    verdicts = [
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups, weights),
-        gates.export_parity(answers.scored, holdout.fitted.scored, limits.parity, labels),
+        parity(answers, holdout.fitted),
         *gates.own(scores, truth, holdout.arrays, weights, answers),
-    )
+    ]
+    if holdout.refitted:
+        again = parity(holdout.served(holdout.arrays), holdout.refitted)
+        verdicts.append(replace(again, name="refitted export parity"))
     return {
         "score": primary.name,
         **told_of(weights),
@@ -259,8 +279,8 @@ def groups(contract: Contract, frames: Sequence[pl.DataFrame]) -> dict[str, int]
 
 
 def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
-    """Golden rows as JSON-able columns, and what the exported model answers to them."""
-    answers = holdout.answer(rows).scored
+    """Golden rows as JSON-able columns, and what the model that will serve answers to them."""
+    answers = holdout.served(rows).scored
     clear = np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)
     return {
         "columns": {name: values[clear].astype(str).tolist() for name, values in rows.items()},
@@ -284,7 +304,10 @@ def write(
     write_files(
         project.bundle,
         {
-            manifest["file"]: (project.candidate / manifest["file"]).read_bytes(),
+            **{
+                str(file.relative_to(project.candidate)): file.read_bytes()
+                for file in project.candidate.rglob(manifest["file"])
+            },
             MANIFEST: manifest,
             "MLmodel": mlflow_model.description(Contract.from_dict(manifest["contract"])),
         },

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
-from ..bundle import Prediction, decided, described
+from ..bundle import JUDGED, Prediction, decided, described
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
@@ -47,11 +48,8 @@ class Rows:
     ) -> None:
         """Make features and labels once, for all folds and models; `train` says what is asked."""
         self.contract, self.train = contract, train or TrainSettings()
-        self.labels, self.weights = contract.labels(frame), contract.weights(frame)
+        self._read(frame)
         self.folds = frame[FOLD].to_numpy()
-        time = contract.with_role("event_time")
-        self.in_time = time is not None
-        self.ages = recency.ages(frame[time.name]) if time else np.zeros(len(frame))
         self.splits = list(self._splits())
         if not self.splits:
             raise UserError(
@@ -77,6 +75,21 @@ class Rows:
         self.weighed, self.told = contract.with_role("weight") is not None, set[str]()
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
         self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
+
+    def _read(self, frame: pl.DataFrame) -> None:
+        """Take the labels, weights and ages of rows."""
+        self.labels, self.weights = self.contract.labels(frame), self.contract.weights(frame)
+        time = self.contract.with_role("event_time")
+        self.in_time = time is not None
+        self.ages = recency.ages(frame[time.name]) if time else np.zeros(len(frame))
+
+    def others(self, frame: pl.DataFrame) -> "Rows":
+        """Other rows with the features of these, which need no folds."""
+        others = copy(self)
+        others._read(frame)
+        made = features(self.contract.arrays(frame), self.contract.text)
+        others.features = frame_of(made, self.kinds)
+        return others
 
     def _splits(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Positions to learn from and to validate on; never the past from the future.
@@ -216,28 +229,33 @@ def threads(rows: Rows) -> threadpool_limits:
 def run(project: Project) -> None:
     """Write `models/candidate`: the exported model, how it was chosen, and its own answers."""
     settings = Settings.load(project.params)
-    rows = Rows(contracts.load(), pl.read_parquet(project.train), settings.train)
+    learnt, kept = pl.read_parquet(project.train), pl.read_parquet(project.holdout)
+    rows = Rows(contracts.load(), learnt, settings.train)
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
     if rows.wide:
         print("one fold judges, and the learning curve has but its end, for the many columns")
     with threads(rows):
         training, fitted = choose(rows, settings)
-    inputs = [column.name for column in rows.contract.features]
-    holdout = rows.contract.arrays(pl.read_parquet(project.holdout, columns=inputs))
-    held = frame_of(features(holdout, rows.contract.text), rows.kinds)
+        if settings.train.refit:
+            fitted["served"] = again(rows.others(pl.concat([learnt.drop(FOLD), kept])), training)
+    held = rows.others(kept).features
     answers: dict[str, Any] = {}
-    used = {"model": training["model"], "trivial": "trivial"}
+    used = dict.fromkeys(fitted, training["model"]) | {"trivial": "trivial"}
     for name, pipeline in fitted.items():
         said = vars(predict(pipeline, rows.contract, held, rows.decisions[used[name]]))
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
     answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
     if not training["decision"]:  # by its own threshold, if it has one
-        answers["model_values"] = fitted["model"].predict(held)
+        own = fitted.keys() - {"trivial"}
+        answers |= {f"{name}_values": fitted[name].predict(held) for name in own}
     with replacing(project.candidate) as folder:
-        folder.mkdir(parents=True)
-        training["file"], model = export(fitted["model"], rows.kinds)
-        (folder / training["file"]).write_bytes(model)
+        judged = folder / JUDGED if settings.train.refit else folder
+        judged.mkdir(parents=True)
+        for place, name in ((folder, "served"), (judged, "model")):
+            if name in fitted:
+                training["file"], model = export(fitted[name], rows.kinds)
+                (place / training["file"]).write_bytes(model)
         np.savez(folder / "answers.npz", **answers)
         write_json(folder / "training.json", training)
 
@@ -276,6 +294,15 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
         "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
     }
     return training, fitted
+
+
+def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline:
+    """Fit what was chosen on other rows, with the same parameters and half-life."""
+    print(f"{training['model']} is fitted again on all {len(rows.labels):,} rows", flush=True)
+    own, everything = dict(training["parameters"]), np.arange(len(rows.labels))
+    fading: Any = own.pop("half_life") if rows.in_time else "none"
+    half_life = None if fading == "none" else fading
+    return rows.fit(training["model"], own, training["seed"], everything, half_life)
 
 
 def hold(rows: Rows, train: TrainSettings, seed: int) -> None:

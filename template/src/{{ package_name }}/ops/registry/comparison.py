@@ -51,7 +51,10 @@ def judge(
     contract = bundle.contract
     frame = pl.read_parquet(project.holdout)
     columns = contract.arrays(frame)
-    fast = gates.latency(latency(bundle, columns), settings.gates.latency_milliseconds)
+    judged = bundle.judged
+    models = [bundle] if judged is bundle else [bundle, judged]
+    slowest = max(latency(its, columns) for its in models)
+    fast = gates.latency(slowest, settings.gates.latency_milliseconds)
     score = metrics.of(bundle.manifest)
     value = bundle.manifest["metrics"].get(score.name)
     evidence: dict[str, Any] = {"score": score.name, "value": value, "champion": None}
@@ -72,12 +75,12 @@ def judge(
                 title = f"Version {version.number}{office} is not comparable"
                 raise UserError(f"{title}: {obstacle}.")
             with own_features(project, other, store, strict=True):
-                said[f"version {version.number}"] = answers(other, contract, frame)
+                said[f"version {version.number}"] = answers(other.judged, contract, frame)
         except UserError as error:
             if office:
                 return [Gate.skip(REGRESSION, str(error)), fast], evidence
             print(f"left out {REGRESSION}: {error}")
-    ours, weights = predict(bundle, columns), contract.weights(frame)
+    ours, weights = predict(judged, columns), contract.weights(frame)
     theirs = said.pop(f"version {champion.number}")
     evidence["champion"]["value"] = rounded(metrics.value(score, truth, theirs, weights))
     group, asked = contract.with_role("group"), []

@@ -92,7 +92,7 @@ def _search(
             its = source(registered)
             bundle.features = partial(_elsewhere, its, folder)
             if isinstance(bundle.session, Arrays):
-                bundle.session.predict = partial(_answers, its, folder, bundle.model)
+                bundle.session.predict = partial(_answers, its, folder)
             refused = bundle.obstacle()
             if refused is None:
                 print(f"Version {name} is scored by its own code in ml/.", file=sys.stderr)
@@ -125,16 +125,16 @@ def _elsewhere(
 def _answers(
     source: Path,
     folder: Path,
-    model: Path,
-    _: Mapping[str, NDArray[Any]],
+    arrays: Mapping[str, NDArray[Any]],
     numbers: NDArray[Any],
     texts: NDArray[Any],
 ) -> NDArray[Any]:
-    """The answers to some rows by the package in `source`, which reads the arrays itself."""
+    """The answers to some rows by the package in `source`, by way of files in `folder`."""
     with TemporaryDirectory(dir=folder) as aside:
-        given, made = Path(aside, "given.npz"), Path(aside, "made.npy")
+        given, made, model = (Path(aside, name) for name in ("given.npz", "made.npy", "model.npz"))
+        np.savez(model, allow_pickle=False, **arrays)
         np.savez(given, numbers=numbers, texts=texts.astype(str))
-        _run(source, folder, ANSWERS, given, made, model.absolute())
+        _run(source, folder, ANSWERS, given, made, model)
         said: NDArray[Any] = np.load(made)
     return said
 

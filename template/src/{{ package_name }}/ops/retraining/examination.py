@@ -54,7 +54,7 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
     except UserError as error:
         print(f"retrain: new labels are not held to the champion's answers: {error}")
         return
-    answers, truth = in_batches(champion.session, inputs), contract.labels(frame)
+    answers, truth = in_batches(champion.judged.session, inputs), contract.labels(frame)
     said = np.array(contract.classes)[answers.values] if contract.classes else answers.values
     far = np.abs(answers.values - truth)
     labels = labels.with_columns(said=said, far=far)
