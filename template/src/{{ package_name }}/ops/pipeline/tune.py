@@ -1,7 +1,5 @@
 """Search for better parameters on the same folds as training, and write them to `params.yaml`."""
 
-from typing import Any
-
 import numpy as np
 import optuna
 import polars as pl
@@ -42,7 +40,9 @@ def run(project: Project) -> None:
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed)
     )
     for model in wanted:
-        study.enqueue_trial({"model": model} | _present(settings, model))
+        own, searched = parameters(settings.train, model), models.SEARCH.get(model, ())
+        present = {f"{model}.{name}": own[name] for name in searched if name in own}
+        study.enqueue_trial({"model": model, **present})
     try:
         with threads(rows):
             study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
@@ -72,24 +72,19 @@ def _keep(project: Project, study: optuna.Study, score: str, present: int) -> No
 def _record(project: Project, study: optuna.Study, score: str) -> None:
     """Write a run of MLflow, and one beneath it for each trial that has ended."""
     done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not done:
+        return
     scores = {str(trial.number): trial.user_attrs["folds"] for trial in done}
     folds = diagnostics.folds(diagnostics.validation(scores, metrics.find(score)))
-    if not folds:
-        return
     from ..registry.tracking import connected
 
     with connected(project) as store:
         run = store.log(("search", f"{done[0].datetime_start}"), "ops tune")
-        for trial in done:
-            store.nest(
-                run,
-                f"{trial.number} {trial.params['model']}",
-                trial.user_attrs["parameters"],
-                score,
-                folds[str(trial.number)],
-                chosen=trial == study.best_trial,
-                seconds=trial.duration.total_seconds() if trial.duration else 0.0,
-            )
+        for trial, scores_of in zip(done, folds.values(), strict=True):
+            title, own = f"{trial.number} {trial.params['model']}", trial.user_attrs["parameters"]
+            chosen, took = trial == study.best_trial, trial.duration
+            seconds = took.total_seconds() if took else 0.0
+            store.nest(run, title, own, score, scores_of, chosen=chosen, seconds=seconds)
 
 
 def _suggest(trial: optuna.Trial, model: str, name: str) -> float:
@@ -98,11 +93,3 @@ def _suggest(trial: optuna.Trial, model: str, name: str) -> float:
     if isinstance(low, int) and isinstance(high, int):
         return trial.suggest_int(f"{model}.{name}", low, high, log=True)
     return float(f"{trial.suggest_float(f'{model}.{name}', low, high, log=True):.3g}")
-
-
-def _present(settings: Settings, model: str) -> dict[str, Any]:
-    """The parameters of `params.yaml` as a trial, for the names that the search knows."""
-    present = parameters(settings.train, model)
-    return {
-        f"{model}.{name}": present[name] for name in models.SEARCH.get(model, ()) if name in present
-    }

@@ -265,8 +265,8 @@ class Store:
     ) -> None:
         """Write what was tried as a run beneath another one: its score on each fold, and more."""
         tags = {"mlflow.parentRunId": parent, "chosen": str(chosen).lower()}
-        measured: dict[str, float | Sequence[float]] = {score: fmean(folds), **metrics}
-        measured[f"{score}.fold"] = folds
+        measured: dict[str, float | Sequence[float]] = {f"{score}.fold": folds, **metrics}
+        measured |= {score: fmean(folds)} if folds else {}
         self.log(("tried", f"{parent} {title}"), title, tags=tags, params=params, metrics=measured)
 
     def create(self, run: str, description: str, tags: Mapping[str, str]) -> Version:
