@@ -29,6 +29,8 @@ CONTAINERS = {"make image", "make up", "make down"}
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
 # What tests/ops/test_experiments.py runs, in its order.
 EXPERIMENTS = "uv run dvc exp"
+# What test_recipes.py installs, in an environment of its own.
+RECIPES = "uv add --group train "
 SERVED_AT = re.compile(r"localhost:8080")
 # A whole command, as a reader of this project would type it.
 COMMANDS = {

@@ -1,0 +1,131 @@
+"""Each recipe of docs/ops/models.md, in an environment that has its library: what it came to.
+
+Run as `python recipes.py PROJECT RECIPES ANSWERS`: a copy of a trained project, what is pasted
+into it by the names of the recipes, in JSON, and where to write what became of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from copies import set_params
+from my_model.ml import model as models
+from my_model.ops import cli
+from my_model.ops.bundle import Bundle, load
+from my_model.ops.evaluation import gates
+from my_model.ops.export import export
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import evaluate, train
+from my_model.ops.project import Project
+from my_model.ops.serving.app import Application
+from my_model.ops.serving.hosts import Host
+from my_model.ops.serving.settings import Settings
+from test_application import ask
+
+CASE = """\
+    if model == "{name}":
+        return {name}(classify, kinds, seed, **parameters)
+"""
+FIRST = '    classify = task == "classification"\n'
+FEW = {
+    "lightgbm": {"n_estimators": 30},
+    "xgboost": {"n_estimators": 30},
+    "catboost": {"iterations": 30},
+    "pytorch": {"epochs": 10},
+    "prototypes": {"centres": 60},
+}
+"""Parameters that make a small model."""
+PLAIN = {"baseline_gain": -9.0, "slice": 9.0, "regression": 9.0}
+
+
+def paste(project: Project, seed: str, name: str, code: list[str]) -> None:
+    """Do with a recipe what the page says; code that defines `predict` is a file of its own."""
+    package = project.root / "src" / "my_model" / "ml"
+    *files, code_of_model = code
+    for text in files:
+        (package / "predict.py").write_text(text)
+    assert FIRST in seed
+    text = seed.replace(FIRST, FIRST + CASE.format(name=name))
+    text = text.replace("MODELS = (", f'MODELS = ("{name}", ', 1)
+    (package / "model.py").write_text(f"{text}\n\n{code_of_model}")
+    importlib.invalidate_caches()
+    vars(models).pop("export", None)
+    importlib.reload(models)
+
+
+def walk(project: Project, name: str) -> dict[str, Any]:
+    """Train, judge, register, serve and score with a recipe, on the project's own data."""
+    set_params(project, "train", model=name, **{name: FEW[name]})
+    train.run(project)
+    evaluate.run(project)
+    told = {"gates": read_json(project.reports / "gates.json"), "code": cli.main(["register"])}
+    rows = pl.read_parquet(project.holdout).drop("diagnosis")
+    rows.write_parquet("rows.parquet")
+    told["score"] = cli.main(["score", "rows.parquet", "scores.parquet"])
+    scores = pl.read_parquet("scores.parquet")
+    with np.load(project.candidate / "answers.npz") as answers:
+        fitted = answers["model_probabilities"]
+    told["apart"] = float(np.abs(scores["probability_malignant"] - fitted[:, 1]).max())
+    served = asyncio.run(serve(project, json.loads(rows.head(3).write_json())))
+    shares = [its["probabilities"]["malignant"] for its in served]
+    told["served"] = float(np.abs(shares - fitted[:3, 1]).max())
+    bundle = Bundle(project.champion)
+    return {**told, "kind": bundle.manifest["model"]["kind"], "file": bundle.model.name}
+
+
+async def serve(project: Project, rows: list[dict[str, Any]]) -> Any:
+    """What the service answers with the new champion."""
+    settings = Settings(bundle=str(project.champion), predictions=str(project.served))
+    app = Application(settings, Host())
+    async with app.service.running():
+        return (await ask(app, "/predict", rows)).body
+
+
+def parity(name: str, task: str) -> gates.Gate:
+    """The gate on parity, of numbers and categories with gaps: of numbers, or of three classes."""
+    draw = np.random.default_rng(0)
+    numbers = np.round(draw.normal(size=(600, 5)) * 3, 1).astype(np.float32)
+    place = draw.choice(["web", "shop", ""], len(numbers)).astype(object)
+    truth = numbers[:, 0] + np.sin(numbers[:, 1]) + 2 * (place == "web")
+    numbers[draw.random(numbers.shape) < 0.1] = np.nan
+    if task == "classification":
+        truth = np.digitize(truth, [-1, 1])
+    kinds = {**{f"number {place}": "number" for place in range(5)}, "place": "category"}
+    columns = [*numbers.T.copy(), place]
+    frame = pl.DataFrame(dict(zip(kinds, columns, strict=True)))
+    pipeline = models.build(name, task, kinds, FEW[name], 7).fit(frame, truth)
+    file, data = export(pipeline, kinds)
+    Path(file).write_bytes(data)
+    assert export(pipeline, kinds) == (file, data)
+    said = load(Path(file), None).run(columns)
+    if said.probabilities is None:
+        return gates.export_parity(said.values, pipeline.predict(frame), 1e-4)
+    labels = said.values, pipeline.predict(frame).reshape(-1)
+    return gates.export_parity(said.probabilities, pipeline.predict_proba(frame), 1e-4, labels)
+
+
+def main() -> None:
+    """Walk with each recipe."""
+    project, told = Project(Path(sys.argv[1])), {}
+    recipes = json.loads(Path(sys.argv[2]).read_text())
+    seed = (project.root / "src" / "my_model" / "ml" / "model.py").read_text()
+    set_params(project, "gates", **PLAIN)
+    set_params(project, "split", folds=2)
+    parameters = project.params.read_text()
+    for name, code in recipes.items():
+        project.params.write_text(parameters)
+        paste(project, seed, name, code)
+        gate = {task: parity(name, task).to_dict() for task in ("regression", "classification")}
+        told[name] = {**walk(project, name), "parity": gate}
+    Path(sys.argv[3]).write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
