@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,14 @@ from my_model.ops import contract as contracts
 from my_model.ops import mlflow_model, scoring
 from my_model.ops.bundle import Bundle, decided
 from my_model.ops.errors import UserError
-from my_model.ops.evaluation import metrics
-from my_model.ops.files import read_json
+from my_model.ops.evaluation import gates, metrics
+from my_model.ops.files import read_json, write_json
+from my_model.ops.monitoring import checks
+from my_model.ops.monitoring.pools import Pool
+from my_model.ops.monitoring.reference import Reference
+from my_model.ops.monitoring.windows import Window
 from my_model.ops.pipeline import train
+from my_model.ops.registry import comparison
 from my_model.ops.serving.models import Model
 from my_model.ops.settings import Settings, Train
 from small import judged
@@ -132,8 +138,56 @@ def test_costs_move_the_threshold_and_everybody_answers_by_it(trained_by_costs: 
     }
     assert missed["ill", "healthy"] == ((truth == 1) & (said.values == 0)).sum()
     card = (trained_by_costs.reports / "cards" / "model.md").read_text()
-    assert "gave the best cost on training rows that it had not learnt from" in card
+    assert "which gave the best cost on training rows that it had not learnt from" in card
     assert "(chosen)" in card
+
+
+def test_monitoring_counts_what_was_answered(trained_by_costs: Project) -> None:
+    bundle = Bundle(trained_by_costs.bundle)
+    frame = pl.read_parquet(trained_by_costs.holdout)
+    said = bundle.predict(bundle.contract.arrays(frame))
+    lines = pl.select(
+        id=pl.int_range(len(frame)),
+        version=pl.lit("1"),
+        time=pl.lit(0),
+        told=pl.lit(0),
+        truth=frame["found"].cast(pl.String),
+        inputs=frame.select("age", "dose").to_struct(),
+        prediction=pl.Series([bundle.contract.classes[place] for place in said.values]),
+        probabilities=pl.DataFrame(said.scored, schema=["healthy", "ill"]).to_struct(),
+    )
+    window = Window(Reference(bundle, "1"), -1, 1)
+    window.add(lines)
+    ((truth, answers, _),) = window.known
+    pool = Pool([window], truth, answers, np.ones(len(truth)))
+    found = {it.score.name: it for it in checks.scores(pool, 7)}
+    assert set(found) == {"cost", "accuracy"}
+    for name, scored in found.items():
+        assert scored.value == pytest.approx(bundle.manifest["metrics"][name], rel=1e-5)
+        assert scored.expected is not None
+        assert scored.expected.value == bundle.manifest["metrics"][name]
+    predictions, *_ = window.answers.values()
+    assert predictions.table[1].sum() == len(frame)
+    assert predictions.table[0].tolist() == predictions.table[1].tolist()
+
+
+def test_each_version_is_compared_by_its_own_threshold(
+    trained_by_costs: Project, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_by_costs.bundle, tmp_path / "plain")
+    manifest = read_json(tmp_path / "plain" / "manifest.json")
+    del manifest["decision"]
+    write_json(tmp_path / "plain" / "manifest.json", manifest)
+    frame = pl.read_parquet(trained_by_costs.holdout)
+    bundle, plain = Bundle(trained_by_costs.bundle), Bundle(tmp_path / "plain")
+    ours, theirs = (comparison.answers(its, bundle.contract, frame) for its in (bundle, plain))
+    assert np.array_equal(theirs.values, theirs.scored.argmax(axis=1))
+    truth, score = bundle.contract.labels(frame), metrics.of(bundle.manifest)
+    gate = gates.regression(score, truth, ours, theirs, 0.01, 7)
+    lead = 1 - cost(truth, theirs.values) / cost(truth, ours.values)
+    assert gate.passed
+    assert gate.value == pytest.approx(lead)
+    assert not gates.regression(score, truth, theirs, ours, 0.01, 7).passed
 
 
 def test_the_baseline_decides_by_the_costs_too(trained_by_costs: Project) -> None:

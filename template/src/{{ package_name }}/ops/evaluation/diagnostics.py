@@ -44,17 +44,16 @@ def thresholds(
     """What other thresholds than the one that is `told` would have made of the same answers."""
     costs = told.get("costs")
     score = metrics.find(told.get("by") or ("cost" if costs else "balanced_accuracy"), costs)
-    records = []
-    for threshold in sorted({*THRESHOLDS, told["threshold"]}):
-        said = decided({"threshold": threshold}).answer(answers.scored)
-        records.append(
-            {
-                "threshold": threshold,
-                "answered": rounded(float(said.values.mean())),
-                score.label: rounded(metrics.value(score, truth, said, weights)),
-            }
-        )
-    return records
+    every = sorted({*THRESHOLDS, told["threshold"]})
+    made = {it: decided({"threshold": it}).answer(answers.scored) for it in every}
+    return [
+        {
+            "threshold": threshold,
+            "answered": rounded(float(said.values.mean())),
+            score.label: rounded(metrics.value(score, truth, said, weights)),
+        }
+        for threshold, said in made.items()
+    ]
 
 
 def calibration(truth: Array, answers: Answers) -> list[Record]:

@@ -277,6 +277,8 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     half_life = forgetting(rows, chosen, settings, score)
     fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
     print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
+    if threshold := rows.decisions[chosen].get("threshold"):
+        print(f"{rows.contract.classes[1]} is answered from a probability of {threshold:g} on")
     own, everything = parameters(train, chosen), np.arange(len(rows.labels))
     fitted = {
         "model": rows.fit(chosen, own, seed, everything, half_life),
