@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from my_model.ops import cli
-from my_model.ops.bundle import Bundle
+from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.files import read_json, write_json
 from my_model.ops.serving import registry_client, reloading
 from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch, locate
@@ -664,3 +664,24 @@ def test_a_real_registry_that_cannot_reach_its_files_says_so(
     client.create_model_version("elsewhere", "s3://no-such-bucket/bundle")
     with pytest.raises(Unavailable, match="was not registered by `ops register`"):
         fetch(locate(f"{address}/elsewhere/2"), cache)
+
+
+def test_a_model_of_arrays_is_fetched_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is asked for first: it says which file the model is."""
+    asked = []
+    manifest = {"format": 2, "contract": {"columns": []}, "file": "model.npz"}
+
+    def download(_: object, path: str, question: Any, file: Any, *rest: object) -> None:
+        del rest
+        asked.append((path, question["path"]))
+        file.write(json.dumps(manifest).encode())
+
+    monkeypatch.setattr(registry_client.Registry, "_download", download)
+    state = registry_client.Registered(Origin("7", "none", "none"), "0" * 64, "file")
+    registry_client.Registry("http://host/model@champion").copy(state, tmp_path)
+    assert [name for _, name in asked] == ["manifest.json", "model.npz"]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "manifest.json", "model.npz", "version.json",
+    }  # fmt: skip
