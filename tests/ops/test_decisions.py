@@ -21,7 +21,7 @@ from my_model.ops.monitoring import checks
 from my_model.ops.monitoring.pools import Pool
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.windows import Window
-from my_model.ops.pipeline import train
+from my_model.ops.pipeline import decisions, train
 from my_model.ops.registry import comparison
 from my_model.ops.serving.models import Model
 from my_model.ops.settings import Settings, Train
@@ -268,3 +268,13 @@ def test_what_is_no_cost_and_no_threshold_is_refused(
     path.write_text(yaml.safe_dump({"train": dict(values)}))
     with pytest.raises(UserError, match=sentence):
         Settings.load(path)
+
+
+def test_rows_that_were_only_learnt_from_have_no_say() -> None:
+    """Where rows have a time, the oldest fold is never answered."""
+    _, rows = chosen(Visit, costs=MISSED)
+    said = rows.said["linear"].copy()
+    about = rows.train, rows.contract, "cost"
+    few = decisions.choose(*about, rows.labels[300:], said[300:], rows.weights[300:])
+    said[:300] = np.nan
+    assert decisions.choose(*about, rows.labels, said, rows.weights) == few

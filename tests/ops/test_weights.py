@@ -206,3 +206,16 @@ def test_a_file_is_adopted_with_its_weights() -> None:
     assert [it.name for it in draft.columns if it.role == "weight"] == ["people"]
     with pytest.raises(UserError, match="--weight 'income' must hold numbers of 0 or more"):
         decide(frame.lazy(), Wish("owns", None, {"income": "weight"}))
+
+
+def test_a_model_that_is_fitted_again_learns_by_the_weights_of_all_rows() -> None:
+    """The new rows say the opposite of the first, and count for nothing."""
+    frame = answered(900, 1).with_columns(people=(pl.col("people") > 0).cast(pl.Float64))
+    rows = rows_of(frame)
+    others = rows.others(frame.sort("people"))
+    assert others.weights.tolist() == sorted(rows.weights)
+    training = {"model": "linear", "parameters": {}, "seed": 7}
+    said = train.predict(train.again(others, training), rows.contract, others.features)
+    right = said.values == others.labels
+    assert right[others.weights > 0].mean() > 0.8
+    assert right[others.weights == 0].mean() < 0.3
