@@ -22,11 +22,12 @@ def features(columns: Columns, text: Collection[str] = ()) -> dict[str, NDArray[
 
     Args:
         columns: by name, arrays of shape (rows,): float32 numbers (missing: NaN), strings
-            (missing: ""), or datetime64[us] (missing: NaT).
+            (missing: ""), or datetime64[us] (missing: NaT); of shape (rows, items) where a column
+            holds arrays.
         text: the names of the columns that hold free text.
 
     Returns:
-        By name, arrays of shape (rows,): float32 numbers and strings. To add a feature, add an
+        By name, arrays of the same shapes: float32 numbers and strings. To add a feature, add an
         entry, as in `made["ratio"] = columns["a"] / columns["b"]`.
     """
     made: dict[str, NDArray[Any]] = {}
