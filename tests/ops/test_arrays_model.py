@@ -208,3 +208,21 @@ def test_no_pickle_is_loaded(trained: Project, tmp_path: Path) -> None:
     np.savez(folder / "model.npz", mean=np.array([{}], object))
     assert "allow_pickle=False" in str(Bundle(folder).obstacle())
     assert bundles.ARRAYS == "model.npz"
+
+
+def test_it_is_fitted_again_on_all_rows(project: Project, package: Path) -> None:
+    assert package
+    set_params(project, "train", model="linear", refit=True)
+    train.run(project)
+    evaluate.run(project)
+    bundle = Bundle(project.bundle)
+    rows = bundle.contract.arrays(pl.read_parquet(project.holdout))
+    known = read_json(project.reports / "metrics.json")["accuracy"]
+    truth = bundle.contract.labels(pl.read_parquet(project.holdout))
+    said = bundle.judged.predict(rows).scored.argmax(axis=1)
+    assert np.mean(said == truth) == pytest.approx(known, rel=1e-5)
+    assert (bundle.folder / "judged" / "model.npz").read_bytes() != bundle.model.read_bytes()
+    session: Any = bundle.session
+    session.predict = arrays_of
+    other: Any = bundle.judged.session
+    assert other.predict is arrays_of, "its own code reads both"
