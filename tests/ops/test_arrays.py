@@ -25,6 +25,7 @@ from my_model.ops.pipeline.hashing import row_keys
 from my_model.ops.pipeline.parsing import parse
 from my_model.ops.pipeline.validate import check
 from my_model.ops.project import Project
+from my_model.ops.retraining import examination
 from my_model.ops.sampling import sample
 from my_model.ops.scoring import unfit
 from my_model.ops.serving.requests import Reader, Refusal
@@ -432,3 +433,14 @@ def test_pandas_brings_arrays_as_lists_or_as_json(*, made: Project, text: bool) 
     np.testing.assert_allclose(said["probability_yes"], wanted.probabilities[:, 1], atol=1e-6)
     with pytest.raises(UserError, match="image must have 3 items"):
         mlflow_model.Model(bundle).predict(pandas.DataFrame(given | {"image": [[1, 2]] * 20}))
+
+
+def test_a_second_opinion_on_labels_learns_from_arrays(made: Project) -> None:
+    bundle, rows = Bundle(made.bundle), bought(300, seed=9)
+    truth, arrays = bundle.contract.labels(rows), bundle.contract.arrays(rows)
+    inputs, said = bundle.inputs(arrays), bundle.predict(arrays)
+    assert said.probabilities is not None
+    inputs += [*said.probabilities.T]
+    keys = pl.Series("__labelled_by", ["a", "b", "c"] * 100)
+    opinion = examination._second_opinion(made, bundle, inputs, truth, keys)
+    assert (opinion == truth).mean() > 0.9
