@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from my_model.ops.bundle import NUMBERS, Session
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import gates, metrics
 from my_model.ops.export import to_onnx
+from my_model.ops.pipeline import train
 from onnx import TensorProto
 from onnx.helper import (
     make_graph,
@@ -32,7 +34,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 
@@ -309,3 +311,24 @@ class Booster(BaseEstimator):
 def test_a_missing_converter_is_named() -> None:
     with pytest.raises(UserError, match="uv add --group train onnxmltools"):
         to_onnx(Pipeline([("last", Booster())]), KINDS)
+
+
+class Column(Lines):
+    """A regression that answers in one column, as CatBoost says classes."""
+
+    def predict(self, rows: Any) -> Any:
+        return super().predict(rows)[:, None]
+
+
+def test_answers_in_one_column_are_taken() -> None:
+    contract = SimpleNamespace(task="regression")
+    pipeline = make_pipeline(Column()).fit(FRAME, VALUES)
+    said = train.predict(pipeline, cast("Any", contract), FRAME)
+    assert np.abs(said.values - VALUES).max() < 1e-4
+
+
+def test_a_classifier_without_probabilities_is_named() -> None:
+    contract = SimpleNamespace(task="classification", classes=("a", "b", "c"))
+    pipeline = make_pipeline(RidgeClassifier()).fit(FRAME, CLASSES)
+    with pytest.raises(UserError, match=r"RidgeClassifier in ml/model\.py gives no probabilities"):
+        train.predict(pipeline, cast("Any", contract), FRAME)

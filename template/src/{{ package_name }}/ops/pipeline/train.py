@@ -248,7 +248,7 @@ def run(project: Project) -> None:
     answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
     if not training["decision"]:  # by its own threshold, if it has one
         own = fitted.keys() - {"trivial"}
-        answers |= {f"{name}_values": fitted[name].predict(held) for name in own}
+        answers |= {f"{name}_values": np.ravel(fitted[name].predict(held)) for name in own}
     with replacing(project.candidate) as folder:
         judged = folder / JUDGED if settings.train.refit else folder
         judged.mkdir(parents=True)
@@ -374,7 +374,12 @@ def predict(
     A class that was not learnt from has probability 0. `told` is how a class is chosen.
     """
     if contract.task == "regression":
-        return Prediction(np.asarray(pipeline.predict(frame), dtype=np.float32), None)
+        return Prediction(np.ravel(pipeline.predict(frame)).astype(np.float32), None)
+    if not hasattr(pipeline, "predict_proba"):
+        raise UserError(
+            f"{type(pipeline[-1]).__name__} in ml/model.py gives no probabilities (predict_proba); "
+            "wrap it in CalibratedClassifierCV, or take another model."
+        )
     learnt = np.asarray(pipeline.classes_)
     probabilities = np.zeros((len(frame), len(contract.classes)), dtype=np.float32)
     probabilities[:, learnt] = pipeline.predict_proba(frame)
