@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
+from copies import set_params
 from my_model.ml import model as models
 from my_model.ops.bundle import NUMBERS, TEXTS, Session
 from my_model.ops.evaluation import metrics
@@ -73,7 +74,7 @@ def test_a_threshold_of_its_own_does_not_get_lost(
         return make_pipeline(*(step for _, step in steps), tuned)
 
     monkeypatch.setattr(models, "build", tuned)
-    monkeypatch.setattr(models, "MODELS", ("linear",))
+    set_params(project, "train", model="linear")
     train.run(project)
     evaluate.run(project)
     gate = read_json(project.reports / "gates.json")["export parity"]

@@ -95,7 +95,7 @@ def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(train, "MANY_COLUMNS", 3)
     rows = rows_of(trips(1, 1.0, 600))
     ((learn, _),) = rows.splits
-    curve = train.learning_curve(rows, "linear", Settings(), "accuracy", None)
+    curve = train.learning_curve(rows, "linear", {}, Settings(), "accuracy", None)
     assert [point["rows"] for point in curve] == [round(0.7 * len(learn)), len(learn)]
 
 
@@ -120,23 +120,25 @@ def test_after_a_change_of_the_world_it_forgets_and_recovers() -> None:
     rows = rows_of(trips(1, turns=0.85))
     after = trips(2, turns=0)
     best = accuracy(rows_of(trips(3, turns=0)), None, after)
-    half_life = train.forgetting(rows, "linear", settings(), "accuracy")
+    half_life = train.forgetting(rows, "linear", {}, settings(), "accuracy")
     assert half_life is not None
     assert accuracy(rows, None, after) < 0.3
     assert accuracy(rows, half_life, after) > best - 0.03
-    assert train.forgetting(rows, "linear", settings("none"), "accuracy") is None
+    assert train.forgetting(rows, "linear", {}, settings("none"), "accuracy") is None
 
 
 def test_where_nothing_changes_it_does_not_forget() -> None:
     chosen = [
-        train.forgetting(rows_of(trips(seed, turns=1)), "linear", settings(), "accuracy")
+        train.forgetting(rows_of(trips(seed, turns=1)), "linear", {}, settings(), "accuracy")
         for seed in range(10, 20)
     ]
     assert chosen == [None] * len(chosen)
 
 
 def test_a_half_life_that_is_set_is_taken() -> None:
-    assert train.forgetting(rows_of(trips(4, turns=1)), "linear", settings(30.0), "accuracy") == 30
+    assert (
+        train.forgetting(rows_of(trips(4, turns=1)), "linear", {}, settings(30.0), "accuracy") == 30
+    )
 
 
 def test_a_weight_halves_with_every_half_life() -> None:
@@ -173,7 +175,7 @@ def test_a_model_that_takes_no_weights_says_so(
 
     monkeypatch.setattr(models, "build", build)
     rows = rows_of(trips(1, turns=0.85))
-    assert train.forgetting(rows, "linear", settings(), "accuracy") is None
+    assert train.forgetting(rows, "linear", {}, settings(), "accuracy") is None
     assert capsys.readouterr().out == (
         "linear weighs all rows the same: its last step takes no sample_weight.\n"
     )
@@ -183,9 +185,9 @@ def test_without_an_event_time_rows_have_no_age(trained: Project) -> None:
     frame = pl.read_parquet(trained.train)
     rows = train.Rows(contracts.load(), frame)
     assert not rows.passing
-    assert train.forgetting(rows, "linear", settings(), "roc_auc") is None
+    assert train.forgetting(rows, "linear", {}, settings(), "roc_auc") is None
     with pytest.raises(UserError, match=r"train.half_life is 30.0, and rows have no age"):
-        train.forgetting(rows, "linear", settings(30.0), "roc_auc")
+        train.forgetting(rows, "linear", {}, settings(30.0), "roc_auc")
 
 
 def test_dates_and_seasons_that_came_once_are_left_out() -> None:

@@ -22,45 +22,46 @@ if TYPE_CHECKING:
     from my_model.ops.project import Project
 
 BUILD = models.build
+MODELS = (*models.MODELS, "grove")
 
 
 def build(model: str, task: str, kinds: models.Kinds, own: dict[str, Any], seed: int) -> Pipeline:
-    """Build a forest, too."""
-    if model != "forest":
+    """Build a grove, too."""
+    if model != "grove":
         return BUILD(model, task, kinds, own, seed)
     return make_pipeline(models.counted(kinds), ExtraTreesClassifier(5, random_state=seed, **own))
 
 
 @pytest.fixture
-def forest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def grove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of one's own in `ml/model.py`."""
     code = tmp_path / "package" / "ml" / "model.py"
     code.parent.mkdir(parents=True)
-    code.write_text('MODELS = ("linear", "boosting", "forest")\n')
+    code.write_text(f"MODELS = {MODELS}\n")
     monkeypatch.setattr(settings_module, "PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(models, "MODELS", ("linear", "boosting", "forest"))
+    monkeypatch.setattr(models, "MODELS", MODELS)
     monkeypatch.setattr(models, "build", build)
 
 
 @pytest.mark.parametrize("search", [{"max_depth": (1, 8)}, {}])
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_a_model_of_ones_own_is_searched(
     project: Project, search: dict[str, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_params(project, "train", model="forest", forest={"max_depth": 1})
+    set_params(project, "train", model="grove", grove={"max_depth": 1})
     set_params(project, "tune", trials=3)
-    monkeypatch.setattr(models, "SEARCH", {"forest": search} if search else {})
+    monkeypatch.setattr(models, "SEARCH", {"grove": search} if search else {})
     tune.run(project)
     settings = Settings.load(project.params)
-    found = train.parameters(settings.train, "forest")["max_depth"]
+    found = train.parameters(settings.train, "grove")["max_depth"]
     assert found > 1 if search else found == 1
     search_run, trials = tried(project)
     assert search_run.data.metrics == {}
-    assert sorted(trials) == ["0 forest", "1 forest", "2 forest"]
+    assert sorted(trials) == ["0 grove", "1 grove", "2 grove"]
     best = [its.data.params for its in trials.values() if its.data.tags["chosen"] == "true"]
     assert best == [{"max_depth": str(found)}]
     assert {run.info.status for run in (search_run, *trials.values())} == {"FINISHED"}
-    assert {"roc_auc", "roc_auc.fold", "seconds"} == set(trials["0 forest"].data.metrics)
+    assert {"roc_auc", "roc_auc.fold", "seconds"} == set(trials["0 grove"].data.metrics)
     assert history(project) == ["1"]
 
 
@@ -80,7 +81,7 @@ def history(project: Project) -> list[str]:
         return [str(version.number) for version in store.versions()]
 
 
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_a_search_that_is_interrupted_keeps_the_trials_that_have_ended(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,29 +94,29 @@ def test_a_search_that_is_interrupted_keeps_the_trials_that_have_ended(
         return build(*arguments)
 
     monkeypatch.setattr(models, "build", interrupted)
-    set_params(project, "train", model="forest", forest={"max_depth": 1})
+    set_params(project, "train", model="grove", grove={"max_depth": 1})
     before = project.params.read_text()
     with pytest.raises(KeyboardInterrupt):
         tune.run(project)
     search_run, trials = tried(project)
-    assert sorted(trials) == ["0 forest", "1 forest"]
+    assert sorted(trials) == ["0 grove", "1 grove"]
     assert {run.info.status for run in (search_run, *trials.values())} == {"FINISHED"}
     assert project.params.read_text() == before
 
 
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_trials_can_be_kept_to_oneself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_params(project, "train", model="forest", forest={"max_depth": 1})
+    set_params(project, "train", model="grove", grove={"max_depth": 1})
     set_params(project, "tune", trials=1)
     set_params(project, "registry", nested_runs=False)
     monkeypatch.setattr(tracking, "connected", None)
     tune.run(project)
 
 
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_a_section_of_no_model_is_refused(project: Project) -> None:
-    set_params(project, "train", forst={"max_depth": 1})
-    with pytest.raises(UserError, match=r"unknown key train\.forst"):
+    set_params(project, "train", grov={"max_depth": 1})
+    with pytest.raises(UserError, match=r"unknown key train\.grov"):
         Settings.load(project.params)
 
 
@@ -142,17 +143,17 @@ def test_a_parameter_that_no_model_takes_is_named(
         train.run(project)
 
 
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_names_that_are_made_when_the_code_runs_are_held_as_well(project: Project) -> None:
     code = settings_module.PACKAGE / "ml" / "model.py"
-    code.write_text('MODELS = tuple(["linear", "forest"])\n')
-    set_params(project, "train", model="linear", forst={})
-    with pytest.raises(UserError, match=r"unknown key train\.forst; did you mean forest"):
+    code.write_text(f"MODELS = tuple({MODELS})\n")
+    set_params(project, "train", model="linear", grov={})
+    with pytest.raises(UserError, match=r"unknown key train\.grov; did you mean grove"):
         train.run(project)
 
 
-@pytest.mark.usefixtures("forest")
+@pytest.mark.usefixtures("grove")
 def test_a_section_must_be_one(project: Project) -> None:
-    set_params(project, "train", forest=3)
-    with pytest.raises(UserError, match=r"train\.forest must be a section"):
+    set_params(project, "train", grove=3)
+    with pytest.raises(UserError, match=r"train\.grove must be a section"):
         Settings.load(project.params)

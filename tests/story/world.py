@@ -62,13 +62,13 @@ def limit(folder: Path) -> None:
     """Learn from very many mails of the changed world, as the champion learnt, and be judged."""
     project = Project.find()
     settings, contract = Settings.load(project.params), contracts.load()
-    champion = Bundle(project.champion).manifest["model"]["kind"]
+    champion = Bundle(project.champion).manifest["model"]
     frame = source.simulate(UNLIMITED, AFTER.begins, days=365, seed=998, worlds=(AFTER,))
     folds = np.arange(len(frame)) * settings.split.folds // len(frame)
     rows = train.Rows(contract, typed(frame).with_columns(pl.Series(FOLD, folds)))
-    own = train.parameters(settings.train, champion)
+    own = {name: its for name, its in champion["parameters"].items() if name != "half_life"}
     with train.threads(rows):
-        pipeline = rows.fit(champion, own, settings.seed, np.arange(len(frame)))
+        pipeline = rows.fit(champion["kind"], own, settings.seed, np.arange(len(frame)))
     judged = pl.concat(
         [pl.read_parquet(folder / f"{name}.parquet") for name in ("judged", "truth")],
         how="horizontal",
@@ -78,7 +78,7 @@ def limit(folder: Path) -> None:
     print(
         json.dumps(
             {
-                "kind": champion,
+                "kind": champion["kind"],
                 "limit": float(np.mean(said.values == contract.labels(typed(judged)))),
                 "best": [source.best_accuracy(world) for world in (BEFORE, AFTER)],
             }

@@ -37,7 +37,7 @@ def test_what_is_there_counts(tmp_path: Path) -> None:
         ("seed: yes", "seed is True: expected int, got bool"),
         ("seed: 1.5", "seed is 1.5: expected int, got float"),
         ("split: {holdout: a fifth}", "split.holdout is 'a fifth': expected float, got str"),
-        ("train: {model: forest}", "train.model is 'forest': expected auto, linear, boosting"),
+        ("train: {model: grove}", "train.model is 'grove': expected auto, blend, linear, boosting"),
         ("train: {bosting: {max_iter: 3}}", r"train\.bosting; did you mean boosting\?"),
         ("train: {scor: r2}", r"unknown key train\.scor; did you mean score\?"),
         ("train: {half_life: soon}", "is 'soon': expected auto, none or a number"),

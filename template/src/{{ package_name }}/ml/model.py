@@ -1,26 +1,39 @@
 """The models: everything that is fitted, as one scikit-learn pipeline.
 
 The whole pipeline is exported to ONNX, and the export is compared with it on every held-out row.
-Three constructs export wrongly without an error, so keep away from them: a scaler in front of
-trees, native categorical features of histogram boosting, and missing-value indicators.
+Four constructs export wrongly without an error, so keep away from them: a scaler in front of
+trees, gaps in front of a forest, native categorical features of histogram boosting, and
+missing-value indicators.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 from typing import Any, Literal
 
-from sklearn.compose import ColumnTransformer
+import polars as pl
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 Kinds = Mapping[str, Literal["number", "category", "text"]]
 
-MODELS = ("linear", "boosting")
+MODELS = ("linear", "boosting", "forest", "neural")
+
+ROWS: Mapping[str, int] = {"forest": 50_000, "neural": 50_000}
+"""From how many rows a model learns at most, drawn at random; from all, if it is not here."""
 
 SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "linear": {"regularization": (1e-4, 1e4)},
@@ -32,8 +45,13 @@ SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "min_samples_leaf": (5, 100),
         "l2_regularization": (1e-3, 10.0),
     },
+    "forest": {"min_samples_leaf": (1, 20), "max_features": (0.1, 1.0)},
+    "neural": {"alpha": (1e-5, 1.0), "learning_rate_init": (3e-4, 1e-2)},
 }
 """Where `ops tune` looks, on a logarithmic scale: whole numbers where both ends are."""
+
+MANY_VALUES = 12
+"""A category with more values is encoded by what the target is on average where it has each."""
 
 
 def build(
@@ -42,7 +60,7 @@ def build(
     """Build an unfitted pipeline.
 
     Args:
-        model: "trivial" (what every model must beat), "linear" or "boosting".
+        model: "trivial" (what every model must beat), or one of MODELS.
         task: "classification" or "regression".
         kinds: the features by name, in the order of the frame's columns.
         parameters: the model's own, as in `params.yaml`.
@@ -53,8 +71,17 @@ def build(
         return make_pipeline(DummyClassifier(strategy="prior") if classify else DummyRegressor())
     if model == "linear":
         return make_pipeline(scaled(kinds), linear(classify, **parameters))
+    if model == "neural":
+        return make_pipeline(dense(kinds, seed), neural(classify, seed, **parameters))
+    if model == "forest":
+        Forest = ExtraTreesClassifier if classify else ExtraTreesRegressor
+        return make_pipeline(
+            counted(kinds, seed),
+            SimpleImputer(strategy="median", keep_empty_features=True),
+            Forest(random_state=seed, **parameters),
+        )
     Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
-    return make_pipeline(counted(kinds), Boosting(random_state=seed, **parameters))
+    return make_pipeline(counted(kinds, seed), Boosting(random_state=seed, **parameters))
 
 
 def linear(classify: bool, regularization: float = 1.0) -> LogisticRegression | Ridge:
@@ -64,45 +91,98 @@ def linear(classify: bool, regularization: float = 1.0) -> LogisticRegression | 
     return LogisticRegression(C=1 / regularization if regularization else inf, max_iter=1000)
 
 
+def neural(
+    classify: bool, seed: int, **parameters: Any
+) -> MLPClassifier | TransformedTargetRegressor:
+    """A small net, which learns until it no longer gains on a tenth of the rows, set aside.
+
+    Numbers are learnt on a scale of their own, whatever their unit is.
+    """
+    own = {
+        "early_stopping": True,
+        "learning_rate_init": 0.004,
+        "max_iter": 500,
+        "random_state": seed,
+    }
+    if classify:
+        return MLPClassifier(**own | parameters)
+    return TransformedTargetRegressor(
+        MLPRegressor(**own | parameters), transformer=StandardScaler()
+    )
+
+
 def scaled(kinds: Kinds) -> ColumnTransformer:
     """For a linear model: no gaps, one scale, one column per category, words by rarity."""
-    numbers = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    )
     return ColumnTransformer(
         [
-            ("numbers", numbers, names(kinds, "number")),
+            ("numbers", on_one_scale(), names(kinds, "number")),
             ("categories", OneHotEncoder(handle_unknown="ignore"), names(kinds, "category")),
-            *(
-                (
-                    f"text {name}",
-                    TfidfVectorizer(lowercase=False, token_pattern=r"[^\s]+", max_features=20_000),
-                    name,
-                )
-                for name in names(kinds, "text")
-            ),
+            *words(kinds, TfidfVectorizer, 20_000),
         ]
     )
 
 
-def counted(kinds: Kinds) -> ColumnTransformer:
-    """For trees: numbers as they are, categories by rank, frequent words by count."""
-    categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+def dense(kinds: Kinds, seed: int) -> ColumnTransformer:
+    """For a net: as for a linear model, but few columns for many values or words."""
+    few, many = by_values(kinds)
+    return ColumnTransformer(
+        [
+            ("numbers", on_one_scale(), names(kinds, "number")),
+            ("few values", OneHotEncoder(handle_unknown="ignore"), few),
+            ("many values", make_pipeline(target_means(seed), StandardScaler()), many),
+            *words(kinds, TfidfVectorizer, 500),
+        ]
+    )
+
+
+def counted(kinds: Kinds, seed: int = 0) -> ColumnTransformer:
+    """For trees: numbers as they are, categories by rank or target, frequent words by count."""
+    ranks = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    few, many = by_values(kinds)
     return ColumnTransformer(
         [
             ("numbers", "passthrough", names(kinds, "number")),
-            ("categories", categories, names(kinds, "category")),
-            *(
-                (
-                    f"text {name}",
-                    CountVectorizer(lowercase=False, token_pattern=r"[^\s]+", max_features=500),
-                    name,
-                )
-                for name in names(kinds, "text")
-            ),
+            ("few values", ranks, few),
+            ("many values", target_means(seed), many),
+            *words(kinds, CountVectorizer, 500),
         ],
         sparse_threshold=0,
     )
+
+
+def on_one_scale() -> Pipeline:
+    """Gaps are filled with the median, and numbers have mean 0 and standard deviation 1."""
+    return make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+
+
+def target_means(seed: int) -> TargetEncoder:
+    """What the target is on average, of classes their position; no row sees its own."""
+    others = KFold(3, shuffle=True, random_state=seed)
+    return TargetEncoder(target_type="continuous", cv=others)
+
+
+def words(kinds: Kinds, vectorizer: type[CountVectorizer], most: int) -> list[tuple[str, Any, str]]:
+    """For each text, its most frequent words; `ml.features` has taken it apart."""
+    return [
+        (
+            f"text {name}",
+            vectorizer(lowercase=False, token_pattern=r"[^\s]+", max_features=most),
+            name,
+        )
+        for name in names(kinds, "text")
+    ]
+
+
+def by_values(kinds: Kinds) -> tuple[Any, Any]:
+    """Choose, when a pipeline is fitted, the categories with few values, and those with many."""
+
+    def chosen(frame: pl.DataFrame, many: bool) -> list[str]:
+        categories = names(kinds, "category")
+        return [name for name in categories if (frame[name].n_unique() > MANY_VALUES) is many]
+
+    return partial(chosen, many=False), partial(chosen, many=True)
 
 
 def names(kinds: Kinds, kind: str) -> list[str]:

@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from ..ml import model as models
-from . import own_export
+from . import conversions, own_export  # noqa: F401  conversions register themselves
 from .bundle import ARRAYS, MODEL, Arrays, Session
 from .errors import UserError
 from .own_export import OPSET, attempt, classes, join, shortly

@@ -15,8 +15,8 @@ from .errors import UserError
 from .user_code import PACKAGE
 from .wording import closest
 
-AUTO = "auto"
-"""What `train.model` may be beside a model of `ml/model.py`: the best of them."""
+AUTO, BLEND = "auto", "blend"
+"""What `train.model` may be beside a model of `ml/model.py`: the best of them, or their blend."""
 EARLIER = ("linear", "boosting")
 """Sections of `train` that every release rendered, whether or not there are such models today."""
 
@@ -163,10 +163,10 @@ class Settings(Section, frozen=True):
             settings = msgspec.convert(values, cls)
         except msgspec.ValidationError as error:
             raise UserError(f"params.yaml: {_mistake(str(error), values)}") from None
-        if names and settings.train.model not in (AUTO, *names):
+        if names and settings.train.model not in (AUTO, BLEND, *names):
             raise UserError(
                 f"params.yaml: train.model is {settings.train.model!r}: expected "
-                f"{', '.join((AUTO, *names))}."
+                f"{', '.join((AUTO, BLEND, *names))}."
             )
         if settings.monitoring.violated > settings.monitoring.last:
             raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")

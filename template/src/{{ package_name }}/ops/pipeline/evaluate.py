@@ -93,7 +93,11 @@ def run(project: Project) -> None:
         "fingerprint": contract.fingerprint,
         "features": training["features"],
         "code": user_code.digest(user_code.modules()),
-        "model": {"kind": training["model"], "parameters": training["parameters"]},
+        "model": {
+            "kind": training["model"],
+            "parameters": training["parameters"],
+            "remark": training.get("remark", ""),
+        },
         **({"decision": training["decision"]} if training["decision"] else {}),
         **({"refit": sha256(project.candidate / JUDGED / training["file"])} if again else {}),
         **judged,

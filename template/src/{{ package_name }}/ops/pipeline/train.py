@@ -16,17 +16,17 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
-from ..bundle import JUDGED, Prediction, decided, described
+from ..bundle import JUDGED, TOLERANCE, Prediction, Session, decided, described, distance
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
-from ..export import export
 from ..files import replacing, write_json
 from ..project import Project
-from ..settings import AUTO, EARLIER, Settings, unknown
+from ..settings import AUTO, BLEND, EARLIER, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
-from . import decisions, recency
+from . import blend, decisions, recency
+from .blend import Blend
 
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
@@ -74,6 +74,7 @@ class Rows:
         self.features = frame_of(made, self.kinds)
         self.weighed, self.told = contract.with_role("weight") is not None, set[str]()
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
+        self.validation: dict[str, list[float]] = {}  # the scores of these, fold by fold
         self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
 
     def _read(self, frame: pl.DataFrame) -> None:
@@ -154,13 +155,25 @@ class Rows:
         seed: int,
         rows: NDArray[np.intp],
         half_life: float | None = None,
-    ) -> Pipeline:
-        """Fit a fresh pipeline on some rows, which weigh less the older they are."""
+    ) -> Pipeline | Blend:
+        """Fit a fresh pipeline on some rows, which weigh less the older they are.
+
+        Of a blend, `parameters` are of each member its `weight` and its own `parameters`.
+        """
+        if model == BLEND:
+            return Blend(
+                {
+                    name: self.fit(name, its["parameters"], seed, rows, half_life)
+                    for name, its in parameters.items()
+                },
+                [its["weight"] for its in parameters.values()],
+            )
         pipeline = self.build(model, parameters, seed)
+        rows = self._bounded(model, seed, rows)
         weighed, weights = {}, self.weights[rows]
         if half_life is not None:
             weights = weights * recency.weights(self.ages[rows], half_life)
-        if half_life is not None or (self.weighed and self.weighs(model, pipeline)):
+        if (half_life is not None or self.weighed) and self.weighs(model, pipeline):
             weighed[f"{pipeline.steps[-1][0]}__sample_weight"] = weights
         try:
             return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
@@ -169,12 +182,23 @@ class Rows:
 
     def weighs(self, model: str, pipeline: Pipeline) -> bool:
         """Whether a model weighs its rows; if its last step does not, it is said once."""
-        if has_fit_parameter(pipeline.steps[-1][1], "sample_weight"):
+        last = pipeline.steps[-1][1]
+        if has_fit_parameter(getattr(last, "regressor", last), "sample_weight"):
             return True
         if model not in self.told:
             print(f"{model} weighs all rows the same: its last step takes no sample_weight.")
         self.told.add(model)
         return False
+
+    def _bounded(self, model: str, seed: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """As many of some rows as ROWS in `ml/model.py` grants a model, and one of each class."""
+        most = getattr(models, "ROWS", {}).get(model, len(rows))
+        if len(rows) <= most:
+            return rows
+        drawn = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+        if self.contract.classes:
+            drawn = np.union1d(drawn, np.unique(self.labels[rows], return_index=True)[1])
+        return np.asarray(rows[np.sort(drawn)])
 
     def answers(
         self,
@@ -204,7 +228,9 @@ class Rows:
         about = self.train, self.contract, score, self.labels, said, self.weights
         told = self.decisions[model] = decisions.choose(*about)
         answers, self.said[model] = decided(told).answer(said), said
-        return [self.score(score, held, answers[held]) for _, held in self.splits]
+        scores = [self.score(score, held, answers[held]) for _, held in self.splits]
+        self.validation[model] = scores
+        return scores
 
     def score(self, name: str, rows: NDArray[np.intp], answers: Prediction) -> float:
         """A score of the answers to some rows; higher is better."""
@@ -254,51 +280,81 @@ def run(project: Project) -> None:
         judged.mkdir(parents=True)
         for place, name in ((folder, "served"), (judged, "model")):
             if name in fitted:
-                training["file"], model = export(fitted[name], rows.kinds)
+                training["file"], model = blend.export(fitted[name], rows.kinds)
                 (place / training["file"]).write_bytes(model)
         np.savez(folder / "answers.npz", **answers)
         write_json(folder / "training.json", training)
 
 
-def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pipeline]]:
-    """Compare the models, and fit the best one and the trivial baseline on all rows.
+def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pipeline | Blend]]:
+    """Compare the models, and fit the best one, or their blend, and the baseline on all rows.
 
-    Gives how the best one was chosen and made, as JSON-able data; and both, `model` and `trivial`.
+    Gives how the model was chosen and made, as JSON-able data; and both, `model` and `trivial`.
     """
-    seed, train = settings.seed, settings.train
+    seed, train, everything = settings.seed, settings.train, np.arange(len(rows.labels))
     score = metrics.resolve(train.score, rows.contract.task)
-    wanted = models.MODELS if train.model == AUTO else (train.model,)
     hold(rows, train, seed)
-    validation = {}
-    for model in ("trivial", *wanted):
-        validation[model] = rows.validate(model, parameters(train, model), seed, score)
-        print(f"{model}: {score} {np.mean(validation[model]):.4f} in cross-validation", flush=True)
-    chosen = max(wanted, key=lambda model: float(np.mean(validation[model])))
-    half_life = forgetting(rows, chosen, settings, score)
-    fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
-    print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
+    compare(rows, train, seed, score)
+    best = max([*rows.validation][1:], key=lambda model: float(np.mean(rows.validation[model])))
+    options: list[tuple[str, Mapping[str, Any]]] = [(best, parameters(train, best))]
+    remark = ""
+    if train.model == BLEND and BLEND not in models.MODELS:
+        weights, remark = blend.offer(rows, best, score)
+        print(remark, flush=True)
+        members = {
+            name: {"weight": weight, "parameters": parameters(train, name)}
+            for name, weight in weights.items()
+        }
+        options = [(BLEND, members), *options] if members else options
+    for chosen, own in options:
+        half_life = forgetting(rows, chosen, own, settings, score)
+        fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
+        print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
+        pipeline = rows.fit(chosen, own, seed, everything, half_life)
+        if chosen == best or (strayed := astray(rows, pipeline)) <= TOLERANCE:
+            break
+        remark = f"{remark} Its export strays by {strayed:.1g}, so {best} is taken."
     if threshold := rows.decisions[chosen].get("threshold"):
         print(f"{rows.contract.classes[1]} is answered from a probability of {threshold:g} on")
-    own, everything = parameters(train, chosen), np.arange(len(rows.labels))
-    fitted = {
-        "model": rows.fit(chosen, own, seed, everything, half_life),
-        "trivial": rows.fit("trivial", {}, seed, everything),
-    }
     training = {
         "model": chosen,
         "parameters": {**own, **({"half_life": half_life or "none"} if rows.in_time else {})},
+        "remark": remark,
         "seed": seed,
         "score": score,
         "decision": rows.decisions[chosen],
         "contract": rows.contract.to_dict(),
         "features": rows.inputs,
-        "validation": validation,
-        "learning_curve": learning_curve(rows, chosen, settings, score, half_life),
+        "validation": rows.validation,
+        "learning_curve": learning_curve(rows, chosen, own, settings, score, half_life),
     }
-    return training, fitted
+    trivial = rows.fit("trivial", {}, seed, everything)
+    return training, {"model": pipeline, "trivial": trivial}
 
 
-def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline:
+def astray(rows: Rows, model: Blend) -> float:
+    """How far what is exported of a blend strays from what was fitted, on some training rows."""
+    some = rows.features[:: -(-len(rows.features) // FEW_TIMES)]
+    session = Session(blend.export(model, rows.kinds)[1])
+    said = session.run([column.to_numpy() for column in some.iter_columns()])
+    return distance(said.scored, predict(model, rows.contract, some).scored)
+
+
+def compare(rows: Rows, train: TrainSettings, seed: int, score: str) -> None:
+    """Validate the baseline and the models asked for; of several, one that fails is left out."""
+    for model in ("trivial", *(models.MODELS if train.model in (AUTO, BLEND) else (train.model,))):
+        try:
+            mean = np.mean(rows.validate(model, parameters(train, model), seed, score))
+            print(f"{model}: {score} {mean:.4f} in cross-validation", flush=True)
+        except ValueError as error:
+            if model in ("trivial", train.model):
+                raise
+            print(f"{model} is left out, for it cannot learn from these rows: {error}", flush=True)
+    if len(rows.validation) == 1:
+        raise UserError("No model of ml/model.py can learn from these rows; see what each said.")
+
+
+def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
     """Fit what was chosen on other rows, with the same parameters and half-life."""
     print(f"{training['model']} is fitted again on all {len(rows.labels):,} rows", flush=True)
     own, everything = dict(training["parameters"]), np.arange(len(rows.labels))
@@ -312,7 +368,7 @@ def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
     for name in (train.model, *train.sections):
         if name in models.MODELS:
             rows.build(name, parameters(train, name), seed)
-        elif name not in (AUTO, *EARLIER):
+        elif name not in (AUTO, BLEND, *EARLIER):
             raise UserError(f"params.yaml: {unknown(f'train.{name}', models.MODELS)}")
 
 
@@ -321,7 +377,9 @@ def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
     return train.sections.get(model, {})
 
 
-def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float | None:
+def forgetting(
+    rows: Rows, model: str, own: Mapping[str, Any], settings: Settings, score: str
+) -> float | None:
     """The half-life of the rows' weights in days; None where they all weigh the same.
 
     A UserError if `params.yaml` asks for one, and rows have no age.
@@ -334,8 +392,9 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
             f"params.yaml: train.half_life is {wanted}, and rows have no age; mark the column of "
             'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
         )
-    own, seed = parameters(settings.train, model), settings.seed
-    if not rows.weighs(model, rows.build(model, own, seed)):
+    seed, members = settings.seed, own if model == BLEND else {model: {"parameters": own}}
+    built = {name: rows.build(name, its["parameters"], seed) for name, its in members.items()}
+    if not any(rows.weighs(name, pipeline) for name, pipeline in built.items()):
         return None
     if wanted != "auto":
         return wanted
@@ -345,21 +404,28 @@ def forgetting(rows: Rows, model: str, settings: Settings, score: str) -> float 
 
 
 def learning_curve(
-    rows: Rows, model: str, settings: Settings, score: str, half_life: float | None
+    rows: Rows,
+    model: str,
+    own: Mapping[str, Any],
+    settings: Settings,
+    score: str,
+    half_life: float | None,
 ) -> list[dict[str, float]]:
     """How the score on the last fold grows with the rows learnt from; its end, if that is long."""
     learn, held = rows.splits[-1]
     if not rows.in_time:
         learn = np.random.default_rng(settings.seed).permutation(learn)
     classes = len(np.unique(rows.labels[learn])) if rows.contract.classes else 0
-    own = parameters(settings.train, model)
-    curve = []
+    curve, known = [], half_life is None and model in rows.validation
     for share in CURVE[-2:] if rows.wide else CURVE:
         size = max(1, round(share * len(learn)))
         some = np.sort(learn[-size:])
-        if len(np.unique(rows.labels[some])) >= classes:
-            said = rows.answers(model, own, settings.seed, some, held, half_life)
-            curve.append({"rows": size, "score": rows.score(score, held, said)})
+        if known and size == len(learn):
+            curve.append({"rows": size, "score": rows.validation[model][-1]})
+        elif len(np.unique(rows.labels[some])) >= classes:
+            with suppress(ValueError):  # of a model that cannot learn from so few
+                said = rows.answers(model, own, settings.seed, some, held, half_life)
+                curve.append({"rows": size, "score": rows.score(score, held, said)})
     return curve
 
 

@@ -1,5 +1,7 @@
 """Search for better parameters on the same folds as training, and write them to `params.yaml`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import optuna
 import polars as pl
@@ -10,7 +12,8 @@ from ..errors import UserError
 from ..evaluation import diagnostics, metrics
 from ..files import write_text
 from ..project import Project
-from ..settings import Settings, with_values
+from ..settings import AUTO, BLEND, Settings, with_values
+from ..wording import listed
 from .train import Rows, parameters, threads
 
 
@@ -25,13 +28,17 @@ def run(project: Project) -> None:
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
     rows = Rows(contract, frame, settings.train)
     score = metrics.resolve(settings.train.score, contract.task)
-    wanted = models.MODELS if settings.train.model == "auto" else (settings.train.model,)
+    several = settings.train.model in (AUTO, BLEND)
+    wanted = models.MODELS if several else (settings.train.model,)
 
     def objective(trial: optuna.Trial) -> float:
-        model = trial.suggest_categorical("model", wanted)
+        model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend
+        if settings.train.model == AUTO:
+            model = trial.suggest_categorical("model", wanted)
         values = dict(parameters(settings.train, model)) | {
             name: _suggest(trial, model, name) for name in models.SEARCH.get(model, ())
         }
+        trial.set_user_attr("model", model)
         trial.set_user_attr("parameters", values)
         trial.set_user_attr("folds", rows.validate(model, values, settings.seed, score))
         return float(np.mean(trial.user_attrs["folds"]))
@@ -42,26 +49,31 @@ def run(project: Project) -> None:
     for model in wanted:
         own, searched = parameters(settings.train, model), models.SEARCH.get(model, ())
         present = {f"{model}.{name}": own[name] for name in searched if name in own}
-        study.enqueue_trial({"model": model, **present})
+        study.enqueue_trial(present | ({"model": model} if settings.train.model == AUTO else {}))
     try:
         with threads(rows):
             study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
-        _keep(project, study, score, len(wanted))
+        for group in [(name,) for name in wanted] if settings.train.model == BLEND else [wanted]:
+            trials = [trial for trial in study.trials if trial.user_attrs.get("model") in group]
+            _keep(project, group, score, trials)
     finally:
         if settings.registry.nested_runs:
             _record(project, study, score)
 
 
-def _keep(project: Project, study: optuna.Study, score: str, present: int) -> None:
-    """Write the best parameters into `params.yaml`, unless they are those of a `present` trial."""
-    first = max(study.trials[:present], key=lambda trial: trial.value or -np.inf)
-    best = study.best_trial
-    if best.number < present:
-        print(f"No trial beats the present parameters ({score} {first.value:.4f}).")
+def _keep(
+    project: Project, group: Sequence[str], score: str, trials: Sequence[optuna.trial.FrozenTrial]
+) -> None:
+    """Write the best parameters of a group of models, unless they are the present ones."""
+    ranked = sorted(trials, key=lambda trial: trial.value or -np.inf, reverse=True)
+    first = next((trial for trial in ranked if trial in trials[: len(group)]), None)
+    if first is None or first is ranked[0]:
+        reached = "none was tried" if first is None else f"{score} {first.value:.4f}"
+        print(f"No trial beats the present parameters of {listed(group)} ({reached}).")
         return
-    model = best.params["model"]
+    best = ranked[0]
+    model, found = best.user_attrs["model"], best.user_attrs["parameters"]
     text = project.params.read_text(encoding="utf-8")
-    found = best.user_attrs["parameters"]
     write_text(project.params, with_values(text, f"train.{model}", found))
     print(
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
@@ -81,7 +93,10 @@ def _record(project: Project, study: optuna.Study, score: str) -> None:
     with connected(project) as store:
         run = store.log(("search", f"{done[0].datetime_start}"), "ops tune")
         for trial, scores_of in zip(done, folds.values(), strict=True):
-            title, own = f"{trial.number} {trial.params['model']}", trial.user_attrs["parameters"]
+            title, own = (
+                f"{trial.number} {trial.user_attrs['model']}",
+                trial.user_attrs["parameters"],
+            )
             chosen, took = trial == study.best_trial, trial.duration
             seconds = took.total_seconds() if took else 0.0
             store.nest(run, title, own, score, scores_of, chosen=chosen, seconds=seconds)

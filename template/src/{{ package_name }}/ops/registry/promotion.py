@@ -236,7 +236,7 @@ def _enter(
             tags=tags | mlflow_own,
             params={
                 name.replace(".sections.", "."): value
-                for name, value in flat(to_builtins(settings))
+                for name, value in flat({**to_builtins(settings), "model": manifest["model"]})
             },
             metrics={
                 **manifest["metrics"],

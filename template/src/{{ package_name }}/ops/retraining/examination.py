@@ -22,7 +22,7 @@ from ..pipeline.validate import check
 from ..project import Project
 from ..registry.feature_code import own_features
 from ..scoring import in_batches, unfit
-from ..settings import Settings
+from ..settings import BLEND, Settings
 
 LEAST, MOST, NAMED = 100, 20_000, 10
 """Labels of a source that are judged, at least; of all sources, at most; and how many are named."""
@@ -133,6 +133,9 @@ def _second_opinion(
     columns = unfolded(dict(zip(names, inputs, strict=True)))
     kinds = contracts.kinds(columns, champion.contract.text)
     made = train.frame_of(columns, kinds)
+    if kind == BLEND:  # its heaviest member says enough
+        members = champion.manifest["model"]["parameters"]
+        kind = max(set(members) & set(models.MODELS), key=lambda name: members[name]["weight"])
     own = train.parameters(settings.train, kind)
     model = models.build(kind, champion.contract.task, kinds, own, settings.seed)
     part, source, count = pl.int_range(pl.len()) % 5, pl.col(KEY).rank("dense"), pl.len().over(KEY)

@@ -1,0 +1,193 @@
+"""The blend of the models: its weights, its export, when it is taken, and who knows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+from copies import client, set_params
+from my_model.ml import model as models
+from my_model.ops import cli
+from my_model.ops.bundle import Bundle, Session
+from my_model.ops.evaluation import metrics
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import blend, evaluate, train, tune
+from my_model.ops.settings import Settings
+from onnx import checker, load_from_string
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from my_model.ops.project import Project
+
+OWN: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "boosting": {"max_iter": 5},
+    "forest": {"n_estimators": 5},
+    "neural": {"max_iter": 20, "early_stopping": True},
+}
+R2 = metrics.find("r2")
+KINDS: models.Kinds = {
+    "size": "number",
+    "few": "category",
+    "many": "category",
+    "words": "text",
+    "gaps": "number",
+}
+
+
+def rows(classes: int, number: int = 400) -> tuple[dict[str, Any], Any]:
+    """Columns of every kind, and a target that all of them say something of."""
+    draw = np.random.default_rng(classes)
+    size, gaps = draw.normal(size=(2, number)).astype(np.float32)
+    gaps[::7] = np.nan
+    few = draw.choice(["web", "shop", ""], number).astype(object)
+    many = np.array([f"place {value}" for value in draw.zipf(1.5, number) % 40], object)
+    words = np.array([" ".join(draw.choice(["ä", "bb", "ccc"], 3)) for _ in few], object)
+    level = size + (few == "web") + np.array([len(name) for name in many]) / 9
+    level = level + np.array([text.count("ä") for text in words]) + np.nan_to_num(gaps)
+    target = np.searchsorted(np.quantile(level, np.arange(1, classes) / classes), level)
+    named = {"size": size, "few": few, "many": many, "words": words, "gaps": gaps}
+    return named, target if classes else 1e4 * level
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("classes", [2, 3, 0])
+@threadpool_limits.wrap(limits=1)
+def test_an_exported_blend_answers_as_its_members_do(classes: int) -> None:
+    """Every model, with unknown categories and gaps; and twice the same bytes."""
+    columns, target = rows(classes)
+    task = "classification" if classes else "regression"
+    frame = train.frame_of(columns, KINDS)
+
+    def fitted() -> blend.Blend:
+        members = {
+            name: models.build(name, task, KINDS, own, 7).fit(frame[:300], target[:300])
+            for name, own in OWN.items()
+        }
+        return blend.Blend(members, [0.4, 0.2, 0.2, 0.2])
+
+    made = fitted()
+    exported = blend.export(made, KINDS)[1]
+    checker.check_model(load_from_string(exported))
+    assert exported == blend.export(fitted(), KINDS)[1]
+    columns["many"][-3:], columns["few"][-5:] = "never seen", "never seen"
+    frame = train.frame_of(columns, KINDS)
+    wanted = (made.predict_proba if classes else made.predict)(frame)
+    for some in (slice(0, 1), slice(None)):
+        said = Session(exported).run([values[some] for values in columns.values()])
+        apart = np.abs(metrics.answers_of(said) - wanted[some]).max() / (1 if classes else 1e4)
+        assert apart < 1e-5
+    if classes:
+        assert (said.values == made.predict(frame)).all()
+
+
+def test_weights_are_fifths_with_the_least_loss_out_of_fold() -> None:
+    draw = np.random.default_rng(0)
+    truth, *errors = draw.normal(size=(5, 1000))
+    said = {name: truth + error for name, error in zip("abcd", errors, strict=True)}
+    said["d"] = truth + 9 * errors[3]
+    weights = blend.weigh(truth, said, R2, np.ones(len(truth)))
+    assert weights.keys() == set("abc")  # what errs that much weighs nothing
+    assert sum(weights.values()) == pytest.approx(1)
+    assert all(5 * weight == round(5 * weight) for weight in weights.values())
+    assert blend.weigh(truth, {"a": said["a"], "b": truth}, R2, np.ones(len(truth))) == {"b": 1}
+
+
+def test_of_many_models_the_best_ones_are_weighed() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=200)
+    said = {str(n): truth + n * draw.normal(size=200) for n in range(20, 0, -1)}
+    assert {int(name) for name in blend.weigh(truth, said, R2, np.ones(len(truth)))} <= set(
+        range(1, 7)
+    )
+
+
+@pytest.fixture
+def quick(project: Project) -> Project:
+    """A project whose blend costs little, and loses less than the best of its models."""
+    own = {**OWN, "linear": {"regularization": 1e3}}
+    set_params(project, "train", model="blend", score="log_loss", **own)
+    set_params(project, "split", folds=2)
+    return project
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_blend_goes_all_the_way(quick: Project) -> None:
+    train.run(quick)
+    evaluate.run(quick)
+    model = Bundle(quick.bundle).manifest["model"]
+    assert model["kind"] == "blend"
+    assert sum(its["weight"] for its in model["parameters"].values()) == pytest.approx(1)
+    member = next(iter(model["parameters"]))
+    assert model["parameters"][member]["parameters"] == OWN[member]
+    assert model["remark"] in (quick.reports / "cards" / "model.md").read_text()
+    assert read_json(quick.reports / "gates.json")["export parity"]["passed"]
+    before = (quick.candidate / "model.onnx").read_bytes()
+    train.run(quick)
+    assert (quick.candidate / "model.onnx").read_bytes() == before
+    assert cli.main(["register"]) == 3  # the champion knows better parameters
+    version = client(quick).get_model_version(quick.name, "2")
+    run = client(quick).get_run(str(version.run_id))
+    assert run.data.params["train.model"] == run.data.params["model.kind"] == "blend"
+    assert float(run.data.params[f"model.parameters.{member}.weight"]) > 0
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize(
+    ("strayed", "errors", "reason"),
+    [(0.1, 1, "Its export strays by 0.1, so"), (0.0, 9, "that may be chance, so")],
+)
+def test_a_single_model_is_taken_where_the_blend_is_not(
+    quick: Project,
+    strayed: float,
+    errors: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blend, "ERRORS", errors)
+    monkeypatch.setattr(train, "distance", lambda *_: strayed)
+    train.run(quick)
+    training = read_json(quick.candidate / "training.json")
+    scores = {name: np.mean(values) for name, values in training["validation"].items()}
+    assert training["model"] == max(OWN, key=lambda name: scores[name])
+    assert "blend" in scores
+    assert reason in training["remark"]
+    assert training["remark"].endswith(f"so {training['model']} is taken.")
+
+
+def test_a_model_that_cannot_learn_is_left_out(
+    quick: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_params(quick, "train", neural={"early_stopping": True, "validation_fraction": 1e-3})
+    train.run(quick)
+    assert "neural is left out, for it cannot learn from these rows" in capsys.readouterr().out
+    assert "neural" not in read_json(quick.candidate / "training.json")["validation"]
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_each_member_is_tuned(quick: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = {"linear": {"regularization": (1e-4, 1e4)}, "boosting": {"max_iter": (5, 20)}}
+    monkeypatch.setattr(models, "SEARCH", search)
+    set_params(quick, "train", linear={"regularization": 1e4})
+    set_params(quick, "tune", trials=8)
+    tune.run(quick)
+    found = Settings.load(quick.params).train.sections
+    assert found["linear"]["regularization"] < 1e4
+    assert found["boosting"]["max_iter"] > 5
+    assert found["forest"] == OWN["forest"]
+
+
+def test_a_model_learns_from_no_more_rows_than_it_says(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = train.Rows(train.contracts.load(), pl.read_parquet(trained.train))
+    everything = np.arange(len(its.labels))
+    monkeypatch.setattr(models, "ROWS", {"linear": 50})
+    learnt = []
+    monkeypatch.setattr(models.Pipeline, "fit", lambda self, _, y: learnt.append(len(y)) or self)
+    for model in ("linear", "boosting"):
+        its.fit(model, {}, 7, everything)
+    assert 50 <= learnt[0] <= 50 + len(its.contract.classes)
+    assert learnt[1] == len(everything)
