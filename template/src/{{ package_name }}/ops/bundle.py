@@ -83,6 +83,11 @@ class Prediction:
         """The probabilities, or the numbers of a regression."""
         return self.values if self.probabilities is None else self.probabilities
 
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Which rows have an answer that is a number, or of numbers, shape (rows,)."""
+        return np.asarray(np.isfinite(np.atleast_2d(self.scored.T)).all(axis=0))
+
 
 @dataclass(frozen=True)
 class Decision:

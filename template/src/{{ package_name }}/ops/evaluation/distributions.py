@@ -289,7 +289,7 @@ def history(
             values = rows[name][piece]
             counted.add(np.isnat(values) if values.dtype.kind == "M" else values)
         known = said[piece]
-        known = known[np.isfinite(known.scored).reshape(len(piece), -1).all(axis=1)]
+        known = known[known.finite]
         labels = np.array(contract.classes, object)
         chosen = labels[known.values] if contract.classes else labels
         add_answers(answered, chosen, known.scored)

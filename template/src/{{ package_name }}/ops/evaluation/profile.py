@@ -215,7 +215,7 @@ def words(values: Array) -> pl.Series:
 
 def blank(values: Array) -> NDArray[np.bool_]:
     """Which texts are empty, or arrays without any item, shape (rows,)."""
-    return np.asarray((values == "").reshape(len(values), -1).all(axis=1))
+    return np.asarray((np.atleast_2d(values.T) == "").all(axis=0))
 
 
 def lengths(split: pl.Series) -> NDArray[np.float64]:

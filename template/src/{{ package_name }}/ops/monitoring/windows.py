@@ -130,8 +130,7 @@ class Window:
     def _learn(self, told: pl.Series, own: pl.DataFrame, said: Prediction) -> None:
         """Note the truths, and of the champion's rows what it had said."""
         self.labelled += len(told)
-        finite = np.isfinite(said.scored).reshape(len(said), -1).all(axis=1)
-        own, said = own.filter(pl.Series(finite)), said[finite]
+        own, said = own.filter(pl.Series(said.finite)), said[said.finite]
         kinds = self.reference.kinds(said)
         self.kinds += Counter(kinds.tolist())
         known = own["truth"].is_not_null().to_numpy()

@@ -284,8 +284,8 @@ def groups(contract: Contract, frames: Sequence[pl.DataFrame]) -> dict[str, int]
 
 def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
     """Golden rows as JSON-able columns, and what the model that will serve answers to them."""
-    answers = holdout.served(rows).scored
-    clear = np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)
+    said = holdout.served(rows)
+    clear, answers = said.finite, said.scored
     return {
         "columns": {name: values[clear].astype(str).tolist() for name, values in rows.items()},
         "answers": np.vectorize(rounded, otypes=[float])(answers[clear]).tolist(),
