@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from render import run as call
 from streams import CHANGES
 
 from .detectors.trial import CALM, KINDS, Trial
+from .environments import environment
 from .trained import trained
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def run(folder: Path, runs: int) -> Comparison:
     place.mkdir(exist_ok=True)
     project = trained(folder)
     ours = project.bin / "python"
-    pythons = {"by_ops": ours, **{name: environment(place, name, ours) for name in OTHERS}}
+    pythons = {
+        "by_ops": ours,
+        **{name: environment(place / name, OTHERS[name], ours) for name in OTHERS},
+    }
     path = os.pathsep.join([str(TESTS), str(TESTS / "ops")])
     env = {**project.variables, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
@@ -116,15 +119,3 @@ def run(folder: Path, runs: int) -> Comparison:
     with ThreadPoolExecutor() as threads:
         parts = list(threads.map(work, pythons))
     return Comparison("Drift, beside others", runs, [it for part in parts for it in part])
-
-
-def environment(place: Path, name: str, python: Path) -> Path:
-    """The Python of an environment with a detector's packages; made anew if they changed."""
-    folder, wanted = place / name, OTHERS[name]
-    stamp, made = folder / "packages", folder / "bin" / "python"
-    if not stamp.exists() or stamp.read_text() != str(wanted):
-        shutil.rmtree(folder, ignore_errors=True)
-        call("uv", "--quiet", "venv", "--python", python, folder, cwd=place)
-        call("uv", "--quiet", "pip", "install", "--python", made, *wanted, cwd=place)
-        stamp.write_text(str(wanted))
-    return made

@@ -370,9 +370,9 @@ def test_batches_change_nothing(
 ) -> None:
     bundle = Bundle(project.champion)
     columns = bundle.contract.arrays(rows)
-    _, whole = scoring.predict(bundle, columns)
+    whole = scoring.predict(bundle, columns).probabilities
     monkeypatch.setattr(scoring, "BATCH_ROWS", 7)
-    _, parts = scoring.predict(bundle, columns)
+    parts = scoring.predict(bundle, columns).probabilities
     assert whole is not None
     assert parts is not None
     np.testing.assert_allclose(parts, whole, atol=1e-6)
