@@ -71,10 +71,11 @@ def test_several_files_and_a_lookup_are_watched(trained: Project, tmp_path: Path
     assert pl.read_parquet(project.raw)["diagnosis"].unique().to_list() == ["benign"]
 
 
-def documented(folder: Path, place: int) -> dict[str, Any]:
-    """An example of the page, run as the `ml/source.py` in a folder."""
+def documented(folder: Path) -> dict[str, Any]:
+    """The page's own `load`, run as the `ml/source.py` in a folder."""
+    (text,) = (it for it in examples(PAGE) if "def load" in it)
     made: dict[str, Any] = {"__file__": str(folder / "source.py")}
-    exec(compile([*examples(PAGE)][place], "source.py", "exec"), made)  # noqa: S102  a page's own
+    exec(compile(text, "source.py", "exec"), made)  # noqa: S102  a page's own
     return made
 
 
@@ -88,7 +89,7 @@ def test_the_documented_source_joins_files_and_makes_lags(tmp_path: Path) -> Non
     shops = pl.DataFrame({"shop": [1, 2], "region": ["north", "south"]})
     shops.write_parquet(sources / "shops.parquet")
     (tmp_path / "regions.csv").write_text("region,people\nnorth,10\nsouth,20\n")
-    rows = documented(tmp_path, 0)["load"](tmp_path).collect()
+    rows = documented(tmp_path)["load"](tmp_path).collect()
     assert rows["people"].to_list() == [10] * 5 + [20] * 5
     before = [None, None, 0, 1, 2]
     assert rows["sold a week before"].to_list() == [*before, None, None, 5, 6, 7]
