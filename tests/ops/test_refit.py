@@ -12,6 +12,7 @@ from copies import set_params
 from my_model.ml import model as models
 from my_model.ops import cli
 from my_model.ops.bundle import JUDGED, MODEL, Bundle
+from my_model.ops.errors import UserError
 from my_model.ops.evaluation import metrics
 from my_model.ops.pipeline import evaluate, train
 from my_model.ops.project import Project
@@ -91,6 +92,16 @@ def test_a_model_that_was_not_fitted_again_is_the_one_that_was_judged(trained: P
     bundle = Bundle(trained.bundle)
     assert bundle.judged is bundle
     assert not (trained.bundle / JUDGED).exists()
+
+
+def test_another_file_is_no_judged_model(refitted: Project, tmp_path: Path) -> None:
+    folder = shutil.copytree(refitted.bundle, tmp_path / "bundle")
+    shutil.copyfile(folder / MODEL, folder / JUDGED / MODEL)
+    with pytest.raises(UserError, match="is not the model that was judged"):
+        _ = Bundle(folder).judged
+    shutil.rmtree(folder / JUDGED)
+    with pytest.raises(UserError, match="is not the model that was judged"):
+        _ = Bundle(folder).judged
 
 
 def test_champions_are_compared_by_what_was_judged(

@@ -655,7 +655,7 @@ def test_numbers_are_held_to_the_interval(
     champion = SimpleNamespace(
         manifest=manifest,
         contract=contract,
-        session=None,
+        judged=SimpleNamespace(session=None),
         inputs=lambda arrays: [arrays["x"]],
     )
     typed = pl.Float32, pl.Float64

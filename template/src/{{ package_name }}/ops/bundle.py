@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..ml.features import features
 from .contract import Column, Contract, kinds
 from .errors import UserError
-from .files import read_json, write_json
+from .files import read_json, sha256, write_json
 from .user_code import PACKAGE, digest, modules
 
 MODEL, ARRAYS = "model.onnx", "model.npz"
@@ -253,11 +253,17 @@ class Bundle:
 
     @property
     def judged(self) -> "Bundle":
-        """The same with the judged model: what serves may have learnt from the rows that judge."""
-        if not self.manifest.get("refit"):
+        """The same with the judged model: what serves may have learnt from the rows that judge.
+
+        A UserError if its file is not the one that the manifest tells.
+        """
+        told = self.manifest.get("refit")
+        if not told:
             return self
-        judged = copy(self)
-        judged.session = load(self.folder / JUDGED / self.model.name, self.manifest.get("decision"))
+        judged, file = copy(self), self.folder / JUDGED / self.model.name
+        if not file.is_file() or sha256(file) != told:
+            raise UserError(f"{file} is not the model that was judged; promote the version again.")
+        judged.session = load(file, self.manifest.get("decision"))
         if isinstance(judged.session, Arrays) and isinstance(self.session, Arrays):
             judged.session.predict = self.session.predict
         return judged
