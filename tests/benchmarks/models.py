@@ -28,13 +28,13 @@ LIBRARIES = (
 """The environment of the others, and of the data sets."""
 
 TEXT = """\
-{sets} data sets that scikit-learn, statsmodels and vega-datasets ship, none of which anything was
-tuned on; {runs} times a fifth is held out, other rows each time. This project does what
-`make train` does, with `params.yaml` as it is rendered: cross-validation of four models, the
-blend's weights, the learning curve, the fit of what is chosen. {lightgbm} has its defaults,
-{catboost} too, with 500 iterations; both are told the categories, fit once and predict. Scores are
-ROC AUC, of each class against the others, or R²; losses are log loss or the mean squared error. A
-rank is the mean over all runs, 1 the best. Processor seconds are medians.
+{sets} data sets that scikit-learn, statsmodels and vega-datasets ship; {runs} times a fifth is held
+out, other rows each time. This project does what `make train` does, with `params.yaml` as it is
+rendered: cross-validation of four models, the blend's weights, the learning curve, the fit of what
+is chosen. {lightgbm} has its defaults, {catboost} too, with 500 iterations; both are told the
+categories, fit once and predict. Scores are ROC AUC, of each class against the others, or R²;
+losses are log loss or the mean squared error. A rank is the mean over all runs, 1 the best.
+Processor seconds are medians.
 """
 
 
