@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from history import RELEASES
 from overlay import PACKAGE, overlay
 from project import all_passed
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LINES = 900
 """How long all of them may be together."""
 OWN = "template/tests/ml"
+SOURCE, MODELS = "template/src/{{ package_name }}/ml", ("features.py", "model.py")
 
 
 @cache
@@ -59,6 +61,13 @@ def test_those_of_an_earlier_release_pass(version: str, tmp_path: Path) -> None:
     (project / "tests" / "ml").mkdir()
     for name, text in own_tests(RELEASES[version]).items():
         (project / "tests" / "ml" / name).write_text(text)
+    for name in MODELS:  # whoever has these tests has these models, too
+        text = run("git", "show", f"{RELEASES[version]}:{SOURCE}/{name}", cwd=ROOT)
+        (project / "src" / PACKAGE / "ml" / name).write_text(text)
+    (project / "src" / PACKAGE / "ml" / "metrics.py").unlink()  # younger than any of them
+    settings = yaml.safe_load((project / "params.yaml").read_text())
+    settings["train"] = {"model": "auto"}
+    (project / "params.yaml").write_text(yaml.safe_dump(settings))
     variables = {**os.environ, "PYTHONPATH": str(project / "src")}
     variables.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "tests/ml"]
