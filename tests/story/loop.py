@@ -322,10 +322,16 @@ def awaited(service: Service, but: Sequence[str] | Mapping[str, bytes]) -> str:
 
 
 def keep_kind(project: Project) -> None:
-    """Train the kind of model that won from now on, as a team does that has seen it win."""
-    kind = json.loads((project.root / "models" / "bundle" / "manifest.json").read_text())["model"]
+    """Train the kind of model that won from now on, as a team does that has seen it win.
+
+    Of a blend it is the member that weighs most.
+    """
+    model = json.loads((project.root / "models" / "bundle" / "manifest.json").read_text())["model"]
+    kind, members = model["kind"], model["parameters"]
+    if kind == "blend":
+        kind = max(members, key=lambda name: members[name]["weight"])
     params = project.root / "params.yaml"
-    params.write_text(params.read_text().replace("model: auto", f"model: {kind['kind']}"))
+    params.write_text(params.read_text().replace("model: blend", f"model: {kind}"))
 
 
 class Teller:

@@ -40,7 +40,7 @@ SEED = 11
 SETTINGS = {
     "window: 1000": f"window: {ROWS}",
     "cycle: none": "cycle: year",
-    "model: auto": "model: linear",
+    "model: blend": "model: linear",
 }
 """In `params.yaml`: what its people know of their data."""
 REFUSED = 3

@@ -99,8 +99,9 @@ def neural(
     Numbers are learnt on a scale of their own, whatever their unit is.
     """
     own = {
+        "batch_size": 64,
         "early_stopping": True,
-        "learning_rate_init": 0.004,
+        "learning_rate_init": 0.006,
         "max_iter": 500,
         "random_state": seed,
     }

@@ -396,8 +396,8 @@ def _absolute_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
 
 
 def _relative_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _absolute_error(truth, said) / np.abs(truth)
+    least = np.finfo(np.float64).eps  # as scikit-learn has it: where the truth is 0, it is huge
+    return _absolute_error(truth, said) / np.maximum(np.abs(truth), least)
 
 
 def _against_the_rest(
