@@ -25,7 +25,7 @@ OWN: dict[str, dict[str, Any]] = {
     "linear": {},
     "boosting": {"max_iter": 5},
     "forest": {"n_estimators": 5},
-    "neural": {"max_iter": 20, "early_stopping": True},
+    "neural": {"max_iter": 20, "early_stopping": True, "learning_rate_init": 0.004},
 }
 R2 = metrics.find("r2")
 KINDS: models.Kinds = {

@@ -99,9 +99,8 @@ def neural(
     Numbers are learnt on a scale of their own, whatever their unit is.
     """
     own = {
-        "batch_size": 64,
         "early_stopping": True,
-        "learning_rate_init": 0.006,
+        "learning_rate_init": 0.008,
         "max_iter": 500,
         "random_state": seed,
     }
