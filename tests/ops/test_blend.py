@@ -25,7 +25,12 @@ OWN: dict[str, dict[str, Any]] = {
     "linear": {},
     "boosting": {"max_iter": 5},
     "forest": {"n_estimators": 5},
-    "neural": {"max_iter": 20, "early_stopping": True, "learning_rate_init": 0.004},
+    "neural": {
+        "max_iter": 20,
+        "early_stopping": True,
+        "learning_rate_init": 0.004,
+        "hidden_layer_sizes": [100],
+    },
 }
 R2 = metrics.find("r2")
 KINDS: models.Kinds = {

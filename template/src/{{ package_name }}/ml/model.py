@@ -100,7 +100,8 @@ def neural(
     """
     own = {
         "early_stopping": True,
-        "learning_rate_init": 0.008,
+        "hidden_layer_sizes": (128, 64),
+        "learning_rate_init": 0.01,
         "max_iter": 500,
         "random_state": seed,
     }
