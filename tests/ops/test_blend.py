@@ -82,7 +82,7 @@ def test_an_exported_blend_answers_as_its_members_do(classes: int) -> None:
     wanted = (made.predict_proba if classes else made.predict)(frame)
     for some in (slice(0, 1), slice(None)):
         said = Session(exported).run([values[some] for values in columns.values()])
-        apart = np.abs(metrics.answers_of(said) - wanted[some]).max() / (1 if classes else 1e4)
+        apart = np.abs(said.scored - wanted[some]).max() / (1 if classes else 1e4)
         assert apart < 1e-5
     if classes:
         assert (said.values == made.predict(frame)).all()

@@ -720,7 +720,7 @@ def test_metrics_are_flat_numbers_that_hold_for_the_bundle(again: Project) -> No
     assert all(isinstance(value, int | float) for value in values.values())
     bundle = Bundle(again.bundle)
     rows = pl.read_parquet(again.holdout)
-    answers = metrics.answers_of(bundle.predict(bundle.contract.arrays(rows)))
+    answers = bundle.predict(bundle.contract.arrays(rows)).scored
     truth = bundle.contract.labels(rows)
     for score in metrics.scores_of(bundle.contract.task):
         assert values[score.name] == pytest.approx(metrics.value(score, truth, answers), rel=1e-4)

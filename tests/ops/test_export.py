@@ -11,7 +11,6 @@ import pytest
 from copies import set_params
 from my_model.ml import model as models
 from my_model.ops.bundle import NUMBERS, TEXTS, Session
-from my_model.ops.evaluation import metrics
 from my_model.ops.export import to_onnx
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import evaluate, train
@@ -31,7 +30,7 @@ def test_trees_cut_between_decimals_where_the_fitted_ones_do(task: str) -> None:
     pipeline = models.build("boosting", task, kinds, {"min_samples_leaf": 1}, 0)
     waves = np.sin(learnt)
     pipeline.fit(pl.DataFrame({"x": learnt}), waves if task == "regression" else waves > 0)
-    exported = metrics.answers_of(Session(to_onnx(pipeline, kinds)).run([between]))
+    exported = Session(to_onnx(pipeline, kinds)).run([between]).scored
     ask = pipeline.predict if task == "regression" else pipeline.predict_proba
     assert np.abs(exported - ask(pl.DataFrame({"x": between}))).max() < 1e-5
 
@@ -55,7 +54,7 @@ def test_numbers_and_texts_come_in_one_array_each() -> None:
     assert [its.name for its in onnx.load_from_string(exported).graph.input] == [NUMBERS, TEXTS]
     for rows in (1, 2, 200):
         some = {name: its[:rows] for name, its in columns.items()}
-        said = metrics.answers_of(Session(exported).run(list(some.values())))
+        said = Session(exported).run(list(some.values())).scored
         assert np.abs(said - pipeline.predict_proba(pl.DataFrame(some))).max() < 1e-5
 
 

@@ -10,7 +10,6 @@ import pytest
 from my_model.ops.bundle import Bundle
 from my_model.ops.cli import main
 from my_model.ops.contract import Contract
-from my_model.ops.evaluation import metrics
 from my_model.ops.project import Project
 from my_model.ops.scoring import files
 from my_model.ops.scoring.parts import Parts
@@ -78,7 +77,7 @@ def test_a_file_is_answered_as_the_bundle_answers(
         inputs.write_parquet("rows.parquet")
     scored = score(f"rows.{kind}", f"scored.{kind}")
     bundle = Bundle(crowned.champion)
-    wanted = metrics.answers_of(bundle.predict(contract.arrays(inputs)))
+    wanted = bundle.predict(contract.arrays(inputs)).scored
     names = [f"probability_{name}" for name in contract.classes] or ["prediction"]
     got = scored.select(pl.col(names).cast(pl.Float64)).to_numpy().reshape(wanted.shape)
     np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)

@@ -18,9 +18,7 @@ def _turned_back(scope: Any, operator: Any, container: Any) -> None:
     if getattr(model.transformer_, "inverse_func", None) in (np.exp, np.expm1):
         said, first, second, third = OnnxExp(said, **version), first - 1, first, first + 1
     if not np.isclose(third - second, second - first):
-        raise NotImplementedError(
-            "the inverse of the target's transformer is not linear, exp or expm1"
-        )
+        raise ValueError("the inverse of the target's transformer is not linear, exp or expm1")
     scaled = OnnxMul(said, np.array([second - first], np.float32), **version)
     shift = np.array([first], np.float32)
     OnnxAdd(scaled, shift, **version, output_names=operator.outputs).add_to(scope, container)

@@ -168,11 +168,6 @@ def groups(values: pl.Series) -> Array:
     return values.cast(pl.String).fill_null("").to_numpy()
 
 
-def answers_of(prediction: Prediction) -> Array:
-    """The probabilities, or the numbers of a regression."""
-    return prediction.scored
-
-
 def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
     """The loss of each row where models are judged by `score`: that of the score, if it has any.
 

@@ -1,6 +1,6 @@
 """Compare models by cross-validation, fit the best one on all training rows, and export it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -342,7 +342,7 @@ def astray(rows: Rows, model: Blend) -> float:
 
 def compare(rows: Rows, train: TrainSettings, seed: int, score: str) -> None:
     """Validate the baseline and the models asked for; of several, one that fails is left out."""
-    for model in ("trivial", *(models.MODELS if train.model in (AUTO, BLEND) else (train.model,))):
+    for model in ("trivial", *asked(train)):
         try:
             mean = np.mean(rows.validate(model, parameters(train, model), seed, score))
             print(f"{model}: {score} {mean:.4f} in cross-validation", flush=True)
@@ -370,6 +370,11 @@ def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
             rows.build(name, parameters(train, name), seed)
         elif name not in (AUTO, BLEND, *EARLIER):
             raise UserError(f"params.yaml: {unknown(f'train.{name}', models.MODELS)}")
+
+
+def asked(train: TrainSettings) -> Sequence[str]:
+    """The models that `params.yaml` asks for: all, or one."""
+    return models.MODELS if train.model in (AUTO, BLEND) else (train.model,)
 
 
 def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from ..files import write_text
 from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
 from ..wording import listed
-from .train import Rows, parameters, threads
+from .train import Rows, asked, parameters, threads
 
 
 def run(project: Project) -> None:
@@ -28,8 +28,7 @@ def run(project: Project) -> None:
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
     rows = Rows(contract, frame, settings.train)
     score = metrics.resolve(settings.train.score, contract.task)
-    several = settings.train.model in (AUTO, BLEND)
-    wanted = models.MODELS if several else (settings.train.model,)
+    wanted = asked(settings.train)
 
     def objective(trial: optuna.Trial) -> float:
         model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend

@@ -14,7 +14,7 @@ from .. import contract as contracts
 from ..bundle import Bundle
 from ..contract import Contract, unfolded
 from ..errors import Refused, UserError
-from ..evaluation.metrics import Array, answers_of
+from ..evaluation.metrics import Array
 from ..pipeline import labelled
 from ..pipeline.labelled import KEY, LABELLED, PREDICTION
 from ..pipeline.parsing import parse
@@ -60,7 +60,7 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
     labels = labels.with_columns(said=said, far=far)
     wrong, many = _doubts(champion, usual)
     if len(labels.filter(many)) and np.ptp(truth):
-        inputs += [*np.atleast_2d(answers_of(answers).T)]
+        inputs += [*np.atleast_2d(answers.scored.T)]
         with suppress(ValueError):  # what one source told is all of one class
             other = _second_opinion(project, champion, inputs, truth, labels[KEY])
             labels = labels.with_columns(far=np.minimum(far, np.abs(other - truth)))
