@@ -316,7 +316,7 @@ def depend_on_a_file(tree: Path) -> None:
 
 def need_a_name(tree: Path) -> None:
     change(tree / ML / "model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
-    change(tree / OPS / "pipeline/tune.py", "models.MODELS", "models.COLOURS")
+    change(tree / OPS / "pipeline/train.py", "models.MODELS", "models.COLOURS")
 
 
 def need_an_imported_name(tree: Path) -> None:
@@ -395,7 +395,7 @@ def test_what_people_have_since_any_release_is_enough(
         (name_an_entry, "dvc.yaml tracks `data.place`, which the params.yaml of 0.1.0 lacks"),
         (run_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
         (depend_on_a_file, "dvc.yaml depends on src/*/ml/rows.py, which 0.1.0 lacks"),
-        (need_a_name, "ops/pipeline/tune.py needs `COLOURS` in ml/model.py, which 0.1.0 lacks"),
+        (need_a_name, "ops/pipeline/train.py needs `COLOURS` in ml/model.py, which 0.1.0 lacks"),
         (
             need_an_imported_name,
             "ops/pipeline/train.py needs `colours` in ml/features.py, which 0.1.0",
@@ -468,7 +468,7 @@ def test_what_people_may_have_is_let_through(
         )
     (tree / ML / "rows.py").write_text('"""Rows."""\n')
     change(tree / ML / "model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
-    change(tree / OPS / "pipeline/tune.py", "models.MODELS", 'getattr(models, "COLOURS", ())')
+    change(tree / OPS / "pipeline/train.py", "models.MODELS", 'getattr(models, "COLOURS", ())')
     written = asked(tree, steps(base)[1])[CHANGELOG]
     assert "`address` (" in written
     assert "- In new projects only: `src/*/ml/model.py`, `src/*/ml/rows.py`.\n" in written
