@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
-from copies import client, set_params
+from copies import answer, client, git, learn, new_rows, ops, run, set_params
 from my_model.ml import model as models
 from my_model.ops import cli
-from my_model.ops.bundle import Bundle, Session
+from my_model.ops.bundle import JUDGED, MODEL, Bundle, Session
 from my_model.ops.evaluation import metrics
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import blend, evaluate, train, tune
 from my_model.ops.settings import Settings
 from onnx import checker, load_from_string
+from test_recency import rows_of, trips
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
@@ -137,6 +138,40 @@ def test_a_blend_goes_all_the_way(quick: Project) -> None:
     run = client(quick).get_run(str(version.run_id))
     assert run.data.params["train.model"] == run.data.params["model.kind"] == "blend"
     assert float(run.data.params[f"model.parameters.{member}.weight"]) > 0
+
+
+def test_a_blend_is_fitted_again_comes_out_again_and_judges_new_labels(whole: Project) -> None:
+    """One that serves what it learnt from all rows, and is champion when labels are examined."""
+    own = {**OWN, "linear": {"regularization": 1e3}}
+    set_params(whole, "train", model="blend", score="log_loss", refit=True, **own)
+    set_params(whole, "gates", regression=1)
+    assert run(whole, "dvc", "repro").returncode == 0
+    ops(whole, "register")
+    bundle = Bundle(whole.champion)
+    assert bundle.manifest["model"]["kind"] == "blend"
+    assert (bundle.folder / JUDGED / MODEL).read_bytes() != bundle.model.read_bytes()
+    git(whole, "commit", "--quiet", "--no-verify", "--all", "--message", "Blend")
+    assert "Version 2 is reproduced" in ops(whole, "reproduce", "2")
+    rows, truths = new_rows(whole, 150)
+    other = {"malignant": "benign", "benign": "malignant"}
+    told = [truth if place % 3 else other[truth] for place, truth in enumerate(truths)]
+    learn(whole, dict(zip(answer(whole, rows), told, strict=True)))
+    assert "labels are neither what the champion says" in ops(whole, "retrain", code=3)
+
+
+def test_a_blend_forgets_as_its_members_do() -> None:
+    """They fade together, by one half-life."""
+    rows = rows_of(trips(1, turns=0.85))
+    members = {name: {"weight": 0.5, "parameters": OWN[name]} for name in ("linear", "boosting")}
+    half_life = train.forgetting(rows, blend.BLEND, members, Settings(), "accuracy")
+    assert half_life is not None
+    everything = np.arange(len(rows.labels))
+    made = rows.fit(blend.BLEND, members, 7, everything, half_life)
+    parts = [rows.fit(name, OWN[name], 7, everything, half_life) for name in members]
+    said = [its.predict_proba(rows.features) for its in (made, *parts)]
+    assert np.allclose(said[0], (said[1] + said[2]) / 2)
+    without = rows.fit(blend.BLEND, members, 7, everything).predict_proba(rows.features)
+    assert not np.allclose(said[0], without)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
