@@ -30,11 +30,10 @@ def configuration(text: str) -> dict[str, Any]:
 
 
 def choices(question: Mapping[str, Any]) -> list[Any]:
-    """Every answer that a question offers; none if it takes any."""
-    if question.get("type") == "bool":
-        return [True, False]
-    offered = question.get("choices", [])
-    return list(offered.values() if isinstance(offered, dict) else offered)
+    """Every answer that a question offers; none if it takes any. Several are written as a list."""
+    offered = [True, False] if question.get("type") == "bool" else question.get("choices", [])
+    each = list(offered.values() if isinstance(offered, dict) else offered)
+    return ["[]", *(f"[{it}]" for it in each)] if question.get("multiselect") else each
 
 
 class Owners:

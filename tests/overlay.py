@@ -25,6 +25,7 @@ PACKAGE = "my_model"
 HERE = "{}.{}".format(*sys.version_info[:2])
 ANSWERS = {
     "package_name": PACKAGE,
+    "deploy": choices("deploy")[-1],
     # What runs the tests runs the project: another Python may not be there.
     "python_version": HERE if HERE in choices("python_version") else choices("python_version")[-1],
 }

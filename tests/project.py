@@ -50,6 +50,7 @@ PROFILES = {
             "ci": "github",
             "serving": True,
             "monitoring": True,
+            "deploy": "[kubernetes]",
         },
         folder="a folder with spaces/größe",
     ),
@@ -61,6 +62,7 @@ PROFILES = {
             "ci": "gitlab",
             "serving": True,
             "monitoring": True,
+            "deploy": "[]",
         },
     ),
     "mail": Profile(
@@ -71,6 +73,7 @@ PROFILES = {
             "ci": "github",
             "serving": True,
             "monitoring": True,
+            "deploy": "[]",
         },
     ),
     "images": Profile(
@@ -81,6 +84,7 @@ PROFILES = {
             "ci": "github",
             "serving": True,
             "monitoring": True,
+            "deploy": "[]",
         },
     ),
     "own-data": Profile(
@@ -91,6 +95,7 @@ PROFILES = {
             "ci": "github",
             "serving": True,
             "monitoring": False,
+            "deploy": "[]",
         },
         data=("orders.csv", "--target", "Kündigung?", "--text", "note", "--time", "placed on"),
     ),
@@ -102,6 +107,7 @@ PROFILES = {
             "ci": "gitlab",
             "serving": False,
             "monitoring": False,
+            "deploy": "[]",
         },
         folder="services/prices",
         inside=True,

@@ -94,12 +94,22 @@ def closed() -> list[str]:
 
 
 def choices(name: str) -> list[Any]:
-    """Every answer that a closed question offers."""
+    """Every answer that a closed question offers.
+
+    Where several may be chosen: none, each, and all, written as a list.
+    """
     question = questions()[name]
     if question["type"] == "bool":
         return [True, False]
     offered = question["choices"]
-    return list(offered.values() if isinstance(offered, dict) else offered)
+    each = list(offered.values() if isinstance(offered, dict) else offered)
+    sets = [[], *([it] for it in each), each]
+    return [*dict.fromkeys(f"[{', '.join(its)}]" for its in sets)] if several(name) else each
+
+
+def several(name: str) -> bool:
+    """Whether a question takes several of its choices."""
+    return bool(questions()[name].get("multiselect"))
 
 
 def all_pairs(options: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:

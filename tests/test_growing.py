@@ -27,6 +27,7 @@ OPEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"serving": True}, {"serving": False}),
     ({"monitoring": True}, {"monitoring": False}),
     ({"ci": "github"}, {"ci": "gitlab"}),
+    ({"deploy": "[kubernetes]"}, {"deploy": "[]"}),
     (
         {"license": "MIT", "python_version": "3.12"},
         {"license": "Apache-2.0", "python_version": "3.11"},
@@ -35,6 +36,7 @@ OPEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ADDED = (
     ".github/workflows/ours.yml",
     ".gitlab/ours.yml",
+    "deploy/kubernetes/environments/ours/kustomization.yaml",
     "docs/ops/ours.md",
     "monitoring/ours.yml",
     "src/my_model/ops/monitoring/ours.py",

@@ -70,7 +70,9 @@ def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:
 
 
 def test_every_pattern_names_something(rendered: Callable[..., Path]) -> None:
-    every = set.union(*(names(rendered(**answers)) for answers in PAIRS)) | {"docs/notes.md"}
+    whole = [{"ci": ci} for ci in choices("ci")]  # with all that depends on two answers at once
+    every = set.union(*(names(rendered(**answers)) for answers in [*PAIRS, *whole]))
+    every |= {"docs/notes.md"}
     for its in patterns().values():
         for pattern in its:
             if not pattern.startswith("!"):

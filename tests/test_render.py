@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from render import ROOT, all_pairs, choices, closed, questions, run
+from render import ROOT, all_pairs, choices, closed, questions, run, several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +41,7 @@ TRACES: dict[str, dict[Any, str]] = {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"
     },
     "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
+    "deploy": {"kubernetes": r"kubectl|kustomiz"},
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 # Where a template may lie, wherever its projects do.
@@ -74,7 +75,12 @@ def parse(name: str, text: str) -> None:
 def answers(request: pytest.FixtureRequest) -> dict[str, Any]:
     """One set of answers out of a few in which any two answers meet."""
     chosen: dict[str, Any] = request.param
-    return {**chosen, "monitoring": chosen["serving"] and chosen["monitoring"]}
+    served = chosen["serving"]
+    return {
+        **chosen,
+        "monitoring": served and chosen["monitoring"],
+        "deploy": chosen["deploy"] if served else "[]",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +140,8 @@ def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, A
                 for name, text in texts(project)
                 if re.search(pattern, f"{name}\n{SOURCES.sub('', text)}", re.IGNORECASE)
             }
-            if answers[question] == answer:
+            given = answers[question]
+            if given == answer or (several(question) and answer in given):
                 assert found, f"{answer} is nowhere"
             else:
                 assert not found, f"{answer} in {sorted(found)}"
@@ -148,9 +155,11 @@ def test_the_license_is_the_chosen_one(project: Path, answers: dict[str, Any]) -
 
 def test_the_answers_are_recorded(project: Path, answers: dict[str, Any]) -> None:
     recorded = yaml.safe_load((project / ".copier-answers.yml").read_text())
-    asked = questions().keys() - (set() if answers["serving"] else {"monitoring"})
+    asked = questions().keys() - (set() if answers["serving"] else {"monitoring", "deploy"})
     assert recorded.keys() == {*asked, "_src_path", "_commit"}
-    assert recorded.items() >= {name: answers[name] for name in answers.keys() & asked}.items()
+    for name in answers.keys() & asked:
+        given = answers[name]
+        assert recorded[name] == (yaml.safe_load(given) if several(name) else given)
     assert recorded["_commit"] == "v9999.0.0"
 
 

@@ -1,0 +1,157 @@
+"""The manifests: built as kubectl builds them, held to Kubernetes' own schema, and to their own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from render import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ENVIRONMENTS = ("dev", "staging", "production", "canary")
+EXTENSIONS = ("monitoring.coreos.com", "gateway.networking.k8s.io")
+"""Of a cluster: Kubernetes' own schema does not know them."""
+
+Manifest = dict[str, Any]
+
+
+def build(folder: Path) -> list[Manifest]:
+    """What kubectl makes of a kustomization."""
+    built = run("kubectl", "kustomize", folder, cwd=folder)
+    return [manifest for manifest in yaml.safe_load_all(built) if manifest]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    """The one manifest of a kind and a name."""
+    (found,) = (
+        it for it in manifests if it["kind"] == kind and it["metadata"]["name"].startswith(name)
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def kubernetes(rendered: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the manifests of a render."""
+    source = rendered(deploy="[kubernetes]") / "deploy" / "kubernetes"
+    return shutil.copytree(source, tmp_path_factory.mktemp("deploy") / "kubernetes")
+
+
+def with_components(kubernetes: Path, environment: str, *names: str) -> Path:
+    """Another environment with these components, added where a person adds them."""
+    folder = kubernetes / "environments" / "-".join([environment, *names])
+    if not folder.exists():
+        shutil.copytree(kubernetes / "environments" / environment, folder)
+        file = folder / "kustomization.yaml"
+        head, components, rest = file.read_text().partition("\ncomponents:")
+        line, anchor, rest = re.split(r"(  # project-specific.*\n)", rest, maxsplit=1)
+        added = "".join(f"  - ../../components/{name}\n" for name in names)
+        file.write_text(f"{head}{components}{line}{anchor}{added}{rest}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def everything(kubernetes: Path) -> list[Manifest]:
+    """Production with every component, the log on a claim."""
+    names = sorted(path.name for path in (kubernetes / "components").iterdir())
+    names.remove("log-bucket")
+    return build(with_components(kubernetes, "production", *names))
+
+
+def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
+    """The specifications of all pods."""
+    for manifest in manifests:
+        match manifest["kind"]:
+            case "Deployment":
+                yield manifest["spec"]["template"]
+            case "CronJob":
+                yield manifest["spec"]["jobTemplate"]["spec"]["template"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_is_built_keeps_the_schema(
+    kubernetes: Path, environment: str, everything: list[Manifest], tmp_path: Path
+) -> None:
+    manifests = build(kubernetes / "environments" / environment)
+    manifests += build(with_components(kubernetes, "dev", "log-bucket"))
+    manifests += [it for it in everything if not it["apiVersion"].startswith(EXTENSIONS)]
+    file = tmp_path / "manifests.yaml"
+    file.write_text(yaml.safe_dump_all(manifests))
+    assert "WARN" not in run("kubernetes-validate", "--strict", file, cwd=tmp_path)
+    assert {it["metadata"]["namespace"] for it in manifests} == {
+        *("my-model-dev", "my-model-production"),
+        f"my-model-{environment.replace('canary', 'production')}",
+    }
+
+
+def test_every_pod_is_guarded(kubernetes: Path, everything: list[Manifest]) -> None:
+    """As Pod Security's profile "restricted" asks, and a little more."""
+    every = [*everything, *build(with_components(kubernetes, "dev", "log-bucket"))]
+    for pod in pods(every):
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"].keys() == {"requests", "limits"}
+        assert all("sizeLimit" in it["emptyDir"] for it in spec["volumes"] if "emptyDir" in it)
+    policies = [it["spec"]["podSelector"] for it in every if it["kind"] == "NetworkPolicy"]
+    for pod in pods(every):
+        labels = pod["metadata"]["labels"]
+        assert any(labels.items() >= its["matchLabels"].items() for its in policies), labels
+
+
+def test_a_pod_may_take_as_long_to_end_as_the_service_needs(kubernetes: Path) -> None:
+    manifests = build(kubernetes / "environments" / "production")
+    settings = named(manifests, "ConfigMap", "settings")["data"]
+    spec = named(manifests, "Deployment", "service")["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] >= int(settings["DRAIN_SECONDS"]) + 30
+    probe = spec["containers"][0]["readinessProbe"]
+    noticed = probe["periodSeconds"] * probe["failureThreshold"]
+    assert int(settings["DRAIN_SECONDS"]) > noticed
+
+
+def test_a_canary_gets_nothing_that_is_meant_for_production(kubernetes: Path) -> None:
+    """Each of the two Services finds its own pods, and each budget and autoscaler too."""
+    production, canary = (
+        build(kubernetes / "environments" / name) for name in ("production", "canary")
+    )
+    labels = [
+        named(its, "Deployment", "service")["spec"]["template"]["metadata"]["labels"]
+        for its in (production, canary)
+    ]
+    for its, own, other in ((production, *labels), (canary, *reversed(labels))):
+        for kind in ("Service", "PodDisruptionBudget"):
+            selector = named(its, kind, "service")["spec"]["selector"]
+            selector = selector.get("matchLabels", selector)
+            assert own.items() >= selector.items()
+            assert not other.items() >= selector.items()
+    scaled = named(canary, "HorizontalPodAutoscaler", "service")["spec"]["scaleTargetRef"]["name"]
+    assert scaled == named(canary, "Deployment", "service")["metadata"]["name"] == "service-canary"
+    apart = [{(it["kind"], it["metadata"]["name"]) for it in its} for its in (production, canary)]
+    assert not apart[0] & apart[1]
+
+
+def test_the_operator_has_the_rules_of_the_compose_file(
+    rendered: Callable[..., Path], everything: list[Manifest]
+) -> None:
+    """The same, but that one Prometheus may watch several projects."""
+    alerts = yaml.safe_load((rendered() / "monitoring" / "alerts.yml").read_text())["groups"]
+    for group in alerts:
+        for rule in group["rules"]:
+            rule["expr"] = re.sub(r"\b(by|on) \(job", r"\1 (namespace, job", rule["expr"])
+    assert named(everything, "PrometheusRule", "service")["spec"]["groups"] == alerts
+    monitor = named(everything, "ServiceMonitor", "service")["spec"]
+    service = named(everything, "Service", "service")
+    assert service["metadata"]["labels"].items() >= monitor["selector"]["matchLabels"].items()
+    assert service["spec"]["ports"][0]["name"] == monitor["endpoints"][0]["port"]
