@@ -58,6 +58,20 @@ MUTANTS = [
         ("tests/test_run.py", "-k", "forced"),
     ),
     Mutant(
+        "a second training trains again",
+        "template/dvc.yaml.jinja",
+        "    desc: Read the rows",
+        "    always_changed: true\n    desc: Read the rows",
+        ("tests/test_run.py", "-k", "second_training"),
+    ),
+    Mutant(
+        "a model of a library of one's own has no way to be served",
+        f"{OPS}/own_export.py",
+        "for library in LIBRARIES & families]",
+        "for library in ()]",
+        ("tests/ops/test_recipes.py",),
+    ),
+    Mutant(
         "a spreadsheet from Windows is read as another encoding",
         f"{OPS}/data/reading.py",
         '(found["encoding"] if sure else None) or "cp1252"',

@@ -138,7 +138,7 @@ EVERY = [
     Data("weather.txt", weather, "temp_max", "regression", ("--time", "date"), often=True),
     Data("temperatures.csv", temperatures, "°F", "regression"),
     Data("cars.jsonl", cars, "Miles_per_Gallon", "regression"),
-    Data("jokes.csv", jokes, "Language", "classification", (), 4, often=True),
+    Data("jokes.csv", jokes, "Language", "classification", (), 4),
     Data("wine.parquet", None, "cultivar", "classification", (), 3),
 ]
 

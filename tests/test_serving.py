@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import browser
-from project import all_passed, asked
 from servers import service
 
 if TYPE_CHECKING:
@@ -47,15 +46,6 @@ def serving(
         path=path,
     ) as found:
         yield found
-
-
-@pytest.mark.parametrize("name", SERVED[1:])  # test_run.py asks the sample
-def test_training_bundle_service_and_bulk_scoring_agree(
-    trained: Callable[[str], Project], name: str
-) -> None:
-    project = trained(name)
-    assert all_passed(asked(project, "test_skew.py"))
-    assert project.changes() == set()
 
 
 def test_sagemaker(sample: Project, tmp_path: Path) -> None:

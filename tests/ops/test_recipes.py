@@ -27,6 +27,9 @@ RECIPES = {
     re.findall(r"^def (\w+)\(classify", section, re.MULTILINE)[0]: section
     for section in PAGE.partition("## Bring your own model")[2].split("\n### ")[1:]
 }
+OFTEN = ("lightgbm", "prototypes")
+"""One with a library, and one that needs none; the others bring more than a gigabyte."""
+
 ADD = re.compile(r"`uv add --group train ([^`]+)`")
 TORCH = "torch==2.13.0"
 
@@ -38,12 +41,15 @@ def run(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def python() -> Path:
-    """Python with the packages that the recipes add, beside those of the tests.
+def recipes(exhaustive: bool) -> dict[str, str]:
+    """Those that are walked."""
+    return {name: its for name, its in RECIPES.items() if exhaustive or name in OFTEN}
 
-    uv takes PyTorch's build for CUDA, of several GB; pip takes the one that its settings name.
-    """
-    asked = sorted({name for its in ADD.findall(PAGE) for name in its.split()} - {"torch"})
+
+@pytest.fixture(scope="session")
+def python(recipes: dict[str, str]) -> Path:
+    """Python with the packages that the recipes add, beside those of the tests."""
+    asked = sorted({name for its in ADD.findall("".join(recipes.values())) for name in its.split()})
     digest = hashlib.sha256(f"{sys.executable} {asked} {TORCH}".encode()).hexdigest()[:16]
     return (
         once(ROOT / "build" / "recipes" / digest, lambda root: _install(root, asked)) / "bin/python"
@@ -51,6 +57,7 @@ def python() -> Path:
 
 
 def _install(root: Path, asked: list[str]) -> None:
+    """Make it. uv takes PyTorch's build for CUDA, of several GB; pip, the one that it is told."""
     run("uv", "venv", "--quiet", "--python", sys.executable, root)
     python, aside = root / "bin" / "python", root / "aside"
     aside.mkdir()
@@ -58,10 +65,11 @@ def _install(root: Path, asked: list[str]) -> None:
     kept.write_text(run("uv", "pip", "freeze", "--python", sys.executable))
     add = ("uv", "pip", "install", "--quiet", "--no-compile-bytecode", "--python", python)
     add = (*add, "--constraints", kept)
-    run(*add, "pip", *asked)
-    load = (python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", aside)
-    run(*load, TORCH)
-    run(*add, *aside.glob("torch-*.whl"))
+    run(*add, "pip", *(name for name in asked if name != "torch"))
+    if "torch" in asked:
+        load = (python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", aside)
+        run(*load, TORCH)
+        run(*add, *aside.glob("torch-*.whl"))
     shutil.rmtree(aside)
     (site,) = root.glob("lib/python*/site-packages")
     own = Path(sys.executable).parents[1]
@@ -70,7 +78,10 @@ def _install(root: Path, asked: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def walked(
-    python: Path, trained: Project, tmp_path_factory: pytest.TempPathFactory
+    recipes: dict[str, str],
+    python: Path,
+    trained: Project,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """What became of each recipe, in one process."""
     folder = tmp_path_factory.mktemp("recipes")
@@ -80,7 +91,7 @@ def walked(
     shutil.copyfile(under_test() / "src" / "my_model" / "__init__.py", package / "__init__.py")
     (package / "ops").symlink_to(under_test() / "src" / "my_model" / "ops")
     given, told = folder / "recipes.json", folder / "told.json"
-    given.write_text(json.dumps({name: [*examples(its)] for name, its in RECIPES.items()}))
+    given.write_text(json.dumps({name: [*examples(its)] for name, its in recipes.items()}))
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(
@@ -106,7 +117,10 @@ def test_the_page_has_them_all() -> None:
     assert [*RECIPES] == ["lightgbm", "xgboost", "catboost", "pytorch", "prototypes"]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in OFTEN else pytest.mark.exhaustive) for name in RECIPES],
+)
 def test_a_recipe_comes_to_a_served_answer(name: str, walked: dict[str, Any]) -> None:
     told = walked[name]
     assert told["gates"]["export parity"]["passed"], told["gates"]
