@@ -1,8 +1,12 @@
 """The command line: what is there, from where it works, and how it fails."""
 
+import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
+from inspect import Parameter, signature
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -34,6 +38,28 @@ def test_each_verb_explains_itself(capsys: pytest.CaptureFixture[str], verb: str
     with pytest.raises(SystemExit, match="0"):
         main([*verb.split(), "--help"])
     assert capsys.readouterr().out.startswith(f"usage: ops {verb}")
+
+
+def verbs(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers that lead to a function."""
+    for action in vars(parser)["_actions"]:
+        for inner in (action.choices or {}).values() if action.nargs == argparse.PARSER else ():
+            yield from verbs(inner)
+    if parser.get_default("does"):
+        yield parser
+
+
+@pytest.mark.parametrize("verb", [*verbs(cli.parser())], ids=lambda verb: verb.prog)
+def test_each_verb_gives_its_function_what_it_needs(verb: argparse.ArgumentParser) -> None:
+    asked = signature(resolve_name(f"{cli.__package__}.{verb.get_default('does')}")).parameters
+    needed = {name for name, it in asked.items() if it.default is Parameter.empty}
+    given = {action.dest for action in vars(verb)["_actions"]} - {
+        "help",
+        "debug",
+        argparse.SUPPRESS,
+    }
+    assert needed <= given | {"project", "host", "options"}
+    assert "options" in asked or given <= asked.keys()
 
 
 @pytest.mark.parametrize(

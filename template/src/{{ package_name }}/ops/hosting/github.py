@@ -7,8 +7,6 @@ from urllib.parse import urlencode, urlsplit
 from .. import git
 from .proposal import Host, Proposal, variables
 
-RETRAINING = "GITHUB_TOKEN"  # the variable with the token that a retraining is proposed with
-
 
 class GitHub(Host):
     """A repository on GitHub."""

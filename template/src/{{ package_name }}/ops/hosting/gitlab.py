@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from .. import git
 from .proposal import Host, Proposal, variables
 
-RETRAINING = "RETRAIN_TOKEN"  # the variable with the token that a retraining is proposed with
 NEEDED = {
     "CI_API_V4_URL": "https://gitlab.com/api/v4",
     "CI_PROJECT_ID": "the number of the project",
