@@ -6,7 +6,6 @@ are written, never the expressions; whoever holds rows to them takes those of `m
 All that is asked of dataframely beyond what it promises is here: `PRIVATE` names it.
 """
 
-import ast
 import hashlib
 import inspect
 from collections.abc import Collection, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from .user_code import is_text
+from .user_code import syntax
 
 if TYPE_CHECKING:
     import dataframely as dy
@@ -146,30 +145,6 @@ def digest(schema: "type[dy.Schema]", member: str) -> str:
     names |= {n for n in dir(schema) if isinstance(getattr(schema, n), dy.Column)}
     attributes = {n for n in names if getattr(getattr(schema, n, None), "name", n) == member}
     declaring = [base for base in schema.__mro__ if issubclass(base, dy.Schema)][:-1]
-    texts = []
-    for module in dict.fromkeys(inspect.getmodule(base) for base in declaring):
-        tree = ast.parse(inspect.getsource(module)) if module else ast.Module([], [])
-        texts.append(ast.unparse(_Pruned(names - attributes).visit(tree)))
+    modules = dict.fromkeys(inspect.getmodule(base) for base in declaring)
+    texts = [syntax(inspect.getsource(it), names - attributes) if it else "" for it in modules]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
-class _Pruned(ast.NodeTransformer):
-    """Takes docstrings out of a module, and some members out of its classes."""
-
-    def __init__(self, members: Collection[str]) -> None:
-        self._members = members
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [part for part in node.body if not self._named(part)]
-        return self.generic_visit(node)
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if is_text(node) else node
-
-    def _named(self, part: ast.stmt) -> bool:
-        match part:
-            case ast.FunctionDef(name=name):
-                return name in self._members
-            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                return name in self._members
-        return False

@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,20 @@ def digest(modules: Mapping[str, str]) -> str:
     """Sixteen hexadecimal digits that no change of formatting, comments and docstrings changes."""
     made = hashlib.sha256()
     for name, text in modules.items():
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            match node:
-                case ast.Module(body=body) | ast.ClassDef(body=body) | ast.FunctionDef(body=body):
-                    node.body = [it for it in body if not is_text(it)]
-        made.update(f"{name}\0{ast.unparse(tree)}\0".encode())
+        made.update(f"{name}\0{syntax(text)}\0".encode())
     return made.hexdigest()[:16]
+
+
+def syntax(text: str, without: Collection[str] = ()) -> str:
+    """Code as Python understands it: no layout, comments or docstrings, nor some members."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(body=body):
+                node.body = [it for it in body if not (is_text(it) or _name(it) in without)]
+            case ast.Module(body=body) | ast.FunctionDef(body=body):
+                node.body = [it for it in body if not is_text(it)]
+    return ast.unparse(tree)
 
 
 def adds_columns() -> bool:
@@ -54,6 +61,16 @@ def adds_columns() -> bool:
     parts = ast.parse((PACKAGE / "ml" / "source.py").read_text("utf-8")).body
     called = (node for part in parts if vars(part).get("name") != "tidy" for node in ast.walk(part))
     return any(isinstance(node, ast.Attribute) and node.attr in ADDING for node in called)
+
+
+def _name(member: ast.stmt) -> str | None:
+    """What a member of a class is called."""
+    match member:
+        case ast.FunctionDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return None
 
 
 def is_text(statement: ast.stmt) -> bool:

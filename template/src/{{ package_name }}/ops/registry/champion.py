@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..bundle import Bundle, sign
+from ..bundle import MANIFEST, Bundle, sign
 from ..errors import UserError
 from ..files import remove, replacing
 from ..project import Project
@@ -25,12 +25,16 @@ from .tracking import (
 )
 
 
-def located(project: Project, name: str) -> Path:
+def located(project: Project, name: str | None = None) -> Path:
     """The folder of a bundle, by its path or else by an alias or number, whatever its status.
 
     The champion lies in `models/champion` and gives way there to the next one; any other version
-    lies in `models/versions/<number>`, and stays. A UserError if there is nothing of that name.
+    lies in `models/versions/<number>`, and stays. Without a name it is the champion, of which the
+    registry is asked only if it does not lie there. A UserError if there is nothing of that name.
     """
+    if name is None and (project.champion / MANIFEST).exists():
+        return project.champion
+    name = name or CHAMPION
     folder = Path(name)
     if folder.is_dir() or folder.name != name:
         return folder

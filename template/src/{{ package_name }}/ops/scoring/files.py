@@ -15,13 +15,15 @@ import polars as pl
 
 from ...ml import source
 from .. import contract as contracts
-from ..bundle import MANIFEST, Bundle
+from ..bundle import Bundle
 from ..data.reading import DataFile, open_file
 from ..errors import UserError
 from ..pipeline import parquet
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check, unused
 from ..project import Project
+from ..registry.champion import located
+from ..registry.feature_code import own_features
 from ..user_code import PACKAGE, digest, modules
 from .parts import Parts, kept
 from .rows import BATCH_ROWS, answers, columns_of, unfit
@@ -61,9 +63,7 @@ def score(
     """
     path, target = Path(origin), Path(destination)
     _check_paths(path, target)
-    from ..registry.feature_code import own_features
-
-    bundle = chosen(project, model)
+    bundle = Bundle(located(project, model))
     if obstacle := unfit(bundle, contracts.load()):
         cure = "run `make train`, then `uv run ops promote`"
         raise UserError(f"The model does not fit ml/schema.py: {obstacle}; {cure}.")
@@ -85,19 +85,6 @@ def score(
         if _state(path) != subject["the file"]:
             raise UserError(f"{path} changed while it was scored; run the same command again.")
         job.finish()
-
-
-def chosen(project: Project, model: str | None) -> Bundle:
-    """The bundle that is asked for: `champion.located`, or the champion.
-
-    The champion in `models/champion` is taken as it is; the registry is asked if it is not there.
-    """
-    if model is None and (project.champion / MANIFEST).exists():
-        return Bundle(project.champion)
-    from ..registry.champion import located
-    from ..registry.tracking import CHAMPION
-
-    return Bundle(located(project, model or CHAMPION))
 
 
 class Job:

@@ -22,9 +22,10 @@ import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 
-from ..bundle import MANIFEST
 from ..errors import UserError
 from ..project import Project
+from ..registry.champion import located
+from ..registry.tracking import CHALLENGER
 from . import messages
 from .app import Application
 from .hosts import Host
@@ -212,7 +213,7 @@ def configure(options: argparse.Namespace) -> Settings:
             environment[name.upper()] = str(value)
     settings = Settings.read(environment)
     if options.shadow is not None:
-        settings = replace(settings, shadow=named(options.shadow, follows=True))
+        settings = replace(settings, shadow=shadow(options.shadow))
     if options.model is None and environment.get("BUNDLE"):
         return settings
     if options.model is not None and Path(options.model).is_dir():
@@ -220,30 +221,18 @@ def configure(options: argparse.Namespace) -> Settings:
     project = Project.find()
     if not environment.get("PREDICTIONS"):
         settings = replace(settings, predictions=str(project.served))
-    if options.model is None and (project.champion / MANIFEST).exists():
-        return replace(settings, bundle=str(project.champion))
-    return replace(settings, bundle=named(options.model or "champion"))
+    return replace(settings, bundle=str(located(project, options.model)))
 
 
-def named(model: str, *, follows: bool = False) -> str:
-    """The folder of a model, by its path, or by a version or alias of the project.
+def shadow(model: str) -> str:
+    """The folder of the model that is tried out; of `challenger`, whichever there is by then.
 
-    Args:
-        model: what a person has typed.
-        follows: whether `challenger` means whichever there is, now and later.
-
-    Raises:
-        UserError: if there is none.
+    A UserError if there is none.
     """
     if Path(model).is_dir():
         return model
     project = Project.find()
-    if follows and model == "challenger":
-        return str(project.challenger)
-    # The registry's own libraries take a second and 100 MB, so they are not loaded before.
-    from ..registry.champion import located
-
-    return str(located(project, model))
+    return str(project.challenger if model == CHALLENGER else located(project, model))
 
 
 def listen(host: str, port: int) -> socket.socket:
