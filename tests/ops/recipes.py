@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dataframely as dy
 import numpy as np
 import polars as pl
 from copies import set_params
@@ -27,6 +28,8 @@ from my_model.ops.project import Project
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.hosts import Host
 from my_model.ops.serving.settings import Settings
+from sklearn.datasets import load_digits
+from small import judged
 from test_application import ask
 
 CASE = """\
@@ -39,6 +42,7 @@ FEW = {
     "xgboost": {"n_estimators": 30},
     "catboost": {"iterations": 30},
     "pytorch": {"epochs": 10},
+    "images": {"epochs": 12},
     "prototypes": {"centres": 60},
 }
 """Parameters that make a small model."""
@@ -73,16 +77,44 @@ def walk(project: Project, name: str) -> dict[str, Any]:
     with np.load(project.candidate / "answers.npz") as answers:
         fitted = answers["model_probabilities"]
     told["apart"] = float(np.abs(scores["probability_malignant"] - fitted[:, 1]).max())
-    served = asyncio.run(serve(project, json.loads(rows.head(3).write_json())))
+    served = asyncio.run(serve(project, project.champion, json.loads(rows.head(3).write_json())))
     shares = [its["probabilities"]["malignant"] for its in served]
     told["served"] = float(np.abs(shares - fitted[:3, 1]).max())
     bundle = Bundle(project.champion)
     return {**told, "kind": bundle.manifest["model"]["kind"], "file": bundle.model.name}
 
 
-async def serve(project: Project, rows: list[dict[str, Any]]) -> Any:
-    """What the service answers with the new champion."""
-    settings = Settings(bundle=str(project.champion), predictions=str(project.served))
+class Digit(dy.Schema):
+    """What the sample `digits` has: images of 8 by 8 pixels."""
+
+    image = dy.Array(dy.UInt8(max=16), 64)
+    digit = dy.Int64(is_in=[*range(10)], metadata={"target": True})
+
+
+def look(folder: Path) -> dict[str, Any]:
+    """Train, judge and serve what sees images, on the digits that people wrote."""
+    folder.mkdir()
+    data = load_digits()
+    images = data.images.reshape(-1, 64).astype(np.uint8)
+    frame = Digit.cast(pl.DataFrame({"image": images, "digit": data.target}))
+    aside, own = np.arange(len(frame)) % 6 == 0, {"model": "images", "images": FEW["images"]}
+    learnt, held = frame.filter(~aside), frame.filter(aside)
+    with judged(folder, Digit, learnt, held, own) as project:
+        shown = json.loads(held.drop("digit").head(3).write_json())
+        served = asyncio.run(serve(project, project.bundle, shown))
+        with np.load(project.candidate / "answers.npz") as answers:
+            fitted = answers["model_probabilities"]
+        shares = [[its["probabilities"][str(place)] for place in range(10)] for its in served]
+        return {
+            "gate": read_json(project.reports / "gates.json")["export parity"],
+            "accuracy": read_json(project.reports / "metrics.json")["accuracy"],
+            "served": float(np.abs(np.array(shares) - fitted[:3]).max()),
+        }
+
+
+async def serve(project: Project, bundle: Path, rows: list[dict[str, Any]]) -> Any:
+    """What the service answers with a new model."""
+    settings = Settings(bundle=str(bundle), predictions=str(project.served))
     app = Application(settings, Host())
     async with app.service.running():
         return (await ask(app, "/predict", rows)).body
@@ -122,6 +154,9 @@ def main() -> None:
     for name, code in recipes.items():
         project.params.write_text(parameters)
         paste(project, seed, name, code)
+        if name == "images":
+            told[name] = look(project.root.with_name(name))
+            continue
         gate = {task: parity(name, task).to_dict() for task in ("regression", "classification")}
         told[name] = {**walk(project, name), "parity": gate}
     Path(sys.argv[3]).write_text(json.dumps(told))

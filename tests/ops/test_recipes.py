@@ -91,7 +91,9 @@ def walked(
     shutil.copyfile(under_test() / "src" / "my_model" / "__init__.py", package / "__init__.py")
     (package / "ops").symlink_to(under_test() / "src" / "my_model" / "ops")
     given, told = folder / "recipes.json", folder / "told.json"
-    given.write_text(json.dumps({name: [*examples(its)] for name, its in recipes.items()}))
+    code = {name: [*examples(its)] for name, its in RECIPES.items()}
+    code["images"] = ["\n\n".join(code["pytorch"] + code["images"])]
+    given.write_text(json.dumps({name: code[name] for name in recipes}))
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(
@@ -114,12 +116,16 @@ def walked(
 
 
 def test_the_page_has_them_all() -> None:
-    assert [*RECIPES] == ["lightgbm", "xgboost", "catboost", "pytorch", "prototypes"]
+    assert [*RECIPES] == ["lightgbm", "xgboost", "catboost", "pytorch", "images", "prototypes"]
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in OFTEN else pytest.mark.exhaustive) for name in RECIPES],
+    [
+        pytest.param(name, marks=() if name in OFTEN else pytest.mark.exhaustive)
+        for name in RECIPES
+        if name != "images"
+    ],
 )
 def test_a_recipe_comes_to_a_served_answer(name: str, walked: dict[str, Any]) -> None:
     told = walked[name]
@@ -130,3 +136,11 @@ def test_a_recipe_comes_to_a_served_answer(name: str, walked: dict[str, Any]) ->
     assert told["served"] < 1e-4
     for task, gate in told["parity"].items():
         assert gate["passed"], (task, gate)
+
+
+@pytest.mark.exhaustive
+def test_a_net_sees_what_is_written_on_an_image(walked: dict[str, Any]) -> None:
+    told = walked["images"]
+    assert told["gate"]["passed"], told["gate"]
+    assert told["accuracy"] > 0.95
+    assert told["served"] < 1e-4
