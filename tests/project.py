@@ -62,7 +62,7 @@ PROFILES = {
             "ci": "gitlab",
             "serving": True,
             "monitoring": True,
-            "deploy": "[]",
+            "deploy": "[aws]",
         },
     ),
     "mail": Profile(

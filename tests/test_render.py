@@ -41,7 +41,7 @@ TRACES: dict[str, dict[Any, str]] = {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"
     },
     "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
-    "deploy": {"kubernetes": r"kubectl|kustomiz"},
+    "deploy": {"kubernetes": r"kubectl|kustomiz", "aws": r"terraform"},
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 # Where a template may lie, wherever its projects do.

@@ -1,0 +1,18 @@
+run "roles_are_for_tokens_of_gitlab" {
+  command = plan
+  variables {
+    host              = "gitlab.example.org"
+    repository        = "group/team/my-model"
+    identity_provider = "arn:aws:iam::123456789012:oidc-provider/gitlab.example.org"
+  }
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.host) == 0
+    error_message = "The account has a provider."
+  }
+  assert {
+    condition = jsondecode(aws_iam_role.pipeline["production"].assume_role_policy).Statement[0].Condition.StringLike == {
+      "gitlab.example.org:sub" = "project_path:group/team/my-model:ref_type:branch:ref:main"
+    }
+    error_message = "Only the main branch deploys."
+  }
+}
