@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hosted import Hosted, World, runner
-from project import Project
+from project import Project, copy_tree, keep_to
 from servers import service, stand_in
 
 if TYPE_CHECKING:
@@ -73,18 +73,28 @@ def python(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sample.install(tmp_path_factory.mktemp("runner") / "python")
 
 
+@pytest.fixture(scope="module")
+def team(sample: Project, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The sample as a team has it that keeps to one model."""
+    root = copy_tree(sample.root, tmp_path_factory.mktemp("team") / "desk")
+    desk = Project(root, {**sample.environment, "UV_PROJECT_ENVIRONMENT": str(python)})
+    keep_to(desk, "boosting")
+    desk.run("uv", "run", "dvc", "repro")
+    desk.commit("Train one model", "--no-verify")
+    return desk
+
+
 @pytest.fixture(params=["github", "gitlab"])
 def story(
     request: pytest.FixtureRequest,
-    sample: Project,
+    team: Project,
     template: Template,
     python: Path,
     tmp_path: Path,
 ) -> Iterator[Story]:
-    """The sample as a team has it on a host, with a remote, pushed, before any pipeline ran."""
-    root = tmp_path / "desk"
-    shutil.copytree(sample.root, root, ignore=shutil.ignore_patterns(".venv*"), symlinks=True)
-    desk = Project(root, {**sample.environment, "UV_PROJECT_ENVIRONMENT": str(python)})
+    """The team's project on a host, with a remote, pushed, before any pipeline ran."""
+    root = copy_tree(team.root, tmp_path / "desk")
+    desk = Project(root, team.environment)
     if request.param == "gitlab":
         shutil.rmtree(root / ".github")
         answers = {"ci": "gitlab", "package_name": "my_model", "python_version": "3.12"}
@@ -95,7 +105,7 @@ def story(
     storage = str(tmp_path / "storage")
     desk.run("uv", "run", "dvc", "remote", "modify", "storage", "url", storage)
     desk.run("uv", "run", "dvc", "push")
-    desk.commit("Share the data")
+    desk.commit("Share the data", "--no-verify")
     with stand_in(World()) as world:
         bare = tmp_path / "remotes" / "ada" / "model.git"
         desk.run("git", "clone", "--quiet", "--bare", str(root), str(bare))
