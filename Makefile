@@ -44,7 +44,7 @@ release: .venv/ready ## check and write VERSION=0.4.0; ARGS=--dry-run shows it o
 lock: .venv/ready ## compile requirements.txt anew, with the newest versions
 	@mkdir -p build
 	sed -n '/^dependencies = \[/,/^\]/p; /^rules = \[/,/^\]/p; /^train = \[/,/^\]/p' template/pyproject.toml.jinja \
-		| sed -n 's/^  "\(.*\)",.*/\1/p' > build/project.in
+		| sed -n '/^  "dvc-/d; s/^  "\(.*\)",.*/\1/p' > build/project.in
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.txt requirements.in build/project.in
 

@@ -22,6 +22,7 @@ ASKED = [
     "python_version",
     "sample",
     "ci",
+    "storage",
     "serving",
     "monitoring",
     "deploy",

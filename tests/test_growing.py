@@ -28,6 +28,7 @@ OPEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"monitoring": True}, {"monitoring": False}),
     ({"ci": "github"}, {"ci": "gitlab"}),
     ({"deploy": "[kubernetes]"}, {"deploy": "[]"}),
+    ({"storage": "folder"}, {"storage": "s3"}),
     (
         {"license": "MIT", "python_version": "3.12"},
         {"license": "Apache-2.0", "python_version": "3.11"},
@@ -41,6 +42,7 @@ ADDED = (
     "monitoring/ours.yml",
     "src/my_model/ops/monitoring/ours.py",
     "src/my_model/ops/serving/ours.py",
+    "src/my_model/ops/storage/ours.py",
     "tests/ops/serving/test_ours.py",
 )
 

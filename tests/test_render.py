@@ -42,6 +42,12 @@ TRACES: dict[str, dict[Any, str]] = {
     },
     "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
     "deploy": {"kubernetes": r"kubectl|kustomiz", "aws": r"terraform"},
+    "storage": {
+        "s3": r'"dvc-s3\b',
+        "gcs": r'"dvc-gs\b',
+        "azure": r'"dvc-azure\b',
+        "ssh": r'"dvc-ssh\b',
+    },
     "license": {"Apache-2.0": r"apache", "BSD-3-Clause": r"\bbsd\b"},
 }
 # Where a template may lie, wherever its projects do.

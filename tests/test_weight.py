@@ -34,6 +34,7 @@ ABSENT = {
     "monitoring": set[str](),
     "retraining": set[str](),
     "serving": {"monitoring", "retraining"},
+    "storage": set[str](),
 }
 """Rooms that a render may lack, each with those that it may lack beside this one."""
 

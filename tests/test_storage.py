@@ -1,0 +1,157 @@
+"""Data and models that are kept beyond the machine, at each kind of place: moved, fetched again."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+import stores
+from project import PROFILES, Project, copied
+from render import ROOT, choices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from stores import Store
+
+PAGE = ROOT / "template" / "docs" / "ops" / "storage.md"
+COPY = """
+import sys
+from pathlib import Path
+from my_model.ops.storage.places import Place
+address, file, verb = sys.argv[1:]
+getattr(Place.at(address), verb)(Path(file))
+"""
+PLACES = {"s3": "mail", "gcs": "regression", "azure": "inside", "ssh": "own-data"}
+"""By answer, a profile that has it."""
+
+
+def policy() -> dict[str, Any]:
+    """What the page asks AWS for."""
+    found = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found
+    asked: dict[str, Any] = json.loads(found[1].replace("BUCKET", stores.BUCKET))
+    return asked
+
+
+def place(answer: str, folder: Path) -> Any:  # noqa: ANN401  one of four
+    """A server of the kind that an answer names."""
+    return stores.s3(folder, policy()) if answer == "s3" else getattr(stores, answer)(folder)
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def answer(request: pytest.FixtureRequest) -> str:
+    """Each kind of place in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def store(answer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A server of that kind."""
+    with place(answer, tmp_path_factory.mktemp(answer)) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def project(
+    answer: str,
+    store: Store,
+    trained: Callable[[str], Project],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
+    """A trained project with that answer, and with the right key; what it has is pushed."""
+    name = PLACES[answer]
+    own = copied(trained(name), PROFILES[name], tmp_path_factory.mktemp(name))
+    project = replace(own, environment={**own.environment, **store.variables})
+    project.run("make", "push")
+    project.run("uv", "run", "python", "-c", store.prepare)
+    return project
+
+
+def held(folder: Path) -> set[str]:
+    """The files in a folder."""
+    return {it.relative_to(folder).as_posix() for it in folder.rglob("*") if it.is_file()}
+
+
+def test_every_place_is_tried() -> None:
+    assert ["folder", *PLACES] == choices("storage")
+    assert all(PROFILES[name].answers["storage"] == its for its, name in PLACES.items())
+
+
+def test_an_address_that_will_not_do_is_named(trained: Callable[[str], Project]) -> None:
+    for url in ("", "storage", "gcs://bucket", "s3://ada:secret@bucket/data"):
+        said = trained("mail").refuse("uv", "run", "ops", "storage", url, code=2)
+        assert len(said.splitlines()) == 1
+        assert "secret" not in said
+
+
+def test_a_wrong_key_changes_nothing(project: Project, store: Store) -> None:
+    if not store.wrong:
+        assert store.root.startswith("gs://"), "all others ask for a key"
+        return
+    address = f"{store.root}/data"
+    stranger = replace(project, environment={**project.environment, **store.wrong})
+    said = stranger.refuse("uv", "run", "ops", "storage", address, code=2)
+    assert re.fullmatch(rf"ops storage: {re.escape(address)} .*{store.refusal}.*\n", said)
+    assert project.changes() == set()
+
+
+def test_data_and_models_are_moved_and_fetched(
+    project: Project, store: Store, tmp_path: Path
+) -> None:
+    """All that the old place holds, once; a clone then has what its origin has."""
+    address = f"{store.root}/data"
+    storage = project.root / ".dvc" / "storage"
+    (storage / "files" / "note").write_text("what nobody knows of")
+    count = len(held(storage))
+    assert f"{count} files copied from {storage}." in project.run(
+        "make", "storage", f"URL={address}"
+    )
+    inner = project.run("git", "rev-parse", "--show-prefix").strip()
+    assert project.changes() == {f"{inner}.dvc/config"}
+    assert "copied" not in project.run("make", "storage", f"URL={address}")
+    project.commit("Keep data elsewhere")
+    top = project.run("git", "rev-parse", "--show-toplevel").strip()
+    project.run("git", "clone", "--quiet", top, str(tmp_path / "clone"))
+    clone = replace(project, root=tmp_path / "clone" / inner)
+    clone.run("make", "pull")
+    assert clone.run("uv", "run", "dvc", "status").strip() == "Data and pipelines are up to date."
+    back = f"{store.root}/again"
+    assert f"{count} files copied from {address}." in project.run("make", "storage", f"URL={back}")
+
+
+def test_files_are_scored_from_and_to_there(project: Project, store: Store, tmp_path: Path) -> None:
+    """As on this machine, byte for byte; a quarantine that is no longer true goes."""
+
+    def copy(name: str, verb: str) -> bytes:
+        file = tmp_path / name
+        address = f"{store.root}/scores/{name}"
+        project.run("uv", "run", "python", "-c", COPY, address, str(file), verb)
+        return file.read_bytes()
+
+    good = pl.read_parquet(project.root / "data" / "holdout.parquet")
+    nothing = good.head(1).select(
+        pl.lit(None, its).alias(name) for name, its in good.schema.items()
+    )
+    pl.concat([good, nothing]).write_parquet(tmp_path / "rows.parquet")
+    copy("rows.parquet", "send")
+    came, went = (f"{store.root}/scores/{name}" for name in ("rows.parquet", "scores.csv"))
+    score = ("uv", "run", "ops", "score")
+    said = project.run(*score, came, went)
+    assert f"Sent to {went}." in said
+    project.run(*score, str(tmp_path / "rows.parquet"), str(tmp_path / "expected.csv"))
+    for name in ("{}.csv", "{}.quarantine.csv"):
+        fetched = copy(name.format("scores"), "fetch")
+        assert fetched == (tmp_path / name.format("expected")).read_bytes()
+
+    good.write_parquet(tmp_path / "rows.parquet")
+    copy("rows.parquet", "send")
+    assert "quarantine" not in project.run(*score, came, went)
+    with pytest.raises(AssertionError, match="cannot be used"):
+        copy("scores.quarantine.csv", "fetch")
+    assert not list((project.root / "build" / "scoring").iterdir())
