@@ -9,9 +9,6 @@ from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 
-ADDING = ("agg", "join", "join_asof", "with_columns")
-"""Methods of a frame that give it columns which a file of rows does not have."""
-
 
 class _Finder(ModuleFinder):
     """Follows the imports of this package, and of no other."""
@@ -54,13 +51,6 @@ def syntax(text: str, without: Collection[str] = ()) -> str:
             case ast.Module(body=body) | ast.FunctionDef(body=body):
                 node.body = [it for it in body if not is_text(it)]
     return ast.unparse(tree)
-
-
-def adds_columns() -> bool:
-    """Whether `load` in `ml/source.py`, or what it calls there, makes columns or joins some."""
-    parts = ast.parse((PACKAGE / "ml" / "source.py").read_text("utf-8")).body
-    called = (node for part in parts if vars(part).get("name") != "tidy" for node in ast.walk(part))
-    return any(isinstance(node, ast.Attribute) and node.attr in ADDING for node in called)
 
 
 def _name(member: ast.stmt) -> str | None:

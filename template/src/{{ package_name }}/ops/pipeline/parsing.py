@@ -18,7 +18,6 @@ from msgspec import Meta
 from .. import contract as contracts
 from ..contract import EXACT, FALSE, TEXT, TRUE
 from ..errors import UserError
-from ..user_code import adds_columns
 from ..wording import closest
 
 TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
@@ -59,14 +58,10 @@ def parse(rows: pl.LazyFrame, *, labelled: bool = True, origin: str = "The sourc
     if missing := [name for name in wanted if name not in found]:
         close = {name: closest(name, found) for name in missing}
         named = [f"{name} (is it {its[0]}?)" if its else name for name, its in close.items()]
-        made = (
-            " Columns that `load` in ml/source.py joins, or makes of other rows as lags are, must "
-            "stand in it."
-        )
+        made = "also what `load` in ml/source.py makes or joins"
         raise UserError(
-            f"{origin} lacks {', '.join(named)}; "
-            "add or rename what is missing, or change ml/schema.py."
-            f"{made if not labelled and adds_columns() else ''}"
+            f"{origin} lacks {', '.join(named)}; add or rename what is missing, "
+            f"{'or change ml/schema.py' if labelled else made}."
         )
     values, texts, final = [], [], []
     for name in wanted:
