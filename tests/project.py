@@ -91,6 +91,16 @@ PROFILES = {
             "deploy": "[]",
         },
     ),
+    "cart": Profile(
+        {
+            "license": "MIT",
+            "python_version": "3.12",
+            "sample": "smart-cart",
+            "ci": "github",
+            "serving": True,
+            "monitoring": True,
+        },
+    ),
     "own-data": Profile(
         {
             "license": "BSD-3-Clause",

@@ -95,8 +95,8 @@ def test_mypy_likes_the_template_where_it_lies(
         link = tmp_path / "src" / "package" / path.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".jinja":
-            drawn_in = ROOT / "samples" / sample / path.stem
-            link.with_suffix("").symlink_to(drawn_in if drawn_in.exists() else path)
+            own, shared = (ROOT / "samples" / name / path.stem for name in (sample, "."))
+            link.with_suffix("").symlink_to(next(it for it in (own, shared, path) if it.exists()))
         elif path.suffix == ".py":
             link.symlink_to(path)
     project = trained("sample")

@@ -315,7 +315,7 @@ def depend_on_a_file(tree: Path) -> None:
 
 
 def need_a_name(tree: Path) -> None:
-    change(tree / ML / "model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
+    change(tree / "samples/model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
     change(tree / OPS / "pipeline/train.py", "models.MODELS", "models.COLOURS")
 
 
@@ -467,7 +467,7 @@ def test_what_people_may_have_is_let_through(
             "  default: \"{{ user_email | default('a@example.org') }}\"\n"
         )
     (tree / ML / "rows.py").write_text('"""Rows."""\n')
-    change(tree / ML / "model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
+    change(tree / "samples/model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
     change(tree / OPS / "pipeline/train.py", "models.MODELS", 'getattr(models, "COLOURS", ())')
     written = asked(tree, steps(base)[1])[CHANGELOG]
     assert "`address` (" in written

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LINES = 900
 """How long all of them may be together."""
 OWN = "template/tests/ml"
-SOURCE, MODELS = "template/src/{{ package_name }}/ml", ("features.py", "model.py")
+SOURCE = "template/src/{{ package_name }}/ml"
+MODELS = (f"{SOURCE}/features.py", f"{SOURCE}/model.py", "samples/model.py")
 
 
 @cache
@@ -34,6 +35,16 @@ def own_tests(commit: str) -> dict[str, str]:
     return {
         name.removesuffix(".jinja"): text.replace("{{ package_name }}", PACKAGE)
         for name, text in zip(names, texts, strict=True)
+    }
+
+
+def own_models(commit: str) -> dict[str, str]:
+    """What goes with these tests: whoever has them, has these features and models, too."""
+    names = run("git", "ls-tree", "-r", "--name-only", commit, cwd=ROOT).splitlines()
+    return {
+        name.rpartition("/")[2]: run("git", "show", f"{commit}:{name}", cwd=ROOT)
+        for name in MODELS
+        if name in names
     }
 
 
@@ -61,8 +72,7 @@ def test_those_of_an_earlier_release_pass(version: str, tmp_path: Path) -> None:
     (project / "tests" / "ml").mkdir()
     for name, text in own_tests(RELEASES[version]).items():
         (project / "tests" / "ml" / name).write_text(text)
-    for name in MODELS:  # whoever has these tests has these models, too
-        text = run("git", "show", f"{RELEASES[version]}:{SOURCE}/{name}", cwd=ROOT)
+    for name, text in own_models(RELEASES[version]).items():
         (project / "src" / PACKAGE / "ml" / name).write_text(text)
     (project / "src" / PACKAGE / "ml" / "metrics.py").unlink()  # younger than any of them
     settings = yaml.safe_load((project / "params.yaml").read_text())

@@ -100,6 +100,8 @@ class BestSellers(BaseEstimator):
         carts = self.matrix(whole, len(rows)).astype(np.float64)
         sales = recent @ carts
         self.sold_ = np.flatnonzero(sales)
+        if len(self.sold_) < self.k:
+            raise ValueError(f"{len(self.sold_)} items were sold, and k is {self.k}; set k lower.")
         self.shares_ = (sales[self.sold_] / sales.sum()).astype(np.float32)
         together = (carts.T @ diags_array(weights) @ carts).toarray()
         self.weights_ = self.weigh(together)[:, self.sold_].astype(np.float32)
@@ -157,7 +159,7 @@ class BestSellers(BaseEstimator):
             "shares": self.shares_,
             "sold": self.sold_,
             "least": HELD,
-            "k": np.array([min(self.k, len(self.sold_))]),
+            "k": np.array([self.k]),
             "names": self.names(),
         }
         model.graph.initializer.extend(

@@ -6,9 +6,10 @@ DVC needs nothing done: `.dvc` came with the project.
 import shlex
 from pathlib import Path
 
-from . import command, git
+from . import command, dvc, git
 from .errors import UserError
 from .project import Project
+from .settings import Settings
 
 
 def run(project: Project) -> None:
@@ -20,9 +21,10 @@ def run(project: Project) -> None:
         branch = git.branch(root)
         command.output(root, "git", "init", "--quiet", "--initial-branch", branch)
         print(f"repository: begun, on the branch {branch}")
-    elif top == root:
+    _keep_source(project)
+    if top == root:
         print("repository: there")
-    else:
+    elif top is not None:
         print("repository: a larger one around the project, to which commit and hooks are left")
         print("pipelines: run only from its root; docs/ops/ci.md says how to bring them there")
         return
@@ -31,6 +33,15 @@ def run(project: Project) -> None:
         raise UserError(f"Your own gitignore keeps these out of git: `git add --force {listed}`.")
     print(f"first commit: {_first_commit(project)}")
     print(f"hooks: {_hooks(root)}")
+
+
+def _keep_source(project: Project) -> None:
+    """Put under DVC what a sample brings into `data/` for its source to read."""
+    source = Settings.load(project.params).data.source
+    file, pointer = project.root / source, project.root / f"{source}.dvc"
+    if source.startswith("data/") and file.is_file() and not pointer.exists():
+        dvc.ask(project.root, "add", source)
+        print(f"data: {source} is under DVC")
 
 
 def _first_commit(project: Project) -> str:

@@ -116,6 +116,7 @@ def _declared(column: Column, attribute: str) -> dict[str, Any]:
         options.append("nullable=True")
     marks: list[str] = [column.role] if column.role != "feature" else []
     marks += ["category"] if column.category else []
+    marks += ["item"] if column.role == "target" and kind == "String" else []
     if marks:
         options.append(f"metadata={dict.fromkeys(marks, True)}")
     comment = column.warning or (column.why if column.role == "identifier" else "")

@@ -20,7 +20,7 @@ from ..wording import closest, listed, shortened
 from . import leaks, tasks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "recommendation"]
 
 MISSING = (
     *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT"),
@@ -297,6 +297,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
         raise UserError(
             f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
         )
+    if wish.task == "recommendation":
+        return replace(column, type="String", steps=(), why="items, of an open set"), wish.task
     given = rows.collect_schema()[name]
     if column.type == "Float64" and wish.task != "regression":
         number = column.parsed(given)
@@ -361,7 +363,8 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
     if column.item:
         if asked:
             raise UserError(f"{column.name!r} holds {column.why}, which cannot be {asked}.")
-        return column
+        ids = wish.task == "recommendation" and column.item == "Int64"
+        return replace(column, item="String") if ids else column
     present = values.drop_nulls()
     if asked == "event_time" and column.type not in ("Date", "Datetime"):
         raise UserError(
@@ -444,7 +447,7 @@ def _leak_checked(column: Column, parsed: pl.DataFrame, target: Column, task: Ta
     """Leave out a feature that gives the target away."""
     if column.role not in ("feature", "text", "event_time") or column.item:
         return column
-    truth = parsed[target.name].cast(pl.String if task == "classification" else pl.Float64)
+    truth = parsed[target.name].cast(pl.Float64 if task == "regression" else pl.String)
     strength = leaks.strength(parsed[column.name], truth)
     if not strength >= leaks.SUSPECT:  # it may be no number, where numbers are huge
         return column

@@ -40,7 +40,7 @@ def item(name: str, counts: Mapping[Any, int]) -> str:
         return ""
     return (
         "an item that one of many people took? To say what they take next is a recommendation, "
-        "and neither a number nor a class to predict"
+        "and neither a number nor a class to predict: --task recommendation"
     )
 
 
