@@ -28,6 +28,9 @@ SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 """Where `ops tune` looks, on a logarithmic scale."""
 
+ITEMS = 10
+"""How many are suggested, by the rule too: lists of other lengths cannot be compared."""
+
 HELD = np.float32(-10)
 """The score of an item that the history holds already: below all others."""
 
@@ -66,6 +69,8 @@ def build(
         parameters: the model's own, as in `params.yaml`.
         seed: of whatever is random, which is nothing here.
     """
+    if task != "recommendation":
+        raise ValueError(f"these models recommend items, and make no {task}")
     makers = {"trivial": BestSellers, "item_to_item": ItemToItem, "ease": Ease}
     return make_pipeline(makers[model](**parameters))
 
@@ -73,9 +78,9 @@ def build(
 class BestSellers(BaseEstimator):
     """The rule: what sold best in the last week, for everybody."""
 
-    def __init__(self, k: int = 10, days: float = 7) -> None:
-        """Suggest `k` items, of those that were chosen in the last `days`."""
-        self.k, self.days = k, days
+    def __init__(self, days: float = 7) -> None:
+        """Suggest what was sold in the last `days`."""
+        self.days = days
 
     def fit(
         self,
@@ -100,8 +105,11 @@ class BestSellers(BaseEstimator):
         carts = self.matrix(whole, len(rows)).astype(np.float64)
         sales = recent @ carts
         self.sold_ = np.flatnonzero(sales)
-        if len(self.sold_) < self.k:
-            raise ValueError(f"{len(self.sold_)} items were sold, and k is {self.k}; set k lower.")
+        if len(self.sold_) < ITEMS:
+            raise ValueError(
+                f"{len(self.sold_)} items were sold in the last {self.days:g} days, and {ITEMS} "
+                "are suggested; let days be more, or ITEMS in ml/model.py be fewer."
+            )
         self.shares_ = (sales[self.sold_] / sales.sum()).astype(np.float32)
         together = (carts.T @ diags_array(weights) @ carts).toarray()
         self.weights_ = self.weigh(together)[:, self.sold_].astype(np.float32)
@@ -116,11 +124,11 @@ class BestSellers(BaseEstimator):
         return np.zeros_like(together)
 
     def recommend(self, rows: pl.DataFrame) -> tuple[Array, Array]:
-        """The likeliest items of each row, the best one first, and their scores: (rows, k) each."""
+        """The likeliest items, best first, and their scores: of shape (rows, ITEMS) each."""
         held = self.matrix(holdings(rows), len(rows))
         scores = held @ self.weights_ + self.shares_
         scores[held[:, self.sold_].nonzero()] = HELD
-        best = np.argsort(-scores, axis=1, kind="stable")[:, : self.k]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :ITEMS]
         return self.names()[best], np.take_along_axis(scores, best, axis=1)
 
     def names(self) -> Array:
@@ -159,7 +167,7 @@ class BestSellers(BaseEstimator):
             "shares": self.shares_,
             "sold": self.sold_,
             "least": HELD,
-            "k": np.array([self.k]),
+            "k": np.array([ITEMS]),
             "names": self.names(),
         }
         model.graph.initializer.extend(
@@ -171,9 +179,9 @@ class BestSellers(BaseEstimator):
 class ItemToItem(BestSellers):
     """Suggest what is often together with the items of the history, as a share of both's sales."""
 
-    def __init__(self, k: int = 10, days: float = 7, shrinkage: float = 10.0) -> None:
+    def __init__(self, days: float = 7, shrinkage: float = 10.0) -> None:
         """The larger `shrinkage`, the less do pairs count that are rare."""
-        super().__init__(k, days)
+        super().__init__(days)
         self.shrinkage = shrinkage
 
     def weigh(self, together: Array) -> Array:
@@ -187,9 +195,9 @@ class ItemToItem(BestSellers):
 class Ease(BestSellers):
     """A linear model of each item by all others, fitted in one step (EASE; Steck, 2019)."""
 
-    def __init__(self, k: int = 10, days: float = 7, regularization: float = 100.0) -> None:
+    def __init__(self, days: float = 7, regularization: float = 100.0) -> None:
         """`regularization` keeps the weights small."""
-        super().__init__(k, days)
+        super().__init__(days)
         self.regularization = regularization
 
     def weigh(self, together: Array) -> Array:
