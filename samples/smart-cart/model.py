@@ -95,12 +95,12 @@ class BestSellers(BaseEstimator):
             rows: the features; each place of a history is a column.
             chosen: the ids of the items that came next, shape (rows,).
             sample_weight: how much each row counts, shape (rows,).
-            ages: of the rows in days, the newest is 0, shape (rows,).
+            ages: how many days old each row is, shape (rows,).
         """
         held, following = holdings(rows), pl.Series("item", chosen, pl.String)
         self.items_ = pl.concat([held["item"], following]).unique().sort()
         weights = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight)
-        recent = weights if ages is None else weights * (ages <= self.days)
+        recent = weights if ages is None else weights * (ages - ages.min() <= self.days)
         whole = pl.concat([held, following.to_frame().with_row_index("row")])
         carts = self.matrix(whole, len(rows)).astype(np.float64)
         sales = recent @ carts
