@@ -78,9 +78,9 @@ def build(
 class BestSellers(BaseEstimator):
     """The rule: what sold best in the last week, for everybody."""
 
-    def __init__(self, days: float = 7) -> None:
-        """Suggest what was sold in the last `days`."""
-        self.days = days
+    def __init__(self, days: float = 7, k: int = ITEMS) -> None:
+        """Suggest `k` items, of those that were sold in the last `days`."""
+        self.days, self.k = days, k
 
     def fit(
         self,
@@ -105,9 +105,9 @@ class BestSellers(BaseEstimator):
         carts = self.matrix(whole, len(rows)).astype(np.float64)
         sales = recent @ carts
         self.sold_ = np.flatnonzero(sales)
-        if len(self.sold_) < ITEMS:
+        if len(self.sold_) < self.k:
             raise ValueError(
-                f"{len(self.sold_)} items were sold in the last {self.days:g} days, and {ITEMS} "
+                f"{len(self.sold_)} items were sold in the last {self.days:g} days, and {self.k} "
                 "are suggested; let days be more, or ITEMS in ml/model.py be fewer."
             )
         self.shares_ = (sales[self.sold_] / sales.sum()).astype(np.float32)
@@ -124,11 +124,11 @@ class BestSellers(BaseEstimator):
         return np.zeros_like(together)
 
     def recommend(self, rows: pl.DataFrame) -> tuple[Array, Array]:
-        """The likeliest items, best first, and their scores: of shape (rows, ITEMS) each."""
+        """The likeliest items, best first, and their scores: of shape (rows, k) each."""
         held = self.matrix(holdings(rows), len(rows))
         scores = held @ self.weights_ + self.shares_
         scores[held[:, self.sold_].nonzero()] = HELD
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :ITEMS]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : self.k]
         return self.names()[best], np.take_along_axis(scores, best, axis=1)
 
     def names(self) -> Array:
@@ -167,7 +167,7 @@ class BestSellers(BaseEstimator):
             "shares": self.shares_,
             "sold": self.sold_,
             "least": HELD,
-            "k": np.array([ITEMS]),
+            "k": np.array([self.k]),
             "names": self.names(),
         }
         model.graph.initializer.extend(
@@ -179,9 +179,9 @@ class BestSellers(BaseEstimator):
 class ItemToItem(BestSellers):
     """Suggest what is often together with the items of the history, as a share of both's sales."""
 
-    def __init__(self, days: float = 7, shrinkage: float = 10.0) -> None:
+    def __init__(self, days: float = 7, shrinkage: float = 10.0, k: int = ITEMS) -> None:
         """The larger `shrinkage`, the less do pairs count that are rare."""
-        super().__init__(days)
+        super().__init__(days, k)
         self.shrinkage = shrinkage
 
     def weigh(self, together: Array) -> Array:
@@ -195,9 +195,9 @@ class ItemToItem(BestSellers):
 class Ease(BestSellers):
     """A linear model of each item by all others, fitted in one step (EASE; Steck, 2019)."""
 
-    def __init__(self, days: float = 7, regularization: float = 100.0) -> None:
+    def __init__(self, days: float = 7, regularization: float = 100.0, k: int = ITEMS) -> None:
         """`regularization` keeps the weights small."""
-        super().__init__(days)
+        super().__init__(days, k)
         self.regularization = regularization
 
     def weigh(self, together: Array) -> Array:
