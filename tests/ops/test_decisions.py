@@ -118,7 +118,7 @@ def test_costs_move_the_threshold_and_everybody_answers_by_it(trained_by_costs: 
     labels = [bundle.contract.classes[place] for place in said.values]
     assert scoring.answers(bundle, frame)["prediction"].to_list() == labels
     records = frame.select("age", "dose").rows()
-    assert [answer for answer, _ in Model.load(bundle).score(records)] == labels
+    assert [its.prediction for its in Model.load(bundle).score(records)] == labels
     table = import_module("pandas").DataFrame(frame.select("age", "dose").to_dict(as_series=False))
     assert mlflow_model.Model(bundle).predict(table)["prediction"].to_list() == labels
 

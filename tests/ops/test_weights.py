@@ -98,7 +98,7 @@ def test_nobody_is_asked_for_a_weight(weighed: Project) -> None:
     parsed = parse(frame.lazy(), labelled=False).rows.collect()
     good = validate.check(parsed, labelled=False).good
     labels = scoring.answers(bundle, good)["prediction"].to_list()
-    assert [answer for answer, _ in Model.load(bundle).score(frame.rows())] == labels
+    assert [its.prediction for its in Model.load(bundle).score(frame.rows())] == labels
 
 
 def rows_of(frame: pl.DataFrame, schema: type[dy.Schema] = Answered) -> train.Rows:

@@ -66,8 +66,11 @@ Features = Callable[[Mapping[str, NDArray[Any]], Collection[str]], dict[str, NDA
 class Prediction:
     """What a model says of some rows; indexed by rows, it says what it does of these."""
 
-    values: NDArray[Any]  # (rows,): int64 positions in the contract's classes, or float32 numbers
-    probabilities: NDArray[np.float32] | None  # (rows, classes), or None for a regression
+    values: NDArray[Any]
+    """Shape (rows,): int64 positions in the contract's classes, or float32 numbers; of a
+    recommendation the items, shape (rows, items), the best ones first."""
+    probabilities: NDArray[np.float32] | None
+    """Shape (rows, classes), or None for a regression; of a recommendation the items' scores."""
 
     def __len__(self) -> int:
         """How many rows."""
@@ -80,8 +83,23 @@ class Prediction:
 
     @property
     def scored(self) -> NDArray[Any]:
-        """The probabilities, or the numbers of a regression."""
+        """The probabilities or scores, or the numbers of a regression."""
         return self.values if self.probabilities is None else self.probabilities
+
+    @property
+    def first(self) -> NDArray[Any]:
+        """One answer to each row, shape (rows,): of items the best one."""
+        return self.values if self.values.ndim == 1 else self.values[:, 0]
+
+    @property
+    def columns(self) -> list[NDArray[Any]]:
+        """All that is said, each of shape (rows,): of items their scores beside them."""
+        if self.probabilities is None:
+            return [self.values]
+        if self.values.ndim == 1:
+            return [self.values, *self.probabilities.T]
+        pairs = zip(self.values.T, self.probabilities.T, strict=True)
+        return [column for pair in pairs for column in pair]
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -115,7 +133,8 @@ def decided(told: Mapping[str, Any] | None) -> Decision:
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:
-    """What is said of the rows of all parts."""
+    """What is said of the rows of all parts; those without rows may have any shape."""
+    parts = [part for part in parts if len(part)] or parts
     shares = [part.probabilities for part in parts if part.probabilities is not None]
     values = np.concatenate([part.values for part in parts])
     return Prediction(values, np.concatenate(shares) if shares else None)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import dataframely as dy
     import polars as pl
 
-Kind = Literal["number", "boolean", "category", "text", "time", "array"]
+Kind = Literal["number", "boolean", "category", "text", "time", "array", "item"]
 Role = Literal["feature", "target", "event_time", "identifier", "group", "weight"]
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "recommendation"]
 Scalar = str | int | float | bool
 
 ROLES: tuple[Role, ...] = ("target", "event_time", "identifier", "group", "weight")
-METADATA = (*ROLES, "category", "text", "sensitive")
+METADATA = (*ROLES, "category", "text", "sensitive", "item")
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
 """How truth values are read that came as text, in lower case."""
@@ -124,13 +124,19 @@ class Contract:
 
     @cached_property
     def task(self) -> Task:
-        """Classification if the target is a closed set, else regression."""
+        """Classification if the target is a closed set; of an open one, items are recommended."""
+        if self.target.kind == "item":
+            return "recommendation"
         return "classification" if self.target.choices is not None else "regression"
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels of a classification, in the order of the model's probabilities."""
         return tuple(label(choice) for choice in self.target.choices or ())
+
+    def named(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """Answers by name: classes by their labels; items and numbers are what they are."""
+        return np.array(self.classes, object)[answers] if self.classes else answers
 
     @cached_property
     def fingerprint(self) -> str:
@@ -168,12 +174,14 @@ class Contract:
         return {column.name: _array(column, frame[column.name]) for column in self.features}
 
     def labels(self, frame: "pl.DataFrame") -> NDArray[Any]:
-        """The target, shape (rows,): int64 positions in `classes`, or float64 numbers."""
+        """The target, shape (rows,): int64 positions in `classes`, float64 numbers, or items."""
         import polars as pl
 
         values = frame[self.target.name]
         if self.task == "regression":
             return values.cast(pl.Float64).to_numpy()
+        if self.task == "recommendation":
+            return values.to_numpy().astype(str)
         choices = self.target.choices or ()
         dtype = pl.String if self.target.dtype == "Enum" else values.dtype
         order = pl.Series(choices, dtype=dtype)
@@ -260,6 +268,10 @@ def _column(name: str, column: "dy.Column") -> Column:
     if len(roles) > 1:
         raise UserError(f"ml/schema.py: {name} is {' and '.join(roles)}; keep one.")
     kind, choices = _kind(name, column, marked)
+    if "item" in marked and (roles != ["target"] or kind != "item"):
+        raise UserError(
+            f"ml/schema.py: {name} is marked as item, which is for a target that is a String."
+        )
     if "event_time" in roles and kind != "time":
         raise UserError(f"ml/schema.py: {name} is the event time, so make it a Date or Datetime.")
     if "weight" in roles and kind != "number":
@@ -329,7 +341,8 @@ def _kind(
     if type_name == "Enum":
         return "category", tuple(getattr(column, "categories"))  # noqa: B009  absent on other types
     if type_name == "String":
-        return "text" if "text" in marked else "category", choices
+        kinds: tuple[Kind, ...] = ("text", "item")
+        return next((kind for kind in kinds if kind in marked), "category"), choices
     if dtype.is_integer():
         return "category" if "category" in marked else "number", choices
     if dtype.is_float():
@@ -346,10 +359,10 @@ def _check_target(target: Column) -> None:
     if target.nullable:
         raise UserError(f"ml/schema.py: the target {target.name} may not be nullable.")
     closed = target.choices is not None and not target.dtype.startswith("Float")
-    if not closed and target.kind != "number":
+    if not closed and target.kind not in ("number", "item"):
         raise UserError(
-            f"ml/schema.py: the target {target.name} must be an Enum, a Bool, a number, "
-            "or an integer with is_in=[...]."
+            f"ml/schema.py: the target {target.name} must be an Enum, a Bool, a number, an integer "
+            'with is_in=[...], or a String that is marked with "item": True.'
         )
     if target.choices is not None and len(target.choices) < 2:
         raise UserError(f"ml/schema.py: the target {target.name} needs two classes or more.")

@@ -9,6 +9,7 @@ This module keeps its place and its name: every version that was ever registered
 import json
 import math
 import platform
+from collections.abc import Mapping
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ from .scoring import columns_of, predict
 TRUTH = dict.fromkeys(TRUE, 1.0) | dict.fromkeys(FALSE, 0.0)
 
 
-def description(contract: Contract) -> str:
+def description(manifest: Mapping[str, Any]) -> str:
     """The text of `MLmodel`: how to load the bundle, and the signature that MLflow enforces.
 
     JSON is YAML, too, and escapes any column's name.
     """
-    answer = "string" if contract.classes else "float"
+    contract = Contract.from_dict(manifest["contract"])
+    kinds = chain(["string" if contract.classes else "float"], repeat("float"))
     outputs = [
-        {"type": kind, "name": name, "required": True}
-        for name, kind in zip(columns_of(contract), chain([answer], repeat("float")), strict=False)
+        {"type": "string" if name.startswith("item_") else kind, "name": name, "required": True}
+        for name, kind in zip(columns_of(manifest), kinds, strict=False)
     ]
     model = {
         "flavors": {
@@ -79,12 +81,9 @@ class Model:
             columns = {it.name: _array(it, frame[it.name]) for it in contract.features}
         except ValueError as error:
             raise UserError(f"The rows do not fit the contract: {error}.") from error
-        prediction = predict(self.bundle, columns)
-        answers: list[NDArray[Any]] = [prediction.values]
-        if prediction.probabilities is not None:
-            labels = np.array(contract.classes, dtype=object)
-            answers = [labels[prediction.values], *prediction.probabilities.T]
-        answered = dict(zip(columns_of(contract), answers, strict=True))
+        first, *rest = predict(self.bundle, columns).columns
+        answers = [contract.named(first), *rest]
+        answered = dict(zip(columns_of(self.bundle.manifest), answers, strict=True))
         return type(model_input)(answered, index=model_input.index)
 
 

@@ -77,7 +77,10 @@ def _rounded(booster: Any) -> Any:
 
 
 def classes(model: Any) -> int:
-    """How many classes a fitted model tells apart; 0 if it is a regression."""
+    """How many classes a fitted model tells apart, or items it recommends; 0 of a regression."""
+    last = model[-1] if isinstance(model, Pipeline) else model
+    if hasattr(last, "recommend"):
+        return int(last.k)
     return len(model.classes_) if is_classifier(model) else 0
 
 
@@ -141,24 +144,26 @@ def join(model: ModelProto, kinds: Kinds) -> None:
 
 
 def _give_arrays(model: ModelProto, told: int) -> None:
-    """Let a model give numbers, or positions and probabilities of classes."""
+    """Let a model give numbers, or positions and probabilities of classes, or items and scores."""
     graph = model.graph
     for node in [node for node in graph.node if node.op_type == "ZipMap"]:
         (output,) = (its for its in graph.output if its.name == node.output[0])
         output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
         graph.node.remove(node)
     kinds = {its.type.tensor_type.elem_type: its.name for its in graph.output}
-    answers, position = kinds.get(TensorProto.FLOAT), kinds.get(TensorProto.INT64)
-    if answers is None or len(graph.output) != len({answers, position} - {None}):
+    answers, items = kinds.get(TensorProto.FLOAT), kinds.get(TensorProto.STRING)
+    position = kinds.get(TensorProto.INT64)
+    if answers is None or len(graph.output) != len({answers, position, items} - {None}):
         raise ValueError(
             f"it gives {', '.join(its.name for its in graph.output)}; asked is one array of "
-            "float32: numbers (rows,), or probabilities (rows, classes)."
+            "float32: numbers (rows,), probabilities (rows, classes), or scores of items."
         )
     del graph.output[:]
-    if told and position is None:
+    if told and position is None and items is None:
         graph.node.append(helper.make_node("ArgMax", [answers], [":said"], axis=1, keepdims=0))
     if told:
-        named = helper.make_tensor_value_info(position or ":said", TensorProto.INT64, [None])
+        kind = TensorProto.STRING if items else TensorProto.INT64
+        named = helper.make_tensor_value_info(items or position or ":said", kind, None)
         graph.output.append(named)
     graph.output.append(helper.make_tensor_value_info(answers, TensorProto.FLOAT, None))
 
@@ -172,7 +177,7 @@ def attempt(model: Scorer, kinds: Kinds, told: int) -> None:
         ]
         said = model.run(columns)
         asked = (rows, told) if told else (rows,)
-        if said.scored.shape != asked or said.values.shape != (rows,):
+        if said.scored.shape != asked or said.values.shape not in ((rows,), asked):
             raise ValueError(f"it answers {rows} rows in shape {said.scored.shape}, not {asked}.")
 
 

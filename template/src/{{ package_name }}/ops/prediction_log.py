@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .bundle import Prediction
-from .contract import Column, Contract
+from .contract import Column, Contract, padded
 
 PART = 2 * 1024**2
 """Bytes that are read at once; a longer line is read whole."""
@@ -116,20 +116,27 @@ def predictions(contract: Contract, columns: tuple[Column, ...]) -> dict[str, An
         "id": pl.String,
         "version": pl.String,
         "inputs": pl.Struct({column.name: _dtype(column) for column in columns}),
-        "prediction": pl.String if contract.classes else pl.Float64,
     }
+    return schema | answer(contract)
+
+
+def answer(contract: Contract) -> dict[str, Any]:
+    """The part of such a schema that a model says."""
+    schema: dict[str, Any] = {"prediction": feedback(contract)["truth"]}
     if contract.classes:
         schema["probabilities"] = pl.Struct(dict.fromkeys(contract.classes, pl.Float64))
+    elif contract.task == "recommendation":
+        schema["items"] = pl.List(pl.Struct({"item": pl.String, "score": pl.Float32}))
     return schema
 
 
 def feedback(contract: Contract) -> dict[str, Any]:
     """The schema of a line of feedback."""
-    return {"id": pl.String, "truth": pl.String if contract.classes else pl.Float64}
+    return {"id": pl.String, "truth": pl.Float64 if contract.task == "regression" else pl.String}
 
 
 def told_in(contract: Contract, labels: pl.Series) -> NDArray[Any]:
-    """Labels of a log: positions of the classes, -1 for one that is none of them; or numbers."""
+    """Labels of a log: positions of the classes, -1 for none of them; or numbers, or items."""
     if not contract.classes:
         return labels.to_numpy()
     places = range(len(contract.classes))
@@ -138,6 +145,12 @@ def told_in(contract: Contract, labels: pl.Series) -> NDArray[Any]:
 
 def said_in(contract: Contract, lines: pl.DataFrame, unknown: float = math.nan) -> Prediction:
     """What a model says in lines of `predictions`, as exactly as the model itself does."""
+    if "items" in lines.columns:
+        listed = lines["items"]
+        lengths = listed.list.len().fill_null(0).to_numpy()
+        known = listed.drop_nulls().explode(empty_as_null=False).struct.unnest()
+        width = lengths.max(initial=1)
+        return Prediction(*(padded(its.to_numpy(), lengths, width) for its in known.iter_columns()))
     if not contract.classes:
         return Prediction(lines["prediction"].cast(pl.Float32).to_numpy(), None)
     shares = lines["probabilities"].struct.unnest().select(contract.classes).cast(pl.Float32)

@@ -246,9 +246,11 @@ def answers(said: Seen, classes: tuple[str, ...]) -> dict[str, Numbers | Categor
     """How a model's answers were in rows that it had not learnt from, beside an empty window.
 
     All predictions come first, and then the probabilities of each class; where there are two, the
-    first one's say nothing more.
+    first one's say nothing more. Of items the best of each row is the prediction.
     """
     rows = said["rows"]
+    if "items" in said:
+        return {"The predictions": Categories(said["items"], rows)}
     if not classes:
         return {"The predictions": Numbers(said["values"], rows)}
     counts = {"counts": said["classes"], "missing": 0}
@@ -260,9 +262,9 @@ def answers(said: Seen, classes: tuple[str, ...]) -> dict[str, Numbers | Categor
 
 
 def add_answers(counted: Mapping[str, Numbers | Categories], labels: Array, said: Array) -> None:
-    """Count answers of the window: what a model `said`, see `metrics`, and `labels` of classes."""
+    """Count answers of the window: what a model `said`, see `metrics`; and by name, as `labels`."""
     predictions, *by_class = counted.values()
-    predictions.add(labels if by_class else said)
+    predictions.add(labels if isinstance(predictions, Categories) else said)
     for answers, chances in zip(reversed(by_class), said.T[::-1], strict=False):
         answers.add(chances)
 
@@ -290,9 +292,7 @@ def history(
             counted.add(np.isnat(values) if values.dtype.kind == "M" else values)
         known = said[piece]
         known = known[known.finite]
-        labels = np.array(contract.classes, object)
-        chosen = labels[known.values] if contract.classes else labels
-        add_answers(answered, chosen, known.scored)
+        add_answers(answered, contract.named(known.first), known.scored)
         for name, counted in every.items():
             made[name].append(np.concatenate([part[NOW:].ravel() for part in counted.parts]))
             counted.put(NOW, np.zeros_like(made[name][-1]))

@@ -144,7 +144,8 @@ def export_parity(
     """The exported model must answer every row as the fitted one does, see `bundle.distance`.
 
     Of a classification, `labels` are the classes that both say, as positions: they must be the
-    same, but where the fitted model's probabilities hardly tell these two apart.
+    same, but where the fitted model's probabilities hardly tell these two apart. Of a
+    recommendation they are the items, which may change places, or be the last, where scores tie.
     """
     name = "export parity"
     if exported.shape != fitted.shape:
@@ -155,13 +156,18 @@ def export_parity(
         reason = "The exported model answers some rows with what is no number."
         return _judge(name, value, limit, False, reason)
     if labels is not None and fitted.ndim == 2:
-        ours, theirs = (fitted[np.arange(len(fitted)), said] for said in labels)
-        other = np.abs(ours - theirs) > limit
+        if labels[0].ndim == 2:
+            what, why = "recommends other items", "so mend what exports it"
+            other = _clearly_other(*labels, fitted, limit)
+        else:
+            what, why = "says another class", "a threshold of its own is lost in the export, so"
+            why += " leave it out of ml/model.py"
+            ours, theirs = (fitted[np.arange(len(fitted)), said] for said in labels)
+            other = np.abs(ours - theirs) > limit
         if other.any():
             reason = (
-                f"The exported model says another class than the fitted one for {other.sum():,} of "
-                f"{len(fitted):,} rows: a threshold of its own is lost in the export, so leave it "
-                "out of ml/model.py."
+                f"The exported model {what} than the fitted one for {other.sum():,} of "
+                f"{len(fitted):,} rows: {why}."
             )
             return _judge(name, float(other.mean()), limit, False, reason)
     unit = "" if fitted.ndim == 2 else " of their spread"
@@ -170,6 +176,19 @@ def export_parity(
         f"{value:.1e}{unit}; {limit:.1e} is allowed."
     )
     return _judge(name, value, limit, value <= limit, reason)
+
+
+def _clearly_other(
+    exported: Array, fitted: Array, scores: Array, limit: float
+) -> NDArray[np.bool_]:
+    """In which rows an item differs whose score is no tie; the last may tie with what is left out.
+
+    All have shape (rows, items).
+    """
+    apart = np.abs(np.diff(scores, axis=1)) > limit
+    above = np.pad(apart, ((0, 0), (1, 0)), constant_values=True)
+    below = np.pad(apart, ((0, 0), (0, 1)), constant_values=False)
+    return np.asarray(((exported != fitted) & above & below).any(axis=1))
 
 
 def regression(

@@ -1,8 +1,9 @@
 """Scores: what each is called, which way is better, how it is computed, how sure one can be.
 
-Everything here is numpy. `truth` has shape (rows,): int64 class positions or float64 numbers.
-`answers` is what a model says of the same rows: a `Prediction`, or an array, which is probabilities
-of shape (rows, classes), of which the greatest is the answer, or numbers of shape (rows,).
+Everything here is numpy. `truth` has shape (rows,): int64 class positions, float64 numbers or
+items. `answers` is what a model says of the same rows: a `Prediction`, or an array, which is
+probabilities of shape (rows, classes), of which the greatest is the answer, or numbers of shape
+(rows,).
 
 A score is prepared once for its rows (what must be sorted is sorted) and then measured under any
 row weights, so that a bootstrap replicate and a slice cost one pass without a sort.
@@ -42,6 +43,9 @@ REPLICATES = 500
 BOOTSTRAP_ROWS = 20_000
 """A bootstrap of more rows than this runs on as many of them, and its spread is scaled."""
 
+DEFAULTS = {"classification": "roc_auc", "regression": "r2", "recommendation": "ndcg"}
+"""What `train.score: auto` is, by task."""
+
 FLOOR = 1e-7
 """The least probability that a logarithm is taken of: about the resolution of float32."""
 
@@ -73,14 +77,12 @@ class Score:
 
 
 def resolve(name: str, task: Task) -> str:
-    """The name of a task's score; `auto` is ROC AUC for a classification, R² for a regression.
+    """The name of a task's score; `auto` is that of `DEFAULTS`.
 
     Raises:
         UserError: if the task has no score of that name.
     """
-    if name == "auto":
-        return "roc_auc" if task == "classification" else "r2"
-    return find(name, task=task).name
+    return DEFAULTS[task] if name == "auto" else find(name, task=task).name
 
 
 def find(name: str, costs: Costs | None = None, task: Task | None = None) -> Score:
@@ -171,8 +173,8 @@ def groups(values: pl.Series) -> Array:
 def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
     """The loss of each row where models are judged by `score`: that of the score, if it has any.
 
-    Else it is the log loss of a classification, the squared error of a regression. `LOSS` in
-    `ml/metrics.py` names another; a UserError if that is no loss of rows.
+    Else it is the log loss of a classification, the squared error of a regression, and what NDCG
+    lacks of 1. `LOSS` in `ml/metrics.py` names another; a UserError if that is no loss of rows.
     """
     wanted, said = of_project("LOSS", "auto"), told(answers)
     chosen = score if wanted == "auto" else find(wanted)
@@ -182,6 +184,8 @@ def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
             return found
     if wanted != "auto":
         raise UserError(f"ml/metrics.py: LOSS is {wanted}, which tells no loss of each row.")
+    if said.values.ndim > 1:
+        return 1 - _gain(truth, said)
     return (_squared_error if said.probabilities is None else _surprise)(truth, said)
 
 
@@ -382,6 +386,17 @@ def cost(costs: Costs | None) -> Score:
     return Score("cost", "cost", "classification", True, _Mean(rows))
 
 
+def _listed(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    """Of each row, whether the true item is among those recommended."""
+    return np.asarray((said.values == truth[:, None]).any(axis=1), dtype=np.float64)
+
+
+def _gain(truth: Array, said: Prediction) -> NDArray[np.float64]:
+    """The discounted gain of each row: 1 where the true item comes first, 0 where it is absent."""
+    place = (said.values == truth[:, None]).argmax(axis=1)
+    return np.asarray(_listed(truth, said) / np.log2(place + 2))
+
+
 def _squared_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
     return np.asarray(np.square(said.values - truth))
 
@@ -496,4 +511,6 @@ SCORES = (
     Score("mae", "mean absolute error", "regression", True, _Mean(_absolute_error)),
     Score("mape", "mean absolute percentage error", "regression", True, _Mean(_relative_error)),
     Score("median_absolute_error", "median absolute error", "regression", True, _median_error),
+    Score("ndcg", "NDCG", "recommendation", False, _Mean(_gain)),
+    Score("hit_rate", "hit rate", "recommendation", False, _Mean(_listed)),
 )

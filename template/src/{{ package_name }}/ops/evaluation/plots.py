@@ -54,10 +54,10 @@ def draw(
 ) -> dict[str, bytes]:
     """Draw the answers to the rows held out, and what was `found` of them, by file name.
 
-    A regression has no `classes`; `value` is the model's own on the primary score, and `weights`
-    are of the rows.
+    Only a classification has `classes`; `value` is the model's own on the primary score, and
+    `weights` are of the rows.
     """
-    said = metrics.told(answers).scored
+    said, figures = metrics.told(answers).scored, {}
     if classes:
         curves = partial(_curves, truth, said, classes, weights)
         figures = {
@@ -68,7 +68,7 @@ def draw(
             "confusion": confusion(found["confusion"]),
             "calibration": calibration(found["calibration"]),
         }
-    else:
+    elif said.ndim == 1:
         figures = {
             "predictions": _errors("Predicted and true", "actual_vs_predicted", truth, said),
             "residuals": _errors("Residuals", "residual_vs_predicted", truth, said),

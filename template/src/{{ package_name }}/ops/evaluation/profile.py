@@ -21,6 +21,7 @@ from .metrics import Answers, Array
 COVERAGE = 0.9  # the share of rows whose truth lies within the interval of a regression
 BINS = 20  # bins of a number, of about equal size
 MOST_VALUES = 50  # values of a category that are counted one by one; the rest are counted together
+MOST_ITEMS = 10_000  # of a recommendation's target
 MOST_TOKENS = 500  # words of a text that are counted: the number of rows that hold each
 LEAST_TEXTS = 3  # words in fewer texts are not frequent, however few others there are
 LONGEST_VALUE = 200
@@ -52,6 +53,9 @@ def profile(
         made["target"] = _classes(classes, labels)
         said["classes"] = _classes(classes, its.values)
         said["probabilities"] = dict(zip(classes, map(numbers, its.scored.T), strict=True))
+    elif contract.task == "recommendation":
+        made["target"] = {"kind": "item", **categories(labels, MOST_ITEMS)}
+        said["items"] = categories(its.first, MOST_ITEMS)
     else:
         made["target"] = numbers(labels, private=contract.target.sensitive)
         said["values"] = numbers(its.values)
@@ -131,13 +135,13 @@ def numbers(values: Array, private: bool = False) -> dict[str, Any]:
     )
 
 
-def categories(values: Array) -> dict[str, Any]:
+def categories(values: Array, most: int = MOST_VALUES) -> dict[str, Any]:
     """Counts of the values of a category, shape (rows,), missing as the empty string."""
     counted = Counter(values.tolist())
     missing = counted.pop("", 0)
     named = {
         value: count
-        for value, count in frequent(counted, MOST_VALUES)
+        for value, count in frequent(counted, most)
         if len(value) <= LONGEST_VALUE
     }
     return {

@@ -13,6 +13,7 @@ import polars as pl
 from ..bundle import Bundle, Prediction
 from ..contract import Contract
 from ..prediction_log import Reader, newest, said_in, told_in
+from ..prediction_log import answer as answer_of
 from ..project import Project
 from ..settings import Settings
 from . import gates, metrics
@@ -71,13 +72,12 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
 def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
     """Rows that both have answered and whose newest truth is known to the contract."""
     truth = newest(_lines(served / "feedback", id=pl.String, truth=pl.String)).drop("time")
-    classes = contract.classes
-    answer: dict[str, Any] = {"prediction": pl.String if classes else pl.Float64}
+    classes, answer = contract.classes, answer_of(contract)
     if classes:
-        answer["probabilities"] = pl.Struct(dict.fromkeys(classes, pl.Float64))
         truth = truth.filter(pl.col("truth").is_in(classes))
     else:
-        truth = truth.with_columns(pl.col("truth").cast(pl.Float64, strict=False)).drop_nulls()
+        kind = answer["prediction"]
+        truth = truth.with_columns(pl.col("truth").cast(kind, strict=False)).drop_nulls()
 
     def said(kind: str, number: int, name: str, **more: Any) -> pl.DataFrame:
         fields = {"id": pl.String, "version": pl.String, **answer, **more}

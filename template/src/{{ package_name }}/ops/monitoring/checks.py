@@ -40,9 +40,7 @@ SENTENCES = {
     ),
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
     "vanished categories": "No row of {column} is {names} any more; {then} were {since}.",
-    "unknown labels": (
-        "{now} of the ground truth are labels that the contract does not know: {names}."
-    ),
+    "unknown labels": "{now} of the ground truth are labels that the model does not know: {names}.",
     "calibration": (
         "The model is right {now} often than it is confident; on the holdout it was {then} often."
     ),
@@ -146,10 +144,11 @@ class Checks:
     def true(self, pool: Pool, scores: Iterable[Scored]) -> list[Finding]:
         """The violated findings on what turned out to be true."""
         found = [self._fallen(scored) for scored in scores if scored.expected]
-        if self._reference.contract.classes:
+        if self._reference.labels:
             unknown = sum((window.unknown for window in pool.windows), Counter[str]())
             labelled = sum(window.labelled for window in pool.windows)
-            hits, rows = (0, unknown.total()), (self._reference.held_out, labelled)
+            hits = self._reference.unknown, unknown.total()
+            rows = self._reference.held_out, labelled
             found.append(self._share("unknown labels", hits, rows, _named(unknown)))
         return self._violated([*found, *self._trust(pool)])
 
@@ -324,7 +323,9 @@ class Checks:
 def scores(pool: Pool, seed: int) -> list[Scored]:
     """The true scores of labelled rows, as far as they are defined."""
     truth, said, reference = pool.truth, pool.said, pool.windows[0].reference
-    known = np.isfinite(truth) if said.probabilities is None else truth >= 0
+    known = np.ones(len(truth), dtype=bool)
+    if truth.dtype.kind in "if":  # and no item
+        known = np.isfinite(truth) if said.probabilities is None else truth >= 0
     found: list[Scored] = []
     for score in reference.scores:
         # A label that the model never heard of is a miss; only accuracy has a place for it.

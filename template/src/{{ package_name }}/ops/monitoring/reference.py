@@ -83,6 +83,17 @@ class Reference:
         except UserError as error:
             self.lost = f"The champion's score cannot be measured. {error}"
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the model knows, or the items; none of a regression."""
+        items = self._learnt["target"]["counts"] if self.contract.task == "recommendation" else ()
+        return self.contract.classes or tuple(items)
+
+    @property
+    def unknown(self) -> int:
+        """How many rows of the holdout were of other labels."""
+        return int(self._said.get("new", 0))
+
     def columns(self) -> dict[str, Distribution]:
         """How each watched column was distributed, beside an empty window."""
         seen, learnt = self._seen["columns"], self._learnt["columns"]
@@ -146,7 +157,13 @@ class Reference:
         return Known(mean, float(np.linalg.norm(weights * (found - mean)) / weights.sum()))
 
     def kinds(self, said: Prediction) -> Array:
-        """Of which kind each answer is: its class, and the tenth that it is in on the holdout."""
+        """Of which kind each answer is: its class, and the tenth that it is in on the holdout.
+
+        Of a recommendation it is the best item, as far as that was recommended on the holdout.
+        """
+        if "items" in self._said:
+            places = {item: place for place, item in enumerate(self._said["items"]["counts"])}
+            return np.array([places.get(item, -1) for item in said.first], dtype=np.int64)
         told = [self._said["probabilities"][name] for name in self.contract.classes]
         answers = said.scored.reshape(len(said), len(told) or 1)
         kinds: Array = 100 * said.values if told else np.zeros(len(said), dtype=np.int64)

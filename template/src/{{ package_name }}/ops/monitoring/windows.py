@@ -135,8 +135,8 @@ class Window:
         self.kinds += Counter(kinds.tolist())
         known = own["truth"].is_not_null().to_numpy()
         rows = own.filter(known)
-        if classes := self.reference.contract.classes:
-            strange = told.filter(~told.is_in(classes))
+        if labels := self.reference.labels:
+            strange = told.filter(~told.is_in(labels))
             self.unknown = frequent(self.unknown + Counter(strange.to_list()))
         truths = log.told_in(self.reference.contract, rows["truth"])
         self.known.append((truths, said[known], kinds[known]))
@@ -293,7 +293,7 @@ def _truths(
     schema = log.feedback(reference.contract)
     reader = log.Reader({**schema, "key": pl.String})
     # Of a string that is kept, polars keeps all those that were read with it.
-    kind = pl.Categorical if reference.contract.classes else pl.Float64
+    kind = pl.Categorical if reference.labels else pl.Float64
     truths = pl.DataFrame(schema={"time": pl.Int64, "id": pl.UInt64, "truth": kind})
     more = lambda: len(truths) < ENOUGH_TRUTHS
     chance = pl.col("id") / 2.0**64

@@ -15,6 +15,9 @@ from ..evaluation import metrics
 from ..evaluation.metrics import Array, Weights
 from ..settings import Train
 
+KINDS = {"regression": "is a number", "recommendation": "is one of an open set of items"}
+"""What is said of a target without classes."""
+
 THRESHOLDS = 200
 """How many thresholds are tried, at most: the quantiles of what the model says."""
 
@@ -28,7 +31,8 @@ def costs(train: Train, contract: Contract) -> list[list[float]] | None:
         return None
     target, classes = contract.target.name, contract.classes
     if not classes:
-        raise UserError(f"params.yaml: train.costs are of classes, and {target} is a number.")
+        kind = KINDS[contract.task]
+        raise UserError(f"params.yaml: train.costs are of classes, and {target} {kind}.")
     matrix = 1 - np.eye(len(classes))
     for truth, answers in train.costs.items():
         for answer, cost in answers.items():
@@ -60,7 +64,7 @@ def choose(
     """
     matrix, wanted = costs(train, contract), train.threshold
     if wanted != "auto" and len(contract.classes) != 2:
-        kind = f"has {len(contract.classes)} classes" if contract.classes else "is a number"
+        kind = KINDS.get(contract.task, f"has {len(contract.classes)} classes")
         raise UserError(
             f"params.yaml: train.threshold is {wanted}, and {contract.target.name} {kind}; it is "
             "for two classes, so use auto."

@@ -89,6 +89,7 @@ def run(project: Project) -> None:
         "file": training["file"],
         "task": contract.task,
         "classes": list(contract.classes),
+        **({"items": holdout.answers.values.shape[1]} if holdout.answers.values.ndim > 1 else {}),
         "contract": contract.to_dict(),
         "fingerprint": contract.fingerprint,
         "features": training["features"],
@@ -155,7 +156,9 @@ def score(
             if again
             else None,
             baseline=Prediction(own["trivial_values"], own.get("trivial_probabilities")),
-            history=decided(training["decision"]).answer(own["history"]),
+            history=Prediction(own["history_items"], own["history"])
+            if "history_items" in own
+            else decided(training["decision"]).answer(own["history"]),
         )
 
 
@@ -206,7 +209,7 @@ def judge(
         **told_of(weights),
         "baseline": numbers(trivial),
         **({"unweighted": told_of(np.ones(len(truth)))} if contract.with_role("weight") else {}),
-        "interval": None if contract.classes else interval(truth, answers.values),
+        "interval": interval(truth, answers.values) if answers.probabilities is None else None,
         "calibration": calibration(truth, answers) if contract.classes else None,
         "gates": [gate.to_dict() for gate in verdicts],
     }
@@ -226,6 +229,8 @@ def describe(
         both = (arrays, {name: values[::step] for name, values in holdout.arrays.items()})
         arrays = {name: np.concatenate([part[name] for part in both]) for name in arrays}
     seen = profile(contract, arrays, labels, holdout.answers)
+    if contract.task == "recommendation":
+        seen["prediction"]["new"] = int(np.isin(holdout.truth, labels, invert=True).sum())
     seen |= groups(contract, [train, frame.gather_every(step)] if in_time else [train])
     rows_made = golden(contract, seen)
     period = None
@@ -313,7 +318,7 @@ def write(
                 for file in project.candidate.rglob(manifest["file"])
             },
             MANIFEST: manifest,
-            "MLmodel": mlflow_model.description(Contract.from_dict(manifest["contract"])),
+            "MLmodel": mlflow_model.description(manifest),
         },
     )
     reports: dict[str, Mapping[str, Any]] = {

@@ -74,6 +74,7 @@ class Rows:
         self.features = frame_of(made, self.kinds)
         self.weighed, self.told = contract.with_role("weight") is not None, set[str]()
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
+        self.items: dict[str, NDArray[Any]] = {}  # what they recommended
         self.validation: dict[str, list[float]] = {}  # the scores of these, fold by fold
         self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
 
@@ -173,8 +174,11 @@ class Rows:
         weighed, weights = {}, self.weights[rows]
         if half_life is not None:
             weights = weights * recency.weights(self.ages[rows], half_life)
+        name, last = pipeline.steps[-1]
         if (half_life is not None or self.weighed) and self.weighs(model, pipeline):
-            weighed[f"{pipeline.steps[-1][0]}__sample_weight"] = weights
+            weighed[f"{name}__sample_weight"] = weights
+        if has_fit_parameter(last, "ages"):
+            weighed[f"{name}__ages"] = self.ages[rows]
         try:
             return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
@@ -217,17 +221,25 @@ class Rows:
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
     ) -> list[float]:
         """The score of a model on each fold, learnt from the others; its answers are kept."""
-        shape = len(self.labels), len(self.contract.classes)
-        said = np.full(shape if self.contract.classes else shape[:1], np.nan, np.float32)
-        for learn, held in self.splits:
-            said[held] = self.answers(model, parameters, seed, learn, held).scored
-        return self.judge(model, said, score)
+        parts = [self.answers(model, parameters, seed, *split) for split in self.splits]
+        if self.contract.task == "recommendation":
+            self.items[model] = self._placed([part.values for part in parts], "")
+        return self.judge(model, self._placed([part.scored for part in parts], np.nan), score)
+
+    def _placed(self, parts: Sequence[NDArray[Any]], unknown: Any) -> NDArray[Any]:
+        """What is said of each fold as an array of all rows."""
+        made = np.full((len(self.labels), *parts[0].shape[1:]), unknown, parts[0].dtype)
+        for (_, held), part in zip(self.splits, parts, strict=True):
+            made[held] = part
+        return made
 
     def judge(self, model: str, said: NDArray[np.float32], score: str) -> list[float]:
         """The score on each fold of what a model `said` of rows that it had not learnt from."""
         about = self.train, self.contract, score, self.labels, said, self.weights
         told = self.decisions[model] = decisions.choose(*about)
-        answers, self.said[model] = decided(told).answer(said), said
+        self.said[model] = said
+        items = self.items.get(model)
+        answers = decided(told).answer(said) if items is None else Prediction(items, said)
         scores = [self.score(score, held, answers[held]) for _, held in self.splits]
         self.validation[model] = scores
         return scores
@@ -272,7 +284,9 @@ def run(project: Project) -> None:
         said = vars(predict(pipeline, rows.contract, held, rows.decisions[used[name]]))
         answers |= {f"{name}_{kind}": array for kind, array in said.items() if array is not None}
     answers["history"] = rows.said[training["model"]] if rows.in_time else np.empty(0)
-    if not training["decision"]:  # by its own threshold, if it has one
+    if rows.items:
+        answers["history_items"] = rows.items[training["model"]]
+    elif not training["decision"]:  # by its own threshold, if it has one
         own = fitted.keys() - {"trivial"}
         answers |= {f"{name}_values": np.ravel(fitted[name].predict(held)) for name in own}
     with replacing(project.candidate) as folder:
@@ -282,7 +296,7 @@ def run(project: Project) -> None:
             if name in fitted:
                 training["file"], model = blend.export(fitted[name], rows.kinds)
                 (place / training["file"]).write_bytes(model)
-        np.savez(folder / "answers.npz", **answers)
+        np.savez(folder / "answers.npz", **{name: plain(its) for name, its in answers.items()})
         write_json(folder / "training.json", training)
 
 
@@ -365,6 +379,11 @@ def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
 
 def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
     """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today."""
+    if train.model == BLEND not in models.MODELS and rows.contract.task == "recommendation":
+        raise UserError(
+            "params.yaml: train.model is blend, and lists of items have no mean; use auto, or one "
+            f"of {', '.join(models.MODELS)}."
+        )
     for name in (train.model, *train.sections):
         if name in models.MODELS:
             rows.build(name, parameters(train, name), seed)
@@ -446,6 +465,8 @@ def predict(
     """
     if contract.task == "regression":
         return Prediction(np.ravel(pipeline.predict(frame)).astype(np.float32), None)
+    if contract.task == "recommendation":
+        return Prediction(*recommended(pipeline, frame))
     if not hasattr(pipeline, "predict_proba"):
         raise UserError(
             f"{type(pipeline[-1]).__name__} in ml/model.py gives no probabilities (predict_proba); "
@@ -455,6 +476,23 @@ def predict(
     probabilities = np.zeros((len(frame), len(contract.classes)), dtype=np.float32)
     probabilities[:, learnt] = pipeline.predict_proba(frame)
     return decided(told).answer(probabilities)
+
+
+def recommended(pipeline: Pipeline, frame: pl.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The items that a fitted pipeline recommends, shape (rows, items), and their scores."""
+    *steps, (_, last) = pipeline.steps
+    if steps or not hasattr(last, "recommend"):
+        raise UserError(
+            f"{type(last).__name__} in ml/model.py must recommend items: let the only step of the "
+            "pipeline have a method recommend; docs/ops/models.md says which."
+        )
+    items, scores = last.recommend(frame)
+    return np.asarray(items, object), np.asarray(scores, np.float32)
+
+
+def plain(values: NDArray[Any]) -> Any:
+    """An array that is written without pickle: texts of one length."""
+    return values.astype(str) if values.dtype == object else values
 
 
 def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:

@@ -55,7 +55,7 @@ def examine(project: Project, contract: Contract, rows: pl.LazyFrame) -> None:
         print(f"retrain: new labels are not held to the champion's answers: {error}")
         return
     answers, truth = in_batches(champion.judged.session, inputs), contract.labels(frame)
-    said = np.array(contract.classes)[answers.values] if contract.classes else answers.values
+    said = contract.named(answers.values)
     far = np.abs(answers.values - truth)
     labels = labels.with_columns(said=said, far=far)
     wrong, many = _doubts(champion, usual)
@@ -85,6 +85,8 @@ def _usual(champion: Bundle, contract: Contract) -> float:
     Raises:
         UserError: if it cannot judge these labels.
     """
+    if contract.task == "recommendation":
+        raise UserError("it recommends, and whatever was taken instead is right.")
     about, interval = champion.manifest, champion.manifest.get("interval") or {}
     usual = float(
         1 - interval.get("coverage", about.get("unweighted", about)["metrics"].get("accuracy", 0))

@@ -103,7 +103,7 @@ class Job:
         with file.explained():
             empty = file.scan().head(0).collect()
         columns = empty.columns
-        if taken := [name for name in columns_of(bundle.contract) if name in columns]:
+        if taken := [name for name in columns_of(bundle.manifest) if name in columns]:
             raise UserError(
                 f"{file.origin} already has a column {taken[0]}; rename or drop it first."
             )
@@ -153,7 +153,7 @@ class Job:
     def _batches(self) -> Iterator[pl.DataFrame]:
         """The rows that are not finished, in batches; one batch at least of a file."""
         rows = self.file.scan()
-        width = len(self.columns) + len(columns_of(self.bundle.contract))
+        width = len(self.columns) + len(columns_of(self.bundle.manifest))
         size = max(1, CELLS // (width * BATCH_ROWS)) * BATCH_ROWS
         seen = self.parts.finished > 0
         with self.file.explained():

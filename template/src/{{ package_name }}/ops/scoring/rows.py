@@ -18,9 +18,11 @@ BATCH_ROWS = 4_096  # scored at once: a model's inner arrays, wide where there i
 PREDICTION = "prediction"
 
 
-def columns_of(contract: Contract) -> list[str]:
-    """The names of the columns that scoring adds."""
-    return [PREDICTION, *(f"probability_{label}" for label in contract.classes)]
+def columns_of(manifest: Mapping[str, Any]) -> list[str]:
+    """The names of the columns that scoring adds, given the bundle's manifest."""
+    if most := manifest.get("items"):
+        return [f"{what}_{place}" for place in range(1, most + 1) for what in ("item", "score")]
+    return [PREDICTION, *(f"probability_{label}" for label in manifest["classes"])]
 
 
 def answers(bundle: Bundle, frame: "pl.DataFrame") -> "pl.DataFrame":
@@ -28,12 +30,9 @@ def answers(bundle: Bundle, frame: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     contract = bundle.contract
-    said = predict(bundle, contract.arrays(frame))
-    if said.probabilities is None:
-        return pl.DataFrame({PREDICTION: said.values})
-    named = pl.Series(contract.target.choices).gather(said.values)
-    parts = [named, *(pl.Series(column) for column in said.probabilities.T)]
-    return pl.DataFrame(dict(zip(columns_of(contract), parts, strict=True)))
+    first, *rest = predict(bundle, contract.arrays(frame)).columns
+    named = pl.Series(contract.target.choices).gather(first) if contract.classes else first
+    return pl.DataFrame(dict(zip(columns_of(bundle.manifest), [named, *rest], strict=True)))
 
 
 def unfit(bundle: Bundle, contract: Contract) -> str | None:

@@ -133,7 +133,7 @@ def kind(line: Truth, told: dict[str, Any]) -> str:
 def shape(target: Column) -> str:
     """What a truth looks like: one of `SHAPES`."""
     if target.choices is None:
-        return "number"
+        return "label" if target.kind == "item" else "number"
     if target.kind == "boolean":
         return "boolean"
     return "label" if isinstance(target.choices[0], str) else "integer"

@@ -139,7 +139,7 @@ class Metrics:
         if model.bundle.contract.classes:
             for value in set(predictions):
                 self._by_class[value].inc(predictions.count(value))
-        else:
+        elif model.bundle.contract.task == "regression":
             for value in predictions:
                 self._values.observe(value)
 
@@ -153,7 +153,7 @@ class Metrics:
                 )
             for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
                 self._by_class[choice] = self._classes.labels(label)
-        elif self._values is None:
+        elif contract.task == "regression" and self._values is None:
             cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
             self._values = Histogram(
                 "service_prediction_value", "The numbers that the model gave",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -27,6 +27,13 @@ class Interval(msgspec.Struct, gc=False):
     """How often it lies there."""
 
 
+class Item(msgspec.Struct, gc=False):
+    """What is recommended, and how much speaks for it."""
+
+    item: str
+    score: float
+
+
 class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     """What a caller gets for a row."""
 
@@ -34,14 +41,20 @@ class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     model_version: str
     prediction: Any
     probabilities: dict[str, float] | None = None
-    """Of each class; none of a regression."""
+    """Of each class, if there are classes."""
+    items: list[Item] | None = None
+    """Of a recommendation, the best first."""
     interval: Interval | None = None
-    """Where the ground truth lies as often as `coverage` says; none of a classification."""
+    """Of a regression: where the ground truth lies as often as `coverage` says."""
 
 
-Said = tuple[Any, dict[str, float] | None]
-"""What the model says of a row: a class, as the contract writes it, and the probabilities of all
-classes; or a number, and None."""
+class Said(NamedTuple):
+    """What the model says of a row."""
+
+    prediction: Any
+    """A class, as the contract writes it; a number; or the best item."""
+    probabilities: dict[str, float] | None = None
+    items: list[Item] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +118,17 @@ class Model:
         """Score rows, given as the values of the contract's inputs in their order."""
         said = self.bundle.predict(self.reader.arrays(records))
         if said.probabilities is None:
-            return [(value, None) for value in said.values.tolist()]
+            return [Said(value) for value in said.values.tolist()]
+        rows = zip(said.values.tolist(), said.probabilities.tolist(), strict=True)
+        if said.values.ndim > 1:
+            return [Said(items[0], None, [*map(Item, items, scores)]) for items, scores in rows]
         choices, classes = self.bundle.contract.target.choices or (), self.bundle.contract.classes
         return [
-            (choices[place], dict(zip(classes, shares, strict=True)))
-            for place, shares in zip(said.values.tolist(), said.probabilities.tolist(), strict=True)
+            Said(choices[place], dict(zip(classes, shares, strict=True))) for place, shares in rows
         ]
 
     def interval(self, prediction: float) -> Interval | None:
-        """Where the ground truth lies as often as it says; None for a classification."""
+        """Where the ground truth lies as often as it says; None if that is not told."""
         told = self.bundle.manifest.get("interval")
         if told is None:
             return None
@@ -123,5 +138,6 @@ class Model:
 
 def is_finite(said: Said) -> bool:
     """Whether the model gave a number at all."""
-    prediction, probabilities = said
-    return math.isfinite(sum(probabilities.values()) if probabilities else prediction)
+    if said.items:
+        return math.isfinite(sum(its.score for its in said.items))
+    return math.isfinite(sum(said.probabilities.values()) if said.probabilities else said.prediction)

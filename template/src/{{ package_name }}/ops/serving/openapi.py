@@ -144,8 +144,8 @@ def describe(service: Service) -> dict[str, Any]:
     if service.model is not None:
         page["info"]["version"] = service.model.version
         target = service.model.bundle.contract.target
-        value = {"enum": list(target.choices)} if target.choices else {"type": "number"}
-        truth = {"type": SHAPES[shape(target)][0]}
+        truth: dict[str, Any] = {"type": SHAPES[shape(target)][0]}
+        value = {"enum": list(target.choices)} if target.choices else truth
         schemas["Row"] = _row(service.model)
         schemas["Answer"]["properties"]["prediction"] = {"title": target.name, **value}
         if classes := service.model.bundle.contract.classes:

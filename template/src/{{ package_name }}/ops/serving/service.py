@@ -20,7 +20,7 @@ from .hosts import opened
 from .locations import Broken, Unavailable, locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Answer, Model, Said, is_finite
+from .models import Answer, Item, Model, Said, is_finite
 from .reloading import Follower
 from .requests import Refusal, Rows, Violation
 from .settings import Settings, warn
@@ -32,7 +32,7 @@ MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
 
 
-class Predicted(msgspec.Struct, gc=False):
+class Predicted(msgspec.Struct, omit_defaults=True, gc=False):
     """What the log keeps of a row."""
 
     id: str
@@ -41,6 +41,7 @@ class Predicted(msgspec.Struct, gc=False):
     inputs: dict[str, Any]
     prediction: Any
     probabilities: dict[str, float] | None
+    items: list[Item] | None = None
 
 
 class Refused(msgspec.Struct):
@@ -177,14 +178,12 @@ class Service:
         answers, lines = [], []
         ids = feedback.new_ids(len(scores))
         for number, record, said in zip(ids, rows.records, scores, strict=True):
-            prediction, probabilities = said
-            interval = None if probabilities else model.interval(prediction)
-            answers.append(Answer(number, model.version, prediction, probabilities, interval))
+            answers.append(Answer(number, model.version, *said, model.interval(said.prediction)))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
-            lines.append(Predicted(number, now, model.version, inputs, prediction, probabilities))
+            lines.append(Predicted(number, now, model.version, inputs, *said))
         self.logs["predictions"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.read(rows)
-        self.metrics.answered(model, [prediction for prediction, _ in scores])
+        self.metrics.answered(model, [said.prediction for said in scores])
         if self.shadow:
             self.shadow.offer(model, body, answers)
         return answers

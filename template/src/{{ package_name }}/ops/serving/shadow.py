@@ -18,7 +18,7 @@ import msgspec
 from .locations import Location
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Answer, Model, Said, is_finite
+from .models import Answer, Item, Model, Said, is_finite
 from .reloading import Follower
 from .requests import Refusal, Strictness
 
@@ -33,11 +33,11 @@ PIECE = 32
 CLOSE_SECONDS = 5.0
 """How long the end waits for what still waits."""
 
-NOTHING: Said = (None, None)
+NOTHING = Said(None)
 """What is said of a row that the shadow failed at."""
 
 
-class Shadowed(msgspec.Struct, gc=False):
+class Shadowed(msgspec.Struct, omit_defaults=True, gc=False):
     """What the log keeps of a row: the same id, and what the shadow says; nothing if it failed."""
 
     id: str
@@ -45,6 +45,7 @@ class Shadowed(msgspec.Struct, gc=False):
     version: str
     prediction: Any
     probabilities: dict[str, float] | None
+    items: list[Item] | None = None
 
 
 class Shadow:
@@ -149,7 +150,7 @@ class Shadow:
             refused = records[piece].count(None)
             undefined = said.count(NOTHING) - refused
             pairs = zip(answers[piece], said, strict=True)
-            agreeing = sum(agrees(answer, theirs) for answer, (theirs, _) in pairs)
+            agreeing = sum(agrees(answer, theirs.prediction) for answer, theirs in pairs)
             count = self._metrics.counters
             scored = len(lines) - refused - undefined
             count["service_shadow_rows"].labels(model.version).inc(scored)
@@ -174,8 +175,8 @@ class Shadow:
 
 
 def agrees(answer: Answer, theirs: Any) -> bool:
-    """Whether the shadow says what the champion did: its class, or a number in its interval."""
-    if answer.probabilities:
+    """Whether the shadow says what the champion did: its class or item, or in its interval."""
+    if answer.probabilities or answer.items:
         return bool(answer.prediction == theirs)
     width = answer.interval
     return width is not None and isinstance(theirs, float) and width.low <= theirs <= width.high
