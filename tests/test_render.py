@@ -36,7 +36,7 @@ TRACES: dict[str, dict[Any, str]] = {
         "diabetes": r"diabetes",
         "support-mail": r"support-mail|\bbank\b",
         "digits": r"load_digits|1,797",
-        "smart-cart": r"smart-cart|catalogue",
+        "smart-cart": r"simulated carts|catalogue\.csv",
     },
     "serving": {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"
