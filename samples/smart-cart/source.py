@@ -107,30 +107,28 @@ def alike(sold: pl.DataFrame) -> Array:
 
 
 def best_ndcg(catalogue: pl.DataFrame, rows: pl.DataFrame) -> float:
-    """The NDCG@10 of whoever knows the chances, and sees of a cart what it holds.
-
-    That tells by Bayes' rule how likely each range with each pair of plans is, so how likely each
-    product comes next. What is expected of the likeliest ten, is averaged over the rows.
-    """
+    """The NDCG@10 to be expected of whoever knows all chances, and sees of a cart what it holds."""
+    discounts = 1 / np.log2(np.arange(2, 12))
     expected = [
-        best_of(on_sale(catalogue, monday), week["history"])
+        np.sort(following(on_sale(catalogue, monday), week["history"]))[:, :-11:-1] @ discounts
         for (monday,), week in rows.group_by(pl.col("chosen_at").dt.truncate("1w"))
     ]
     return float(np.concatenate(expected).mean())
 
 
-def best_of(sold: pl.DataFrame, carts: pl.Series) -> Array:
-    """The NDCG@10 expected of the best lists for the carts of a week, shape (carts,)."""
+def following(sold: pl.DataFrame, carts: pl.Series) -> Array:
+    """How likely each product comes next, shape (carts, products).
+
+    What a cart holds says by Bayes' rule how likely each range with each pair of plans is.
+    """
     wants, same = chances(sold).reshape(-1, len(sold)), alike(sold)
-    alone = wants @ same
+    things = wants @ same
     places = {item: place for place, item in enumerate(sold["item"])}
-    expected = []
-    for cart in carts:
+    made = np.empty((len(carts), len(sold)))
+    for its, cart in zip(made, carts, strict=True):
         held = [places[item] for item in cart]
-        left = 1 - np.cumsum(alone[:, held], axis=1)
-        before = np.insert(left, 0, 1, axis=1)
-        likely = (wants[:, held] / before[:, :-1]).prod(axis=1)
-        following = (likely / likely.sum() / before[:, -1]) @ wants
-        following[same[held].any(axis=0)] = 0
-        expected.append(np.sort(following)[:-11:-1] @ (1 / np.log2(np.arange(2, 12))))
-    return np.array(expected)
+        left = np.insert(1 - np.cumsum(things[:, held], axis=1), 0, 1, axis=1)
+        likely = (wants[:, held] / left[:, :-1]).prod(axis=1)
+        its[:] = (likely / likely.sum() / left[:, -1]) @ wants
+        its[same[held].any(axis=0)] = 0
+    return made
