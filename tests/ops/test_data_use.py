@@ -1073,6 +1073,30 @@ def test_without_git_it_says_what_to_do(bare: Path, capsys: pytest.CaptureFixtur
     assert "run `make setup`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("format_", "kind"), [("parquet", int), ("parquet", str), ("csv", str)])
+def test_items_are_an_open_set_of_ids(adopt: Adopt, format_: str, kind: type) -> None:
+    draw = random.Random(0)
+    ids = [kind(number) for number in range(400)]
+    rows: dict[str, list[Any]] = {
+        "seen": [draw.sample(ids, n % 5) for n in range(ROWS)],
+        "placed_at": [NOON + timedelta(hours=n) for n in range(ROWS)],
+        "item_id": [draw.choice(ids) for _ in range(ROWS)],
+    }
+    data: Data = pl.DataFrame(rows)
+    if format_ == "csv":
+        data = pl.DataFrame(rows | {"seen": [json.dumps(its) for its in rows["seen"]]}).write_csv()
+    made = adopt(data, "item_id", "recommendation")
+    for line in (
+        "seen = dy.List(dy.String(), max_length=6, nullable=True)",
+        'item_id = dy.String(metadata={"target": True, "item": True})',
+    ):
+        assert line in made.schema.replace("'", '"')
+    assert contracts.load().task == "recommendation"
+    assert made.broken == {}
+    assert made.rows["item_id"].to_list() == [str(its) for its in rows["item_id"]]
+    assert made.rows["seen"].to_list() == [[str(it) for it in its] for its in rows["seen"]]
+
+
 @pytest.mark.parametrize("format_", ["parquet", "jsonl", "csv"])
 def test_lists_become_arrays(adopt: Adopt, format_: str) -> None:
     draw = random.Random(0)

@@ -444,10 +444,11 @@ def _counts_up(values: pl.Series) -> bool:
 
 
 def _leak_checked(column: Column, parsed: pl.DataFrame, target: Column, task: Task) -> Column:
-    """Leave out a feature that gives the target away."""
-    if column.role not in ("feature", "text", "event_time") or column.item:
+    """Leave out a feature that gives the target away; of an open set, that is not asked."""
+    seen = column.role in ("feature", "text", "event_time") and not column.item
+    if not seen or task == "recommendation":
         return column
-    truth = parsed[target.name].cast(pl.Float64 if task == "regression" else pl.String)
+    truth = parsed[target.name].cast(pl.String if task == "classification" else pl.Float64)
     strength = leaks.strength(parsed[column.name], truth)
     if not strength >= leaks.SUSPECT:  # it may be no number, where numbers are huge
         return column
