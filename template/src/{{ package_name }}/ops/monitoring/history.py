@@ -102,6 +102,7 @@ class History:
     def overdispersion(self, name: str, cell: int) -> float:
         """How many times as much as by chance rows of a cell differ between windows, at least."""
         windows = np.stack([self._counts[name][own].sum(axis=0) for own in self.windows])
+        windows = windows[windows[:, 0] > 0]
         rows, hits = windows[:, 0], windows[:, 2 + cell]
         share = hits.sum() / rows.sum()
         found = np.mean(np.square(hits - rows * share) / (rows * share * (1 - share)))
