@@ -140,9 +140,7 @@ def categories(values: Array, most: int = MOST_VALUES) -> dict[str, Any]:
     counted = Counter(values.tolist())
     missing = counted.pop("", 0)
     named = {
-        value: count
-        for value, count in frequent(counted, most)
-        if len(value) <= LONGEST_VALUE
+        value: count for value, count in frequent(counted, most) if len(value) <= LONGEST_VALUE
     }
     return {
         "missing": missing,
