@@ -544,14 +544,14 @@ def test_a_row_that_breaks_a_rule_across_columns_is_refused_before_the_model_run
     model: Any = Counting(Reader(contracts.load()))
     good, bad, odd = (0.0, 1.0), (2.0, 1.0), (0.0, 7.0)
     first, second, third = judged(model, [[good, good], [good, bad], [good]])
-    assert (first, third) == ([(1.0, None)] * 2, [(1.0, None)])
+    assert (first, third) == ([Said(1.0)] * 2, [Said(1.0)])
     assert isinstance(second, Refusal)
     assert second.counts == {(None, "ordered"): 1}
     assert second.violations[0].row == 1
     assert model.asked == [good] * 3
     assert isinstance(judged(model, [[bad]])[0], Refusal)
     failed, kept = judged(model, [[odd], [good]])
-    assert (str(failed), kept) == ("seven", [(1.0, None)])
+    assert (str(failed), kept) == ("seven", [Said(1.0)])
 
 
 def test_an_early_field_fits_the_description_unless_it_is_refused() -> None:
