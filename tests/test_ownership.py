@@ -61,9 +61,14 @@ def test_the_project_knows_what_is_its_peoples_own() -> None:
 
 
 def test_no_option_owns_a_file_of_yours(rendered: Callable[..., Path]) -> None:
-    """An update excludes such files, so one that came or went with an option never would."""
+    """An update excludes such files, so one that came or went with an option never would.
+
+    The data of a sample may: which one it is, is fixed once a project is generated.
+    """
     trees = [
-        {name for name in names(rendered(**answers)) if owner(name) == "yours"} for answers in PAIRS
+        {name for name in names(rendered(**answers)) if owner(name) == "yours"}
+        - {"data/catalogue.csv"}
+        for answers in PAIRS
     ]
     assert trees[0]
     assert all(tree == trees[0] for tree in trees)

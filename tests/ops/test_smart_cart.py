@@ -39,7 +39,7 @@ source, model = module("source"), module("model")
 @pytest.fixture(scope="module")
 def catalogue() -> pl.DataFrame:
     """The products."""
-    made: pl.DataFrame = source.read(SAMPLE / "catalogue.csv")
+    made: pl.DataFrame = source.read(ROOT / "template" / "data" / "catalogue.csv")
     return made
 
 
