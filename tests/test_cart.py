@@ -44,7 +44,7 @@ def test_carts_are_learnt_scored_served_watched_and_learnt_with_new_products(car
     assert "It recommends 10 items, the best first" in (reports / "cards" / "model.md").read_text()
     source = simulator(cart)
     catalogue = source.read(cart.root / "data" / "catalogue.csv")
-    learnt = pl.read_parquet(cart.root / "data" / "train.parquet", columns=["next_item"])
+    learnt = pl.read_parquet(cart.root / "data" / "valid.parquet", columns=["next_item"])
     rows = source.simulate(catalogue, source.BEGINS + timedelta(weeks=34), WEEKS, CARTS)
     rows = rows.with_columns(pl.col("chosen_at").dt.to_string("iso:strict"))
     new = set(rows["next_item"]) - set(learnt["next_item"])
