@@ -11,7 +11,7 @@ from .places import Place, reached
 
 
 def move(project: Project, address: str) -> None:
-    """Copy what the remote holds, write the new address, and push what was never pushed.
+    """Copy what the remote holds, write the new address, and push what the work tree needs.
 
     Raises:
         UserError: if one of the places cannot be used; the remote is then what it was.
@@ -34,7 +34,7 @@ def move(project: Project, address: str) -> None:
     before = config.read_bytes()
     try:
         dvc.ask(project.root, "remote", "modify", remote.name, "url", address)
-        dvc.ask(project.root, "push", "--all-commits")
+        dvc.ask(project.root, "push")
     except UserError:
         config.write_bytes(before)
         raise
