@@ -97,8 +97,10 @@ PROFILES = {
             "python_version": "3.12",
             "sample": "smart-cart",
             "ci": "github",
+            "storage": "folder",
             "serving": True,
             "monitoring": True,
+            "deploy": "[kubernetes, aws]",
         },
     ),
     "own-data": Profile(
