@@ -28,6 +28,7 @@ from my_model.ops.registry import comparison, tracking
 from my_model.ops.registry.champion import located, succession
 from my_model.ops.registry.lineage import lineage
 from my_model.ops.serving.locations import fetch, locate
+from my_model.ops.serving.server import configure
 from my_model.ops.settings import Settings
 
 if TYPE_CHECKING:
@@ -749,3 +750,22 @@ def test_a_damaged_store_is_one_sentence(
     (project.root / "mlflow.db").write_text("this is no database" * 100)
     assert cli.main(["history"]) == 2
     assert "file is not a database" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "served", "shadow"),
+    [
+        ([], "champion", ""),
+        (["--model", "1"], "versions/1", ""),
+        (["--shadow", "challenger"], "champion", "challenger"),
+        (["--shadow", "1"], "champion", "versions/1"),
+    ],
+)
+def test_what_is_served_is_called_as_elsewhere(
+    project: Project, monkeypatch: pytest.MonkeyPatch, options: list[str], served: str, shadow: str
+) -> None:
+    monkeypatch.delenv("BUNDLE", raising=False)
+    settings = configure(cli.parser().parse_args(["serve", *options]))
+    models = project.root / "models"
+    assert settings.bundle == str(models / served)
+    assert settings.shadow == (str(models / shadow) if shadow else "")
