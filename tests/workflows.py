@@ -26,6 +26,11 @@ ACTIONS = {
 }
 WORKFLOW = {"name", "on", "concurrency", "permissions", "env", "jobs"}
 PUSH = {"paths"}
+SETUP = [
+    "apt-get update --quiet",
+    "apt-get install --quiet --yes --no-install-recommends buildah podman",
+]
+"""What a job of GitLab installs beside the project; a machine that runs tests has it."""
 UNSET = re.compile(r"(inputs|secrets|vars)\.\w+")
 GITHUB_JOB = {
     *("name", "if", "needs", "runs-on", "timeout-minutes", "permissions", "env", "steps"),
@@ -37,7 +42,7 @@ INCLUDE = {"local", "rules"}
 DEFAULT = {"image", "interruptible", "timeout", "cache"}
 GITLAB_JOB = {
     *("stage", "script", "needs", "timeout", "rules", "variables", "artifacts", "cache"),
-    *("id_tokens", "interruptible", "resource_group"),
+    *("id_tokens", "interruptible", "resource_group", "before_script"),
 }
 NEED = {"job", "optional"}
 ARTIFACTS = {"when", "expose_as", "paths"}
@@ -247,6 +252,7 @@ class GitLab:
 
     def job(self, name: str, job: Node, shared: Node) -> Job:
         """A job that runs."""
+        assert job.get("before_script", SETUP) == SETUP, "the reader does not know this setup"
         own = {**shared, **job.get("variables", {})}
         variables = {key: self.filled(value) for key, value in own.items()} | dict(self.settings)
         return Job(

@@ -9,4 +9,4 @@ sagemaker: deploy/state/$(ENVIRONMENT).yaml ## let SageMaker run what deploy/sta
 	$(SAGEMAKER) apply -input=false -auto-approve -var=environment=$(ENVIRONMENT) $(addprefix -var-file=,$(notdir $(wildcard deploy/aws/endpoint/$(ENVIRONMENT).tfvars)))
 
 deploy/state/%.yaml:
-	$(error There is no $@ yet, which says what runs there: make deploy ENVIRONMENT=$*)
+	$(error There is no $@ yet, which says what is to run there: docs/ops/aws.md)

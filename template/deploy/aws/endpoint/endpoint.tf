@@ -8,7 +8,8 @@ locals {
   name      = "${var.name}-${var.environment}"
 
   state     = yamldecode(file("${path.module}/../../state/${var.environment}.yaml"))
-  variables = var.registry == null ? {} : { BUNDLE = "${var.registry}/${local.state.model}" }
+  model     = try("/${tonumber(local.state.model)}", "@${local.state.model}", "@champion") # a version, or an alias
+  variables = var.registry == null ? {} : { BUNDLE = "${var.registry}${local.model}" }
 
   # SageMaker changes neither a model nor a configuration: what differs has another name
   version = substr(sha256(jsonencode([

