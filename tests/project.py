@@ -64,7 +64,7 @@ PROFILES = {
             "storage": "gcs",
             "serving": True,
             "monitoring": True,
-            "deploy": "[aws]",
+            "deploy": "[aws, azure]",
         },
     ),
     "mail": Profile(
