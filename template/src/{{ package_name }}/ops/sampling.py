@@ -25,6 +25,7 @@ VALUES = {
     "number": 100,
     "time": 1000,
     "category": 8,
+    "item": 20,
     "text": 8,
     "boolean": 2,
 }
