@@ -155,7 +155,7 @@ def stages(project: Project) -> list[str]:
     return list(yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"])
 
 
-@pytest.mark.parametrize("name", ["own-data", "inside", "mail"])
+@pytest.mark.parametrize("name", ["own-data", "inside", "mail", "cart"])
 def test_a_project_with_its_own_data_keeps_every_rule(
     trained: Callable[[str], Project], copy: Callable[[str], Project], name: str
 ) -> None:
