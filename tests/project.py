@@ -64,7 +64,7 @@ PROFILES = {
             "storage": "gcs",
             "serving": True,
             "monitoring": True,
-            "deploy": "[aws, azure]",
+            "deploy": "[aws, azure, google]",
         },
     ),
     "mail": Profile(

@@ -42,7 +42,12 @@ TRACES: dict[str, dict[Any, str]] = {
         True: r"\bserving\b(?!: false)|(ops|make) serve\b|uvicorn|prometheus|docker|grafana"
     },
     "monitoring": {True: r"(ops|make) (monitor|retrain)\b|\bops/(monitoring|retraining)\b"},
-    "deploy": {"kubernetes": r"kubectl|kustomiz", "aws": r"terraform", "azure": r"azureml\b|az ml"},
+    "deploy": {
+        "kubernetes": r"kubectl|kustomiz",
+        "aws": r"terraform",
+        "azure": r"azureml\b|az ml",
+        "google": r"make vertex|aiplatform",
+    },
     "storage": {
         "s3": r'"dvc-s3\b',
         "gcs": r'"dvc-gs\b',
