@@ -28,7 +28,10 @@ CI = {"make check", "make test", "make trial", "make audit"}
 # What test_containers.py runs.
 CONTAINERS = {"make image", "make up", "make down"}
 # What test_image_pipeline.py runs.
-IMAGES = {"make image-scan GRYPE=grype"}
+IMAGES = {
+    *(f"make image-{name}" for name in ("check", "smoke", "size", "sbom", "scan", "push")),
+    *("make image-sign", "make image-verify", "make image-scan GRYPE=grype"),
+}
 # What test_run_retraining.py and test_template_update.py run.
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
 # What tests/ops/test_experiments.py runs, in its order.
