@@ -34,6 +34,8 @@ IMAGES = {
 }
 # What test_run_retraining.py and test_template_update.py run.
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
+# What test_deployment.py runs, where there is a cluster.
+DEPLOYMENT = ("make deploy", "make rollback")
 # What tests/ops/test_experiments.py runs, in its order.
 EXPERIMENTS = "uv run dvc exp"
 # What test_recipes.py installs, in an environment of its own.
@@ -104,7 +106,7 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
     pages = [path.read_text() for path in sorted(reader.root.glob("docs/**/*.md"))]
     others = {command for page in pages for command in commands(page)}
     others |= {f"make {target}" for target in reader.menu()}
-    begun = ("curl ", EXPERIMENTS, RECIPES)
+    begun = ("curl ", EXPERIMENTS, RECIPES, *DEPLOYMENT)
     elsewhere = {command for command in others if command.startswith(begun)}
     elsewhere |= CI | CONTAINERS | IMAGES | PIPELINE
     for command in [*readme, *sorted(others - set(readme) - elsewhere)]:

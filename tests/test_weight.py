@@ -31,9 +31,10 @@ ADAPTER = {
 """What no library has a public way for: where it is used, and each name."""
 
 ABSENT = {
+    "deployment": set[str](),
     "monitoring": set[str](),
     "retraining": set[str](),
-    "serving": {"monitoring", "retraining"},
+    "serving": {"deployment", "monitoring", "retraining"},
     "storage": set[str](),
 }
 """Rooms that a render may lack, each with those that it may lack beside this one."""

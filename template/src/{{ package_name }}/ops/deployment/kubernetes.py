@@ -1,0 +1,228 @@
+"""A cluster, as `kubectl` sees it: what is applied there, what runs there, and whether it answers."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import httpx
+import yaml
+
+from .. import command
+from ..errors import UserError
+from ..files import write_text
+from ..project import Project
+from ..wording import listed
+from .state import State
+
+PATIENCE = 60.0
+"""Seconds that the cluster has to answer a question."""
+
+ANSWER = 10.0
+"""Seconds that the service has to answer a request."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One that is there to stay."""
+
+    name: str
+    image: str
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A folder of `deploy/kubernetes/environments`, and what it becomes in a cluster."""
+
+    project: Project
+    name: str
+
+    @classmethod
+    def find(cls, project: Project, name: str) -> "Environment":
+        """The one of this name; a UserError if there is none."""
+        known = environments(project)
+        if name not in known:
+            given = f"There is no environment {name}" if name else "ENVIRONMENT is not set"
+            raise UserError(f"{given}: there are {listed(known)}.")
+        return cls(project, name)
+
+    @cached_property
+    def manifests(self) -> list[dict[str, Any]]:
+        """What kubectl makes of the folder, without an image and a version."""
+        folder = str(_folder(self.project) / self.name)
+        built = command.output(self.project.root, "kubectl", "kustomize", folder, timeout=PATIENCE)
+        return [manifest for manifest in yaml.safe_load_all(built) if manifest]
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """The manifest of the service's pods."""
+        return self._one("Deployment")
+
+    @property
+    def namespace(self) -> str:
+        """Where it lies in the cluster."""
+        return str(self.deployment["metadata"]["namespace"])
+
+    @property
+    def bundle(self) -> str:
+        """Where the service finds its model: a folder of the image, or a registry."""
+        return str(self._one("ConfigMap")["data"]["BUNDLE"])
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether the model comes from a registry, and not with the image."""
+        return "://" in self.bundle
+
+    @property
+    def model(self) -> str:
+        """The version or the alias that `bundle` names in its registry."""
+        return re.split("[/@]", self.bundle)[-1]
+
+    def roll(self, state: State, seconds: int) -> str:
+        """Let the environment run this, and wait until it answers; gives the model's version.
+
+        Raises:
+            UserError: if the cluster refuses, or the service does not answer in time.
+        """
+        folder = self._with(state)
+        self._kubectl("apply", f"--kustomize={folder}")
+        name = f"deployment/{self.deployment['metadata']['name']}"
+        self._kubectl("rollout", "status", name, f"--timeout={seconds}s", timeout=seconds)
+        version = self.version(state, ask=True)
+        if self.has_registry and isinstance(state.model, int) and version != str(state.model):
+            raise UserError(f"Version {version} answers, and not {state.model}.")
+        return version
+
+    def pods(self) -> list[Pod]:
+        """The pods of the service that are not about to go."""
+        labels = self.deployment["spec"]["selector"]["matchLabels"]
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        answer = json.loads(self._kubectl("get", "pods", f"--selector={selector}", "--output=json"))
+        return [
+            Pod(
+                pod["metadata"]["name"],
+                next(it["image"] for it in pod["spec"]["containers"] if it["name"] == "service"),
+                any(
+                    (it["type"], it["status"]) == ("Ready", "True")
+                    for it in pod["status"].get("conditions", ())
+                ),
+            )
+            for pod in answer["items"]
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def version(self, state: State, *, ask: bool = False) -> str:
+        """The version that a pod with the image of `state` answers with.
+
+        Args:
+            state: what is meant to run.
+            ask: whether it must also answer for a row.
+
+        Raises:
+            UserError: if no such pod is ready, it does not answer well, or with another version.
+        """
+        ready = [pod.name for pod in self.pods() if pod.ready and pod.image == state.image]
+        if not ready:
+            raise UserError(f"No pod in {self.namespace} is ready with {state.shown}.")
+        key = os.environ.get("API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        with (
+            self._forwarded(ready[0]) as address,
+            httpx.Client(base_url=address, headers=headers, timeout=ANSWER) as client,
+        ):
+            try:
+                if ask:
+                    row = client.get("/example").raise_for_status().json()
+                    client.post("/predict", json=row).raise_for_status()
+                version = str(client.get("/version").raise_for_status().json()["model_version"])
+            except httpx.HTTPStatusError as error:
+                code = error.response.status_code
+                cure = "; let API_KEY hold a key" if code == httpx.codes.UNAUTHORIZED else ""
+                path = error.request.url.path
+                raise UserError(f"The service answers {path} with {code}{cure}.") from None
+            except (httpx.HTTPError, ValueError, LookupError) as error:
+                reason = str(error) or type(error).__name__
+                raise UserError(f"The service does not answer: {reason}.") from None
+        return version
+
+    @contextmanager
+    def _forwarded(self, pod: str) -> Iterator[str]:
+        """The address of a pod on this machine, whatever the cluster's network lets through."""
+        place = (f"--namespace={self.namespace}", "--address=127.0.0.1")
+        process = subprocess.Popen(
+            [
+                "kubectl",
+                "port-forward",
+                *place,
+                f"--pod-running-timeout={PATIENCE:.0f}s",
+                pod,
+                ":8080",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        watchdog = Timer(2 * PATIENCE, process.kill)
+        watchdog.start()
+        with process:
+            try:
+                said = process.stdout.readline() if process.stdout else ""
+                found = re.search(r"127\.0\.0\.1:\d+", said)
+                if not found:
+                    raise UserError(f"kubectl cannot forward a port to {pod}.")
+                yield f"http://{found[0]}"
+            finally:
+                watchdog.cancel()
+                process.terminate()
+
+    def _with(self, state: State) -> Path:
+        """A kustomization of the folder with the image and the model of a state."""
+        made = self.project.root / "build" / "deploy" / self.name
+        name, _, digest = state.image.partition("@")
+        settings: dict[str, Any] = {
+            "resources": [os.path.relpath(_folder(self.project) / self.name, made)],
+            "images": [{"name": "service", "newName": name, "digest": digest}],
+        }
+        if self.has_registry:
+            separator = "/" if isinstance(state.model, int) else "@"
+            base = self.bundle.removesuffix(self.model)[:-1]
+            settings["configMapGenerator"] = [
+                {
+                    "name": "settings",
+                    "namespace": self.namespace,
+                    "behavior": "merge",
+                    "literals": [f"BUNDLE={base}{separator}{state.model}"],
+                }
+            ]
+        write_text(made / "kustomization.yaml", yaml.safe_dump(settings, sort_keys=False))
+        return made
+
+    def _one(self, kind: str) -> dict[str, Any]:
+        name = "settings" if kind == "ConfigMap" else "service"
+        return next(
+            it
+            for it in self.manifests
+            if it["kind"] == kind and it["metadata"]["name"].startswith(name)
+        )
+
+    def _kubectl(self, *arguments: str, timeout: float = PATIENCE) -> str:
+        place = f"--namespace={self.namespace}"
+        asked = ("kubectl", *arguments, place, f"--request-timeout={timeout:.0f}s")
+        return command.output(self.project.root, *asked, timeout=timeout + 30)
+
+
+def environments(project: Project) -> list[str]:
+    """The names of all environments."""
+    return sorted(file.parent.name for file in _folder(project).glob("*/kustomization.yaml"))
+
+
+def _folder(project: Project) -> Path:
+    return project.root / "deploy" / "kubernetes" / "environments"

@@ -1,0 +1,104 @@
+"""What an environment is meant to run: a file in git, `deploy/state/ENVIRONMENT.yaml`."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import yaml
+
+from .. import command, git
+from ..errors import UserError
+from ..files import write_text
+from ..project import Project
+
+IMAGE = re.compile(r"(?P<name>[a-z0-9][\w.:/-]*)@(?P<digest>sha256:[0-9a-f]{64})")
+
+
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What runs, or is to run."""
+
+    image: Annotated[str, msgspec.Meta(pattern=rf"^{IMAGE.pattern}\Z")]
+    """By its digest: registry/name@sha256:..."""
+    model: int | str = ""
+    """A version that is meant, or an alias of the registry, which moves."""
+    since: str = ""
+    by: str = ""
+    rollback: bool = False
+    """Whether it took the place of a later one."""
+
+    def is_same(self, other: "State | None") -> bool:
+        """Whether both mean the same image and the same model."""
+        return other is not None and (self.image, self.model) == (other.image, other.model)
+
+    @property
+    def shown(self) -> str:
+        """In one sentence's words."""
+        name, _, digest = self.image.rpartition("@sha256:")
+        model = f"version {self.model}" if isinstance(self.model, int) else self.model
+        return f"{name}@{digest[:12]}" + (f" with {model}" if model else "")
+
+
+def path(project: Project, environment: str) -> Path:
+    """Where the state of an environment is kept."""
+    return project.root / "deploy" / "state" / f"{environment}.yaml"
+
+
+def read(project: Project, environment: str) -> State | None:
+    """What an environment is meant to run; None if nothing was deployed there yet."""
+    file = path(project, environment)
+    return _parsed(file.read_bytes(), file) if file.exists() else None
+
+
+def record(project: Project, environment: str, state: State) -> State:
+    """Write down, and commit, what an environment runs from now on; gives it with who and when."""
+    root, file = project.root, path(project, environment)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    state = msgspec.structs.replace(state, since=now, by=git.person(root))
+    write_text(file, yaml.safe_dump(msgspec.to_builtins(state), sort_keys=False))
+    command.output(root, "git", "add", "--force", "--", str(file))
+    verb = "Roll back" if state.rollback else "Deploy to"
+    message = f"{verb} {environment}: {state.shown}"
+    commit = ("commit", "--quiet", "--no-verify", "--message", message)
+    command.output(root, "git", *commit, "--", str(file))
+    return state
+
+
+def is_committed(project: Project, environment: str) -> bool:
+    """Whether git holds the state as the file says it."""
+    name = path(project, environment).relative_to(project.root).as_posix()
+    return git.output(project.root, "status", "--porcelain", "--", name) == ""
+
+
+def earlier(project: Project, environment: str) -> State:
+    """What a rollback returns to: so one rollback after the other goes further back.
+
+    Raises:
+        UserError: if git knows of nothing before what runs now.
+    """
+    file = path(project, environment)
+    name = file.relative_to(project.root).as_posix()
+    commits = git.output(project.root, "log", "--reverse", "--format=%H", "--", name) or ""
+    line: list[State] = []
+    for commit in commits.split():
+        if content := git.content(project.root, name, commit):
+            state = _parsed(content, file)
+            while state.rollback and line and not state.is_same(line[-1]):
+                line.pop()
+            if not line or not state.is_same(line[-1]):
+                line.append(state)
+    if len(line) < 2:
+        raise UserError(
+            f"git knows of nothing that {environment} ran before; in a clone without its history, "
+            "run `git fetch --unshallow` first."
+        )
+    return line[-2]
+
+
+def _parsed(content: bytes, file: Path) -> State:
+    try:
+        return msgspec.convert(yaml.safe_load(content), State)
+    except (msgspec.ValidationError, yaml.YAMLError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{file.name} is not what `make deploy` wrote: {said}.") from None
