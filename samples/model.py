@@ -80,8 +80,10 @@ def build(
             SimpleImputer(strategy="median", keep_empty_features=True),
             Forest(random_state=seed, **parameters),
         )
-    Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
-    return make_pipeline(counted(kinds, seed), Boosting(random_state=seed, **parameters))
+    if model == "boosting":
+        Boosting = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
+        return make_pipeline(counted(kinds, seed), Boosting(random_state=seed, **parameters))
+    raise ValueError(f"build in ml/model.py makes no model called {model}")
 
 
 def linear(classify: bool, regularization: float = 1.0) -> LogisticRegression | Ridge:

@@ -226,7 +226,9 @@ def words(constant: str, source: str) -> tuple[str, ...]:
                     ast.Assign(targets=[ast.Name(id=name)], value=value)
                     | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
                 ) if name == constant:
-                    return tuple(word for word in ast.literal_eval(value) if isinstance(word, str))
+                    told = ast.literal_eval(value)
+                    words = [told] if isinstance(told, str) else told
+                    return tuple(word for word in words if isinstance(word, str))
     return ()
 
 

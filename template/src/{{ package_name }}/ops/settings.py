@@ -13,7 +13,7 @@ from msgspec import Meta
 from .contract import words
 from .errors import UserError
 from .user_code import PACKAGE
-from .wording import closest
+from .wording import closest, listed
 
 AUTO, BLEND = "auto", "blend"
 """What `train.model` may be beside a model of `ml/model.py`: the best of them, or their blend."""
@@ -92,7 +92,7 @@ class Tune(Section, frozen=True):
     """The budget of the search: whichever ends first."""
 
     trials: AtLeastOne = 30
-    seconds: float = 120.0
+    seconds: Positive = 120.0
 
 
 Check = Literal[
@@ -205,7 +205,10 @@ def _with_sections(train: Mapping[Any, Any], names: Sequence[str]) -> dict[Any, 
     sections = {key: value for key, value in train.items() if key not in keys}
     for name, section in sections.items():
         if names and name not in (*names, *EARLIER):
-            raise UserError(f"params.yaml: {unknown(f'train.{name}', [*keys, *names])}")
+            said = unknown(f"train.{name}", [*keys, *names])
+            if isinstance(section, dict) and not closest(name, names):
+                said = f"train.{name} is of no model in ml/model.py: {listed(names)} are there."
+            raise UserError(f"params.yaml: {said}")
         if not isinstance(section, dict):
             raise UserError(f"params.yaml: train.{name} must be a section with keys.")
         if not all(isinstance(key, str) for key in section):

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
@@ -61,6 +62,15 @@ def _name(member: ast.stmt) -> str | None:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             return name
     return None
+
+
+def place(error: Exception) -> str:
+    """The line of `ml/` that an error came from, or through; nothing if it did not."""
+    places = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    own = [its for its in places if Path(its[0]).is_relative_to(PACKAGE / "ml")]
+    return f"ml/{Path(own[-1][0]).name}, line {own[-1][1]}" if own else ""
 
 
 def is_text(statement: ast.stmt) -> bool:

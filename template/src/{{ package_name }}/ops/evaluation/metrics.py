@@ -114,10 +114,15 @@ def of_project(name: str, default: Any) -> Any:
 
 def named(table: str, *taken: str) -> Iterator[tuple[str, Any]]:
     """What stands in a table of `ml/metrics.py`; a UserError if a name will not do for a file."""
-    for name, function in of_project(table, {}).items():
-        if name in taken or not re.fullmatch(r"\w[\w .-]*", name):
+    functions = of_project(table, {})
+    if not isinstance(functions, Mapping) or not all(map(callable, functions.values())):
+        raise UserError(
+            f"ml/metrics.py: {table} must be functions by name, as in {{'f2': f_beta(2)}}."
+        )
+    for name, function in functions.items():
+        if name in taken or not re.fullmatch(r"\w[\w .-]*", str(name)):
             raise UserError(f"ml/metrics.py: {name!r} is taken, or no plain name; use another one.")
-        yield name, function
+        yield str(name), function
 
 
 def told(answers: Answers) -> Prediction:
@@ -154,13 +159,17 @@ def score(
     return -measured if found.loss else measured
 
 
+def in_units(name: str, value: float) -> str:
+    """The name of a score, and what `score` gave, in its own units and direction."""
+    return f"{name} {-value if find(name).loss else value:.4f}"
+
+
 def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:
     """Every score of a task, or of any; that of costs if there are some."""
-    own = (
-        Score(name, name, None, loss, _Own(function, name))
-        for table, loss in (("SCORES", False), ("LOSSES", True))
-        for name, function in named(table, "auto", "cost", *(score.name for score in SCORES))
-    )
+    own, taken = list[Score](), ["auto", "cost", *(score.name for score in SCORES)]
+    for table in ("SCORES", "LOSSES"):
+        for name, function in named(table, *taken, *(score.name for score in own)):
+            own.append(Score(name, name, None, table == "LOSSES", _Own(function, name)))
     every = [*SCORES, *own, *([] if costs is None else [cost(costs)])]
     return [score for score in every if task is None or score.task in (None, task)]
 
@@ -177,8 +186,10 @@ def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
     lacks of 1. `LOSS` in `ml/metrics.py` names another; a UserError if that is no loss of rows.
     """
     wanted, said = of_project("LOSS", "auto"), told(answers)
-    chosen = score if wanted == "auto" else find(wanted)
-    if chosen.loss and isinstance(chosen.measure, _Mean | _Own):
+    task = score.task or ("regression" if said.probabilities is None else "classification")
+    named = {"auto": score, **{its.name: its for its in scores_of(task, ())}}
+    chosen = named.get(str(wanted))
+    if chosen and chosen.loss and isinstance(chosen.measure, _Mean | _Own):
         found = np.asarray(chosen.measure.rows(truth, said), dtype=np.float64)
         if found.shape == truth.shape:
             return found
@@ -338,9 +349,18 @@ class _Own:
 
     def rows(self, truth: Array, said: Prediction) -> Any:
         """What it gives: it may ask for the probabilities, as a third argument."""
-        asked = signature(self.function).parameters.values()
-        more = sum(it.default is Parameter.empty for it in asked) > len((truth, said.values))
-        return self.function(truth, said.values, *([said.probabilities] if more else []))
+        every = np.arange(len(truth))  # copies: it may sort or change what it gets
+        truth, said = truth[every], said[every]
+        asked = signature(self.function)
+        most = sum(it.default is Parameter.empty for it in asked.parameters.values())
+        given = (truth, said.values, said.probabilities)[: max(2, min(most, 3))]
+        try:
+            asked.bind(*given)
+        except TypeError as error:
+            raise UserError(
+                f"ml/metrics.py: {self.name} must take truth and answers: {error}."
+            ) from error
+        return self.function(*given)
 
     def __call__(self, truth: Array, said: Prediction) -> Measure:
         found = np.asarray(self.rows(truth, said))

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec import Meta
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
@@ -16,13 +18,15 @@ from threadpoolctl import threadpool_limits
 from ...ml import model as models
 from ...ml.features import features
 from .. import contract as contracts
+from .. import user_code
 from ..bundle import JUDGED, TOLERANCE, Prediction, Session, decided, described, distance
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
 from ..files import replacing, write_json
+from ..own_export import shortly
 from ..project import Project
-from ..settings import AUTO, BLEND, EARLIER, Settings, unknown
+from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
 from . import blend, decisions, recency
@@ -138,16 +142,19 @@ class Rows:
         """Build an unfitted pipeline; a UserError if the model does not take its parameters."""
         build = partial(models.build, model, self.contract.task, self.kinds)
         try:
-            return build(parameters, seed)
+            made = build(parameters, seed)
         except (TypeError, ValueError) as error:
-            names = set(models.SEARCH.get(model, ()))
+            names = set(searched(model))
             with suppress(TypeError, ValueError):
                 names |= build({}, seed).steps[-1][1].get_params().keys()
-            wrong = [name for name in parameters if f"'{name}'" in str(error)]
+            wrong = [it for it in parameters if it not in names and f"'{it}'" in str(error)]
             said = f"train.{model} does not fit: {error}"
             if names and wrong:
                 said = unknown(f"train.{model}.{wrong[0]}", names)
             raise UserError(f"params.yaml: {said}") from error
+        if not isinstance(made, Pipeline):
+            raise UserError(f"ml/model.py: build must give a Pipeline of scikit-learn for {model}.")
+        return made
 
     def fit(
         self,
@@ -241,6 +248,8 @@ class Rows:
         items = self.items.get(model)
         answers = decided(told).answer(said) if items is None else Prediction(items, said)
         scores = [self.score(score, held, answers[held]) for _, held in self.splits]
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{score} of what it answers is no number")
         self.validation[model] = scores
         return scores
 
@@ -256,6 +265,21 @@ class Rows:
         score = metrics.find(name, decisions.costs(self.train, self.contract))
         losses = metrics.losses(score, self.labels[rows], answers) * self.weights[rows]
         return self.score(name, rows, answers), losses
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """What `ml/model.py` must declare, and may."""
+
+    build: Any
+    MODELS: Annotated[tuple[str, ...], Meta(min_length=1)]
+    ROWS: dict[str, AtLeastOne] = {}
+    SEARCH: dict[str, dict[str, tuple[Positive, Positive]]] = {}
+
+
+def searched(model: str) -> Mapping[str, tuple[float, float]]:
+    """Where `ops tune` looks for a model's parameters; nothing where `ml/model.py` says nothing."""
+    ranges: Mapping[str, tuple[float, float]] = getattr(models, "SEARCH", {}).get(model, {})
+    return ranges
 
 
 def threads(rows: Rows) -> threadpool_limits:
@@ -312,7 +336,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     best = max([*rows.validation][1:], key=lambda model: float(np.mean(rows.validation[model])))
     options: list[tuple[str, Mapping[str, Any]]] = [(best, parameters(train, best))]
     remark = ""
-    if train.model == BLEND and BLEND not in models.MODELS:
+    if train.model == BLEND:
         weights, remark = blend.offer(rows, best, score)
         print(remark, flush=True)
         members = {
@@ -358,12 +382,20 @@ def compare(rows: Rows, train: TrainSettings, seed: int, score: str) -> None:
     """Validate the baseline and the models asked for; of several, one that fails is left out."""
     for model in ("trivial", *asked(train)):
         try:
-            mean = np.mean(rows.validate(model, parameters(train, model), seed, score))
-            print(f"{model}: {score} {mean:.4f} in cross-validation", flush=True)
-        except ValueError as error:
-            if model in ("trivial", train.model):
+            mean = float(np.mean(rows.validate(model, parameters(train, model), seed, score)))
+            print(f"{model}: {metrics.in_units(score, mean)} in cross-validation", flush=True)
+        except UserError:
+            raise
+        except Exception as error:
+            if model not in ("trivial", train.model):
+                print(
+                    f"{model} is left out, for it cannot learn from these rows: {error}", flush=True
+                )
+            elif user_code.place(error):
                 raise
-            print(f"{model} is left out, for it cannot learn from these rows: {error}", flush=True)
+            else:
+                said = f"{model} cannot be compared on these rows: {shortly(error)}"
+                raise UserError(said) from error
     if len(rows.validation) == 1:
         raise UserError("No model of ml/model.py can learn from these rows; see what each said.")
 
@@ -378,8 +410,20 @@ def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
 
 
 def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
-    """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today."""
-    if train.model == BLEND not in models.MODELS and rows.contract.task == "recommendation":
+    """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today.
+
+    A UserError as well if that file declares none, or what is none.
+    """
+    try:
+        names = msgspec.convert(vars(models), Declared).MODELS
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).replace("`", "").partition(" - at $.")
+        raise UserError(
+            f"ml/model.py: {place or 'it'} will not do: {said}; see docs/ops/models.md."
+        ) from error
+    if taken := {*names} & {"trivial", AUTO, BLEND, *TrainSettings.__struct_fields__}:
+        raise UserError(f"ml/model.py: {taken.pop()} in MODELS is taken; use another name.")
+    if train.model == BLEND and rows.contract.task == "recommendation":
         raise UserError(
             "params.yaml: train.model is blend, and lists of items have no mean; use auto, or one "
             f"of {', '.join(models.MODELS)}."

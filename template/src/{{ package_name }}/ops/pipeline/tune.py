@@ -6,19 +6,19 @@ import numpy as np
 import optuna
 import polars as pl
 
-from ...ml import model as models
 from .. import contract as contracts
 from ..errors import UserError
 from ..evaluation import diagnostics, metrics
 from ..files import write_text
+from ..own_export import shortly
 from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
 from ..wording import listed
-from .train import Rows, asked, parameters, threads
+from .train import Rows, asked, hold, parameters, searched, threads
 
 
 def run(project: Project) -> None:
-    """Search within the budget of `params.yaml`; the present parameters are the first trial."""
+    """Search within the budget of `params.yaml`; the present parameters are the first trials."""
     settings = Settings.load(project.params)
     contract = contracts.load()
     if not project.train.exists():
@@ -28,27 +28,33 @@ def run(project: Project) -> None:
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
     rows = Rows(contract, frame, settings.train)
     score = metrics.resolve(settings.train.score, contract.task)
+    hold(rows, settings.train, settings.seed)
     wanted = asked(settings.train)
 
     def objective(trial: optuna.Trial) -> float:
         model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend
-        if settings.train.model == AUTO:
+        first = trial.number < len(wanted)
+        if settings.train.model == AUTO and not first:
             model = trial.suggest_categorical("model", wanted)
-        values = dict(parameters(settings.train, model)) | {
-            name: _suggest(trial, model, name) for name in models.SEARCH.get(model, ())
-        }
+        values = dict(parameters(settings.train, model))
+        if not first:
+            values |= {name: _suggest(trial, model, name) for name in searched(model)}
         trial.set_user_attr("model", model)
         trial.set_user_attr("parameters", values)
-        trial.set_user_attr("folds", rows.validate(model, values, settings.seed, score))
-        return float(np.mean(trial.user_attrs["folds"]))
+        try:
+            folds = rows.validate(model, values, settings.seed, score)
+        except UserError:
+            raise
+        except Exception as error:
+            raise optuna.TrialPruned(shortly(error)) from error
+        trial.set_user_attr("folds", folds)
+        return sign * float(np.mean(folds))
 
+    sign = -1 if metrics.find(score).loss else 1
     study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed)
+        direction="minimize" if sign < 0 else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=settings.seed),
     )
-    for model in wanted:
-        own, searched = parameters(settings.train, model), models.SEARCH.get(model, ())
-        present = {f"{model}.{name}": own[name] for name in searched if name in own}
-        study.enqueue_trial(present | ({"model": model} if settings.train.model == AUTO else {}))
     try:
         with threads(rows):
             study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
@@ -64,20 +70,25 @@ def _keep(
     project: Project, group: Sequence[str], score: str, trials: Sequence[optuna.trial.FrozenTrial]
 ) -> None:
     """Write the best parameters of a group of models, unless they are the present ones."""
-    ranked = sorted(trials, key=lambda trial: trial.value or -np.inf, reverse=True)
-    first = next((trial for trial in ranked if trial in trials[: len(group)]), None)
-    if first is None or first is ranked[0]:
-        reached = "none was tried" if first is None else f"{score} {first.value:.4f}"
+    done = sorted((its for its in trials if its.value is not None), key=_worth, reverse=True)
+    best = next(iter(done), None)
+    first = next((trial for trial in done if trial in trials[: len(group)]), None)
+    if best is None or best is first:
+        reached = "none was tried" if best is None else f"{score} {best.value:.4f}"
         print(f"No trial beats the present parameters of {listed(group)} ({reached}).")
         return
-    best = ranked[0]
     model, found = best.user_attrs["model"], best.user_attrs["parameters"]
     text = project.params.read_text(encoding="utf-8")
     write_text(project.params, with_values(text, f"train.{model}", found))
     print(
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
-        f"cross-validation after {first.value:.4f}; run `make train`."
+        f"cross-validation{f' after {first.value:.4f}' if first else ''}; run `make train`."
     )
+
+
+def _worth(trial: optuna.trial.FrozenTrial) -> float:
+    """How good it was: higher is better."""
+    return float(np.mean(trial.user_attrs["folds"]))
 
 
 def _record(project: Project, study: optuna.Study, score: str) -> None:
@@ -103,7 +114,7 @@ def _record(project: Project, study: optuna.Study, score: str) -> None:
 
 def _suggest(trial: optuna.Trial, model: str, name: str) -> float:
     """A value that reads well in a file: three significant digits."""
-    low, high = models.SEARCH[model][name]
+    low, high = sorted(searched(model)[name])
     if isinstance(low, int) and isinstance(high, int):
         return trial.suggest_int(f"{model}.{name}", low, high, log=True)
     return float(f"{trial.suggest_float(f'{model}.{name}', low, high, log=True):.3g}")

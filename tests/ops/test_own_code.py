@@ -1,0 +1,191 @@
+"""Mistakes in ml/: each is a sentence that names its place, and none makes a wrong number."""
+
+from __future__ import annotations
+
+import runpy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+from my_model.ml import metrics as own
+from my_model.ml import model as models
+from my_model.ops import cli, user_code
+from my_model.ops import contract as contracts
+from my_model.ops.errors import UserError
+from my_model.ops.evaluation import gates, metrics
+from my_model.ops.pipeline import train
+from my_model.ops.settings import Train
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from test_evaluation import classified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from my_model.ops.project import Project
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+class Failing(DummyClassifier):
+    """A model that cannot learn."""
+
+    def fit(self, *given: Any, **more: Any) -> Failing:
+        """Fail as a library does."""
+        raise RuntimeError("no validation data\nSee the manual.")
+
+
+@pytest.fixture
+def rows(trained: Project) -> train.Rows:
+    """Training rows of the first sample."""
+    return train.Rows(contracts.load(), pl.read_parquet(trained.train))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("\nraise KeyError('depth')", "ml/own.py, line 2: KeyError: 'depth'"),
+        ("def load(:", "ml/own.py, line 1: SyntaxError: "),
+        ("import numpy\nnumpy.ones(3) @ numpy.ones(2)", "ml/own.py, line 2: ValueError: matmul: "),
+    ],
+)
+def test_an_error_in_ml_is_the_users_and_names_the_line(
+    code: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, theirs = (tmp_path / room / "own.py" for room in ("ml", "ops"))
+    for file in (ours, theirs):
+        file.parent.mkdir()
+        file.write_text(code)
+    monkeypatch.setattr(user_code, "PACKAGE", tmp_path)
+    monkeypatch.setattr(cli, "run", lambda _: runpy.run_path(str(ours)))
+    assert cli.main(["stage", "train"]) == UserError.exit_code
+    told = capsys.readouterr().err
+    assert told.startswith(f"ops stage: {said}")
+    assert len(told.splitlines()) == 1
+    monkeypatch.setattr(cli, "run", lambda _: runpy.run_path(str(theirs)))
+    assert cli.main(["stage", "train"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"MODELS": ()}, "MODELS will not do: Expected array of length >= 1"),
+        ({"MODELS": "linear"}, "MODELS will not do: Expected array, got str"),
+        ({"MODELS": ("linear", "score")}, "score in MODELS is taken"),
+        ({"MODELS": ("linear", "blend")}, "blend in MODELS is taken"),
+        ({"ROWS": {"linear": 0}}, "ROWS.* will not do: Expected int >= 1"),
+        ({"SEARCH": {"linear": {"regularization": (0, 1)}}}, "SEARCH.* Expected float > 0"),
+        ({"build": lambda *_: LogisticRegression()}, "build must give a Pipeline"),
+    ],
+)
+def test_what_the_models_file_declares_is_held(
+    declared: dict[str, Any], said: str, rows: train.Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in declared.items():
+        monkeypatch.setattr(models, name, value)
+    with pytest.raises(UserError, match=rf"ml/model.py: {said}"):
+        train.hold(rows, Train("linear"), 7)
+
+
+def test_a_name_that_build_does_not_know_is_no_other_model(rows: train.Rows) -> None:
+    with pytest.raises(UserError, match="makes no model called mine"):
+        rows.build("mine", {}, 7)
+
+
+def build(model: str, task: str, kinds: models.Kinds, own: Any, seed: int) -> Pipeline:
+    """Build one that fails, too."""
+    return make_pipeline(Failing()) if model == "own" else BUILD(model, task, kinds, own, seed)
+
+
+BUILD = models.build
+
+
+@pytest.mark.parametrize("asked", ["own", "auto"])
+def test_a_model_that_fails_ends_in_a_sentence_or_is_left_out(
+    asked: str,
+    rows: train.Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(models, "MODELS", ("own", "linear"))
+    monkeypatch.setattr(models, "build", build)
+    if asked == "auto":
+        train.compare(rows, Train(asked), 7, "log_loss")
+        told = capsys.readouterr().out
+        assert "own is left out" in told
+        assert "linear: log_loss 0." in told
+        assert [*rows.validation] == ["trivial", "linear"]
+        return
+    with pytest.raises(UserError, match=r"own cannot be compared .*: no validation data$"):
+        train.compare(rows, Train(asked), 7, "roc_auc")
+
+
+def test_a_score_that_is_no_number_is_said(
+    rows: train.Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correlation has none with constant answers: those of the trivial baseline."""
+    monkeypatch.setattr(own, "SCORES", {"odd": lambda truth, answers: float("nan")})
+    with pytest.raises(UserError, match=r"trivial cannot be compared .*odd .* is no number"):
+        train.compare(rows, Train("linear"), 7, "odd")
+
+
+def worst(truth: Array, answers: Array, probabilities: Array) -> Array:
+    """A loss that spoils all that it gets."""
+    for given in (truth, answers, probabilities):
+        given[:] = 0
+    return np.ones(len(truth))
+
+
+def test_what_a_score_or_gate_writes_into_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, answers = classified(3)
+    said = metrics.told(answers)
+    kept = truth.copy(), said.values.copy(), said.scored.copy()
+    monkeypatch.setattr(own, "LOSSES", {"worst": worst})
+    monkeypatch.setattr(own, "GATES", {"all": lambda truth: (bool(truth.fill(0)), "No.")})
+    assert metrics.losses(metrics.find("worst"), truth, said).mean() == 1
+    gates.own([], truth, {}, np.ones(len(truth)), said)
+    for now, before in zip((truth, said.values, said.scored), kept, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"SCORES": [worst]}, "SCORES must be functions by name"),
+        ({"SCORES": {"odd": 3}}, "SCORES must be functions by name"),
+        ({"SCORES": {"odd": worst}, "LOSSES": {"odd": worst}}, "'odd' is taken"),
+        ({"LOSSES": {"odd": lambda truth: truth}}, "odd must take truth and answers"),
+        ({"LOSS": "rmse"}, "LOSS is rmse, which tells no loss of each row"),
+        ({"LOSS": 3}, "LOSS is 3, which tells no loss of each row"),
+        ({"GATES": {"export parity": worst}}, "'export parity' is taken"),
+    ],
+)
+def test_what_the_file_of_scores_declares_is_held(
+    tables: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, answers = classified(2)
+    for name, value in tables.items():
+        monkeypatch.setattr(own, name, value)
+
+    def judge() -> None:
+        for score in metrics.scores_of("classification"):
+            metrics.losses(score, truth, answers)
+        gates.own([], truth, {}, np.ones(len(truth)), metrics.told(answers))
+
+    with pytest.raises(UserError, match=f"ml/metrics.py: {said}"):
+        judge()
+
+
+def test_a_wrong_conversion_is_not_taken_for_a_threshold() -> None:
+    fitted, exported = np.array([[0.9, 0.1]] * 4), np.array([[0.2, 0.8]] * 4)
+    labels = exported.argmax(axis=1), fitted.argmax(axis=1)
+    refused = gates.export_parity(exported, fitted, 1e-4, labels)
+    assert not refused.passed
+    assert "converted wrongly: take another one, or export it yourself" in refused.reason
