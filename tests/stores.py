@@ -78,14 +78,19 @@ def listening(command: list[str], port: int, log: Path, **variables: str) -> Ite
 
 
 @contextmanager
-def s3(folder: Path, policy: Mapping[str, object]) -> Iterator[Store]:
-    """moto, which holds everybody to the policy that they have."""
+def s3(folder: Path, policy: Mapping[str, object], free: int = 4) -> Iterator[Store]:
+    """moto, which holds everybody to the policy that they have.
+
+    Args:
+        folder: for what it says.
+        policy: of the person with the right key.
+        free: calls that need no permission; four make what is asked for here.
+    """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [str(TOOLS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    made = 4  # calls that need no permission: those below
     log = folder / "moto.log"
-    with listening(command, port, log, INITIAL_NO_AUTH_ACTION_COUNT=str(made)):
+    with listening(command, port, log, INITIAL_NO_AUTH_ACTION_COUNT=str(free)):
         whoever = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
         region = "us-east-1"
         reached = {"endpoint_url": address, "region_name": region, **whoever}

@@ -12,6 +12,7 @@ import pytest
 import stores
 from project import PROFILES, Project, copied
 from render import ROOT, choices
+from servers import StandIn, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +124,32 @@ def test_data_and_models_are_moved_and_fetched(
     assert clone.run("uv", "run", "dvc", "status").strip() == "Data and pipelines are up to date."
     back = f"{store.root}/again"
     assert f"{count} files copied from {address}." in project.run("make", "storage", f"URL={back}")
+
+
+class Host(StandIn):
+    """Signs a token for a job, as GitHub does."""
+
+    def answer(self, method: str, path: str, body: str) -> object:
+        super().answer(method, path, body)
+        return {"value": "signed"}
+
+
+def test_a_pipeline_needs_no_key(trained: Callable[[str], Project], tmp_path: Path) -> None:
+    """What the host signs is enough to reach S3."""
+    project = copied(trained("mail"), PROFILES["mail"], tmp_path)
+    with stores.s3(tmp_path, policy(), free=1_000) as store, stand_in(Host()) as host:
+        said = project.run(
+            "make",
+            "storage",
+            f"URL={store.root}/data",
+            AWS_ENDPOINT_URL=store.variables["AWS_ENDPOINT_URL"],
+            STORAGE_IDENTITY="arn:aws:iam::123456789012:role/writer",
+            STORAGE_REALM="us-east-1",
+            ACTIONS_ID_TOKEN_REQUEST_URL=f"{host.address}/token?api-version=1",
+            ACTIONS_ID_TOKEN_REQUEST_TOKEN="of the job",  # noqa: S106
+        )
+    assert "Data and models are kept at" in said
+    assert [path for path, _ in host.asked] == ["/token?api-version=1&audience=sts.amazonaws.com"]
 
 
 def test_files_are_scored_from_and_to_there(project: Project, store: Store, tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def known(node: Node, keys: set[str]) -> Node:
     return node
 
 
+def merged(first: Node, second: Node) -> Node:
+    """Two parts of a pipeline as GitLab takes them: keys of both, of which the second's count."""
+    return first | {
+        key: merged(first[key], value)
+        if isinstance(value, dict) and isinstance(first.get(key), dict)
+        else value
+        for key, value in second.items()
+    }
+
+
 @dataclass(frozen=True)
 class GitHub:
     """A workflow, and the contexts that it runs under, such as `github.event_name`."""
@@ -223,14 +233,14 @@ class GitLab:
             pattern = known(entry, INCLUDE)["local"]
             assert entry["rules"] == [{"exists": [pattern]}], "a file that is absent is an error"
             for path in sorted(self.path.parent.glob(pattern)):
-                jobs |= read(path)
+                jobs = merged(jobs, read(path))
         return jobs
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that run, stage by stage."""
         pipeline = read(self.path)
         workflow, include, stages, shared, default = (pipeline.pop(key) for key in PIPELINE)
-        pipeline |= self.included(include)
+        pipeline = merged(self.included(include), pipeline)
         known(default, DEFAULT)
         assert self.passes(known(workflow, {"rules"})["rules"]), "the pipeline does not run"
         runs = {
