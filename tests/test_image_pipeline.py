@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,9 +21,9 @@ import pytest
 from containers import until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from project import Project
-from render import ROOT
+from render import ROOT, run
 from test_run_ci import work
-from workflows import GitHub, GitLab
+from workflows import GitHub, GitLab, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +72,7 @@ def signing(tmp_path: Path) -> Path:
     return folder
 
 
-def github(project: Path, event: str) -> list[Job]:
+def github(project: Path, event: str, **variables: str) -> list[Job]:
     """The jobs of the workflow at an event."""
     contexts = {
         "github.event_name": event,
@@ -82,6 +84,8 @@ def github(project: Path, event: str) -> list[Job]:
         "github.token": "a token",
         "github.server_url": "https://example.org",
         "github.run_id": "7",
+        "needs.publish.outputs.image": f"registry.example.org/model@sha256:{1:064x}",
+        **variables,
     }
     return list(GitHub(project / ".github" / "workflows" / "image.yml", contexts).jobs())
 
@@ -111,6 +115,7 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
         "CONTAINERS_REGISTRIES_CONF": str(insecure),
         "COSIGN": f"{sys.executable} {ROOT / 'tests' / 'stand-ins' / 'cosign.py'}",
         "COSIGN_STORE": str(signing),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GRYPE": "sh -c 'grep --quiet onnxruntime' grype",
     }
     (job,) = github(sample.root, "push")
@@ -130,6 +135,7 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
     commit = sample.run("git", "-C", str(root), "rev-parse", "HEAD").strip()
     published = (root / "build" / "digest").read_text()
     assert digest(registry, "ada/model", commit) == published
+    assert (tmp_path / "output").read_text() == f"image={registry}/ada/model@{published}\n"
     listed = json.loads((root / "build" / "sbom.json").read_text())["components"]
     assert {"numpy", "onnxruntime", "base-files"} <= {part["name"] for part in listed}
 
@@ -164,7 +170,58 @@ def test_gitlab_does_the_same(rendered: Callable[..., Path]) -> None:
     project = rendered(deploy="[kubernetes]", ci="gitlab")
     jobs = {job.name: job for job in GitLab(project / ".gitlab-ci.yml", settings).jobs()}
     (theirs,) = github(rendered(deploy="[kubernetes]"), "push")
-    assert [its.script for its in jobs["publish"].steps] == [its.script for its in theirs.steps]
+    ours = [its.script.replace("image.env", '"$GITHUB_OUTPUT"') for its in jobs["publish"].steps]
+    assert ours == [its.script for its in theirs.steps]
     needed = {"REGISTRY_IMAGE", "REGISTRY_USER", "REGISTRY_PASSWORD", "SOURCE", "RUN", "ENGINE"}
     assert needed <= jobs["publish"].steps[0].variables.keys()
     assert "build" not in jobs
+
+
+def test_each_environment_waits_for_the_one_before(rendered: Callable[..., Path]) -> None:
+    """And production for a person: by the host's environments, or a manual job."""
+    names = ["dev", "staging", "production"]
+    project = rendered(deploy="[kubernetes]")
+    jobs = github(project, "push", **{"vars.DEPLOY": "true"})
+    assert [job.name for job in jobs] == ["publish", *names]
+    workflow = read(project / ".github" / "workflows" / "image.yml")["jobs"]
+    theirs = read(rendered(deploy="[kubernetes]", ci="gitlab") / ".gitlab" / "image.yml")
+    before = ["publish"]
+    for name, job in zip(names, jobs[1:], strict=True):
+        assert workflow[name]["needs"] == theirs[name]["needs"] == before
+        assert workflow[name]["environment"] == theirs[name]["environment"] == name
+        assert (
+            job.steps[-1].script == theirs[name]["script"][-1] == f"make deliver ENVIRONMENT={name}"
+        )
+        before = ["publish", name]
+    assert [name for name in names if theirs[name]["rules"][0].get("when")] == ["production"]
+
+
+def test_what_was_deployed_reaches_the_branch_beside_what_came_meanwhile(
+    rendered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`make deploy` commits; somebody else pushes; git holds both."""
+    git = ("git", "-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    remote, clone, other = tmp_path / "remote.git", tmp_path / "clone", tmp_path / "other"
+    run(*git, "init", "--quiet", "--bare", "--initial-branch=main", remote, cwd=tmp_path)
+    shutil.copytree(rendered(deploy="[kubernetes]"), clone)
+    with (clone / "Makefile").open("a") as menu:
+        menu.write("deploy:\n\tgit commit --quiet --allow-empty --message deployed\n")
+    run(*git, "init", "--quiet", "--initial-branch=main", cwd=clone)
+    run(*git, "add", "--all", cwd=clone)
+    run(*git, "commit", "--quiet", "--message", "begin", cwd=clone)
+    run(*git, "remote", "add", "origin", remote, cwd=clone)
+    run(*git, "push", "--quiet", "origin", "main", cwd=clone)
+    run(*git, "clone", "--quiet", remote, other, cwd=tmp_path)
+    run(*git, "commit", "--quiet", "--allow-empty", "--message", "meanwhile", cwd=other)
+    run(*git, "push", "--quiet", cwd=other)
+    run(*git, "checkout", "--quiet", "--detach", cwd=clone)
+    person = {
+        f"GIT_{who}_{what}": "ada@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    environment = {**os.environ, **person, "BRANCH": "main", "TOKEN": "secret"}
+    said = run("make", "deliver", "ENVIRONMENT=dev", cwd=clone, env=environment)
+    assert "secret" not in said
+    log = run(*git, "log", "--format=%s", "main", cwd=remote)
+    assert log.split() == ["deployed", "meanwhile", "begin"]

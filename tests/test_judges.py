@@ -45,6 +45,8 @@ GITHUB = {
     "github.api_url": "https://api.example.org",
     "github.server_url": "https://example.org",
     "github.run_id": "1",
+    "needs.publish.outputs.image": "registry.example.org/model@sha256:0",
+    "vars.DEPLOY": "true",
     "vars.LOG_URL": "s3://bucket/served",
     "vars.MLFLOW_TRACKING_URI": "https://mlflow.example.org",
     "vars.UPDATE_TEMPLATE": "weekly",
@@ -53,6 +55,8 @@ GITLAB = {
     "CI_COMMIT_BRANCH": "main",
     "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "7",
     "CI_PROJECT_ID": "7",
+    "DEPLOY": "true",
+    "image": "registry.example.org/model@sha256:0",
     "CI_DEFAULT_BRANCH": "main",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     "LOG_URL": "s3://bucket/served",
@@ -157,7 +161,7 @@ def scripts(project: Path) -> list[Job]:
 def test_shellcheck_finds_nothing(project: Path, tmp_path: Path) -> None:
     jobs = scripts(project)
     every = {"check", "test", "train", "audit", "retrain", "promote", "notify", "template"}
-    every |= {"build", "publish"}
+    every |= {"build", "publish", "dev", "staging", "production"}
     assert every <= {job.name for job in jobs}
     for job in jobs:
         for number, step in enumerate(job.steps):

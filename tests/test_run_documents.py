@@ -30,7 +30,7 @@ CONTAINERS = {"make image", "make up", "make down"}
 # What test_image_pipeline.py runs.
 IMAGES = {
     *(f"make image-{name}" for name in ("check", "smoke", "size", "sbom", "scan", "push")),
-    *("make image-sign", "make image-verify", "make image-scan GRYPE=grype"),
+    *("make deliver", "make image-sign", "make image-verify", "make image-scan GRYPE=grype"),
 }
 # What test_run_retraining.py and test_template_update.py run.
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}

@@ -34,18 +34,19 @@ SETUP = [
 UNSET = re.compile(r"(inputs|secrets|vars)\.\w+")
 GITHUB_JOB = {
     *("name", "if", "needs", "runs-on", "timeout-minutes", "permissions", "env", "steps"),
+    *("outputs", "environment", "concurrency"),
 }
-STEP = {"uses", "run", "with", "env", "if"}
+STEP = {"uses", "run", "with", "env", "if", "id"}
 
 PIPELINE = ("workflow", "include", "stages", "variables", "default")
 INCLUDE = {"local", "rules"}
 DEFAULT = {"image", "interruptible", "timeout", "cache"}
 GITLAB_JOB = {
     *("stage", "script", "needs", "timeout", "rules", "variables", "artifacts", "cache"),
-    *("id_tokens", "interruptible", "resource_group", "before_script"),
+    *("id_tokens", "interruptible", "resource_group", "before_script", "environment"),
 }
 NEED = {"job", "optional"}
-ARTIFACTS = {"when", "expose_as", "paths"}
+ARTIFACTS = {"when", "expose_as", "paths", "reports"}
 RULE = {"if", "when", "changes", "allow_failure"}
 
 

