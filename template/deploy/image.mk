@@ -15,7 +15,7 @@ PUBLISHED = $(shell printf %s "$$REGISTRY_IMAGE" | tr A-Z a-z)
 SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat build/digest))
 
 # A pipeline logs in for itself; a person is logged in.
-LOGIN := $(CURDIR)/build/login
+LOGIN := $(CURDIR)/build/registry
 ifdef REGISTRY_PASSWORD
 image-push: export DOCKER_CONFIG := $(LOGIN)
 image-push: export REGISTRY_AUTH_FILE := $(LOGIN)/config.json
