@@ -288,7 +288,10 @@ def test_a_row_must_be_scored_in_time() -> None:
     assert gates.latency(0.05, 20).passed
     slow = gates.latency(31.5, 20)
     assert not slow.passed
-    assert slow.reason == "One row is scored in 31.500 ms; 20 ms is allowed."
+    assert slow.reason == (
+        "One row is scored in 31.500 ms; 20 ms is allowed. Name a faster model in params.yaml, "
+        "under train.model."
+    )
 
 
 def test_what_is_not_a_number_passes_no_gate() -> None:

@@ -297,6 +297,8 @@ def new_classes(rows: Mapping[str, int]) -> Gate:
 def latency(milliseconds: float, limit: float) -> Gate:
     """One row must be scored within `limit` milliseconds; the caller measures."""
     reason = f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed."
+    if milliseconds > limit:
+        reason += " Name a faster model in params.yaml, under train.model."
     return _judge("latency", milliseconds, limit, milliseconds <= limit, reason)
 
 
