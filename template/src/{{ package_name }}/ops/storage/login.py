@@ -33,7 +33,7 @@ def run(project: Project, audience: str) -> None:
 
 
 def _signed(audience: str) -> str:
-    """What GitHub signs for a job that has the permission `id-token: write`."""
+    """What the host signs for a job that has the permission `id-token: write`."""
     address = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
     secret = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
     asked = urllib.request.Request(
