@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def listening(command: list[str], port: int, log: Path, **variables: str) -> Ite
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + PATIENCE
@@ -73,7 +75,7 @@ def listening(command: list[str], port: int, log: Path, **variables: str) -> Ite
                 time.sleep(0.1)
         yield
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # npm's programs run in a child of their launcher
         process.wait(PATIENCE)
 
 
