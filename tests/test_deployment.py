@@ -200,7 +200,8 @@ def test_production_is_replaced_under_load_and_goes_back(
     project.run("make", "deploy", "ENVIRONMENT=production", first, place)
     (row,) = rows(project, 1)
     with balanced(tmp_path, ports) as service:
-        until(lambda: ready(service))
+        # Until its first checks, it takes ports for pods that are not there yet.
+        until(lambda: all(ready(service) for _ in range(20)))
         with load(service, row) as (statuses, ids):
             until(lambda: len(ids) > 50)
             project.run("make", "deploy", "ENVIRONMENT=production", second, place)
