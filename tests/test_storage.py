@@ -137,14 +137,24 @@ class Host(StandIn):
 def test_a_pipeline_needs_no_key(trained: Callable[[str], Project], tmp_path: Path) -> None:
     """What the host signs is enough to reach S3."""
     project = copied(trained("mail"), PROFILES["mail"], tmp_path)
+    roles = {"STORAGE_READER": "reader", "STORAGE_WRITER": "writer"}
+    named = [f"{name} = arn:aws:iam::123456789012:role/{role}" for name, role in roles.items()]
+    (project.root / "storage.mk").write_text("\n".join([*named, "STORAGE_REALM = us-east-1", ""]))
+    shown = tmp_path / "shown" / "uv"
+    shown.parent.mkdir()
+    shown.write_text('#!/bin/sh\necho "${AWS_ROLE_ARN##*/} $*"\n')
+    shown.chmod(0o755)
+    path = {"PATH": f"{shown.parent}:{project.environment['PATH']}"}
+    signed = {**path, "ID_TOKEN": "of the job"}
+    assert "reader run dvc pull" in project.run("make", "pull", **signed)
+    assert "writer run dvc push" in project.run("make", "push", **signed)
+    assert "\n run dvc push" in "\n" + project.run("make", "push", **path)
     with stores.s3(tmp_path, policy(), free=1_000) as store, stand_in(Host()) as host:
         said = project.run(
             "make",
             "storage",
             f"URL={store.root}/data",
             AWS_ENDPOINT_URL=store.variables["AWS_ENDPOINT_URL"],
-            STORAGE_IDENTITY="arn:aws:iam::123456789012:role/writer",
-            STORAGE_REALM="us-east-1",
             ACTIONS_ID_TOKEN_REQUEST_URL=f"{host.address}/token?api-version=1",
             ACTIONS_ID_TOKEN_REQUEST_TOKEN="of the job",  # noqa: S106
         )

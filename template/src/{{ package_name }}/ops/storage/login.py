@@ -28,7 +28,7 @@ def run(project: Project, audience: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_text(folder / "token", os.environ.get("ID_TOKEN") or _signed(audience))
     if audience.startswith("//iam.googleapis.com/"):
-        account = os.environ.get("STORAGE_IDENTITY", "")
+        account = os.environ.get("GOOGLE_SERVICE_ACCOUNT", "")
         write_json(folder / "google.json", _google(audience, account, folder / "token"))
 
 
