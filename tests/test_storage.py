@@ -144,11 +144,12 @@ def test_a_pipeline_needs_no_key(trained: Callable[[str], Project], tmp_path: Pa
     shown.parent.mkdir()
     shown.write_text('#!/bin/sh\necho "${AWS_ROLE_ARN##*/} $*"\n')
     shown.chmod(0o755)
-    path = {"PATH": f"{shown.parent}:{project.environment['PATH']}"}
-    signed = {**path, "ID_TOKEN": "of the job"}
-    assert "reader run dvc pull" in project.run("make", "pull", **signed)
-    assert "writer run dvc push" in project.run("make", "push", **signed)
-    assert "\n run dvc push" in "\n" + project.run("make", "push", **path)
+    path = f"{shown.parent}:{project.environment['PATH']}"
+    person = replace(project, environment={**project.environment, "PATH": path})
+    job = replace(person, environment={**person.environment, "ID_TOKEN": "of the job"})
+    assert "reader run dvc pull" in job.run("make", "pull")
+    assert "writer run dvc push" in job.run("make", "push")
+    assert person.run("make", "push").endswith("\n run dvc push\n")
     with stores.s3(tmp_path, policy(), free=1_000) as store, stand_in(Host()) as host:
         said = project.run(
             "make",
