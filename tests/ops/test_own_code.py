@@ -18,6 +18,7 @@ from my_model.ops.pipeline import train
 from my_model.ops.settings import Train
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from test_evaluation import classified
 
@@ -83,6 +84,10 @@ def test_an_error_in_ml_is_the_users_and_names_the_line(
         ({"ROWS": {"linear": 0}}, "ROWS.* will not do: Expected int >= 1"),
         ({"SEARCH": {"linear": {"regularization": (0, 1)}}}, "SEARCH.* Expected float > 0"),
         ({"build": lambda *_: LogisticRegression()}, "build must give a Pipeline"),
+        (
+            {"build": lambda *_: make_pipeline(TunedThresholdClassifierCV(LogisticRegression()))},
+            "linear has a threshold of its own, which no export holds",
+        ),
     ],
 )
 def test_what_the_models_file_declares_is_held(

@@ -1,4 +1,4 @@
-"""A cluster, as `kubectl` sees it: what is applied there, what runs there, and whether it answers."""
+"""A cluster, as `kubectl` sees it: what is applied, what runs there, and whether it answers."""
 
 import json
 import os

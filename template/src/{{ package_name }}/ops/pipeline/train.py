@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from msgspec import Meta
 from numpy.typing import NDArray
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
@@ -154,6 +155,11 @@ class Rows:
             raise UserError(f"params.yaml: {said}") from error
         if not isinstance(made, Pipeline):
             raise UserError(f"ml/model.py: build must give a Pipeline of scikit-learn for {model}.")
+        if isinstance(made[-1], FixedThresholdClassifier | TunedThresholdClassifierCV):
+            raise UserError(
+                f"ml/model.py: {model} has a threshold of its own, which no export holds; give the "
+                "classifier in it, and set train.threshold in params.yaml."
+            )
         return made
 
     def fit(
