@@ -167,6 +167,7 @@ def test_status_tells_how_each_project_stands(world: Path, ask: Ask) -> None:
         "python_version": "3.12",
         "sample": "breast-cancer",
         "ci": "gitlab",
+        "storage": "folder",
         "serving": False,
     }
     assert found["edited"]["drift"] == {
