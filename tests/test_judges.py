@@ -108,7 +108,7 @@ def test_mypy_likes_the_template_where_it_lies(
             link.with_suffix("").symlink_to(next(it for it in (own, shared, path) if it.exists()))
         elif path.suffix == ".py":
             link.symlink_to(path)
-    project = trained("sample")
+    project = trained("mail")  # the settings of one with everything that `ops/` may have
     settings = str(project.root / "pyproject.toml")
     project.run("uv", "run", "mypy", "--config-file", settings, str(tmp_path / "src" / "package"))
 

@@ -14,7 +14,7 @@ import yaml
 from copier import Settings, load_settings, run_copy, run_update
 from history import past
 from project import environment
-from render import ROOT, Template, all_pairs, choices, closed, run
+from render import ROOT, Template, all_pairs, choices, closed, questions, run
 from test_ownership import names
 from test_update import begin, commit, update
 from walks import Walker, steps
@@ -73,6 +73,12 @@ def test_the_layer_shares_no_path_with_the_template(
     assert ours == {"SECURITY.md", host[ci], RECORD}
     for answers in PAIRS:
         assert ours.isdisjoint(names(rendered(**answers))), answers
+
+
+def test_the_layer_asks_nothing_that_the_template_asks() -> None:
+    """Copier would take the project's answer for its own, but for the one that it reads there."""
+    asked = yaml.safe_load((LAYER / "copier.yml").read_text())
+    assert {name for name in asked if not name.startswith("_")} & {*questions()} == {"ci"}
 
 
 def test_template_and_layer_are_updated_apart(
