@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from versions import Files, History
 
 PARAMS = "params.yaml"
+MODELS = "src/*/ml/model.py"
 PIPELINE = "dvc.yaml"
-# Prints why the settings of a package do not take a params.yaml.
+# Prints why the settings of a package do not take a params.yaml and the models beside it.
 LOAD = """
 import importlib, pathlib, sys
 try:
     settings = importlib.import_module(sys.argv[1] + ".ops.settings")
+    settings.PACKAGE = pathlib.Path(sys.argv[2]).parent
     settings.Settings.load(pathlib.Path(sys.argv[2]))
 except Exception as error:
     print(error)
@@ -52,12 +54,15 @@ def against(history: History, *answers: Mapping[str, str]) -> list[str]:
 def against_params(history: History) -> Iterator[str]:
     """The settings do not take the params.yaml of an earlier release."""
     source, package = history.tree.folder({}) / "src", history.tree.package({})
-    texts = {files[PARAMS]: release for release, files in reversed(history.people())}
+    people = reversed(history.people())
+    texts = {(files[PARAMS], files[MODELS]): release for release, files in people}
     found: dict[str, str] = {}
     with TemporaryDirectory() as place:
-        path = Path(place, PARAMS)
-        for text, release in texts.items():
+        path, models = Path(place, PARAMS), Path(place, "ml", "model.py")
+        models.parent.mkdir()
+        for (text, code), release in texts.items():
             path.write_bytes(text)
+            models.write_bytes(code)
             told = raw(sys.executable, "-B", "-c", LOAD, package, path, cwd=source)
             if said := told.decode().strip().rstrip("."):
                 found[said] = release  # the oldest one comes last

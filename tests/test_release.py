@@ -468,7 +468,7 @@ def test_what_people_may_have_is_let_through(
         )
     (tree / ML / "rows.py").write_text('"""Rows."""\n')
     change(tree / "samples/model.py", "MODELS = (", "COLOURS = ()\nMODELS = (")
-    change(tree / OPS / "pipeline/train.py", "models.MODELS", 'getattr(models, "COLOURS", ())')
+    change(tree / OPS / "pipeline/train.py", "models.MODELS", "getattr(models, 'COLOURS', ())")
     written = asked(tree, steps(base)[1])[CHANGELOG]
     assert "`address` (" in written
     assert "- In new projects only: `src/*/ml/model.py`, `src/*/ml/rows.py`.\n" in written
