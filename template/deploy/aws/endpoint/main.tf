@@ -1,5 +1,5 @@
 # What an environment has: a SageMaker endpoint with the image that its state file names.
-# `make deploy ENVIRONMENT=…` writes that file and applies this: docs/ops/aws.md
+# `make sagemaker ENVIRONMENT=…` applies this: docs/ops/aws.md
 # https://developer.hashicorp.com/terraform/language
 
 terraform {
