@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -270,3 +271,50 @@ def service(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
+
+
+@contextmanager
+def registry(
+    project: Project, folder: Path, files: str, group: str = "ui", **variables: str
+) -> Iterator[str]:
+    """An MLflow server, by its address; it ends with the block.
+
+    Args:
+        project: whose lock names its version.
+        folder: for what it knows.
+        files: where it keeps files.
+        group: of the dependencies that it is made of.
+        variables: that it sees besides those of the project.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "UV_PROJECT_ENVIRONMENT": f".venv-{group}",
+    }
+    environment = {**project.environment, **own, **variables}
+    environment.pop("UV_NO_SYNC", None)
+    command = ["uv", "run", "--quiet", "--only-group", group, "mlflow", "server", "--workers", "1"]
+    places = [
+        f"--backend-store-uri=sqlite:///{folder}/server.db",
+        f"--artifacts-destination={files}",
+    ]
+    with (folder / "registry.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host=127.0.0.1", f"--port={port}", *places],
+            cwd=project.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        page(f"{address}/health")
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=PATIENCE)

@@ -12,7 +12,7 @@ import pytest
 import stores
 from project import PROFILES, Project, copied
 from render import ROOT, choices
-from servers import StandIn, stand_in
+from servers import StandIn, registry, service, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,3 +193,42 @@ def test_files_are_scored_from_and_to_there(project: Project, store: Store, tmp_
     with pytest.raises(AssertionError, match="cannot be used"):
         copy("scores.quarantine.csv", "fetch")
     assert not list((project.root / "build" / "scoring").iterdir())
+
+
+@pytest.mark.parametrize("answer", ["s3", "gcs"], indirect=True)
+def test_the_log_is_fetched_from_there(project: Project, store: Store, tmp_path: Path) -> None:
+    """All of it, or nothing of it."""
+    address = f"{store.root}/served"
+    logged = {"predictions/1.jsonl": "{}\n", "feedback/2.jsonl": ""}
+    for name, text in logged.items():
+        (tmp_path / "sent").write_text(text)
+        there = f"{address}/{name}"
+        project.run("uv", "run", "python", "-c", COPY, there, str(tmp_path / "sent"), "send")
+    log = ("make", "log", "MLFLOW_TRACKING_URI=any")
+    served = project.root / "data" / "served"
+    stranger = replace(project, environment={**project.environment, **store.wrong})
+    cases = [(project, f"{address}-not", "holds no file")]
+    cases += [(stranger, address, store.refusal)] * bool(store.wrong)
+    for who, where, sentence in cases:
+        said = who.refuse(*log, f"LOG_URL={where}", code=2)
+        assert re.fullmatch(rf"ops log: {re.escape(where)} .*{sentence}.*\nmake: .*\n", said)
+        assert not served.exists()
+    project.run(*log, f"LOG_URL={address}")
+    assert {name: (served / name).read_text() for name in held(served)} == logged
+
+
+@pytest.mark.parametrize(
+    "answer", ["s3", pytest.param("gcs", marks=pytest.mark.exhaustive)], indirect=True
+)
+def test_a_registry_keeps_its_files_there(project: Project, store: Store, tmp_path: Path) -> None:
+    """The server alone has a key: who registers and who serves ask the server."""
+    person = replace(project, environment={**project.environment, **store.wrong})
+    files = f"{store.root}/mlflow"
+    with registry(project, tmp_path, files, "registry", **store.variables) as server:
+        assert "Version 1 (champion) is registered" in person.run(
+            "uv", "run", "ops", "register", MLFLOW_TRACKING_URI=server
+        )
+        variables = {**person.environment, "BUNDLE": f"{server}/my-model@champion"}
+        command = ("uv", "run", "ops", "serve")
+        with service(command, project.root, tmp_path / "said", variables) as served:
+            assert served.ask("/predict", served.ask("/example").body).status == 200
