@@ -28,6 +28,12 @@ MARGIN = 1.5
 FURTHER = 4.0
 """Times the PSI that was usual, or twice as far, is a new regime."""
 
+BESIDE = 3
+"""A window and those beside it, this part of all on either side, are left out together.
+
+A level that lasts some windows is theirs in common, and not that of the windows to come.
+"""
+
 DISTANCE = "distance"
 """How far distributions lie apart: no check of its own."""
 
@@ -80,11 +86,13 @@ class History:
         counted.put(THEN, alike)
 
     def largest(self, name: str, measure: Measure) -> Mapping[str, float]:
-        """How far each check went at most, where every window was left out in turn."""
+        """How far each check went at most, where every window was left out in turn, see BESIDE."""
         if name not in self._largest:
             counted, found = self._made[name], defaultdict[str, float](float)
-            for own in self.windows:
-                others = np.setdiff1d(self._alike(float(self._times[own].mean())), own)
+            near = len(self.windows) // BESIDE
+            for place, own in enumerate(self.windows):
+                beside = np.concatenate(self.windows[max(0, place - near) : place + near + 1])
+                others = np.setdiff1d(self._alike(float(self._times[own].mean())), beside)
                 for side, pieces in ((THEN, others), (NOW, own)):
                     counted.put(side, self._counts[name][pieces].sum(axis=0))
                 if counted.rows.min() < LEAST_ROWS / 2:
