@@ -77,6 +77,9 @@ class Gates(Section, frozen=True):
     parity: float = 1e-4
     latency_milliseconds: float = 20.0
     minimum_score: float | None = None
+    groups: dict[str, str] | None = None
+    """By name, rows that must not be worse off: a condition in SQL, or a column of such names."""
+    group_gap: float = 0.05
 
 
 class Registry(Section, frozen=True):

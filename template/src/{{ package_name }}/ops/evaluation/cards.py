@@ -73,6 +73,7 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "unmeasured": len(manifest["profile"]["columns"]) - len(diagnostics["importance"]),
         "worth": share if score.loss else "{:.4f}".format,
         "slices": diagnostics["slices"][:MOST_SLICES],
+        "groups": diagnostics.get("groups", ()),
         "small": manifest["data"]["rows"]["holdout"] < SMALL,
         "rare": _rare(diagnostics.get("confusion", ())),
         "weakest": _weakest(diagnostics["slices"]),

@@ -20,11 +20,11 @@ from ..errors import UserError
 from ..wording import listed, number, one_line, rounded, share
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
-from .slices import Slice
+from .slices import LEAST_ROWS, Slice
 
 NAMES = (
     "baseline gain", "minimum score", "worst slice", "export parity", "refitted export parity",
-    "champion regression", "earlier rows", "new class", "latency", "shadow",
+    "champion regression", "earlier rows", "new class", "latency", "shadow", "fairness",
 )  # fmt: skip
 """What gates are called that are not the project's own."""
 
@@ -145,6 +145,28 @@ def worst_slice(
     return _judge(name, value, limit, sure <= limit, reason)
 
 
+def fairness(score: Score, measured: Sequence[Mapping[str, Any]], limit: float) -> Gate:
+    """No group may be worse off than all other rows by more than `limit`, beyond chance.
+
+    Chance is the bootstrap's standard error, for as many groups as there are; `measured` is what
+    `fairness.measure` found. A group that nothing can be said of is refused.
+    """
+    trust, found = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(measured)), []
+    for its in measured:
+        where = f"{its['group']} ({its['rows']} rows)"
+        if its["deviation"] is None or its["rows"] < LEAST_ROWS:
+            reason = f"Too little is known of {where}: hold out more, or declare another group."
+            return _judge("fairness", np.nan, limit, False, reason)
+        found.append((its["gap"] - trust * its["deviation"], its["gap"], where, its))
+    sure, gap, where, its = max(found, key=lambda item: item[:2])
+    reason = (
+        f"Of {len(found)} groups the furthest behind is {where}: {score.label} "
+        f"{number(its['score'])} against {number(its['others'])} of all other rows: "
+        f"{_behind(score, gap, sure, limit)}."
+    )
+    return _judge("fairness", gap, limit, sure <= limit, reason)
+
+
 def export_parity(
     exported: Array, fitted: Array, limit: float, labels: tuple[Array, Array] | None = None
 ) -> Gate:
@@ -260,14 +282,7 @@ def regression(
     lead, name = float(leads[best]), [*rivals][best]
     sure = lead + float(np.quantile(strayed.min(axis=1), 1 - CONFIDENCE))
     gain = 0.0 - float((leads + np.quantile(strayed, CONFIDENCE, axis=0)).max())
-    if lead <= 0:
-        verdict = "no worse"
-    else:
-        least = f", and by at least {_amount(score, sure)} with 95% confidence"
-        verdict = (
-            f"worse by {_amount(score, lead)}{least if sure > limit else ''}; "
-            f"{_amount(score, limit)} is allowed{' beyond chance' if sure <= limit < lead else ''}"
-        )
+    verdict = _behind(score, lead, sure, limit)
     reason = f"{score.label} {number(new)} against {name}'s {number(olds[best])}: {verdict}."
     if best and sure > limit:
         reason += (
@@ -343,6 +358,15 @@ def own(
 def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> Gate:
     finite = bool(np.isfinite(value))
     return Gate(name, bool(passed) and finite, float(value) if finite else None, limit, reason)
+
+
+def _behind(score: Score, lead: float, sure: float, limit: float) -> str:
+    """How another's lead reads, which is at least what one can be sure of."""
+    if lead <= 0:
+        return "no worse"
+    least = f", and by at least {_amount(score, sure)} with 95% confidence" if sure > limit else ""
+    chance = " beyond chance" if sure <= limit < lead else ""
+    return f"worse by {_amount(score, lead)}{least}; {_amount(score, limit)} is allowed{chance}"
 
 
 def _amount(score: Score, difference: float) -> str:

@@ -255,7 +255,7 @@ def intervals(
 
     strayed = deviations(prepare_rows, len(truth), seed, groups)
     return {
-        score.name: _span(prepare(score, truth, answers)(weighed), strayed[:, position])
+        score.name: span(prepare(score, truth, answers)(weighed), strayed[:, position])
         for position, score in enumerate(scores)
     }
 
@@ -311,7 +311,8 @@ def average_precision(found: Weights, missed: Weights) -> float:
     return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
 
 
-def _span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
+def span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95% interval of a value, given what `deviations` says of it; NaN where it has none."""
     defined = strayed[np.isfinite(strayed)]
     if not len(defined):
         return float("nan"), float("nan")

@@ -19,7 +19,7 @@ from ...ml.features import features
 from .. import mlflow_model, user_code
 from ..bundle import FORMAT, JUDGED, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
-from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
+from ..evaluation import cards, diagnostics, fairness, gates, metrics, plots, slices
 from ..evaluation.distributions import history
 from ..evaluation.profile import calibration, interval, profile
 from ..files import read_json, sha256, write_files, write_json
@@ -82,7 +82,14 @@ def run(project: Project) -> None:
     order = [record["column"] for record in worth]
     every = slices.slices(contract.features, holdout.arrays, order)
     parts = [part for part in every if holdout.weights[part.rows].any()]
-    judged = judge(contract, settings.gates, training, holdout, parts)
+    asked, seed = (holdout.truth, holdout.answers), training["seed"]
+    declared = fairness.find(settings.gates.groups or {}, frame)
+    by_group = []
+    if declared:
+        by_group = fairness.measure(
+            declared, primary, *asked, seed, holdout.groups, holdout.weights
+        )
+    judged = judge(contract, settings.gates, training, holdout, parts, by_group)
     again = holdout.refitted is not None
     manifest = {
         "format": FORMAT,
@@ -116,8 +123,9 @@ def run(project: Project) -> None:
         "validation": diagnostics.validation(training["validation"], primary),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
     }
+    if by_group:
+        found["groups"] = by_group
     if contract.classes:
-        asked = holdout.truth, holdout.answers
         found["confusion"] = diagnostics.confusion(*asked, contract.classes)
         found["calibration"] = diagnostics.calibration(*asked)
         if "threshold" in training["decision"]:
@@ -168,10 +176,12 @@ def judge(
     training: Mapping[str, Any],
     holdout: Holdout,
     parts: Sequence[slices.Slice],
+    by_group: Sequence[diagnostics.Record],
 ) -> dict[str, Any]:
     """What the manifest says of the scores, and of the gates that need no champion.
 
-    `training` says how the model was made, as `train` wrote it; `parts` are slices of the holdout.
+    `training` says how the model was made, as `train` wrote it; `parts` are slices of the holdout;
+    `by_group` is what `fairness.measure` found, if groups are declared.
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
     seed, groups, weights = training["seed"], holdout.groups, holdout.weights
@@ -198,6 +208,7 @@ def judge(
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
         gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups, weights),
+        *([gates.fairness(primary, by_group, limits.group_gap)] if by_group else []),
         parity(answers, holdout.fitted),
         *gates.own(scores, truth, holdout.arrays, weights, answers),
     ]
