@@ -23,7 +23,7 @@ from http.client import HTTPException
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.error import HTTPError
 
 from ..bundle import UNKNOWN, Bundle, Origin
@@ -124,6 +124,15 @@ class Promotion:
         return self.kind == "promotion" and self.why != AUTOMATIC
 
 
+class Search(NamedTuple):
+    """A search of `ops tune`: when, how many trials, and the model and the parameters that won."""
+
+    at: datetime
+    trials: int
+    model: str
+    won: dict[str, str]
+
+
 def address(project: Project) -> str:
     """Where MLflow keeps runs and versions: MLFLOW_TRACKING_URI, or a file of the project."""
     own = f"sqlite:///{(project.root / 'mlflow.db').as_posix()}"
@@ -214,6 +223,19 @@ class Store:
     def metrics(self, version: Version) -> dict[str, float]:
         """Everything that was measured of a version."""
         return dict(self._client.get_run(version.run).data.metrics)
+
+    def params(self, version: Version) -> dict[str, str]:
+        """Every parameter that a version was trained by."""
+        return dict(self._client.get_run(version.run).data.params)
+
+    def search(self) -> Search:
+        """The last search of `ops tune`; a LookupError if there was none."""
+        own = [self._experiment]
+        run = self._client.search_runs(own, "tags.search LIKE '%'", max_results=1)[0]
+        tried = self._client.search_runs(own, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+        (best,) = [its for its in tried if its.data.tags["chosen"] == "true"]
+        at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+        return Search(at, len(tried), best.info.run_name.split()[-1], dict(best.data.params))
 
     def log(
         self,

@@ -1,0 +1,361 @@
+"""`ops scorecard`: how ready for production the project is, by the evidence that lies in it.
+
+The rows are those of "The ML Test Score" (Breck et al., Google, 2017): four groups of seven tests.
+One that was done and has left its result gives half a point, one that is done again by itself a
+whole one; the score is the least of the four sums. Nothing counts because somebody says so.
+"""
+
+import json
+import re
+import xml.etree.ElementTree as xml  # nosec B405
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
+
+from . import contract, git
+from .bundle import Bundle
+from .errors import UserError
+from .files import read_json
+from .project import Project
+from .registry.tracking import CHAMPION, Store, Version, connected
+from .wording import number, table
+
+FRESH, QUICK = 90, 24 * 60  # days that a champion may serve, minutes from a commit to a version
+LOOKED_AT = 1000  # lines of the newest log
+REVIEWED = re.compile(
+    r"(?m)^(Reviewed-by: \S.*|Merge pull request #\d+.*|See merge request \S+|.*\(#\d+\))$"
+)
+"""How a commit says that somebody else has read it: git's own trailer, or the host's words."""
+PIPELINES = (":/.github", ":/.gitlab-ci.yml", ":/.gitlab", ".gitlab-ci.yml", ".gitlab")
+RESULTS = "build/tests.xml"  # of the last `make test`
+AMISS = {"failure", "error", "skipped"}  # what pytest says of a test that did not pass
+
+
+class Facts:
+    """What runs have left in a project and its registry; a LookupError or OSError if nothing."""
+
+    def __init__(self, project: Project, store: Store) -> None:
+        """Read the versions, which much is told by."""
+        self.project, self.root, self.store = project, project.root, store
+        self.versions = store.versions()
+
+    @cached_property
+    def champion(self) -> Version:
+        """The version in office."""
+        number = self.store.aliases()[CHAMPION]
+        return {version.number: version for version in self.versions}[number]
+
+    @cached_property
+    def tests(self) -> dict[str, bool]:
+        """Each test of the last `make test`, and whether it passed; none if code was changed."""
+        path = self.root / RESULTS
+        code = [it for folder in ("src", "tests") for it in (self.root / folder).rglob("*.py")]
+        if path.stat().st_mtime < max(it.stat().st_mtime for it in code):
+            return {}
+        cases, names = xml.parse(path).findall(".//testcase"), ("classname", "name")  # nosec B314
+        return {
+            ".".join(it.attrib[its] for its in names): not AMISS & {e.tag for e in it}
+            for it in cases
+        }
+
+    @cached_property
+    def windows(self) -> list[dict[str, Any]]:
+        """The windows of the champion's requests that the last `ops monitor` judged."""
+        told = read_json(self.project.served / "monitoring" / "monitoring.json")
+        own = told["version"] == str(self.champion.number)
+        return [its for its in told["windows"] if own and its["end"] and its["columns"]]
+
+    @property
+    def scored(self) -> dict[str, Any]:
+        """The newest of these whose true score is known."""
+        return [its for its in self.windows if its["score"] and its["score"]["expected"]][-1]
+
+    def findings(self, name: str) -> Any:
+        """What the last evaluation found."""
+        return read_json(self.project.reports / "findings" / f"{name}.json")
+
+
+Found = tuple[object, str]
+"""Whether it is evidence, and what it says."""
+Evidence = Callable[[Facts], Found]
+
+
+class Row(NamedTuple):
+    """A test: what shows that it was done, and is done again, and what brings each about.
+
+    What needs no more to be done again is part of every training and registration.
+    """
+
+    title: str
+    done: Evidence
+    cure: str = "`make train`"
+    again: Evidence = lambda _: (True, "")
+    then: str = "`git push`, so that a pipeline repeats it"
+
+
+class Result(NamedTuple):
+    """What a row comes to, and what its next half point takes."""
+
+    name: str
+    title: str
+    points: float
+    evidence: str
+    missing: str
+
+
+def passed(*names: str) -> Evidence:
+    """There are tests of each of these names, and all have passed."""
+
+    def look(facts: Facts) -> Found:
+        each = [[good for its, good in facts.tests.items() if name in its] for name in names]
+        at = date.fromtimestamp((facts.root / RESULTS).stat().st_mtime)
+        return all(its and all(its) for its in each), f"tests passed on {at}: {sum(map(len, each))}"
+
+    return look
+
+
+def gate(*names: str) -> Evidence:
+    """The champion passed these gates, and was not spared them; without names, all that asked."""
+
+    def look(facts: Facts) -> Found:
+        asked = {its["name"]: its for its in facts.champion.gates if not its.get("skipped")}
+        chosen = [asked[name] for name in names or asked]
+        said = " ".join(its["reason"] for its in chosen) if names else f"{len(chosen)} gates passed"
+        return all(its["passed"] for its in chosen), f"{facts.champion.created:%F}: {said}"
+
+    return look
+
+
+def watched(*checks: str) -> Evidence:
+    """In the newest window that could tell, these checks found nothing."""
+
+    def look(facts: Facts) -> Found:
+        window = facts.scored if "score" in checks else facts.windows[-1]
+        held = f"{window['rows']} rows until {window['end'][:10]}, {window['refused']} refused"
+        quiet = all(its["check"] not in checks for its in window["findings"])
+        return quiet, f"{held}: nothing found by {', '.join(checks)}"
+
+    return look
+
+
+def repeated(target: str) -> Evidence:
+    """The host of the repository has a pipeline that runs a target of the Makefile."""
+
+    def look(facts: Facts) -> Found:
+        newest = ("--sort=-committerdate", "--format=%(refname)", "refs/remotes")
+        told = git.output(facts.root, "for-each-ref", "--count=1", *newest) or "no branch"
+        asked = ("grep", "-lE", f"(run:|-) make {target}( |$)", told, "--", *PIPELINES)
+        on = git.output(facts.root, "log", "-1", "--format=%cs", told, "--")
+        return git.output(facts.root, *asked), f"`make {target}` in a pipeline of {on}"
+
+    return look
+
+
+def beneficial(facts: Facts) -> Found:
+    """What each column is worth was measured, and none does harm, beyond chance."""
+    worth = facts.findings("importance")
+    useful = all(its["importance"] >= -2 * its["deviation"] for its in worth)
+    return useful, f"{len(worth)} columns, worth {number(worth[-1]['importance'])} or more"
+
+
+def private(facts: Facts) -> Found:
+    """The newest log has no column that is marked as sensitive."""
+    newest = max((facts.project.served / "predictions").glob("*.jsonl"))
+    with newest.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in islice(filter(str.strip, file), LOOKED_AT)]
+    sensitive = {column.name for column in contract.load().columns if column.sensitive}
+    quiet = all(sensitive.isdisjoint(line["inputs"]) for line in lines)
+    return quiet, f"{newest.name} has none of {len(sensitive)} sensitive columns"
+
+
+def quick(facts: Facts) -> Found:
+    """A version came within a day of its commit: the first one of the last commit."""
+    firsts = {its.tags["git.commit"]: its for its in reversed(facts.versions)}
+    version = max(firsts.values(), key=lambda its: its.number)
+    at = git.output(facts.root, "show", "-s", "--format=%ct", version.tags["git.commit"])
+    took = (version.created.timestamp() - int(at or 0)) / 60
+    return took < QUICK, f"version {version.number} came {took:.0f} minutes after its commit"
+
+
+def committed(facts: Facts) -> Found:
+    """The champion was trained from a commit, and from nothing besides."""
+    tags = facts.champion.tags
+    return tags["git.dirty"] == "false", f"commit {tags['git.commit'][:7]}"
+
+
+def reviewed(facts: Facts) -> Found:
+    """The last change of the model that the champion has was read by somebody else."""
+    asked = ("log", "-1", "--first-parent", "--format=%B", facts.champion.tags["git.commit"])
+    message = git.output(facts.root, *asked, "--", "src/*/ml", "params.yaml")
+    told = REVIEWED.search(message or "")
+    return told, f"its last change: {told and told[0]}"
+
+
+def agreed(facts: Facts) -> Found:
+    """The true score in service is that of the holdout, within chance."""
+    score = facts.scored["score"]
+    said = f"{score['name']} {number(score['value'])}, {number(score['expected'])} on the holdout"
+    return score["low"] <= score["expected"] <= score["high"], said
+
+
+def searched(facts: Facts) -> Found:
+    """Parameters were searched for."""
+    search = facts.store.search()
+    return search.trials, f"{search.trials} trials on {search.at:%F}"
+
+
+def tuned(facts: Facts) -> Found:
+    """The champion learnt with the parameters that won the search."""
+    search, own = facts.store.search(), facts.store.params(facts.champion)
+    same = all(own.get(f"train.{search.model}.{name}") == its for name, its in search.won.items())
+    return same, f"the champion learnt with what won: {search.model}"
+
+
+def aged(facts: Facts) -> Found:
+    """A champion was measured on rows that came after those that it had learnt from."""
+    known = {version.number: version for version in facts.versions}
+    met = [
+        (its, json.loads(its.tags.get("evidence", "{}")).get("champion")) for its in facts.versions
+    ]
+    new, old, value = [
+        (its, known[told["version"]], told["value"])
+        for its, told in met
+        if told
+        and told["value"]
+        and its.tags["dvc.train"] != known[told["version"]].tags["dvc.train"]
+    ][-1]
+    days = (new.created - old.created).days
+    return True, f"version {old.number}, {days} days old, scored {number(value)} on newer rows"
+
+
+def compared(facts: Facts) -> Found:
+    """Other models than the one in service were tried on the same folds."""
+    names = {record["model"] for record in facts.findings("validation")}
+    passed, said = gate("baseline gain")(facts)
+    return passed and len(names) > 2, f"{len(names)} models compared; {said}"
+
+
+def traced(facts: Facts) -> Found:
+    """Single rows are answered today as they were when the champion was judged."""
+    bundle = Bundle(facts.project.champion)
+    rows = len(bundle.manifest["golden"]["answers"])
+    return not bundle.obstacle(), f"{rows} known rows are answered as when it was judged"
+
+
+def canaried(facts: Facts) -> Found:
+    """The champion had answered in the shadow of the one before it."""
+    events = [its for its in facts.store.promotions() if its.version == facts.champion.number]
+    return True, f"{events[-1].at[:10]}: {events[-1].evidence['shadow']}"
+
+
+def fresh(facts: Facts) -> Found:
+    """The champion is young."""
+    days = (datetime.now(UTC) - facts.champion.created).days
+    return days <= FRESH, f"trained {days} days ago, on {facts.champion.created:%F}"
+
+
+TRAIN, TEST, TUNE, TRIAL = "`make train`", "`make test`", "`make tune`", "`make trial`"
+MONITOR, AGAIN = "`make serve`, ask it, `make monitor`", "`make retrain` with newer rows"
+LABELS = f"{MONITOR} once /feedback was told enough ground truth"
+GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
+SHADOW = f"registry.shadow_rows, {TRAIN}, `uv run ops serve --shadow challenger`"
+MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
+TESTED, WATCHED, TRIED = repeated("test"), repeated("monitor"), repeated("trial")
+INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")
+ROWS = {
+    "Data": (
+        Row("A schema holds what is expected", passed(".test_data."), TEST, TESTED),
+        Row("All features are beneficial", beneficial, f"leave out what harms, {TRAIN}"),
+        Row("No feature costs too much", gate("latency")),
+        Row("Features are as they should be", passed("_no_feature", "_only_feat"), TEST, TESTED),
+        Row("There are privacy controls", private, MONITOR, WATCHED),
+        Row("New features come quickly", quick, f"`git commit`, {TRAIN}", TRIED),
+        Row("All code of features is tested", passed(".test_features."), TEST, TESTED),
+    ),
+    "Model": (
+        Row("Its code is submitted and reviewed", committed, TRAIN, reviewed, MERGE),
+        Row("Offline and online metrics agree", agreed, LABELS, WATCHED),
+        Row("All hyperparameters are tuned", searched, TUNE, tuned, TRAIN),
+        Row("What staleness costs is known", aged, AGAIN),
+        Row("A simpler model is not better", compared, COMPARE),
+        Row("Important slices are good enough", gate("worst slice")),
+        Row("It is tested for inclusion", gate("fairness"), GROUPS),
+    ),
+    "Infrastructure": (
+        Row("Training is reproducible", passed("_same_model"), TEST, TESTED),
+        Row("The model's code is unit tested", passed(".test_model."), TEST, TESTED),
+        Row("The pipeline is tested as a whole", passed(".test_smoke."), TEST, TESTED),
+        Row("Quality is judged before serving", gate()),
+        Row("The model can be debugged", traced),
+        Row("Models are canaried", canaried, SHADOW),
+        Row("Models can be rolled back", passed("_gives_way"), TEST, TESTED),
+    ),
+    "Monitoring": (
+        Row("Changes upstream are told of", watched("contract"), MONITOR, repeated("audit")),
+        Row("Inputs keep the data's invariants", watched(*INCOMING), MONITOR, WATCHED),
+        Row("Training and serving do not differ", passed("_as_a_file"), TEST, TESTED),
+        Row("The model is not too stale", fresh, AGAIN, repeated("challenge")),
+        Row("The model is numerically stable", gate("export parity")),
+        Row("Speed has not regressed", gate("latency")),
+        Row("Quality has not regressed", watched("score"), LABELS, WATCHED),
+    ),
+}
+"""By group, the tests in the paper's order."""
+
+LEVELS = {
+    "Google": (
+        {"Data 1", "Infrastructure 1", "Infrastructure 4", "Monitoring 4"},
+        {"Data 7", "Infrastructure 2", "Infrastructure 3", "Infrastructure 7"},
+    ),
+    "Microsoft": (
+        {"Data 7", "Infrastructure 3"},
+        {"Infrastructure 1", "Infrastructure 4", "Model 1"},
+        {"Infrastructure 6", "Infrastructure 7", "Monitoring 3"},
+        {"Model 2", "Monitoring 4", "Monitoring 7"},
+    ),
+}
+"""Rows that each level of MLOps above 0 asks for, whole, besides those of the levels before it."""
+
+
+def run(project: Project) -> None:
+    """Print the scorecard."""
+    results, sums = scorecard(project), []
+    for group in ROWS:
+        own = [its for its in results if its.name.startswith(group)]
+        sums.append(sum(its.points for its in own))
+        heads = ("points", group, f"{sums[-1]:g} of 7", "evidence")
+        rows = [(f"{it.points:g}", it.name, it.title, f"{it.evidence} {it.missing}") for it in own]
+        print(f"{table(heads, rows)}\n")
+    print(f"ML Test Score: {min(sums):g}, the least of the four; together {sum(sums):g} of 28.")
+    whole = {its.name for its in results if its.points == 1}
+    for name, steps in LEVELS.items():
+        lacking = [*(", ".join(sorted(step - whole)) for step in steps), "nothing"]
+        level = next(place for place, its in enumerate(lacking) if its)
+        print(f"MLOps by {name}: level {level} of {len(steps)}; more needs {lacking[level]}.")
+
+
+def scorecard(project: Project) -> list[Result]:
+    """What each row comes to, in the paper's order."""
+    with connected(project) as store:
+        facts = Facts(project, store)
+        return [
+            judged(f"{group} {place}", row, facts)
+            for group, rows in ROWS.items()
+            for place, row in enumerate(rows, 1)
+        ]
+
+
+def judged(name: str, row: Row, facts: Facts) -> Result:
+    """Look for the evidence of a row."""
+    found: list[str] = []
+    with suppress(LookupError, OSError, ValueError, UserError):
+        for look in (row.done, row.again):
+            holds, said = look(facts)
+            if not holds:
+                break
+            found.append(said)
+    missing = ("", f"Missing: {(row.cure, row.then, '')[len(found)]}.")[len(found) < 2]
+    return Result(name, row.title, len(found) / 2, "; ".join(filter(None, found)), missing)
