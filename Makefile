@@ -1,7 +1,7 @@
 # The template's own menu: `make help`. A rendered project has another one.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test mutants check format bench release lock clean
+.PHONY: help demo story test mutants check format docs bench release lock clean
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -34,6 +34,9 @@ check: .venv/ready ## format, lint and types of the template itself
 format: .venv/ready ## put the code into shape
 	ruff format
 	ruff check --fix
+
+docs: .venv/ready ## the pages as a site, to build/site; a link that leads nowhere ends it
+	@python tests/website.py
 
 bench: .venv/ready ## time and memory beside others, to docs/benchmarks.md; ARGS="idle" for one
 	PYTHONPATH=tests:hooks python -m benchmarks $(ARGS)

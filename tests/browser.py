@@ -123,13 +123,18 @@ class Page:
                 self.asked.append(said["request"]["url"])
 
 
+def program() -> str | None:
+    """The browser of this machine, if it has one."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
     """A headless Chromium that keeps everything in `folder` and cannot leave this machine."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    assert program, "Chromium is missing: apt-get install chromium"
+    found = program()
+    assert found, "Chromium is missing: apt-get install chromium"
     command = [
-        program,
+        found,
         "--headless=new",
         "--no-sandbox",  # which needs privileges that a container lacks
         "--disable-dev-shm-usage",

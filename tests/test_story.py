@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from project import apart
+from render import ROOT
 from story import loop as stories
-from story import picture
+from story import picture, screens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from project import Project
     from story.loop import Story
 
 REFUSED = 3
 
+
+PICTURES = ROOT / "docs" / "pictures"
 
 CALM = 5
 """Windows in which nothing changes; all of them where every case is asked for."""
@@ -31,13 +35,21 @@ def calm(exhaustive: bool) -> int:  # noqa: FBT001  a fixture
 
 
 @pytest.fixture(scope="module")
-def story(
+def teller(
     trained: Callable[[str], Project], calm: int, tmp_path_factory: pytest.TempPathFactory
-) -> Story:
-    """What happened."""
+) -> stories.Teller:
+    """Who has told it."""
     folder = tmp_path_factory.mktemp("story")
     mail = apart(trained("mail"), folder / "project")
-    return stories.Teller(stories.Project(mail.root, mail.environment), folder, calm).tell()
+    told = stories.Teller(stories.Project(mail.root, mail.environment), folder, calm)
+    told.tell()
+    return told
+
+
+@pytest.fixture(scope="module")
+def story(teller: stories.Teller) -> Story:
+    """What happened."""
+    return teller.story
 
 
 def test_without_a_change_nothing_is_retrained(story: Story, calm: int) -> None:
@@ -94,3 +106,13 @@ def test_the_picture_is_drawn_of_it(story: Story) -> None:
     ]
     assert texts.count("retrain") == sum(w.decision == "retrain" for w in story.windows)
     assert len(drawn) < 20_000
+
+
+def test_the_pictures_show_the_pages_of_today(teller: stories.Teller, tmp_path: Path) -> None:
+    """`make story` takes them anew."""
+    taken = screens.take(teller.project, teller.folder, tmp_path)
+    assert {f"{name}.png" for name in taken} == {path.name for path in PICTURES.iterdir()}
+    for name, screen in taken.items():
+        assert screen.outline == screens.outline(PICTURES / f"{name}.png"), name
+        screen.write(tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size < 100_000

@@ -1,4 +1,4 @@
-"""Tell the story in fresh projects, print it, and draw `docs/story.svg`."""
+"""Tell the story in fresh projects, print it, draw `docs/story.svg`, take `docs/pictures`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from browser import program
 from render import ROOT
 
-from . import picture, second
+from . import picture, screens, second
 from .loop import BEFORE, Project, Teller, Window
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "build" / "story"
 PICTURE = ROOT / "docs" / "story.svg"
+PICTURES = ROOT / "docs" / "pictures"
 
 
 def show(what: str, number: int, window: Window) -> None:
@@ -63,6 +65,11 @@ def main() -> None:
     told = asdict(story)
     (FOLDER / "story.json").write_text(json.dumps(told, indent=2))
     PICTURE.write_text(picture.draw(told, BEFORE))
+    if program():
+        for name, screen in screens.take(project, FOLDER, FOLDER / "screens").items():
+            screen.write(PICTURES / f"{name}.png")
+    else:
+        print(f"There is no Chromium here: the pictures of pages in {PICTURES} stay.")
     stage = FOLDER / "second"
     act = second.Teller(rendered(stage, "none"), stage).tell()
     print(

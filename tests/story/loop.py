@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -342,7 +343,7 @@ class Teller:
 
         Args:
             project: with the sample `support-mail`, set up.
-            folder: an empty one for mails, logs and scores.
+            folder: an empty one for mails, logs, scores and pages that are worth a look.
             calm: how many windows the control run looks at.
         """
         self.project, self.folder, self.months = project, folder, calm
@@ -352,6 +353,9 @@ class Teller:
         """Let it happen."""
         start, project, story = time.monotonic(), self.project, self.story
         project.run("make", "train")
+        shutil.copy(
+            project.root / "reports" / "cards" / "model.html", self.folder / "model-card.html"
+        )
         keep_kind(project)
         project.commit("Train the first model, and keep to its kind")
         plan = {"before": BEFORE, "windows": WINDOWS, "rows": ROWS, "spare": SPARE}
@@ -395,6 +399,10 @@ class Teller:
             story.windows.append(window)
             before = truths
             if window.decision == "retrain" or number in AGAIN:
+                if not same:
+                    shutil.copy(
+                        logs / "monitoring" / "report.html", self.folder / "monitoring.html"
+                    )
                 same = same or mails[:SAME]
                 answers[service.version()] = service.predict(same)
                 self.project.ops("retrain", *(f"--declare=queue={queue}" for queue in NEW))
