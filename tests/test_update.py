@@ -162,15 +162,16 @@ def test_a_seed_of_a_later_release_arrives_once(history: Template, tmp_path: Pat
     """It comes by the next update, and is its people's own from then on; deleted, it comes back."""
     project = history.render(tmp_path / "project", {"package_name": "my_model"}, "v0.4.0")
     begin(project)
-    seed = project / "src/my_model/ml/metrics.py"
-    assert not seed.exists()
+    seeds = [project / "src/my_model/ml/metrics.py", project / "docs/use-case.md"]
+    assert not any(seed.exists() for seed in seeds)
     update(project)
-    first = seed.read_text()
+    first = [seed.read_text() for seed in seeds]
     for text in ("# ours\n", None):
-        seed.write_text(text) if text else seed.unlink()
-        commit(project, "Change it")
+        for seed in seeds:
+            seed.write_text(text) if text else seed.unlink()
+        commit(project, "Change them")
         update(project)
-        assert seed.read_text() == (text or first)
+        assert [seed.read_text() for seed in seeds] == ([text] * 2 if text else first)
         commit(project, "Update", "--allow-empty")
 
 

@@ -29,6 +29,7 @@ class Project:
     root: Path
 
     params = ProjectPath("params.yaml")  # every number that is a decision
+    use_case = ProjectPath("docs/use-case.md")  # what the model is for, and who answers for it
     data = ProjectPath("data")  # what the pipeline makes of the rows
     raw = ProjectPath("data/raw.parquet")  # all rows, parsed
     valid = ProjectPath("data/valid.parquet")  # the rows that keep the contract

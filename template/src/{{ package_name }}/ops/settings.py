@@ -60,7 +60,7 @@ class Train(Section, frozen=True):
 
     threshold: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto", "best"] = "auto"
     """Of two classes; `auto`: the likeliest one, or by `costs`; `best`: by the score."""
-    costs: dict[Any, dict[Any, Annotated[float, Meta(ge=0)]]] = {}
+    costs: dict[Any, dict[Any, Annotated[float, Meta(ge=0)]]] | None = None
     """By the true class, what each answer costs; 1 if it is wrong and not named."""
 
     sections: dict[str, dict[str, Any]] = {}
@@ -80,6 +80,8 @@ class Gates(Section, frozen=True):
     groups: dict[str, str] | None = None
     """By name, rows that must not be worse off: a condition in SQL, or a column of such names."""
     group_gap: float = 0.05
+    use_case: bool = False
+    """Whether `docs/use-case.md` must be answered."""
 
 
 class Registry(Section, frozen=True):
@@ -179,7 +181,7 @@ class Settings(Section, frozen=True):
 def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     """The text of `params.yaml` with some values changed, and every comment as it was.
 
-    They stand in a `section` such as `train.boosting`, which is made if need be.
+    They stand in a `section` such as `train.boosting`, which is made if need be, or in none.
     """
     from ruamel.yaml import YAML
 
@@ -190,7 +192,7 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     )
     document = editor.load(text) or {}
     place = document
-    for key in section.split("."):
+    for key in filter(None, section.split(".")):
         place[key] = place.get(key) or {}
         place = place[key]
     place.update(values)

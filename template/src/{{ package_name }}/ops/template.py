@@ -25,7 +25,15 @@ from .project import Project
 COPIER = "copier>=9.19,<10"
 ANSWERS = ".copier-answers.yml"
 
-YOURS = ("README.md", "params.yaml", "data/*.csv", "src/*/ml/*", "tests/ml/*", "notebooks/*")
+YOURS = (
+    "README.md",
+    "params.yaml",
+    "data/*.csv",
+    "src/*/ml/*",
+    "tests/ml/*",
+    "notebooks/*",
+    "docs/*",
+)
 """What the template rendered once, and never looks at again."""
 
 ANCHOR = re.compile(r"\s*# project-specific")

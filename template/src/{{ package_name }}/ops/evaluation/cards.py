@@ -7,12 +7,13 @@ those, and the same run gives the same bytes. How they look stands in `*_card.md
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ..wording import listed, share
 from . import metrics
 from .diagnostics import Record, folds
-from .page import HERE, markdown, page
+from .page import HERE, Markdown, markdown, page
 
 MOST_SLICES = 10
 MOST_COLUMNS = 15
@@ -24,6 +25,8 @@ MISSING = 0.2  # a column that lacks a larger share of its values is mentioned
 MISCALIBRATED = 0.05  # probabilities that are off by more, on average, are mentioned
 DOMINANT = 0.8  # a column with a larger share of all importance is mentioned
 CLIMBING = 0.01  # a learning curve that gains more with the last rows is called unfinished
+
+UNTOLD = "What it is for stands in `docs/use-case.md`, and on its card in the registry."
 
 Manifest = Mapping[str, Any]
 Diagnostics = Mapping[str, Sequence[Record]]
@@ -54,11 +57,20 @@ def write(
     return written
 
 
+def told(name: str, reports: Path, answers: Mapping[str, str | None]) -> dict[str, str]:
+    """The model card in `reports/` of a project, with what its people say it is for."""
+    text = (reports / "cards" / "model.md").read_text("utf-8")
+    text = text.replace(UNTOLD, markdown(HERE / "use_case.md.j2", answers=answers).strip())
+    pictures = {path.name: path.read_bytes() for path in (reports / "plots").glob("*.png")}
+    return {"model.md": text, "model.html": page(f"Model card: {name}", text, pictures)}
+
+
 def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
     """What the template says of the model beside what stands in the manifest."""
     score = metrics.of(manifest)
     columns = manifest["contract"]["columns"]
     return {
+        "untold": Markdown(UNTOLD),
         "score": score,
         "find": metrics.find,
         "target": next(column["name"] for column in columns if column["role"] == "target"),

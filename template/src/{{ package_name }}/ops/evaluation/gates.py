@@ -24,7 +24,7 @@ from .slices import LEAST_ROWS, Slice
 
 NAMES = (
     "baseline gain", "minimum score", "worst slice", "export parity", "refitted export parity",
-    "champion regression", "earlier rows", "new class", "latency", "shadow", "fairness",
+    "champion regression", "earlier rows", "new class", "latency", "shadow", "fairness", "use case",
 )  # fmt: skip
 """What gates are called that are not the project's own."""
 
@@ -307,6 +307,13 @@ def new_classes(rows: Mapping[str, int]) -> Gate:
     label, least = min(rows.items(), key=lambda item: item[1])
     reason = f"The champion does not know {label}, which has {least:,} rows; 20 are asked."
     return _judge("new class", least, 20, least >= 20, reason)
+
+
+def answered(answers: Mapping[str, str | None]) -> Gate:
+    """What the model is for must be answered, see `wizard.answers`."""
+    left = [name for name, answer in answers.items() if answer is None]
+    reason = f"{listed(left)} are not answered: run `uv run ops use-case`." if left else ""
+    return _judge("use case", len(left), 0, not left, reason or "Every question is answered.")
 
 
 def latency(milliseconds: float, limit: float) -> Gate:

@@ -13,12 +13,13 @@ from msgspec import to_builtins
 from .. import git, user_code
 from ..bundle import UNKNOWN, Bundle, sign
 from ..errors import Refused, UserError
-from ..evaluation import diagnostics, shadow
-from ..evaluation.gates import Gate
-from ..files import flat, read_json, replacing, write_text
+from ..evaluation import cards, diagnostics, shadow
+from ..evaluation.gates import Gate, answered
+from ..files import flat, read_json, replacing, write_files, write_text
 from ..pipeline import labelled
 from ..project import Project
 from ..settings import Settings
+from ..use_case.wizard import answers
 from ..wording import number
 from .champion import before, current, follow_challenger, in_office, kept, named, note, now
 from .comparison import REGRESSION, judge
@@ -190,6 +191,8 @@ def _verdict(
 ) -> dict[str, str]:
     """Ask the gates, and give the tags that say what these and evaluation's made of a bundle."""
     asked, evidence = judge(project, store, settings, bundle, champion)
+    if settings.gates.use_case:
+        asked.append(answered(answers(project, settings)))
     for gate in asked:
         verdict = "skipped" if gate.skipped else "passed " if gate.passed else "REFUSED"
         print(f"{verdict}  {gate.name}: {gate.reason}")
@@ -222,6 +225,10 @@ def _enter(
     measured = {f"gate.{gate['name']}": gate["value"] for gate in json.loads(verdict["gates"])}
     with TemporaryDirectory() as aside:
         folders = {FOLDER: bundle.folder, "reports": project.reports}
+        if (project.reports / "cards" / "model.md").exists():
+            folders["reports/cards"] = Path(aside, "cards")
+            said = answers(project, settings)
+            write_files(folders["reports/cards"], cards.told(project.name, project.reports, said))
         folders[CODE] = Path(aside, CODE)
         for name, text in user_code.modules().items():
             write_text(folders[CODE] / name, text)

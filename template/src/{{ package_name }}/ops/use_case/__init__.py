@@ -1,0 +1,1 @@
+"""What the model is for: asked, kept, and shown on its card."""
