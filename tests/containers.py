@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ STAND_INS = ROOT / "tests" / "stand-ins"
 COMPOSE = [ROOT / "template" / name for name in ("compose.yaml", "compose.monitoring.yaml")]
 PATIENCE = 120
 """Seconds that something in a container may take to start."""
+
+REGISTRY = """\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
 
 Found = TypeVar("Found")
 
@@ -162,3 +169,32 @@ def rows(project: Project, number: int) -> list[dict[str, Any]]:
     )
     found: list[dict[str, Any]] = json.loads(project.run("uv", "run", "python", "-c", code))
     return found
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """A registry of images on this machine, by its address; it is gone afterwards.
+
+    The folder then also holds `registries.conf`, which lets Podman speak to it without TLS.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = folder / "registry.yml"
+    port = address.rpartition(":")[2]
+    settings.write_text(REGISTRY.format(folder=folder / "registry", port=port))
+    insecure = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
+    (folder / "registries.conf").write_text(insecure)
+    with (folder / "registry.log").open("w") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: urlopen(f"http://{address}/v2/", timeout=10))
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)

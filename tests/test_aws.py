@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +31,6 @@ NAME = "my-company-my-model"
 """What the page calls the project."""
 ACCOUNT = "123456789012"
 IMAGE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/{NAME}@sha256:"
-ENVIRONMENTS = ("dev", "staging", "production")
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def project(rendered: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def settled(source: Path, folder: Path) -> Path:
-    """A copy of a render with the settings that the page writes, and a state file."""
+    """A copy of a render with the settings that the page writes, and a row to ask with."""
     shutil.copytree(source, folder)
     aws = folder / "deploy" / "aws"
     foundation, endpoint, backend = re.findall(
@@ -93,16 +95,14 @@ def settled(source: Path, folder: Path) -> Path:
     (aws / "foundation" / "project.auto.tfvars").write_text(foundation)
     (aws / "endpoint" / "project.auto.tfvars").write_text(endpoint)
     (aws / "endpoint" / "project.tfbackend").write_text(backend)
-    record(folder, f"{IMAGE}{1:064x}")
+    (folder / "deploy" / "row.json").write_text("{}")
     return folder
 
 
-def record(project: Path, image: str) -> None:
-    """Write down what an environment runs."""
-    folder = project / "deploy" / "state"
-    folder.mkdir(exist_ok=True)
-    for environment in ENVIRONMENTS:
-        (folder / f"{environment}.yaml").write_text(f"image: {image}\nmodel: 7\n")
+def commit(project: Path) -> None:
+    """Let git hold everything."""
+    for command in ("init --quiet", "add --all", "commit --quiet --message begin"):
+        run("git", *command.split(), cwd=project)
 
 
 def documented(project: Path, beginning: str) -> str:
@@ -185,32 +185,62 @@ def test_what_the_page_says_makes_and_changes_and_takes_away(
     environment = {**os.environ, **cloud}
 
     def do(command: str) -> str:
-        return run(*command.split(), cwd=project, env=environment)
+        return run(*shlex.split(command), cwd=project, env=environment)
+
+    def ops(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "my_model.ops.cli", *arguments],
+            cwd=project,
+            env={**environment, "PYTHONPATH": str(project / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
 
     def agrees(part: str, *options: str) -> None:
         """A difference between the files and what is there would end with 2."""
         do(f"terraform -chdir=deploy/aws/{part} plan -detailed-exitcode {' '.join(options)}")
 
-    make = documented(project, "make sagemaker")
     do(documented(project, "terraform -chdir=deploy/aws/foundation init"))
+    commit(project)
     with beside(
         documented(project, "terraform -chdir=deploy/aws/foundation apply"), project, environment
     ):
         bucket = f"{cloud['AWS_ENDPOINT_URL']}/{NAME}"
         until(lambda: urlopen(bucket, timeout=10))  # noqa: S310
-        do(make)
-        assert served(cloud, f"{NAME}-dev") == f"{IMAGE}{1:064x}"
+        assert "dev runs" in ops("deploy", "dev", "--image", IMAGE + "a" * 64)
+        assert served(cloud, f"{NAME}-dev") == IMAGE + "a" * 64
+        commit(project)  # the versions of Terraform's providers
         agrees("endpoint", "-var=environment=dev")
-        record(project, f"{IMAGE}{2:064x}")
-        do(make)
-        assert served(cloud, f"{NAME}-dev") == f"{IMAGE}{2:064x}"
+        said = ops("deploy", "dev", "--image", f"{IMAGE}bad{'0' * 61}", code=3)
+        assert re.search(
+            "The service does not answer: 'model_version'; dev runs .*@aaaa.* again", said
+        )
+        assert served(cloud, f"{NAME}-dev") == IMAGE + "a" * 64
+        assert re.search("as git says, ready: 1, version: 7\n", ops("deployed", "dev"))
     agrees("foundation")
+    do(f"bash -c '{documented(project, 'terraform -chdir=deploy/aws/foundation output')}'")
+    names = re.findall(r"^STORAGE_\w+ = \S+$", (project / "storage.mk").read_text(), re.MULTILINE)
+    role = f"arn:aws:iam::{ACCOUNT}:role/{NAME}"
+    assert names == [
+        f"STORAGE_READER = {role}-read",
+        f"STORAGE_WRITER = {role}-retrain",
+        "STORAGE_REALM = eu-central-1",
+    ]
 
     production = policies(cloud, "production")
     assert '"repo:my-company/my-model:environment:production"' in production
     assert f":endpoint/{NAME}-production*" in production
     assert f"{NAME}-dev" not in production
-    assert "repo:my-company/my-model:pull_request" in policies(cloud, "read")
+    subjects = ("pull_request", "ref:refs/heads/main")
+    assert [f"repo:my-company/my-model:{it}" in policies(cloud, "read") for it in subjects] == [
+        True
+    ] * 2
+    assert "pull_request" not in policies(cloud, "retrain")
     assert "PutObject" not in policies(cloud, "read")
     assert "*" not in re.findall(r'"Action": ?"([^"]+)"', production)
 
@@ -223,8 +253,10 @@ def test_terraforms_own_tests_pass(project: Path, cloud: dict[str, str]) -> None
     """An image by its tag is refused; the model comes from the registry, if there is one."""
     endpoint = project / "deploy" / "aws" / "endpoint"
     shutil.copy(TERRAFORM / "endpoint.tftest.hcl", endpoint)
-    record(project, f"{IMAGE}{1:064x}")
-    (project / "deploy" / "state" / "staging.yaml").write_text("image: my-model:latest\nmodel: 7\n")
+    states = project / "deploy" / "state"
+    states.mkdir()
+    for name, image in {"dev": f"{IMAGE}{1:064x}", "staging": "my-model:latest"}.items():
+        (states / f"{name}.yaml").write_text(f"image: {image}\nmodel: 7\n")
     terraform = ("terraform", f"-chdir={endpoint}")
     environment = {**os.environ, **cloud}
     run(*terraform, "init", "-backend=false", cwd=project, env=environment)
@@ -236,7 +268,15 @@ def test_terraforms_own_tests_pass(project: Path, cloud: dict[str, str]) -> None
 def test_gitlab_shows_tokens_of_its_own(
     rendered: Callable[..., Path], cloud: dict[str, str], tmp_path: Path
 ) -> None:
-    project = settled(rendered(deploy="[aws]", ci="gitlab"), tmp_path / "gitlab")
+    """For its own address in every job, which is the audience that AWS takes."""
+    project = settled(rendered(deploy="[aws]", ci="gitlab", storage="s3"), tmp_path / "gitlab")
+    audiences = Counter(
+        found
+        for file in sorted(project.glob(".gitlab/*.yml"))
+        for found in re.findall(r"ID_TOKEN:(?: #.*)?\n +aud: (\S+)", file.read_text())
+    )
+    assert audiences.pop("sigstore") == 1
+    assert set(audiences) == {"$CI_SERVER_URL"}
     foundation = project / "deploy" / "aws" / "foundation"
     shutil.copy(TERRAFORM / "gitlab.tftest.hcl", foundation)
     terraform = ("terraform", f"-chdir={foundation}")

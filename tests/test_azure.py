@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from render import run
+from servers import StandIn, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LIBRARY = "azure-ai-ml==1.35.2"
@@ -37,35 +39,84 @@ for changed in told["changes"]:
 print(json.dumps(read))
 """
 IMAGE = f"company.azurecr.io/my-model@sha256:{'ab' * 32}"
-AZ = """#!/bin/sh
-echo "$*" >> "$SAID"
-case "$*" in $REFUSED) exit 1 ;; esac
+AZ = f"""#!{sys.executable}
+import fnmatch, json, os, pathlib, sys
+said, words = pathlib.Path(os.environ["SAID"]), sys.argv[1:]
+with said.open("a") as file:
+    print(*words, file=file)
+if fnmatch.fnmatch(" ".join(words), os.environ["REFUSED"]):
+    sys.exit(1)
+traffic = said.with_name("traffic")
+if "--traffic" in words:
+    traffic.write_text(words[-1].partition("=")[0])
+if words[2] == "show":
+    split = {{traffic.read_text(): 100}} if traffic.exists() else {{}}
+    print(json.dumps({{"traffic": split, "scoring_uri": os.environ["SCORING"] + "/score"}}))
+if words[2] == "get-credentials":
+    print(json.dumps({{"accessToken": "a token"}}))
 """
+"""Writes down what it is asked, and knows which deployment has the traffic."""
+
+
+class Endpoint(StandIn):
+    """What answers, wherever the traffic goes."""
+
+    def answer(self, method: str, path: str, body: str) -> object:
+        """A prediction."""
+        super().answer(method, path, body)
+        return {"prediction_id": "1", "model_version": "7"}
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """An endpoint of Azure ML, on this machine."""
+    with stand_in(Endpoint()) as server:
+        yield server
 
 
 @pytest.fixture
 def project(rendered: Callable[..., Path], tmp_path: Path) -> Path:
-    """A project whose state file names an image, beside an `az` that only writes down."""
+    """A project under git with a row to try deployments with, beside an `az` that is none."""
     root = shutil.copytree(rendered(deploy="[azure]"), tmp_path / "project")
-    (root / "deploy" / "state").mkdir()
-    (root / "deploy" / "state" / "dev.yaml").write_text(f"image: {IMAGE}\n")
+    (root / "deploy" / "row.json").write_text('{"mean radius": 1.0}')
+    run("git", "init", "--quiet", cwd=root)
+    run("git", "add", "--all", cwd=root)
+    run("git", "commit", "--quiet", "--message", "begin", cwd=root)
     (tmp_path / "az").write_text(AZ)
     (tmp_path / "az").chmod(0o755)
     return root
 
 
-def deploy(project: Path, refused: str = "") -> tuple[int, list[str]]:
-    """Type what the page says; gives how it ended, and what `az` was asked."""
-    (command,) = re.findall(
-        r"^make azure-ml .+$", (project / "docs" / "ops" / "azure.md").read_text(), re.MULTILINE
-    )
+def ask(
+    project: Path, endpoint: Endpoint, *command: str, refused: str = ""
+) -> tuple[int, str, list[str]]:
+    """Run a command; gives how it ended, what it said, and what `az` was asked."""
     folder = project.parent
     said = folder / "said"
     said.unlink(missing_ok=True)
-    path = os.pathsep.join([str(folder), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "SAID": str(said), "REFUSED": refused}
-    done = subprocess.run(command.split(), cwd=project, env=environment, check=False)
-    return done.returncode, said.read_text().splitlines() if said.exists() else []
+    variables = {
+        "PATH": os.pathsep.join([str(folder), os.environ["PATH"]]),
+        "PYTHONPATH": str(project / "src"),
+        "AZURE_ENDPOINTS": "company-my-model",
+        "SAID": str(said),
+        "SCORING": endpoint.address,
+        "REFUSED": refused,
+    }
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    asked = said.read_text().splitlines() if said.exists() else []
+    return done.returncode, done.stdout, asked
+
+
+OPS = (sys.executable, "-m", "my_model.ops.cli")
 
 
 def test_azures_own_loaders_take_the_files_and_refuse_others(project: Path) -> None:
@@ -94,26 +145,44 @@ def test_azures_own_loaders_take_the_files_and_refuse_others(project: Path) -> N
     assert read["refused"] == ["scorring_route", "instance_count: many", "readyness_probe"]
 
 
-def test_traffic_goes_to_a_deployment_that_has_answered(project: Path) -> None:
-    code, said = deploy(project)
-    assert code == 0
-    assert [line.split()[1:3] for line in said] == [
+def test_traffic_goes_to_a_deployment_that_has_answered(project: Path, endpoint: Endpoint) -> None:
+    """It is recorded then, and `deployed` asks the endpoint."""
+    code, said, asked = ask(project, endpoint, *OPS, "deploy", "dev", "--image", IMAGE)
+    assert code == 0, said
+    assert [line.split()[1:3] for line in asked[:4]] == [
         ["online-endpoint", "show"],
         ["online-deployment", "create"],
         ["online-endpoint", "invoke"],
         ["online-endpoint", "update"],
     ]
-    assert f"--name image-{'ab' * 6} " in said[1]
-    assert said[1].endswith(f"--set environment.image={IMAGE}")
-    assert said[3].endswith(f"--traffic image-{'ab' * 6}=100")
+    assert "--name company-my-model-dev" in asked[0]
+    assert f"--name image-{'ab' * 6} " in asked[1]
+    assert asked[1].endswith(f"--set environment.image={IMAGE}")
+    assert asked[3].endswith(f"--traffic image-{'ab' * 6}=100")
+    assert endpoint.asked == [("/score", '{"mean radius": 1.0}')]
+    state = (project / "deploy" / "state" / "dev.yaml").read_text()
+    assert state.startswith(f"image: {IMAGE}\nmodel: 7\n")
+    code, said, _ = ask(project, endpoint, *OPS, "deployed", "dev")
+    assert (code, "as git says, ready: 1, version: 7" in said) == (0, True)
 
 
-def test_one_that_does_not_answer_gets_none(project: Path) -> None:
-    code, said = deploy(project, refused="*invoke*")
-    assert code == 2
-    assert "update" not in said[-1]
+def test_one_that_does_not_answer_gets_none(project: Path, endpoint: Endpoint) -> None:
+    """What ran before answers, and nothing is written down."""
+    ask(project, endpoint, *OPS, "deploy", "dev", "--image", IMAGE)
+    other = IMAGE.replace("ab", "cd")
+    refused = f"*invoke*image-{'cd' * 6}*"
+    deploy = (*OPS, "deploy", "dev", "--image", other)
+    code, said, asked = ask(project, endpoint, *deploy, refused=refused)
+    assert code == 3, said
+    assert "`make azure-ml` failed, as said above; dev runs" in said
+    assert not any(line.endswith(f"--traffic image-{'cd' * 6}=100") for line in asked)
+    assert IMAGE in (project / "deploy" / "state" / "dev.yaml").read_text()
+    assert run("git", "status", "--porcelain", cwd=project) == ""
 
 
-def test_an_image_by_its_tag_is_refused(project: Path) -> None:
+def test_an_image_by_its_tag_is_refused(project: Path, endpoint: Endpoint) -> None:
+    (project / "deploy" / "state").mkdir()
     (project / "deploy" / "state" / "dev.yaml").write_text("image: my-model:latest\n")
-    assert deploy(project) == (2, [])
+    code, said, asked = ask(project, endpoint, "make", "azure-ml", "ENVIRONMENT=dev")
+    assert (code, asked) == (2, [])
+    assert "must name the image by its digest" in said

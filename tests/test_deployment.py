@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from project import Project
 
 IMAGE = "localhost/of-a-deployment"
-NAMES = {"first": "", "second": "LABEL second=true", "bad": 'ENTRYPOINT ["false"]'}
+NAMES = {
+    "first": "",
+    "second": "LABEL second=true",
+    "bad": 'ENTRYPOINT ["false"]',
+}
 """Images, each by what it has beside that of `make image`."""
 LOGGED = """
 import json, pathlib
@@ -80,7 +85,8 @@ def project(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         file.write_text(
             said.replace("LOG_LEVEL=info\n", "LOG_LEVEL=info\n      - DRAIN_SECONDS=5\n")
         )
-    project.commit("Drain briefly")
+    demand(project, seconds=2, p95_ms=60_000)
+    project.commit("Drain briefly, and bear little")
     project.run("make", "image")
     try:
         yield project
@@ -103,6 +109,14 @@ def images(project: Project) -> dict[str, str]:
     }
     assert len({*digests.values()}) == len(NAMES)
     return {name: f"{IMAGE}-{name}@{digest}" for name, digest in digests.items()}
+
+
+def demand(project: Project, **limits: float) -> None:
+    """Let staging bear something else."""
+    file = project.root / "deploy" / "load.yaml"
+    asked = yaml.safe_load(file.read_text())
+    asked["staging"] |= limits
+    file.write_text(yaml.safe_dump(asked))
 
 
 def state(project: Project, environment: str) -> dict[str, Any]:
@@ -172,7 +186,8 @@ def test_a_change_goes_from_one_environment_to_the_next_and_back(
     for name in ("first", "second"):
         project.run("make", "deploy", "ENVIRONMENT=dev", f"DIGEST={images[name]}")
         assert state(project, "dev")["image"] == images[name]
-    project.run("make", "deploy", "ENVIRONMENT=staging", "FROM=dev")
+    said = project.run("make", "deploy", "ENVIRONMENT=staging", "FROM=dev")
+    assert re.search(r"staging: [\d,]+ answers in 2 s, 0 lost, p95 [\d,]+ ms", said)
     assert state(project, "staging").items() >= {"image": images["second"], "model": 1}.items()
 
     bad = ("--image", images["bad"], "--seconds", "5")
@@ -181,13 +196,22 @@ def test_a_change_goes_from_one_environment_to_the_next_and_back(
     assert "exceeded its progress deadline" in said
     assert state(project, "dev")["image"] == images["second"]
 
+    demand(project, seconds=1, p95_ms=0.001)
+    project.commit("Bear nothing")
+    to_staging = ("make", "deploy", "ENVIRONMENT=staging")
+    said = project.refuse(*to_staging, f"DIGEST={images['first']}", code=2)
+    assert "deploy/load.yaml allows for 0 lost and 0.001 ms; staging runs" in said
+    assert state(project, "staging")["image"] == images["second"]
+    demand(project, seconds=1, p95_ms=60_000)
+    project.commit("Bear a little")
+
     lines = told(project)
     assert lines["production"] == "nothing was deployed"
     for name in ("dev", "staging"):
         shown = images["second"].split("sha256:")[1][:12]
         assert shown in lines[name]
         pods = {"dev": 1, "staging": 2}[name]
-        assert lines[name].endswith(f"as git says, pods: {pods}, version: 1"), lines[name]
+        assert lines[name].endswith(f"as git says, ready: {pods}, version: 1"), lines[name]
 
 
 def test_production_is_replaced_under_load_and_goes_back(
@@ -207,13 +231,13 @@ def test_production_is_replaced_under_load_and_goes_back(
             project.run("make", "deploy", "ENVIRONMENT=production", second, place)
             until(lambda: len(ids) > 500)
     assert set(statuses) == {200}, statuses
-    assert told(project)["production"].endswith("as git says, pods: 2, version: 1")
+    assert told(project)["production"].endswith("as git says, ready: 2, version: 1")
 
     project.run("make", "rollback", "ENVIRONMENT=production", place)
     assert (
         state(project, "production").items() >= {"image": images["first"], "rollback": True}.items()
     )
-    assert told(project)["production"].endswith("as git says, pods: 2, version: 1")
+    assert told(project)["production"].endswith("as git says, ready: 2, version: 1")
     once_more = ("make", "rollback", "ENVIRONMENT=production")
     assert "git knows of nothing" in project.refuse(*once_more, code=2)
 
@@ -227,7 +251,7 @@ def test_what_runs_beside_git_is_told(project: Project, images: dict[str, str]) 
     (pod,) = (project.root.parent / "cluster" / "my-model-dev").glob("*.json")
     podman("pod", "stop", pod.stem)
     said = project.refuse("uv", "run", "ops", "deployed", "dev", code=3)
-    assert "no pod of it is ready" in said
+    assert "nothing of it is ready" in said
     podman("pod", "start", pod.stem)
     until(lambda: "as git says" in project.run("uv", "run", "ops", "deployed", "dev"))
 

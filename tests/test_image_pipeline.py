@@ -10,15 +10,13 @@ import base64
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 import pytest
-from containers import until
+from containers import registry
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from project import Project
 from render import ROOT, run
@@ -32,35 +30,13 @@ if TYPE_CHECKING:
     from workflows import Job
 
 IMAGE = "localhost/of-a-pipeline"
-REGISTRY = """\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    """A registry of images on this machine, by its address; it is gone afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = tmp_path / "registry.yml"
-    port = address.rpartition(":")[2]
-    settings.write_text(REGISTRY.format(folder=tmp_path / "registry", port=port))
-    with (tmp_path / "registry.log").open("w") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        until(lambda: urlopen(f"http://{address}/v2/", timeout=10))
+@pytest.fixture(name="registry")
+def registry_of_images(tmp_path: Path) -> Iterator[str]:
+    """A registry of images on this machine, by its address."""
+    with registry(tmp_path) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture
@@ -106,13 +82,11 @@ def digest(registry: str, name: str, tag: str) -> str:
 def test_what_the_main_branch_builds_is_checked_published_and_signed(
     sample: Project, registry: str, signing: Path, tmp_path: Path
 ) -> None:
-    insecure = tmp_path / "registries.conf"
-    insecure.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
     environment = {
         "CI": "true",
         "UV_PROJECT_ENVIRONMENT": str(sample.install(tmp_path / "environment")),
         "IMAGE": IMAGE,
-        "CONTAINERS_REGISTRIES_CONF": str(insecure),
+        "CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf"),
         "COSIGN": f"{sys.executable} {ROOT / 'tests' / 'stand-ins' / 'cosign.py'}",
         "COSIGN_STORE": str(signing),
         "GITHUB_OUTPUT": str(tmp_path / "output"),

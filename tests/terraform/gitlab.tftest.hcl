@@ -10,6 +10,12 @@ run "roles_are_for_tokens_of_gitlab" {
     error_message = "The account has a provider."
   }
   assert {
+    condition = jsondecode(aws_iam_role.pipeline["read"].assume_role_policy).Statement[0].Condition.StringEquals == {
+      "gitlab.example.org:aud" = "https://gitlab.example.org"
+    }
+    error_message = "The audience is the host itself, as $CI_SERVER_URL says in the pipelines."
+  }
+  assert {
     condition = jsondecode(aws_iam_role.pipeline["production"].assume_role_policy).Statement[0].Condition.StringLike == {
       "gitlab.example.org:sub" = "project_path:group/team/my-model:ref_type:branch:ref:main"
     }

@@ -1,4 +1,4 @@
-"""Let Vertex AI run the image that `deploy/state/ENVIRONMENT.yaml` names: `make vertex`.
+"""Let Vertex AI run the image that a state file names, or say how it is asked and what runs there.
 
 The image is uploaded and deployed to the endpoint, beside what runs there. As soon as it answers on
 its health route, all traffic goes to it; what ran before stays, without traffic.
@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import google.auth
 import yaml
+from google.auth.transport.requests import Request
 from google.cloud import aiplatform_v1 as vertex
 
 FOLDER = Path(__file__).parent
@@ -28,17 +30,36 @@ def read(file: str, kind: Any) -> Any:
     return kind.from_json(json.dumps(yaml.safe_load((FOLDER / file).read_text(encoding="utf-8"))))
 
 
-def image(environment: str) -> str:
-    """The image that an environment is to run, by its digest."""
-    state = FOLDER.parent / "state" / f"{environment}.yaml"
+def image(state: Path) -> str:
+    """The image that is to run, by its digest."""
     if not state.exists():
-        sys.exit(
-            f"There is no {state.name} in deploy/state yet: docs/ops/google.md says how to write it."
-        )
+        sys.exit(f"There is no {state} yet: docs/ops/google.md says how to write it.")
     named = str(yaml.safe_load(state.read_text(encoding="utf-8"))["image"])
     if not re.search(r"@sha256:[0-9a-f]{64}\Z", named):
-        sys.exit(f"deploy/state/{state.name} must name the image by its digest.")
+        sys.exit(f"{state} must name the image by its digest.")
     return named
+
+
+def find(endpoints: Any, parent: str, name: str) -> Any:
+    """The endpoint of this name; None if there is none."""
+    asked = {"parent": parent, "filter": f'display_name="{name}"'}
+    return next(iter(endpoints.list_endpoints(request=asked)), None)
+
+
+def access(endpoints: Any, parent: str, name: str, server: str, token: str) -> dict[str, object]:
+    """How the endpoint is asked for a prediction, and the image that has all its traffic."""
+    found = find(endpoints, parent, name)
+    deployed = found.deployed_models if found else ()
+    serving = [its.display_name for its in deployed if found.traffic_split.get(its.id) == 100]
+    if not serving:
+        sys.exit(f"No model has all traffic of an endpoint {name}.")
+    row = json.loads((FOLDER.parent / "row.json").read_text(encoding="utf-8"))
+    return {
+        "image": serving[0],
+        "url": f"{server}/v1/{found.name}:predict",
+        "headers": {"Authorization": f"Bearer {token}"},
+        "body": json.dumps({"instances": row if isinstance(row, list) else [row]}),
+    }
 
 
 def release(models: Any, endpoints: Any, parent: str, name: str, image: str) -> None:
@@ -56,12 +77,7 @@ def release(models: Any, endpoints: Any, parent: str, name: str, image: str) -> 
     deployed = read("deployment.yaml", vertex.DeployedModel)
     uploaded = models.upload_model(parent=parent, model=model).result(MINUTES * 60)
     deployed.display_name, deployed.model = image.rpartition(":")[2][:12], uploaded.model
-    found = next(
-        iter(
-            endpoints.list_endpoints(request={"parent": parent, "filter": f'display_name="{name}"'})
-        ),
-        None,
-    )
+    found = find(endpoints, parent, name)
     if found is None:
         wanted = vertex.Endpoint(display_name=name)
         found = endpoints.create_endpoint(parent=parent, endpoint=wanted).result(MINUTES * 60)
@@ -74,14 +90,18 @@ def release(models: Any, endpoints: Any, parent: str, name: str, image: str) -> 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for option in ("project", "location", "name", "environment"):
+    for option in ("project", "location", "name"):
         parser.add_argument(f"--{option}", required=True)
+    parser.add_argument("--state", type=Path, help="what is to run; without it: say what does")
     options = parser.parse_args()
-    server = {"api_endpoint": f"{options.location}-aiplatform.googleapis.com"}
-    release(
-        vertex.ModelServiceClient(client_options=server),
-        vertex.EndpointServiceClient(client_options=server),
-        f"projects/{options.project}/locations/{options.location}",
-        options.name,
-        image(options.environment),
-    )
+    host = f"{options.location}-aiplatform.googleapis.com"
+    endpoints = vertex.EndpointServiceClient(client_options={"api_endpoint": host})
+    parent = f"projects/{options.project}/locations/{options.location}"
+    if options.state:
+        models = vertex.ModelServiceClient(client_options={"api_endpoint": host})
+        release(models, endpoints, parent, options.name, image(options.state))
+    else:
+        credentials, _ = google.auth.default()
+        credentials.refresh(Request())
+        said = access(endpoints, parent, options.name, f"https://{host}", str(credentials.token))
+        print(json.dumps(said))

@@ -7,7 +7,7 @@ locals {
   partition = data.aws_partition.current.partition
   name      = "${var.name}-${var.environment}"
 
-  state     = yamldecode(file("${path.module}/../../state/${var.environment}.yaml"))
+  state     = yamldecode(file(coalesce(var.state, "${path.module}/../../state/${var.environment}.yaml")))
   model     = try("/${tonumber(local.state.model)}", "@${local.state.model}", "@champion") # a version, or an alias
   variables = var.registry == null ? {} : { BUNDLE = "${var.registry}${local.model}" }
 
@@ -35,7 +35,7 @@ resource "aws_sagemaker_model" "service" {
     create_before_destroy = true
     precondition {
       condition     = can(regex("@sha256:[0-9a-f]{64}$", local.state.image))
-      error_message = "deploy/state/${var.environment}.yaml must name the image by its digest."
+      error_message = "The state of ${var.environment} must name the image by its digest."
     }
   }
 }
@@ -90,4 +90,9 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 output "endpoint" {
   description = "What to invoke."
   value       = aws_sagemaker_endpoint.service.name
+}
+
+output "region" {
+  description = "Where it is."
+  value       = var.region
 }

@@ -13,6 +13,12 @@ variable "environment" {
   type        = string
 }
 
+variable "state" {
+  description = "The file that says what is to run; without it, deploy/state/ENVIRONMENT.yaml."
+  type        = string
+  default     = null
+}
+
 variable "registry" {
   description = "Where models are registered, such as http://mlflow.internal:5000/my-model; without it, the image's own answers."
   type        = string

@@ -12,3 +12,12 @@ output "roles" {
   description = "What the pipelines log in as."
   value       = { for name, role in aws_iam_role.pipeline : name => role.arn }
 }
+
+output "login" {
+  description = "What storage.mk holds, so that pipelines reach the storage."
+  value       = <<-EOT
+    STORAGE_READER = ${aws_iam_role.pipeline["read"].arn}
+    STORAGE_WRITER = ${aws_iam_role.pipeline["retrain"].arn}
+    STORAGE_REALM = ${var.region}
+  EOT
+}

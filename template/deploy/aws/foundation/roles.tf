@@ -12,13 +12,13 @@ locals {
   # each role of the pipelines: whose token opens it, and what it allows
   roles = merge(
     {
-      read    = { subject = "change", policy = data.aws_iam_policy_document.read }
-      retrain = { subject = "main", policy = data.aws_iam_policy_document.retrain }
-      image   = { subject = "main", policy = data.aws_iam_policy_document.image }
+      read    = { subjects = ["change", "main"], policy = data.aws_iam_policy_document.read }
+      retrain = { subjects = ["main"], policy = data.aws_iam_policy_document.retrain }
+      image   = { subjects = ["main"], policy = data.aws_iam_policy_document.image }
     },
     {
       for environment in local.environments :
-      environment => { subject = environment, policy = data.aws_iam_policy_document.deploy[environment] }
+      environment => { subjects = [environment], policy = data.aws_iam_policy_document.deploy[environment] }
     },
   )
 }
@@ -39,7 +39,7 @@ data "aws_iam_policy_document" "pipeline" {
     condition {
       test     = "StringLike"
       variable = "${local.issuer}:sub"
-      values   = [local.subjects[each.value.subject]]
+      values   = [for subject in each.value.subjects : local.subjects[subject]]
     }
   }
 }
@@ -58,7 +58,7 @@ resource "aws_iam_role_policy" "pipeline" {
   policy   = each.value.policy.json
 }
 
-# The train job of a proposed change: data, and what the services logged.
+# Whoever trains and does not keep it, on a proposed change or the main branch: data, and what the services logged.
 data "aws_iam_policy_document" "read" {
   statement {
     actions   = ["s3:ListBucket"]

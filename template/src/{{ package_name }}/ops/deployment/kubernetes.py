@@ -19,14 +19,11 @@ from .. import command
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
-from ..wording import listed
+from .service import ANSWER, Service, worded
 from .state import State
 
 PATIENCE = 60.0
 """Seconds that the cluster has to answer a question."""
-
-ANSWER = 10.0
-"""Seconds that the service has to answer a request."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,8 @@ class Environment:
 
     project: Project
     name: str
-
-    @classmethod
-    def find(cls, project: Project, name: str) -> "Environment":
-        """The one of this name; a UserError if there is none."""
-        known = environments(project)
-        if name not in known:
-            given = f"There is no environment {name}" if name else "ENVIRONMENT is not set"
-            raise UserError(f"{given}: there are {listed(known)}.")
-        return cls(project, name)
+    platform: str
+    patience: int = 300
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:
@@ -86,20 +76,16 @@ class Environment:
         """The version or the alias that `bundle` names in its registry."""
         return re.split("[/@]", self.bundle)[-1]
 
-    def roll(self, state: State, seconds: int) -> str:
-        """Let the environment run this, and wait until it answers; gives the model's version.
+    def roll(self, state: State, seconds: int) -> None:
+        """Let the environment run this, and wait until its pods are ready.
 
         Raises:
-            UserError: if the cluster refuses, or the service does not answer in time.
+            UserError: if the cluster refuses, or they are not in time.
         """
         folder = self._with(state)
         self._kubectl("apply", f"--kustomize={folder}")
         name = f"deployment/{self.deployment['metadata']['name']}"
         self._kubectl("rollout", "status", name, f"--timeout={seconds}s", timeout=seconds)
-        version = self.version(state, ask=True)
-        if self.has_registry and isinstance(state.model, int) and version != str(state.model):
-            raise UserError(f"Version {version} answers, and not {state.model}.")
-        return version
 
     def pods(self) -> list[Pod]:
         """The pods of the service that are not about to go."""
@@ -119,16 +105,27 @@ class Environment:
             if "deletionTimestamp" not in pod["metadata"]
         ]
 
-    def version(self, state: State, *, ask: bool = False) -> str:
-        """The version that a pod with the image of `state` answers with.
+    def running(self, state: State) -> tuple[int, set[str]]:
+        """How many pods with the image of `state` are ready, and the images of the others."""
+        pods = self.pods()
+        ready = sum(pod.ready and pod.image == state.image for pod in pods)
+        return ready, {pod.image for pod in pods if pod.image != state.image}
 
-        Args:
-            state: what is meant to run.
-            ask: whether it must also answer for a row.
+    def version(self, state: State) -> str:
+        """The version that a pod with the image of `state` has; a UserError if none says so."""
+        with self._reached(state) as client, worded():
+            return str(client.get("/version").raise_for_status().json()["model_version"])
 
-        Raises:
-            UserError: if no such pod is ready, it does not answer well, or with another version.
-        """
+    @contextmanager
+    def service(self, state: State) -> Iterator[Service]:
+        """A pod with the image of `state`, to be asked; a UserError if none is ready."""
+        with self._reached(state) as client:
+            with worded():
+                row = client.get("/example").raise_for_status().content
+            yield Service(client, "/predict", row)
+
+    @contextmanager
+    def _reached(self, state: State) -> Iterator[httpx.Client]:
         ready = [pod.name for pod in self.pods() if pod.ready and pod.image == state.image]
         if not ready:
             raise UserError(f"No pod in {self.namespace} is ready with {state.shown}.")
@@ -138,20 +135,7 @@ class Environment:
             self._forwarded(ready[0]) as address,
             httpx.Client(base_url=address, headers=headers, timeout=ANSWER) as client,
         ):
-            try:
-                if ask:
-                    row = client.get("/example").raise_for_status().json()
-                    client.post("/predict", json=row).raise_for_status()
-                version = str(client.get("/version").raise_for_status().json()["model_version"])
-            except httpx.HTTPStatusError as error:
-                code = error.response.status_code
-                cure = "; let API_KEY hold a key" if code == httpx.codes.UNAUTHORIZED else ""
-                path = error.request.url.path
-                raise UserError(f"The service answers {path} with {code}{cure}.") from None
-            except (httpx.HTTPError, ValueError, LookupError) as error:
-                reason = str(error) or type(error).__name__
-                raise UserError(f"The service does not answer: {reason}.") from None
-        return version
+            yield client
 
     @contextmanager
     def _forwarded(self, pod: str) -> Iterator[str]:
@@ -217,11 +201,6 @@ class Environment:
         place = f"--namespace={self.namespace}"
         asked = ("kubectl", *arguments, place, f"--request-timeout={timeout:.0f}s")
         return command.output(self.project.root, *asked, timeout=timeout + 30)
-
-
-def environments(project: Project) -> list[str]:
-    """The names of all environments."""
-    return sorted(file.parent.name for file in _folder(project).glob("*/kustomization.yaml"))
 
 
 def _folder(project: Project) -> Path:

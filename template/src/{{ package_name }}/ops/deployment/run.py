@@ -6,7 +6,8 @@ from .. import git
 from ..errors import Refused, UserError
 from ..project import Project
 from . import state
-from .kubernetes import Environment, environments
+from .place import Environment, environments, find
+from .service import Load, load
 from .state import IMAGE, State
 
 
@@ -21,7 +22,8 @@ def deploy(
 ) -> None:
     """Let an environment run another image, another version, or what it ran before.
 
-    What does not become ready, or does not answer, gives way to what was there.
+    What does not become ready, does not answer, or does not bear the load of `deploy/load.yaml`,
+    gives way to what was there.
 
     Args:
         project: the project.
@@ -30,29 +32,30 @@ def deploy(
         version: of the model in the registry, or an alias; empty: the one that runs.
         source: the environment whose image and version are meant, if they are not given.
         rollback: whether what ran before is meant.
-        seconds: that it may take to become ready.
+        seconds: that it may take to become ready; 0: as many as the platform needs.
 
     Raises:
         UserError: if it is not clear what is to run.
         Refused: if it does not run; then what was there does again.
     """
-    place = Environment.find(project, environment)
+    place = find(project, environment)
+    seconds = seconds or place.patience
     if git.output(project.root, "status", "--porcelain", "--", "deploy") != "":
         raise UserError("deploy/ has changes that git does not hold: commit them first.")
-    before = state.read(project, environment)
+    before, bears = state.read(project, environment), load(project, environment)
     if rollback:
         wanted = replace(state.earlier(project, environment), rollback=True)
     else:
         wanted = _wanted(place, image, version, _known(project, source) if source else before)
     print(f"{environment}: rolling out {wanted.shown}", flush=True)
     try:
-        answered = place.roll(wanted, seconds)
+        answered = _rolled(place, wanted, seconds, bears)
     except UserError as error:
         fault = str(error).rstrip(".")
         if before is None:
             raise Refused(f"{fault}; nothing ran in {environment} before.") from None
         try:
-            place.roll(before, seconds)
+            _rolled(place, before, seconds)
         except UserError as worse:
             raise UserError(f"{fault}; going back failed, too: {worse}") from None
         raise Refused(f"{fault}; {environment} runs {before.shown} again.") from None
@@ -68,8 +71,8 @@ def deployed(project: Project, environment: str) -> None:
     Raises:
         Refused: if one that could be asked runs something else.
     """
-    names = [Environment.find(project, environment).name] if environment else environments(project)
-    differ = [it for it in names if not _is_as_git_says(Environment(project, it))]
+    names = [environment] if environment else environments(project)
+    differ = [it for it in names if not _is_as_git_says(project, find(project, it))]
     if differ:
         raise Refused(
             f"{' and '.join(differ)} should run what git says: `make deploy ENVIRONMENT=...` "
@@ -79,7 +82,7 @@ def deployed(project: Project, environment: str) -> None:
 
 def _known(project: Project, source: str) -> State:
     """What another environment runs."""
-    known = state.read(project, Environment.find(project, source).name)
+    known = state.read(project, find(project, source).name)
     if known is None:
         raise UserError(f"Nothing was deployed to {source} yet.")
     return known
@@ -102,28 +105,42 @@ def _wanted(place: Environment, image: str, version: str, known: State | None) -
     return State(image)
 
 
-def _is_as_git_says(environment: Environment) -> bool:
+def _rolled(place: Environment, state: State, seconds: int, bears: Load | None = None) -> str:
+    """Let an environment run this, and try it out; gives the model's version.
+
+    Raises:
+        UserError: if it does not become ready, does not answer, or does not bear what it must.
+    """
+    place.roll(state, seconds)
+    with place.service(state) as service:
+        version = service.predict()
+        if place.has_registry and isinstance(state.model, int) and version != str(state.model):
+            raise UserError(f"Version {version} answers, and not {state.model}.")
+        if bears:
+            print(f"{place.name}: {service.bear(bears)}", flush=True)
+    return version
+
+
+def _is_as_git_says(project: Project, environment: Environment) -> bool:
     """Print a line on an environment; False if it runs something else than it should."""
     name = environment.name.ljust(12)
-    meant = state.read(environment.project, environment.name)
+    meant = state.read(project, environment.name)
     if meant is None:
         print(f"{name} nothing was deployed")
         return True
     told = f"{name} {meant.shown}, since {meant.since}, by {meant.by}"
-    if not state.is_committed(environment.project, environment.name):
+    if not state.is_committed(project, environment.name):
         told += "; not committed"
     try:
-        pods = environment.pods()
-        ready = sum(pod.ready and pod.image == meant.image for pod in pods)
-        others = {pod.image for pod in pods if pod.image != meant.image}
+        ready, others = environment.running(meant)
         version = environment.version(meant) if ready else ""
     except UserError as error:
         print(f"{told}: cannot be asked: {error}")
         return True
-    faults = [f"a pod runs {image}" for image in sorted(others)]
+    faults = [f"{image} runs there" for image in sorted(others)]
     if not ready:
-        faults.append("no pod of it is ready")
+        faults.append("nothing of it is ready")
     elif isinstance(meant.model, int) and version != str(meant.model):
         faults.append(f"version {version} answers")
-    print(f"{told}: " + (", ".join(faults) or f"as git says, pods: {ready}, version: {version}"))
+    print(f"{told}: " + (", ".join(faults) or f"as git says, ready: {ready}, version: {version}"))
     return not faults

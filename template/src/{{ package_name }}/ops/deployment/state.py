@@ -51,12 +51,17 @@ def read(project: Project, environment: str) -> State | None:
     return _parsed(file.read_bytes(), file) if file.exists() else None
 
 
+def write(file: Path, state: State) -> None:
+    """Write a state to a file."""
+    write_text(file, yaml.safe_dump(msgspec.to_builtins(state), sort_keys=False))
+
+
 def record(project: Project, environment: str, state: State) -> State:
     """Write down, and commit, what an environment runs from now on; gives it with who and when."""
     root, file = project.root, path(project, environment)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     state = msgspec.structs.replace(state, since=now, by=git.person(root))
-    write_text(file, yaml.safe_dump(msgspec.to_builtins(state), sort_keys=False))
+    write(file, state)
     command.output(root, "git", "add", "--force", "--", str(file))
     verb = "Roll back" if state.rollback else "Deploy to"
     message = f"{verb} {environment}: {state.shown}"

@@ -1,0 +1,79 @@
+"""Where an environment runs: a cluster, or an endpoint of a cloud."""
+
+import os
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Protocol
+
+from ..errors import UserError
+from ..project import Project
+from ..wording import listed
+from .service import Service
+from .state import State
+
+ENVIRONMENTS = ("dev", "staging", "production")
+"""Those of an endpoint; a cluster has a folder for each."""
+
+PLATFORMS = ("kubernetes", "aws", "azure", "google")
+"""Folders of `deploy/`; environments run on the first that is there, if nothing is said."""
+
+
+class Environment(Protocol):
+    """What can be asked of an environment, wherever it runs."""
+
+    name: str
+    patience: int
+    """Seconds that a deployment may take, if nothing is said."""
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether the model comes from a registry, and not with the image."""
+
+    @property
+    def bundle(self) -> str:
+        """Where the service finds its model: a folder of the image, or a registry."""
+
+    @property
+    def model(self) -> str:
+        """The version or the alias that `bundle` names in its registry."""
+
+    def roll(self, state: State, seconds: int) -> None:
+        """Let it run this, and wait until it does; a UserError if it does not."""
+
+    def service(self, state: State) -> AbstractContextManager[Service]:
+        """What runs this, to be asked; a UserError if nothing does."""
+
+    def version(self, state: State) -> str:
+        """The version of the model that answers there."""
+
+    def running(self, state: State) -> tuple[int, set[str]]:
+        """How many run this, and the images of those that run something else."""
+
+
+def environments(project: Project) -> list[str]:
+    """The names of all environments."""
+    folders = (project.root / "deploy" / "kubernetes" / "environments").glob("*/")
+    endpoints = ENVIRONMENTS if {*_platforms(project)} - {"kubernetes"} else ()
+    return sorted({*(folder.name for folder in folders), *endpoints})
+
+
+def find(project: Project, name: str) -> Environment:
+    """The environment of this name, on the platform that PLATFORM names, if there are several.
+
+    Raises:
+        UserError: if there is none.
+    """
+    known, offered = environments(project), _platforms(project)
+    if name not in known:
+        given = f"There is no environment {name}" if name else "ENVIRONMENT is not set"
+        raise UserError(f"{given}: there are {listed(known)}.")
+    platform = os.environ.get("PLATFORM") or offered[0]
+    if platform not in offered:
+        raise UserError(f"There is no deploy/{platform}: PLATFORM may be {listed(offered)}.")
+    module = import_module(".kubernetes" if platform == "kubernetes" else ".cloud", __package__)
+    found: Environment = module.Environment(project, name, platform)
+    return found
+
+
+def _platforms(project: Project) -> list[str]:
+    return [name for name in PLATFORMS if (project.root / "deploy" / name).is_dir()]
