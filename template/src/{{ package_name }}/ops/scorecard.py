@@ -26,10 +26,10 @@ from .wording import number, table
 FRESH, QUICK = 90, 24 * 60  # days that a champion may serve, minutes from a commit to a version
 LOOKED_AT = 1000  # lines of the newest log
 REVIEWED = re.compile(
-    r"(?m)^(Reviewed-by: \S.*|Merge pull request #\d+.*|See merge request \S+|.*\(#\d+\))$"
+    r"(?m)^(Reviewed-by: \S.*|Merge \w+ request #\d+.*|See \w+ request \S+|.*\(#\d+\))$"
 )
 """How a commit says that somebody else has read it: git's own trailer, or the host's words."""
-PIPELINES = (":/.github", ":/.gitlab-ci.yml", ":/.gitlab", ".gitlab-ci.yml", ".gitlab")
+PIPELINES = (":/.git*", ".git*")  # wherever a host wants them
 RESULTS = "build/tests.xml"  # of the last `make test`
 AMISS = {"failure", "error", "skipped"}  # what pytest says of a test that did not pass
 
