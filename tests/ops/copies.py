@@ -19,6 +19,8 @@ import numpy as np
 import polars as pl
 import yaml
 from mlflow import MlflowClient
+from my_model.ops.files import replacing
+from my_model.ops.pipeline import parquet
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
 from overlay import tools, under_test, variables
@@ -37,13 +39,18 @@ BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
 
 def copied(trained: Project, root: Path) -> Project:
     """What registering reads, in a folder of its own."""
-    files = ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml")
-    for name in (*files, "data/train.parquet", "data/holdout.parquet"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml"):
         shutil.copyfile(trained.root / name, root / name)
-    for name in ("models/bundle", "reports"):
+    for name in ("data/train.parquet", "data/holdout.parquet", "models/bundle", "reports"):
         shutil.copytree(trained.root / name, root / name)
     return Project(root)
+
+
+def fill(rows: pl.DataFrame, output: Path) -> None:
+    """Let an output of the pipeline hold other rows."""
+    with replacing(output) as aside:
+        parquet.write({aside: rows.lazy()})
 
 
 def client(project: Project) -> MlflowClient:

@@ -21,7 +21,7 @@ import pytest
 from my_model.ml import source
 from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
-from my_model.ops.files import read_json
+from my_model.ops.files import read_json, sha256
 from my_model.ops.pipeline import hashing, ingest, parquet, parsing, split, validate
 from my_model.ops.project import Project
 from my_model.ops.settings import Split
@@ -329,7 +329,9 @@ def test_clean_rows_pass_as_they_are(feed: Callable[..., Project]) -> None:
     typed = {"number": "1", "rule": "é", "row": 1, "paid": 1.0}
     project = feed(Bill, typed, {**typed, "number": "2", "rule": None})
     validate.run(project)
-    assert project.valid.read_bytes() == project.raw.read_bytes()
+    came, went = (parquet.parts(path) for path in (project.raw, project.valid))
+    assert [part.name for part in came] == [part.name for part in went] == ["000000.parquet"]
+    assert went[0].read_bytes() == came[0].read_bytes()
     assert pl.read_parquet(project.quarantine).is_empty()
 
 
@@ -627,6 +629,26 @@ def test_long_work_tells_how_far_it_is(
     assert "... 0.0 MB written\n" in capsys.readouterr().err
 
 
+def test_people_read_parts_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "PART_ROWS", 400)
+    rows = pl.DataFrame({"n": range(1000), "text": ["a", None] * 500})
+    folder = tmp_path / "year=2026 [a]" / "rows.parquet"
+    folder.parent.mkdir()
+    parquet.write({folder: rows.lazy()})
+    assert [part.name for part in parquet.parts(folder)] == [f"{it:06}.parquet" for it in range(3)]
+    assert [parquet.count(part) for part in parquet.parts(folder)] == [400, 400, 200]
+    assert pl.read_parquet(folder).equals(rows)
+    assert pl.read_parquet(str(folder), columns=["n"]).equals(rows.select("n"))
+    assert pl.scan_parquet(folder).filter(pl.col("n") > 500).collect().equals(rows[501:])
+    file = tmp_path / "file.parquet"
+    parquet.sink(rows.lazy(), file).collect()
+    parquet.write({tmp_path / "none.parquet": rows.lazy().clear()})
+    assert pl.read_parquet(tmp_path / "none.parquet").equals(rows.clear())
+    monkeypatch.setattr(parquet, "PART_ROWS", 1000)
+    parquet.write({tmp_path / "one.parquet": rows.lazy()})
+    assert sha256(tmp_path / "one.parquet") == sha256(file), "as releases before wrote them"
+
+
 DIGESTS = """
 import hashlib, sys
 from pathlib import Path
@@ -636,8 +658,9 @@ from my_model.ops.pipeline import hashing, parquet
 folder = Path(sys.argv[1])
 rows = pl.scan_parquet(folder / "rows.parquet")
 written = folder / "written.parquet"
+parquet.PART_ROWS = 200_000
 parquet.write({written: rows.filter(pl.col("n") % 7 > 0)})
-print(hashlib.sha256(written.read_bytes()).hexdigest())
+print(*(hashlib.sha256(part.read_bytes()).hexdigest() for part in parquet.parts(written)))
 print(hashlib.sha256(hashing.row_keys(rows, ["n", "text"]).tobytes()).hexdigest())
 """
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from history import RELEASES
 from my_model.ops.contract import Contract
 from my_model.ops.errors import UserError
 from my_model.ops.project import Project
+from my_model.ops.retraining import journal
 from my_model.ops.serving.row_rules import RowRules
 from overlay import under_test
 from releases import number
@@ -189,6 +191,33 @@ def test_a_version_loads_in_mlflow(project: Project) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(pl.read_parquet(project.holdout))
+
+
+def test_files_of_the_pipeline_become_folders_and_files_again(
+    version: str, project: Project
+) -> None:
+    """Before 0.5.0 each output was one file."""
+    if version != "0.4.0":
+        return
+    outputs = [project.raw, project.valid, project.quarantine, project.train, project.holdout]
+    before = [pl.read_parquet(path) for path in outputs]
+    assert all(path.is_file() for path in outputs)
+    assert run(project, "dvc", "commit", "--force").returncode == 0
+    with suppress(KeyboardInterrupt), journal.reversible(project, []):
+        assert run(project, "dvc", "repro", "--force", "split").returncode == 0
+        assert all(path.is_dir() for path in outputs)
+        for path, rows in zip(outputs, before, strict=True):
+            assert pl.read_parquet(path).equals(rows)
+        raise KeyboardInterrupt
+    assert all(path.is_file() for path in outputs)
+    assert run(project, "dvc", "repro", "split").returncode == 0
+    assert all(path.is_file() for path in outputs), "what has not changed is not made anew"
+    set_params(project, "validation", quarantine=0.06)
+    assert run(project, "dvc", "repro", "split").returncode == 0
+    assert [path.is_dir() for path in outputs] == [False, True, True, True, True]
+    git(project, "checkout", "HEAD", "--", "dvc.lock", "params.yaml")
+    assert run(project, "dvc", "checkout", "ingest", "validate", "split").returncode == 0
+    assert all(path.is_file() for path in outputs)
 
 
 def test_labelled_rows_are_learnt_from(version: str, project: Project) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import yaml
 from bundles import scale
-from copies import client, copied
+from copies import client, copied, fill
 from my_model.ops import cli
 from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import FOLD
@@ -84,7 +84,7 @@ def set_params(project: Project, section: str, **values: object) -> None:
 
 def retrain(project: Project, rows: pl.DataFrame) -> None:
     """Train a linear model on other rows, and judge it on the same holdout."""
-    rows.write_parquet(project.train)
+    fill(rows, project.train)
     set_params(project, "train", model="linear")
     train.run(project)
     evaluate.run(project)
@@ -528,7 +528,7 @@ def test_a_new_class_is_no_excuse(
     diagnosis = pl.col("diagnosis").cast(pl.String)
     rows = pl.read_parquet(project.holdout).with_columns(diagnosis)
     unclear = rows.head(3).with_columns(diagnosis=pl.lit("unclear"))
-    pl.concat([rows, unclear]).write_parquet(project.holdout)
+    fill(pl.concat([rows, unclear]), project.holdout)
     draw, champion = np.random.default_rng(0), Bundle(project.champion)
 
     def worse(bundle: Bundle, columns: dict[str, Any]) -> Prediction:
@@ -568,7 +568,7 @@ def test_rows_from_before_new_labels_judge_too(
     rows = pl.read_parquet(project.holdout).with_columns(pl.col("diagnosis").cast(pl.String))
     others = pl.col("diagnosis").replace({"benign": "malignant", "malignant": "benign"})
     changed = rows.head(new).with_columns(others) if gains else rows.head(new)
-    pl.concat([changed, rows.slice(new)]).write_parquet(project.holdout)
+    fill(pl.concat([changed, rows.slice(new)]), project.holdout)
     taken = changed.select(pl.all().cast(pl.String)).with_columns(
         pl.lit(datetime(2030, 1, 1)).alias(labelled.LABELLED),
         pl.int_range(pl.len()).cast(pl.String).alias(labelled.PREDICTION),
@@ -721,7 +721,7 @@ def test_a_holdout_that_was_not_pulled(
 ) -> None:
     with manifest(project) as values:
         values["libraries"]["numpy"] = "another"
-    project.holdout.unlink()
+    shutil.rmtree(project.holdout)
     assert cli.main(["register"]) == 2
     assert "data/holdout.parquet is not here" in capsys.readouterr().err
     assert state(project) == (["accepted"], {"champion": 1})

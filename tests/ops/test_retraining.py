@@ -320,7 +320,7 @@ def logs(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(exclusion.git, "person", lambda _: "Ada")
     project = Project(tmp_path)
     project.labelled.mkdir(parents=True)
-    shutil.copyfile(trained.valid, project.valid)
+    shutil.copytree(trained.valid, project.valid)
     return project
 
 

@@ -172,6 +172,11 @@ def test_a_file_of_bad_rows_only(rows: pl.DataFrame) -> None:
         ("rows.csv", ".", ". must end in .csv or .parquet"),
         ("rows.csv", "folder.csv", "folder.csv is a folder"),
         ("out.quarantine.csv", "out.csv", "out.quarantine.csv is the file to be scored"),
+        ("rows.csv", "folder.csv/", "folder.csv holds more than an earlier result"),
+        ("rows.csv", "narrow.csv/", "narrow.csv is a file; name a folder"),
+        ("folder.csv", "folder.csv/", "folder.csv is the folder to be scored"),
+        ("folder.csv", "folder.csv/out/", "folder.csv/out lies in the folder to be scored"),
+        ("folder.csv", "out.csv", "folder.csv holds notes.txt; name a file, or a folder"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(
@@ -181,6 +186,7 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     rows.write_csv("rows.csv")
     rows.write_csv("out.quarantine.csv")
     Path("folder.csv").mkdir()
+    Path("folder.csv/notes.txt").touch()
     rows.drop("mean radius").write_csv("narrow.csv")
     rows.with_columns(pl.lit(0.5).alias("probability_benign")).write_csv("scored.csv")
     before = sorted(folder.iterdir()), Path("rows.csv").read_bytes()
@@ -230,6 +236,26 @@ def test_rows_of_any_type_come_back(rows: pl.DataFrame) -> None:
     for name, wanted in (("rows", pl.read_parquet("rows.parquet")), ("none", odd.clear())):
         assert cli.main(["score", f"{name}.parquet", "out.parquet"]) == 0
         assert pl.read_parquet("out.parquet").drop(ADDED).equals(wanted)
+
+
+def test_a_folder_is_scored_as_a_file_of_its_rows(
+    rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PART_ROWS", 16)
+    bad = pl.when(pl.int_range(pl.len()) % 9 > 0).then(pl.col("mean area")).otherwise(-1.0)
+    for name, came in (("bad", rows.with_columns(bad)), ("good", rows)):
+        came.write_parquet(f"{name}.parquet")
+        Path(name).mkdir()
+        for number, part in enumerate(came.iter_slices(15)):
+            part.write_parquet(f"{name}/{number}.parquet")
+        assert cli.main(["score", f"{name}.parquet", "file.parquet"]) == 0
+        assert cli.main(["score", name, "parts/"]) == 0
+        assert pl.read_parquet("parts").equals(pl.read_parquet("file.parquet"))
+        assert len(parquet.parts(Path("parts"))) == 3
+        apart = Path("parts.quarantine")
+        assert apart.is_dir() == (name == "bad")
+        if apart.is_dir():
+            assert pl.read_parquet(apart).equals(pl.read_parquet("file.quarantine.parquet"))
 
 
 def test_what_csv_cannot_hold_is_refused_before_the_work(

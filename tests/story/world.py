@@ -20,6 +20,7 @@ from my_model.ml.source import AFTER, BEFORE, World
 from my_model.ops import contract as contracts
 from my_model.ops.bundle import Bundle
 from my_model.ops.contract import FOLD
+from my_model.ops.files import replacing
 from my_model.ops.pipeline import parquet, train
 from my_model.ops.project import Project
 from my_model.ops.settings import Settings
@@ -102,9 +103,9 @@ def shuffle() -> None:
     """Give the rows to learn from the queues of others."""
     path = Project.find().train
     rows = pl.read_parquet(path)
-    path.unlink()
     rows = rows.with_columns(pl.col("queue").shuffle(seed=13))
-    parquet.write({path: rows.lazy()})
+    with replacing(path) as aside:
+        parquet.write({aside: rows.lazy()})
 
 
 if __name__ == "__main__":

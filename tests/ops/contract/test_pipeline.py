@@ -99,13 +99,15 @@ def test_the_same_rows_give_the_same_bytes(prepare: Prepare, schema: type[dy.Sch
     def written() -> dict[Path, bytes]:
         run()
         folders = (project.data, project.reports)
-        return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+        files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+        return {file: file.read_bytes() for file in files}
 
     first = written()
-    assert {path.name for path in first} == {
-        *("raw.parquet", "valid.parquet", "quarantine.parquet", "validation.json"),
+    assert {file.parent.name for file in first} == {
+        *("raw.parquet", "valid.parquet", "quarantine.parquet", "reports"),
         *("train.parquet", "holdout.parquet"),
     }
+    assert {file.name for file in first} == {"000000.parquet", "validation.json"}
     assert written() == first
 
 

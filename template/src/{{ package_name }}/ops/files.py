@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove(aside)
     try:
         yield aside
-        if aside.is_dir() and path.exists():
+        if path.exists() and (path.is_dir() or aside.is_dir()):
             retired = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(retired)
             aside.rename(path)
@@ -81,9 +81,12 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The digest of a file, or of the files in a folder, one after the other."""
+    made = hashlib.sha256()
+    for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: made)
+    return made.hexdigest()
 
 
 def _json(value: Any) -> str:

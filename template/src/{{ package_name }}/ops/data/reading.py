@@ -172,6 +172,19 @@ def open_file(
     return _csv(file, start, single_column)
 
 
+def open_folder(origin: Path) -> DataFile:
+    """Take the Parquet files in a folder for one, of all their rows in the order of the names.
+
+    A UserError if it holds something else, or nothing.
+    """
+    names = sorted(part.name for part in origin.iterdir())
+    others = [name for name in names if not name.endswith(".parquet")]
+    if others or not names:
+        held = others[0] if others else "nothing"
+        raise UserError(f"{origin} holds {held}; name a file, or a folder of Parquet files alone.")
+    return _parquet(DataFile(origin, origin, "parquet"))
+
+
 def _inside(origin: Path, head: bytes) -> IO[bytes] | gzip.GzipFile:
     """The one file that is packed into another, or the one table of a workbook, as Parquet."""
     if head.startswith(GZIP):

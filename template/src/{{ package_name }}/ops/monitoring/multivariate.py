@@ -167,7 +167,7 @@ def _compared(
 def _learnt(reference: Reference, limits: Monitoring) -> pl.DataFrame:
     """A sample of what the champion learnt from and was judged by, in time; empty without it."""
     told, files = reference.data, reference.files
-    if not files or [sha256(it) for it in files if it.is_file()] != [*told["sha256"].values()]:
+    if not files or [sha256(it) for it in files if it.exists()] != [*told["sha256"].values()]:
         return pl.DataFrame()
     rows = pl.concat(map(pl.scan_parquet, files), how="diagonal")
     sample = rows.gather_every(1 + sum(told["rows"].values()) // MOST_LEARNT)

@@ -12,7 +12,7 @@ from .parsing import parse
 
 
 def run(project: Project) -> None:
-    """Write `data/raw.parquet`; a UserError if the source cannot be read, or lacks something."""
+    """Write `data/raw.parquet/`; a UserError if the source cannot be read, or lacks something."""
     contract = contracts.load()
     try:
         rows, dropped = parse(source.load(project.root))

@@ -38,7 +38,7 @@ Folds = NDArray[np.int16]
 
 
 def run(project: Project) -> None:
-    """Write `data/train.parquet`, which has one column more (`__fold`), and `data/holdout.parquet`.
+    """Write `data/train.parquet/`, with one column more (`__fold`), and `data/holdout.parquet/`.
 
     A UserError if a side would be left without rows, or a class without rows to learn from.
     """

@@ -40,7 +40,7 @@ class Checked(NamedTuple):
 
 
 def run(project: Project) -> None:
-    """Write `data/valid.parquet`, `data/quarantine.parquet` and `reports/validation.json`.
+    """Write `data/valid.parquet/`, `data/quarantine.parquet/` and `reports/validation.json`.
 
     A UserError if more rows break the contract than `params.yaml` allows; quarantine and report are
     there all the same.
@@ -78,10 +78,10 @@ def run(project: Project) -> None:
                 f"{project.quarantine.relative_to(project.root)}; mend the data or ml/schema.py."
             )
     with replacing(project.valid) as aside:
-        if bad or lacking or found != rules.names:
+        if bad or lacking or found != rules.names or project.raw.is_file():
             parquet.write({aside: marked.filter(KEPT).select(rules.names)})
         else:
-            shutil.copyfile(project.raw, aside)
+            shutil.copytree(project.raw, aside, copy_function=shutil.copyfile)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
     for rule, count in counts.items():
         print(f"validate: in quarantine for breaking {rule}: {count:,}.")

@@ -9,7 +9,7 @@ costs no room, for pipeline and DVC exchange files and never write into them.
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,17 @@ def _copy(path: Path, destination: Path) -> None:
     """Copy a file or a folder; what is never written into is not doubled."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
-        shutil.copytree(path, destination)
-    elif path.suffix == ".parquet":
-        try:
-            os.link(path, destination)
-        except OSError:
-            shutil.copyfile(path, destination)
+        shutil.copytree(path, destination, copy_function=_copy_file)
     else:
-        shutil.copyfile(path, destination)
+        _copy_file(path, destination)
+
+
+def _copy_file(path: str | Path, destination: str | Path) -> None:
+    if Path(path).suffix == ".parquet":
+        with suppress(OSError):
+            os.link(path, destination)
+            return
+    shutil.copyfile(path, destination)
 
 
 def _restore(project: Project) -> None:

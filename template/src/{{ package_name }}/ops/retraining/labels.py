@@ -85,7 +85,7 @@ def destination(project: Project) -> Path:
 def write(rows: pl.LazyFrame, path: Path) -> None:
     """Write rows that were gathered."""
     with replacing(path) as aside:
-        parquet.write({aside: rows})
+        parquet.sink(rows, aside).collect(engine="streaming")
 
 
 def _told(folder: Path, taken: pl.DataFrame, excluded: pl.Expr) -> Iterator[pl.DataFrame]:

@@ -5,6 +5,8 @@ memory stays bounded and every core is busy. Finished batches lie beside the res
 `.<result>.parts/`, until all of them are put together; a run that was killed is taken up there.
 """
 
+import os
+import re
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +18,9 @@ import polars as pl
 from ...ml import source
 from .. import contract as contracts
 from ..bundle import Bundle
-from ..data.reading import DataFile, open_file
+from ..data.reading import DataFile, open_file, open_folder
 from ..errors import UserError
+from ..files import remove
 from ..pipeline import parquet
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check, unused
@@ -28,7 +31,9 @@ from ..user_code import PACKAGE, digest, modules
 from .parts import Parts, kept
 from .rows import BATCH_ROWS, answers, columns_of, unfit
 
-FORMATS = (".csv", ".parquet")
+FOLDER = "/"
+FORMATS = (".csv", ".parquet", FOLDER)
+NUMBERED = re.compile(r"\d{6}\.parquet")
 CELLS = 1_500_000
 """About how many values a batch of rows has: what is held in memory is a few times that."""
 
@@ -42,7 +47,7 @@ def score(
     model: str | None = None,
     encoding: str | None = None,
 ) -> None:
-    """Score a file.
+    """Score a file, or a folder of Parquet files.
 
     The rows come back as they were and in their order, with a column `prediction` and, for a
     classification, `probability_<class>`. Rows that break the contract stay, without a
@@ -52,8 +57,9 @@ def score(
 
     Args:
         project: whose contract the rows must keep.
-        origin: a CSV, Parquet or JSON lines file.
-        destination: the file to write; its suffix says whether as CSV or as Parquet.
+        origin: a CSV, Parquet or JSON lines file, or a folder of Parquet files.
+        destination: the file to write; its suffix says whether as CSV or as Parquet. With a slash
+            at its end, a folder of Parquet files.
         model: a folder, an alias or a version's number; the champion if none is named.
         encoding: of a text file, if not as guessed.
 
@@ -62,7 +68,8 @@ def score(
             or there is no model that fits the contract.
     """
     path, target = Path(origin), Path(destination)
-    _check_paths(path, target)
+    kind = FOLDER if destination.endswith(("/", os.sep)) else target.suffix
+    _check_paths(path, target, kind)
     bundle = Bundle(located(project, model))
     if obstacle := unfit(bundle, contracts.load()):
         cure = "run `make train`, then `uv run ops promote`"
@@ -76,10 +83,13 @@ def score(
     with own_features(project, bundle), kept(target, subject) as parts:
         if parts.finished:
             print(f"Going on after {parts.rows:,} rows that are scored already.", file=sys.stderr)
-        file = open_file(path, parts.folder, encoding=encoding, single_column=True)
+        if path.is_dir():
+            file = open_folder(path)
+        else:
+            file = open_file(path, parts.folder, encoding=encoding, single_column=True)
         for note in file.notes:
             print(f"{path}: {note}", file=sys.stderr)
-        job = Job(file, target, bundle, parts)
+        job = Job(file, target, kind, bundle, parts)
         parts.prepare()
         job.run()
         if _state(path) != subject["the file"]:
@@ -94,8 +104,10 @@ class Job:
     breaks; the quarantine has its number, in the column `number`.
     """
 
-    def __init__(self, file: DataFile, target: Path, bundle: Bundle, parts: Parts) -> None:
-        """Look at the file.
+    def __init__(
+        self, file: DataFile, target: Path, kind: str, bundle: Bundle, parts: Parts
+    ) -> None:
+        """Look at the file; `kind` is one of `FORMATS`, of the target.
 
         Raises:
             UserError: if it cannot be read, or one of its columns stands in the way.
@@ -108,9 +120,15 @@ class Job:
                 f"{file.origin} already has a column {taken[0]}; rename or drop it first."
             )
         parse(_tidy(empty.lazy()), labelled=False, origin=str(file.origin))
-        if target.suffix == ".csv":
+        if kind == ".csv":
             _check_fits_csv(empty, file.origin)
-        self.file, self.target, self.bundle, self.parts = file, target, bundle, parts
+        self.file, self.target, self.kind, self.bundle, self.parts = (
+            file,
+            target,
+            kind,
+            bundle,
+            parts,
+        )
         self.columns, self.number = columns, unused("row", columns)
         self.rules = unused("rule", columns)
 
@@ -140,7 +158,7 @@ class Job:
             number = pl.col(self.number).cast(pl.Int64)
             self._write(numbered.select(number, rules, *self.columns), quarantine)
         else:
-            quarantine.unlink(missing_ok=True)
+            remove(quarantine)
         self._write(rows.drop(self.rules), self.target)
         print(f"{self.parts.rows - bad:,} of {self.parts.rows:,} rows are scored in {self.target}.")
         if bad:
@@ -182,14 +200,17 @@ class Job:
     def _write(self, rows: pl.LazyFrame, target: Path) -> None:
         """Write rows aside, in a stream, and put them in place; an OSError if the disk is full."""
         aside = self.parts.folder / "result"
-        if target.suffix == ".csv":
+        remove(aside)
+        if self.kind == ".csv":
             sink = rows.sink_csv(aside, separator=self.file.separator, lazy=True)
         else:
-            sink = parquet.sink(rows, aside)
+            sink = parquet.sink(rows, parquet.in_parts(aside) if self.kind == FOLDER else aside)
         try:
             sink.collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
             raise OSError(str(error).partition("\n")[0].rpartition(": ")[2]) from error
+        if target.is_dir():
+            remove(target)
         aside.replace(target)
 
 
@@ -212,8 +233,8 @@ def _code() -> str:
 
 def _state(path: Path) -> str:
     """What changes when a file does."""
-    about = path.stat()
-    return f"{about.st_size} bytes of {about.st_mtime_ns} in {about.st_ino}"
+    about = [part.stat() for part in parquet.parts(path)]
+    return "; ".join(f"{it.st_size} bytes of {it.st_mtime_ns} in {it.st_ino}" for it in about)
 
 
 def _ranked(counts: Mapping[str, int]) -> str:
@@ -229,16 +250,25 @@ def _quarantine(target: Path) -> Path:
     return target.with_suffix(f".quarantine{target.suffix}")
 
 
-def _check_paths(path: Path, target: Path) -> None:
+def _check_paths(path: Path, target: Path, kind: str) -> None:
     if not path.exists():
         raise UserError(f"{path} does not exist; name a CSV, Parquet or JSON lines file.")
-    if target.suffix not in FORMATS:
-        raise UserError(f"{target} must end in {' or '.join(FORMATS)}, which names its format.")
+    if kind not in FORMATS:
+        raise UserError(f"{target} must end in .csv or .parquet, or in / for a folder of Parquet.")
     for written in (target, _quarantine(target)):
-        if written.is_dir():
-            raise UserError(f"{written} is a folder; name a file for the result.")
         if written.exists() and written.samefile(path):
-            raise UserError(f"{written} is the file to be scored; name another one for the result.")
+            what = "folder" if path.is_dir() else "file"
+            raise UserError(
+                f"{written} is the {what} to be scored; name another one for the result."
+            )
+        if written.is_dir() and kind != FOLDER:
+            raise UserError(f"{written} is a folder; name a file for the result.")
+        if written.is_dir() and not all(NUMBERED.fullmatch(it.name) for it in written.iterdir()):
+            raise UserError(f"{written} holds more than an earlier result; name another folder.")
+        if written.is_file() and kind == FOLDER:
+            raise UserError(f"{written} is a file; name a folder for the result.")
+    if path.resolve() in target.resolve().parents and path.is_dir():
+        raise UserError(f"{target} lies in the folder to be scored; name another place for it.")
 
 
 def _check_fits_csv(rows: pl.DataFrame, origin: Path) -> None:
