@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,19 +19,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from containers import ask, copy, podman, ready, rows, until
+from containers import ask, copy, podman, ready, registry, rows, until
 from render import ROOT
+from test_image_pipeline import github
+from workflows import GitLab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from project import Project
+    from workflows import Job
 
 IMAGE = "localhost/of-a-deployment"
+MUTE = """
+import http.server as web, os
+class Mute(web.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+web.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Mute).serve_forever()
+"""
+"""A service that says it is ready, and takes no rows."""
 NAMES = {
     "first": "",
     "second": "LABEL second=true",
     "bad": 'ENTRYPOINT ["false"]',
+    "mute": f"ENTRYPOINT {json.dumps(['python', '-c', MUTE])}\nCMD []",
 }
 """Images, each by what it has beside that of `make image`."""
 LOGGED = """
@@ -254,6 +268,93 @@ def test_what_runs_beside_git_is_told(project: Project, images: dict[str, str]) 
     assert "nothing of it is ready" in said
     podman("pod", "start", pod.stem)
     until(lambda: "as git says" in project.run("uv", "run", "ops", "deployed", "dev"))
+
+
+@pytest.mark.parametrize("host", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)])
+def test_the_pipeline_delivers_what_it_has_published(
+    host: str,
+    project: Project,
+    images: dict[str, str],
+    rendered: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """From dev to staging to production; what takes no rows does not come further than dev."""
+    bare = tmp_path / "remote.git"
+    project.run("git", "clone", "--quiet", "--bare", str(project.root), str(bare))
+    pipeline = project.root
+    if host == "gitlab":
+        pipeline = rendered(deploy="[kubernetes]", ci="gitlab")
+    python = str(project.install(tmp_path / "environment"))
+
+    def published(name: str) -> str:
+        """Push an image to the registry; gives it by its digest there."""
+        there = f"{address}/ada/model:{name}"
+        digest = tmp_path / "digest"
+        image = images[name].partition("@")[0]
+        podman("push", "--quiet", "--tls-verify=false", f"--digestfile={digest}", image, there)
+        return f"{address}/ada/model@{digest.read_text()}"
+
+    def deliver(job: Job) -> subprocess.CompletedProcess[str]:
+        """Do what a job does, in a clone of its own."""
+        root = Path(tempfile.mkdtemp(dir=tmp_path)) / job.name
+        project.run("git", "clone", "--quiet", str(bare), str(root))
+        project.run("git", "-C", str(root), "checkout", "--quiet", "--detach")
+        own = {
+            **project.environment,
+            "UV_PROJECT_ENVIRONMENT": python,
+            "CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf"),
+        }
+        own.pop("UV_NO_SYNC")
+        for step in job.steps:
+            done = subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", step.script],
+                cwd=root,
+                env={**own, **step.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                break
+        return done
+
+    with registry(tmp_path) as address:
+        good, mute = (published(name) for name in ("second", "mute"))
+        for job in delivering(host, pipeline, good):
+            done = deliver(job)
+            assert done.returncode == 0, done.stdout
+        log = project.run("git", "-C", str(bare), "log", "--format=%s", "-3", "main")
+        places = [line.removeprefix("Deploy to ").partition(":")[0] for line in log.splitlines()]
+        assert places == ["production", "staging", "dev"]
+        dev = delivering(host, pipeline, mute)[0]
+        done = deliver(dev)
+        assert done.returncode == 2
+        assert "The service answers /predict with 501; dev runs" in done.stdout
+        assert project.run("git", "-C", str(bare), "log", "--format=%s", "-3", "main") == log
+        shown = good.split("sha256:")[1][:12]
+        project.run("git", "pull", "--quiet", str(bare), "main")
+        assert f"@{shown}" in told(project)["dev"]
+        assert told(project)["dev"].endswith("as git says, ready: 1, version: 1")
+
+
+def delivering(host: str, project: Path, image: str) -> list[Job]:
+    """The jobs that deploy an image which the pipeline has published, in their order."""
+    if host == "github":
+        jobs = github(
+            project, "push", **{"vars.DEPLOY": "true", "needs.publish.outputs.image": image}
+        )
+        return [job for job in jobs if job.name != "publish"]
+    settings = {
+        **dict.fromkeys(("CI_COMMIT_BRANCH", "CI_DEFAULT_BRANCH"), "main"),
+        **dict.fromkeys(("GITLAB_USER_NAME", "GITLAB_USER_EMAIL", "DEPLOY_TOKEN"), "ada"),
+        "CI_PIPELINE_SOURCE": "push",
+        "DEPLOY": "true",
+        "image": image,
+    }
+    jobs = list(GitLab(project / ".gitlab-ci.yml", settings).jobs())
+    return [job for job in jobs if job.name in {"dev", "staging", "production"}]
 
 
 @pytest.mark.parametrize(
