@@ -46,6 +46,8 @@ FEW = {
     "prototypes": {"centres": 60},
 }
 """Parameters that make a small model."""
+LEAST = 300
+"""Rows that are held where a recipe learns in parts; the project has more."""
 PLAIN = {"baseline_gain": -9.0, "slice": 9.0, "regression": 9.0}
 
 
@@ -66,8 +68,11 @@ def paste(project: Project, seed: str, name: str, code: list[str]) -> None:
 
 def walk(project: Project, name: str) -> dict[str, Any]:
     """Train, judge, register, serve and score with a recipe, on the project's own data."""
-    set_params(project, "train", model=name, **{name: FEW[name]})
+    in_parts = {"in_memory": LEAST} if name == "xgboost" else {}
+    set_params(project, "train", model=name, **{name: FEW[name]}, **in_parts)
     train.run(project)
+    sample = read_json(project.candidate / "training.json").get("sample", {})
+    assert sample.get("in_parts") == ([name] if in_parts else None)
     evaluate.run(project)
     told = {"gates": read_json(project.reports / "gates.json"), "code": cli.main(["register"])}
     rows = pl.read_parquet(project.holdout).drop("diagnosis")

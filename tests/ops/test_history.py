@@ -26,7 +26,7 @@ from my_model.ops.monitoring.windows import Window
 from my_model.ops.pipeline import evaluate
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
 from my_model.ops.project import Project
-from my_model.ops.settings import Monitoring, Split
+from my_model.ops.settings import Monitoring, Settings
 from scipy.signal import lfilter
 from streams import BEGUN, CLASSES, FLAGS, KINDS, NUMBERS, Rows, chances, draw, labels
 
@@ -300,7 +300,7 @@ def test_what_was_taken_in_last_is_the_reference_where_rows_have_no_time(
     contract = Contract.from_dict(training["contract"])
     held = pl.concat([pl.read_parquet(project.holdout).select(taken.columns), taken[::2]])
     holdout = evaluate.score(project, contract, training, held)
-    described = evaluate.describe(project, contract, Split(), held, holdout)
+    described = evaluate.describe(project, contract, Settings(), held, holdout)
     newest = described["profile"]["newest"]
     assert (newest["rows"], newest["prediction"]["rows"]) == (len(taken), len(taken[::2]))
     answers = pl.DataFrame(

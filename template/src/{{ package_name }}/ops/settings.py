@@ -63,6 +63,9 @@ class Train(Section, frozen=True):
     costs: dict[Any, dict[Any, Annotated[float, Meta(ge=0)]]] | None = None
     """By the true class, what each answer costs; 1 if it is wrong and not named."""
 
+    in_memory: AtLeastOne = 10_000_000
+    """Rows; of more, as many compare and judge models, and `PARTS` may learn from all."""
+
     sections: dict[str, dict[str, Any]] = {}
     """By model of `ml/model.py`, its own parameters: in the file they stand in `train` itself."""
 

@@ -26,9 +26,9 @@ from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
 from ..scoring import in_batches
-from ..settings import Gates, Settings, Split
+from ..settings import Gates, Settings
 from ..wording import rounded
-from . import labelled, split
+from . import labelled, parquet, split
 from .hashing import row_keys
 from .parsing import parse
 from .validate import check
@@ -70,7 +70,8 @@ def run(project: Project) -> None:
     settings = Settings.load(project.params)
     training = read_json(project.candidate / "training.json")
     contract = Contract.from_dict(training["contract"])
-    frame = pl.read_parquet(project.holdout)
+    most = settings.train.in_memory
+    frame = parquet.spread(project.holdout, most).collect()
     print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
     holdout = score(project, contract, training, frame)
     primary = metrics.of(training)
@@ -109,7 +110,7 @@ def run(project: Project) -> None:
         **({"decision": training["decision"]} if training["decision"] else {}),
         **({"refit": sha256(project.candidate / JUDGED / training["file"])} if again else {}),
         **judged,
-        **describe(project, contract, settings.split, frame, holdout),
+        **describe(project, contract, settings, frame, holdout, training.get("sample")),
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
@@ -227,11 +228,19 @@ def judge(
 
 
 def describe(
-    project: Project, contract: Contract, rule: Split, frame: pl.DataFrame, holdout: Holdout
+    project: Project,
+    contract: Contract,
+    settings: Settings,
+    frame: pl.DataFrame,
+    holdout: Holdout,
+    sample: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the manifest says of the data; `frame` holds the rows held out."""
-    learnt = pl.scan_parquet(project.train)
-    rows = learnt.select(pl.len()).collect().item()
+    """What the manifest says of the data; `frame` holds the rows held out that judge.
+
+    `sample` says how many of the training rows compared the models, if not all did.
+    """
+    learnt = parquet.spread(project.train, settings.train.in_memory)
+    every, rows = parquet.count(project.train), learnt.select(pl.len()).collect().item()
     step = max(1, -(-rows // PROFILE_ROWS))
     train = learnt.gather_every(step).collect()
     in_time = contract.with_role("event_time")
@@ -248,7 +257,7 @@ def describe(
     if in_time:
         said = joined([holdout.history[::step], holdout.answers[::step]])
         seen["history"] = history(contract, seen, arrays, said)
-        seen["history"]["rows"] *= step
+        seen["history"]["rows"] *= step * round(every / rows)
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
         period = {
             part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()
@@ -260,8 +269,9 @@ def describe(
         "example": None if rows_made is None else example(rows_made),
         "golden": None if rows_made is None else answered(holdout, contract.arrays(rows_made)),
         "data": {
-            "rows": {"train": rows, "holdout": len(frame)},
-            "split": split.rule(contract, rule),
+            "rows": {"train": every, "holdout": len(frame)},
+            **({"sample": sample} if sample else {}),
+            "split": split.rule(contract, settings.split),
             "period": period,
             "sha256": {"train": sha256(project.train), "holdout": sha256(project.holdout)},
         },

@@ -5,11 +5,11 @@ polars reads as it reads a file. A part is what one process holds at a time, and
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -64,9 +64,20 @@ def parts(path: Path) -> list[Path]:
     return sorted(path.glob(PART)) if path.is_dir() else [path]
 
 
+def each(function: Callable[[Path], Any], parts: Iterable[Path]) -> Iterator[Any]:
+    """What a function makes of each part, in their order; one part is at work at a time."""
+    return map(function, parts)
+
+
 def count(path: Path) -> int:
     """The number of rows in a file or a folder."""
     return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+def spread(path: Path, most: int) -> pl.LazyFrame:
+    """As many rows of a file or a folder at most, which lie evenly among all of them."""
+    step = max(1, -(-count(path) // most))
+    return pl.scan_parquet(path).gather_every(step)
 
 
 @contextmanager

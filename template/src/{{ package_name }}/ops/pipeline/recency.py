@@ -26,17 +26,26 @@ DEVIATIONS = 2  # how many standard errors are beyond chance
 ENOUGH_ROWS = 20_000  # of more rows than these, as many that lie evenly among them say enough
 
 
-def ages(times: pl.Series) -> Ages:
-    """How old rows are; a row without a time is as old as the oldest."""
-    days = times.cast(pl.Datetime("us")).to_physical() / 86_400_000_000
-    newest: Any = days.max() or 0.0
-    old = (newest - days).to_numpy()
+def days(times: pl.Series) -> pl.Series:
+    """Days since 1970."""
+    return times.cast(pl.Datetime("us")).to_physical() / 86_400_000_000
+
+
+def ages(times: pl.Series, newest: Any = None) -> Ages:
+    """How old rows are, on the day of the newest one or another; of no time: as the oldest."""
+    latest: Any = days(times).max() if newest is None else newest
+    old = ((latest or 0.0) - days(times)).to_numpy()
     return np.asarray(np.nan_to_num(old, nan=float(np.nanmax(old, initial=0))))
 
 
+def faded(ages: Ages, half_life: float) -> NDArray[np.float64]:
+    """What rows of these ages weigh beside one without age; `half_life` is in days."""
+    return np.maximum(np.exp2(-ages / half_life), LEAST)
+
+
 def weights(ages: Ages, half_life: float) -> NDArray[np.float64]:
-    """What rows of these ages weigh, 1 on average; `half_life` is in days."""
-    fallen = np.maximum(np.exp2((ages.min() - ages) / half_life), LEAST)
+    """What rows of these ages weigh, 1 on average."""
+    fallen = faded(ages - ages.min(), half_life)
     return np.asarray(fallen / fallen.mean())
 
 

@@ -1,9 +1,11 @@
 """Compare models by cross-validation, fit the best one on all training rows, and export it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -30,7 +32,7 @@ from ..project import Project
 from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
-from . import blend, decisions, recency
+from . import blend, decisions, parquet, recency
 from .blend import Blend
 
 ENOUGH_WORK = 100_000
@@ -43,6 +45,8 @@ SEASON = 0.9  # the share of its range that a recurring feature runs through in 
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the learning curve
 FEW_COLUMNS = 10  # the features that `FEW_ROWS` is meant for; of more, fewer rows are enough
 MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough, too
+MANY_ROWS = 1_000_000  # from here on it is said what they cost
+BYTES = 44  # of memory, for each feature of a row that is learnt from: measured
 
 
 class Rows:
@@ -81,19 +85,24 @@ class Rows:
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
         self.items: dict[str, NDArray[Any]] = {}  # what they recommended
         self.validation: dict[str, list[float]] = {}  # the scores of these, fold by fold
+        self.parts: Sequence[Path] = ()  # of all rows, where these are but some of them
+        self.in_parts: set[str] = set()  # the models that have learnt from the parts
         self.decisions: dict[str, dict[str, Any]] = {}  # of each model, see `decisions.choose`
 
-    def _read(self, frame: pl.DataFrame) -> None:
-        """Take the labels, weights and ages of rows."""
+    def _read(self, frame: pl.DataFrame, newest: float | None = None) -> None:
+        """Take the labels and weights of rows, and their ages, before the newest of them or all."""
         self.labels, self.weights = self.contract.labels(frame), self.contract.weights(frame)
         time = self.contract.with_role("event_time")
         self.in_time = time is not None
-        self.ages = recency.ages(frame[time.name]) if time else np.zeros(len(frame))
+        self.newest: Any = None
+        if time is not None:
+            self.newest = recency.days(frame[time.name]).max() if newest is None else newest
+        self.ages = recency.ages(frame[time.name], self.newest) if time else np.zeros(len(frame))
 
-    def others(self, frame: pl.DataFrame) -> "Rows":
+    def others(self, frame: pl.DataFrame, newest: float | None = None) -> "Rows":
         """Other rows with the features of these, which need no folds."""
         others = copy(self)
-        others._read(frame)
+        others._read(frame, newest)
         made = features(self.contract.arrays(frame), self.contract.text)
         others.features = frame_of(made, self.kinds)
         return others
@@ -167,10 +176,10 @@ class Rows:
         model: str,
         parameters: Mapping[str, Any],
         seed: int,
-        rows: NDArray[np.intp],
+        rows: NDArray[np.intp] | None = None,
         half_life: float | None = None,
     ) -> Pipeline | Blend:
-        """Fit a fresh pipeline on some rows, which weigh less the older they are.
+        """Fit a fresh pipeline on some rows, or on all, which weigh less the older they are.
 
         Of a blend, `parameters` are of each member its `weight` and its own `parameters`.
         """
@@ -183,7 +192,14 @@ class Rows:
                 [its["weight"] for its in parameters.values()],
             )
         pipeline = self.build(model, parameters, seed)
-        rows = self._bounded(model, seed, rows)
+        in_parts = getattr(models, "PARTS", {}).get(model)
+        if rows is None and self.parts and in_parts:
+            self.in_parts.add(model)
+            print(
+                f"{model} learns from all rows, a part at a time, of {len(self.parts)}", flush=True
+            )
+            return self._fit_parts(in_parts, pipeline, half_life)
+        rows = self._bounded(model, seed, np.arange(len(self.labels)) if rows is None else rows)
         weighed, weights = {}, self.weights[rows]
         if half_life is not None:
             weights = weights * recency.weights(self.ages[rows], half_life)
@@ -196,6 +212,26 @@ class Rows:
             return pipeline.fit(self.features[rows], self.labels[rows], **weighed)
         except TypeError as error:  # scikit-learn's own for a value that is out of range, too
             raise UserError(f"params.yaml: train.{model} does not fit: {error}") from error
+
+    def _fit_parts(
+        self, fit: Callable[..., None], pipeline: Pipeline, half_life: float | None
+    ) -> Pipeline:
+        """Fit the last step on all parts, one of which is held at a time; the others on these rows.
+
+        To `fit`, of `PARTS` in `ml/model.py`, is given that step, what yields columns, labels and
+        weights of each part as often as it is called, and the number of classes.
+        """
+        *steps, last = pipeline.steps
+        before = Pipeline(steps).fit(self.features, self.labels) if steps else None
+
+        def taken(part: Path) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
+            rows = self.others(pl.read_parquet(part), self.newest)
+            columns = before.transform(rows.features) if before else rows.features
+            weights = rows.weights * (recency.faded(rows.ages, half_life) if half_life else 1.0)
+            return columns, rows.labels, weights
+
+        fit(last[1], partial(parquet.each, taken, self.parts), len(self.contract.classes))
+        return Pipeline([*(before.steps if before else ()), last])
 
     def weighs(self, model: str, pipeline: Pipeline) -> bool:
         """Whether a model weighs its rows; if its last step does not, it is said once."""
@@ -278,6 +314,7 @@ class Declared(msgspec.Struct, frozen=True):
 
     build: Any
     MODELS: Annotated[tuple[str, ...], Meta(min_length=1)]
+    PARTS: dict[str, Any] = {}
     ROWS: dict[str, AtLeastOne] = {}
     SEARCH: dict[str, dict[str, tuple[Positive, Positive]]] = {}
 
@@ -294,11 +331,32 @@ def threads(rows: Rows) -> threadpool_limits:
     return threadpool_limits(1 if few else pl.thread_pool_size())  # what a container may use
 
 
+def afford(rows: int, columns: int) -> None:
+    """Say what many rows take to learn from in memory; a UserError if this machine has it not."""
+    needed = rows * columns * BYTES
+    pages = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
+    there = np.prod([os.sysconf(name) for name in pages]) if hasattr(os, "sysconf") else np.inf
+    if needed > there:
+        raise UserError(
+            f"{rows:,} rows take about {needed / 1e9:,.1f} GB to learn from in memory, and this "
+            f"machine has {there / 1e9:.1f} GB; set train.in_memory in params.yaml to "
+            f"{int(there / 2 / (columns * BYTES)):,}, and see docs/ops/pipeline.md."
+        )
+    if rows >= MANY_ROWS:
+        print(f"{rows:,} rows take about {needed / 1e9:,.1f} GB to learn from", flush=True)
+
+
 def run(project: Project) -> None:
     """Write `models/candidate`: the exported model, how it was chosen, and its own answers."""
     settings = Settings.load(project.params)
-    learnt, kept = pl.read_parquet(project.train), pl.read_parquet(project.holdout)
-    rows = Rows(contracts.load(), learnt, settings.train)
+    contract, most = contracts.load(), settings.train.in_memory
+    every = parquet.count(project.train)
+    afford(min(every, most), len(contract.features))
+    learnt, kept = (parquet.spread(it, most).collect() for it in (project.train, project.holdout))
+    rows = Rows(contract, learnt, settings.train)
+    if len(learnt) < every:
+        print(f"models are compared on {len(learnt):,} of {every:,} rows, spread evenly")
+        rows.parts = parquet.parts(project.train)
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
     if rows.wide:
@@ -306,7 +364,11 @@ def run(project: Project) -> None:
     with threads(rows):
         training, fitted = choose(rows, settings)
         if settings.train.refit:
-            fitted["served"] = again(rows.others(pl.concat([learnt.drop(FOLD), kept])), training)
+            both = rows.others(pl.concat([learnt.drop(FOLD), kept]))
+            both.parts = [*rows.parts, *parquet.parts(project.holdout)] if rows.parts else ()
+            fitted["served"] = again(both, training)
+    if rows.parts:
+        training["sample"] = {"rows": len(learnt), "of": every, "in_parts": sorted(rows.in_parts)}
     held = rows.others(kept).features
     answers: dict[str, Any] = {}
     used = dict.fromkeys(fitted, training["model"]) | {"trivial": "trivial"}
@@ -335,7 +397,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
 
     Gives how the model was chosen and made, as JSON-able data; and both, `model` and `trivial`.
     """
-    seed, train, everything = settings.seed, settings.train, np.arange(len(rows.labels))
+    seed, train = settings.seed, settings.train
     score = metrics.resolve(train.score, rows.contract.task)
     hold(rows, train, seed)
     compare(rows, train, seed, score)
@@ -353,8 +415,9 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     for chosen, own in options:
         half_life = forgetting(rows, chosen, own, settings, score)
         fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
-        print(f"{chosen} is fitted on all {len(rows.labels):,} training rows{fading}", flush=True)
-        pipeline = rows.fit(chosen, own, seed, everything, half_life)
+        which = "" if rows.parts else f" on all {len(rows.labels):,} training rows"
+        print(f"{chosen} is fitted{which}{fading}", flush=True)
+        pipeline = rows.fit(chosen, own, seed, half_life=half_life)
         if chosen == best or (strayed := astray(rows, pipeline)) <= TOLERANCE:
             break
         remark = f"{remark} Its export strays by {strayed:.1g}, so {best} is taken."
@@ -372,7 +435,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
         "validation": rows.validation,
         "learning_curve": learning_curve(rows, chosen, own, settings, score, half_life),
     }
-    trivial = rows.fit("trivial", {}, seed, everything)
+    trivial = rows.fit("trivial", {}, seed)
     return training, {"model": pipeline, "trivial": trivial}
 
 
@@ -409,10 +472,10 @@ def compare(rows: Rows, train: TrainSettings, seed: int, score: str) -> None:
 def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
     """Fit what was chosen on other rows, with the same parameters and half-life."""
     print(f"{training['model']} is fitted again on all {len(rows.labels):,} rows", flush=True)
-    own, everything = dict(training["parameters"]), np.arange(len(rows.labels))
+    own = dict(training["parameters"])
     fading: Any = own.pop("half_life") if rows.in_time else "none"
     half_life = None if fading == "none" else fading
-    return rows.fit(training["model"], own, training["seed"], everything, half_life)
+    return rows.fit(training["model"], own, training["seed"], half_life=half_life)
 
 
 def hold(rows: Rows, train: TrainSettings, seed: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
-import polars as pl
 
 from .. import contract as contracts
 from ..errors import UserError
@@ -14,6 +13,7 @@ from ..own_export import shortly
 from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
 from ..wording import listed
+from . import parquet
 from .train import Rows, asked, hold, parameters, searched, threads
 
 
@@ -23,7 +23,7 @@ def run(project: Project) -> None:
     contract = contracts.load()
     if not project.train.exists():
         raise UserError("There are no training rows yet; run `make train` first.")
-    frame = pl.read_parquet(project.train)
+    frame = parquet.spread(project.train, settings.train.in_memory).collect()
     if not {column.name for column in contract.columns} <= set(frame.columns):
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
     rows = Rows(contract, frame, settings.train)

@@ -15,7 +15,7 @@ from ..contract import Contract
 from ..errors import UserError
 from ..evaluation import gates, metrics
 from ..evaluation.gates import Gate
-from ..pipeline import labelled
+from ..pipeline import labelled, parquet
 from ..pipeline.hashing import row_keys
 from ..pipeline.parsing import parse
 from ..project import Project
@@ -49,7 +49,7 @@ def judge(
     if obstacle := bundle.obstacle():
         raise UserError(f"The code has changed since the training: {obstacle}; run `make train`.")
     contract = bundle.contract
-    frame = pl.read_parquet(project.holdout)
+    frame = parquet.spread(project.holdout, settings.train.in_memory).collect()
     columns = contract.arrays(frame)
     judged = bundle.judged
     models = [bundle] if judged is bundle else [bundle, judged]

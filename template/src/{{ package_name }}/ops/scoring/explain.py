@@ -43,9 +43,8 @@ def run(project: Project, row: str, model: str | None = None) -> None:
         moved = contributions(lambda rows: predict(bundle, rows).scored[place], ours, others)
     what = f"P({contract.named(said.values)[0]})" if contract.classes else contract.target.name
     usual = float(predict(bundle, others).scored[place].mean())
-    print(
-        f"{what} is {number(said.scored[place][0])}; on {len(held):,} held-out rows {number(usual)}."
-    )
+    told = number(said.scored[place][0])
+    print(f"{what} is {told}; on {len(held):,} held-out rows {number(usual)}.")
     ranked = sorted(moved.items(), key=lambda item: -abs(item[1][0]))[:SHOWN]
     shown = [
         (name, f"{by:+.4g}", f"{error:.1g}", str(ours[name][0])) for name, (by, error) in ranked
