@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import socket
-from contextlib import ExitStack
+import signal
+import subprocess
+from collections import Counter
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from containers import ask, copy, image, parts, podman, until
+from cluster import cluster
+from containers import ask, copy, image, parts, podman, ready, registry, until
 from project import Project
 from render import ROOT, run
 from servers import service, visit
 from test_containers import PORTS
+from test_deployment import LOGGED, balanced, free, load
 from walks import Walker, steps
 
 if TYPE_CHECKING:
@@ -104,11 +109,12 @@ def test_the_first_hour_is_walked_as_written(host: Path, sample: Project, tmp_pa
 @pytest.fixture
 def engineer(host: Path, sample: Project, tmp_path: Path) -> Iterator[Walker]:
     """Somebody with a clone of a trained project, and ports of their own; all is taken down."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        free = [str(listening.getsockname()[1]) for listening in sockets]
-    ports = dict(zip(PORTS, free, strict=True))
+    ports = dict(zip(PORTS, map(str, free(len(PORTS))), strict=True))
     project = copy(sample, tmp_path / NAME, IMAGE="localhost/of-a-walk", **ports)
+    overlay = project.root / "deploy/kubernetes/environments/production/kustomization.yaml"
+    settings = overlay.read_text().replace("LOG_LEVEL=info", "DRAIN_SECONDS=5")
+    overlay.write_text(settings)
+    project.commit("Drain briefly", "--no-verify")
     project.run("git", "remote", "add", "origin", str(host / "my-project.git"))
     project.run("git", "push", "--quiet", "--set-upstream", "origin", "HEAD:production")
     project.run("git", "config", "push.default", "upstream")
@@ -122,12 +128,49 @@ def engineer(host: Path, sample: Project, tmp_path: Path) -> Iterator[Walker]:
         # podman-compose cannot copy.
         "docker compose cp service:": f"podman cp {NAME}_service_1:",
     }
+    pods = ",".join(map(str, free(4)))
     try:
-        yield Walker(project.root, dict(project.environment), meant)
+        with (
+            cluster(tmp_path / "cluster", project.environment["PATH"]) as variables,
+            registry(tmp_path) as images,
+        ):
+            meant["registry.example.org"] = images
+            insecure = str(tmp_path / "registries.conf")
+            variables |= {"PORTS": pods, "CONTAINERS_REGISTRIES_CONF": insecure}
+            yield Walker(project.root, {**project.environment, **variables}, meant)
     finally:
         project.run("make", "down")
         volumes = podman("volume", "ls", "--quiet", f"--filter=name={NAME}_")
         podman("volume", "rm", "--force", *volumes.split())
+
+
+@contextmanager
+def called(engineer: Walker, command: str, folder: Path) -> Iterator[list[str]]:
+    """Callers of production's pods, the page's own among them; gives the ids that others get.
+
+    In the end, each of them was answered whatever he asked.
+    """
+    pods = [int(port) for port in engineer.environment["PORTS"].split(",")]
+    row = json.loads((engineer.place / "row.json").read_text())
+    with ExitStack() as stack:
+        balancer = stack.enter_context(balanced(folder, pods))
+        # Until its first checks, it takes ports for pods that are not there yet.
+        until(lambda: all(ready(balancer) for _ in range(20)))
+        statuses, ids = stack.enter_context(load(balancer, row))
+        engineer.meant["my-model.example.org"] = balancer
+        shell = ("bash", "-c", engineer.here(command))
+        with subprocess.Popen(
+            shell, cwd=engineer.place, env=engineer.environment, start_new_session=True
+        ) as caller:
+            try:
+                until(lambda: len(ids) > 50)
+                yield ids
+                until(lambda: len(ids) > 500)
+                assert caller.poll() is None, "a call was not answered"
+            finally:
+                if caller.poll() is None:
+                    os.killpg(caller.pid, signal.SIGTERM)
+    assert set(statuses) == {200}, statuses
 
 
 def test_the_way_to_production_is_walked_as_written(engineer: Walker, tmp_path: Path) -> None:
@@ -140,18 +183,33 @@ def test_the_way_to_production_is_walked_as_written(engineer: Walker, tmp_path: 
         return status == 200 and said[name] == version
 
     said: dict[str, str] = {}
-    for step in steps(PRODUCTION):
-        said[step.text] = engineer.take(step)
-        match step.text:
-            case "curl localhost:8080/example > row.json":  # a shadow takes a second to come
-                until(partial(answering, "shadow_version", "2"))
-            case 'uv run ops promote --reason "as good in the shadow"':
-                until(partial(answering, "model_version", "2"))
-            case 'uv run ops rollback --reason "trying it before we need it"':
-                until(partial(answering, "model_version", "1"))
-            case "make monitor":
-                assert "https://example.org/alerts" in str(ask(f"{alertmanager}/api/v2/status")[1])
+    with ExitStack() as callers:
+        for step in steps(PRODUCTION):
+            if step.text.startswith("while "):
+                ids = callers.enter_context(called(engineer, step.text, tmp_path))
+                continue
+            said[step.text] = engineer.take(step)
+            match step.text:
+                case "make rollback ENVIRONMENT=production":
+                    callers.close()
+                case "curl localhost:8080/example > row.json":  # a shadow takes a second to come
+                    until(partial(answering, "shadow_version", "2"))
+                case 'uv run ops promote --reason "as good in the shadow"':
+                    until(partial(answering, "model_version", "2"))
+                case 'uv run ops rollback --reason "trying it before we need it"':
+                    until(partial(answering, "model_version", "1"))
+                case "make monitor":
+                    status = ask(f"{alertmanager}/api/v2/status")
+                    assert "https://example.org/alerts" in str(status)
     assert engineer.used == engineer.meant.keys()
+    answers = (tmp_path / NAME / "answers.txt").read_text()
+    assert set(re.findall(r'"model_version":"(\d)"', answers)) == {"1", "2"}
+    asked = ids + re.findall(r'"prediction_id":"([^"]+)"', answers)
+    mounted = f"--volume={engineer.environment['VOLUMES']}predictions:/predictions"
+    command = ("--entrypoint=python", "localhost/of-a-walk", "-c", LOGGED)
+    logged = Counter(podman("run", "--rm", mounted, *command).split())
+    assert {logged[it] for it in asked} == {1}
+    assert "as git says, ready: 2, version: 2" in said["make deployed"]
     assert '"model_version":"1"' in said["curl --json @row.json localhost:8080/predict"]
     assert "trying it before we need it" in said["uv run ops history"]
     assert "Decision: none" in said["make monitor"]

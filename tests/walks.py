@@ -73,7 +73,7 @@ class Walker:
             case "console":
                 return self.type(step.text, code)
             case "diff":
-                self.edit(step.text)
+                self.edit(self.here(step.text))
             case "yaml" | "text":
                 name = re.match(r"# (\S+)\n", step.text)
                 assert name, f"a file has its name in the first line: {step.text}"
@@ -102,13 +102,19 @@ class Walker:
         return said
 
     def edit(self, diff: str) -> None:
-        """Change a file: the first line names it, the others are those around and in the change."""
-        head, *body = diff.splitlines(keepends=True)
-        named = re.fullmatch(r"@@ (\S+) @@\n", head)
+        """Change a file: the first line names it, the others are those around and in the change.
+
+        Where it is changed at several places, a line `@@` is between them.
+        """
+        head, _, body = diff.partition("\n")
+        named = re.fullmatch(r"@@ (\S+) @@", head)
         assert named, f"an edit names its file in the first line: {diff}"
-        old = "".join(line[1:] for line in body if line[0] != "+")
-        new = "".join(line[1:] for line in body if line[0] != "-")
         path = self.place / named[1]
         text = path.read_text()
-        assert text.count(old) == 1, f"{path} has not once:\n{old}"
-        path.write_text(text.replace(old, new))
+        for change in body.split("@@\n"):
+            lines = change.splitlines(keepends=True)
+            old = "".join(line[1:] for line in lines if line[0] != "+")
+            new = "".join(line[1:] for line in lines if line[0] != "-")
+            assert text.count(old) == 1, f"{path} has not once:\n{old}"
+            text = text.replace(old, new)
+        path.write_text(text)

@@ -14,7 +14,7 @@ COSIGN ?= $(ENGINE) run --rm --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env
 MOST_MEGABYTES ?= 600
 SEVERITY ?= high
 # Registries know small letters only.
-PUBLISHED = $(shell printf %s "$$REGISTRY_IMAGE" | tr A-Z a-z)
+PUBLISHED = $(shell printf %s '$(REGISTRY_IMAGE)' | tr A-Z a-z)
 SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat build/digest))
 
 # A pipeline logs in for itself; a person is logged in.

@@ -1,9 +1,9 @@
 """A cluster of one machine, as far as `ops deploy` asks for one: each pod is a pod of Podman.
 
 The real kubectl (KUBECTL) builds what is applied here. Pods are played on the host's network, each
-on a port of its own, of PORTS if that names some. A rollout begins a pod, and when it is ready
-stops an old one, within its grace period, as `maxSurge: 1` and `maxUnavailable: 0` ask for.
-CLUSTER is a folder for what a cluster remembers.
+on a port of its own, of PORTS if that names some; VOLUMES begins the names of their volumes. A rollout
+begins a pod, and when it is ready stops an old one, within its grace period, as `maxSurge: 1` and
+`maxUnavailable: 0` ask for. CLUSTER is a folder for what a cluster remembers.
 """
 
 from __future__ import annotations
@@ -37,23 +37,29 @@ def main() -> None:
         os.execv(os.environ["KUBECTL"], ["kubectl", *sys.argv[1:]])  # noqa: S606
     parser = argparse.ArgumentParser()
     parser.add_argument("words", nargs="+")
-    for option in ("kustomize", "namespace", "timeout", "selector", "output"):
+    for option in ("kustomize", "namespace", "timeout", "selector", "output", "dry-run", "tail"):
         parser.add_argument(f"--{option}")
-    for option in ("request-timeout", "address", "pod-running-timeout"):
+    for option in ("request-timeout", "address", "pod-running-timeout", "container"):
         parser.add_argument(f"--{option}")
     options = parser.parse_intermixed_args()
     match options.words:
+        case ["create", "namespace", name]:
+            (CLUSTER / name).mkdir()
+            say(f"namespace/{name} created")
         case ["apply"]:
-            apply(options.kustomize)
+            apply(options.kustomize, only_asked=options.dry_run is not None)
         case ["rollout", "status", name]:
             roll(options.namespace, name.partition("/")[2], float(options.timeout[:-1]))
         case ["get", "pods"]:
             asked = dict(pair.split("=") for pair in options.selector.split(","))
             found = [pod for pod in pods(options.namespace) if pod["labels"] == asked]
             say(json.dumps({"items": [shown(pod) for pod in found]}))
-        case ["port-forward", name, ":8080"]:
-            (pod,) = (it for it in pods(options.namespace) if it["name"] == name)
-            say(f"Forwarding from 127.0.0.1:{pod['port']} -> 8080")
+        case ["logs", name]:
+            os.dup2(1, 2)  # as kubectl, which knows of one stream only
+            container = f"{named(options.namespace, name)['name']}-service"
+            os.execvp("podman", ["podman", "logs", f"--tail={options.tail or -1}", container])  # noqa: S606
+        case ["port-forward", name, _]:  # to the port that it has, whichever was asked for
+            say(f"Forwarding from 127.0.0.1:{named(options.namespace, name)['port']} -> 8080")
             signal.pause()
         case words:
             sys.exit(f"error: this cluster knows no {words}")
@@ -65,17 +71,18 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def podman(*arguments: str, given: str = "") -> None:
-    """Run podman to its end."""
+def podman(*arguments: str, given: str = "") -> str:
+    """Run podman to its end; gives what it said."""
     done = subprocess.run(
         ["podman", *arguments], input=given, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"error: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
-def apply(folder: str) -> None:
-    """Remember what was built."""
+def apply(folder: str, *, only_asked: bool) -> None:
+    """Remember what was built; or only say whether it can be."""
     built = subprocess.run(
         [os.environ["KUBECTL"], "kustomize", folder], capture_output=True, text=True, check=True
     )
@@ -83,7 +90,8 @@ def apply(folder: str) -> None:
     deployment = by_kind["Deployment"]["metadata"]
     space = CLUSTER / deployment["namespace"]
     space.mkdir(exist_ok=True)
-    (space / f"{deployment['name']}.applied").write_text(json.dumps(by_kind))
+    if not only_asked:
+        (space / f"{deployment['name']}.applied").write_text(json.dumps(by_kind))
 
 
 def roll(namespace: str, deployment: str, seconds: float) -> None:
@@ -121,6 +129,8 @@ def begin(namespace: str, name: str, applied: Pod) -> None:
         container.pop(key)
     container["env"] = [{"name": "PORT", "value": str(port)}]
     container["livenessProbe"]["httpGet"]["port"] = port
+    for volume in (*template["spec"]["volumes"], *container["volumeMounts"]):
+        volume["name"] = os.environ.get("VOLUMES", "") + volume["name"]
     template["metadata"]["name"] = name
     played = {"apiVersion": "v1", "kind": "Pod", **template}
     given = yaml.safe_dump_all([applied["ConfigMap"], played])
@@ -148,13 +158,24 @@ def pods(namespace: str) -> list[Pod]:
     return [json.loads(path.read_text()) for path in sorted(CLUSTER.glob(f"{namespace}/*.json"))]
 
 
+def named(namespace: str, name: str) -> Pod:
+    """A pod, or the first one of a deployment."""
+    kind, _, deployment = name.rpartition("/")
+    found = pods(namespace)
+    if kind:
+        return next(it for it in found if it["name"].rsplit("-", 2)[0] == deployment)
+    return next(it for it in found if it["name"] == name)
+
+
 def shown(pod: Pod) -> Pod:
     """A pod, as far as kubectl shows it to who asks for its image and its state."""
     condition = {"type": "Ready", "status": str(ready(pod))}
+    begun = podman("inspect", "--format={{.RestartCount}}", f"{pod['name']}-service")
+    container = {"state": {} if begun == "0" else {"waiting": {"reason": "CrashLoopBackOff"}}}
     return {
         "metadata": {"name": pod["name"]},
         "spec": {"containers": [{"name": "service", "image": pod["image"]}]},
-        "status": {"conditions": [condition]},
+        "status": {"conditions": [condition], "containerStatuses": [container]},
     }
 
 
