@@ -1,9 +1,9 @@
 """A cluster of one machine, as far as `ops deploy` asks for one: each pod is a pod of Podman.
 
 The real kubectl (KUBECTL) builds what is applied here. Pods are played on the host's network, each
-on a port of its own, of PORTS if that names some; VOLUMES begins the names of their volumes. A rollout
-begins a pod, and when it is ready stops an old one, within its grace period, as `maxSurge: 1` and
-`maxUnavailable: 0` ask for. CLUSTER is a folder for what a cluster remembers.
+on a port of its own, of PORTS if that names some; VOLUMES begins the names of their volumes. A
+rollout begins a pod, and when it is ready stops an old one, within its grace period, as
+`maxSurge: 1` and `maxUnavailable: 0` ask for. CLUSTER is a folder for what a cluster remembers.
 """
 
 from __future__ import annotations

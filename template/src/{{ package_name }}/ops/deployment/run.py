@@ -1,14 +1,19 @@
 """`ops deploy` and `ops deployed`: let an environment run something, and say what runs where."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+
 from msgspec.structs import replace
 
-from .. import git
+from .. import command, git
 from ..errors import Refused, UserError
+from ..files import lock
 from ..project import Project
 from . import state
 from .place import Environment, environments, find
 from .service import Load, load
-from .state import IMAGE, State
+from .state import IMAGE, MODEL, State
 
 
 def deploy(
@@ -40,29 +45,31 @@ def deploy(
     """
     place = find(project, environment)
     seconds = seconds or place.patience
-    if git.output(project.root, "status", "--porcelain", "--", "deploy") != "":
-        raise UserError("deploy/ has changes that git does not hold: commit them first.")
-    before, bears = state.read(project, environment), load(project, environment)
-    if rollback:
-        wanted = replace(state.earlier(project, environment), rollback=True)
-    else:
-        wanted = _wanted(place, image, version, _known(project, source) if source else before)
-    print(f"{environment}: rolling out {wanted.shown}", flush=True)
-    try:
-        answered = _rolled(place, wanted, seconds, bears)
-    except UserError as error:
-        fault = str(error).rstrip(".")
-        if before is None:
-            raise Refused(f"{fault}; nothing ran in {environment} before.") from None
+    with _alone(project, environment):
+        _can_record(project)
+        before, bears = state.read(project, environment), load(project, environment)
+        if rollback:
+            wanted = replace(state.earlier(project, environment), rollback=True)
+        else:
+            wanted = _wanted(place, image, version, _known(project, source) if source else before)
+        print(f"{environment}: rolling out {wanted.shown}", flush=True)
         try:
-            _rolled(place, before, seconds)
-        except UserError as worse:
-            raise UserError(f"{fault}; going back failed, too: {worse}") from None
-        raise Refused(f"{fault}; {environment} runs {before.shown} again.") from None
-    if not place.has_registry:
-        wanted = replace(wanted, model=int(answered) if answered.isdecimal() else answered)
-    wanted = state.record(project, environment, wanted)
-    print(f"{environment} runs {wanted.shown}; `git push` tells the others.")
+            answered = _rolled(place, wanted, seconds, bears)
+        except UserError as error:
+            fault = str(error).rstrip(".")
+            if before is None:
+                raise Refused(f"{fault}; nothing ran in {environment} before.") from None
+            try:
+                _rolled(place, before, seconds)
+            except UserError as worse:
+                raise UserError(f"{fault}; going back failed, too: {worse}") from None
+            raise Refused(f"{fault}; {environment} runs {before.shown} again.") from None
+        if not place.has_registry:
+            wanted = replace(wanted, model=int(answered) if answered.isdecimal() else answered)
+        wanted = state.record(project, environment, wanted)
+    branch = git.output(project.root, "branch", "--show-current")
+    cure = "`git push`" if branch else "a push of this commit, which is on no branch,"
+    print(f"{environment} runs {wanted.shown}; {cure} tells the others.")
 
 
 def deployed(project: Project, environment: str) -> None:
@@ -80,6 +87,24 @@ def deployed(project: Project, environment: str) -> None:
         )
 
 
+@contextmanager
+def _alone(project: Project, environment: str) -> Iterator[None]:
+    """Let nobody else on this machine deploy to an environment meanwhile."""
+    path = project.root / "build" / "deploy" / f"{environment}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileIO(path, "a+") as file:
+        if not lock(file):
+            raise UserError(f"Another deployment to {environment} is at work: wait for its end.")
+        yield
+
+
+def _can_record(project: Project) -> None:
+    """A UserError if git would not take what is written down at the end."""
+    command.output(project.root, "git", "var", "GIT_COMMITTER_IDENT")
+    if command.output(project.root, "git", "status", "--porcelain", "--", "deploy"):
+        raise UserError("deploy/ has changes that git does not hold: commit them first.")
+
+
 def _known(project: Project, source: str) -> State:
     """What another environment runs."""
     known = state.read(project, find(project, source).name)
@@ -94,6 +119,8 @@ def _wanted(place: Environment, image: str, version: str, known: State | None) -
     if not IMAGE.fullmatch(image):
         given = f"{image} is no image with a digest" if image else "It is not said which image"
         raise UserError(f"{given}: DIGEST=registry/name@sha256:... names one.")
+    if version and not MODEL.fullmatch(version):
+        raise UserError(f"{version} is neither a number nor an alias: VERSION=7 names a version.")
     if place.has_registry:
         model = version or (known.model if known else "") or place.model
         return State(image, int(model) if str(model).isdecimal() else model)

@@ -1,6 +1,7 @@
 """What an environment is meant to run: a file in git, `deploy/state/ENVIRONMENT.yaml`."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ from ..files import write_text
 from ..project import Project
 
 IMAGE = re.compile(r"[a-z0-9][\w.:/-]*@sha256:[0-9a-f]{64}")
+
+MODEL = re.compile(r"[1-9][0-9]{0,18}|(?![0-9]+\Z)[A-Za-z0-9_.-]{1,64}")
+"""A version of a registry, or an alias."""
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,16 +61,24 @@ def write(file: Path, state: State) -> None:
 
 
 def record(project: Project, environment: str, state: State) -> State:
-    """Write down, and commit, what an environment runs from now on; gives it with who and when."""
+    """Write down, and commit, what an environment runs from now on; gives it with who and when.
+
+    Raises:
+        UserError: if git does not take it; the file is written then.
+    """
     root, file = project.root, path(project, environment)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     state = msgspec.structs.replace(state, since=now, by=git.person(root))
     write(file, state)
-    command.output(root, "git", "add", "--force", "--", str(file))
     verb = "Roll back" if state.rollback else "Deploy to"
     message = f"{verb} {environment}: {state.shown}"
     commit = ("commit", "--quiet", "--no-verify", "--message", message)
-    command.output(root, "git", *commit, "--", str(file))
+    try:
+        command.output(root, "git", "add", "--force", "--", str(file))
+        command.output(root, "git", *commit, "--", str(file))
+    except command.CommandError as error:
+        name = file.relative_to(root).as_posix()
+        raise UserError(f"{environment} runs {state.shown}, but {error}; commit {name}.") from None
     return state
 
 
@@ -87,8 +99,8 @@ def earlier(project: Project, environment: str) -> State:
     commits = git.output(project.root, "log", "--reverse", "--format=%H", "--", name) or ""
     line: list[State] = []
     for commit in commits.split():
-        if content := git.content(project.root, name, commit):
-            state = _parsed(content, file)
+        with suppress(UserError):  # what a person once wrote there, and nobody has deployed
+            state = _parsed(git.content(project.root, name, commit) or b"", file)
             while state.rollback and line and not state.is_same(line[-1]):
                 line.pop()
             if not line or not state.is_same(line[-1]):
