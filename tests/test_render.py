@@ -200,6 +200,11 @@ def test_links_of_the_template_lead_somewhere() -> None:
     assert not lost(ROOT, [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
+def test_git_ignores_nothing_of_the_template() -> None:
+    """Copier would leave it out of a render of changes that are not committed."""
+    assert run("git", "ls-files", "--cached", "--ignored", "--exclude-standard", cwd=ROOT) == ""
+
+
 def test_a_render_depends_on_the_answers_alone(
     rendered: Callable[..., Path], template: Template, tmp_path: Path
 ) -> None:

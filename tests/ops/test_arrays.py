@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 from copies import BEGUN, module
 from my_model.ml import source
 from my_model.ops import contract as contracts
 from my_model.ops import mlflow_model
-from my_model.ops.bundle import Bundle
+from my_model.ops.bundle import NUMBERS, Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation.distributions import NOW, Texts, Vectors, distribution
 from my_model.ops.monitoring.reference import Reference
@@ -243,6 +244,20 @@ def test_text_that_is_no_list_is_kept_for_a_person_to_see(
     assert checked.good["image"].to_list() == [None]
 
 
+def test_json_may_write_codes_as_numbers_and_gaps_as_python_does(
+    schema: Callable[[str], type[dy.Schema]],
+) -> None:
+    contract = contracts.compile_schema(schema(SCHEMA))
+    given = {**GOOD, "history": '[7, "a", null]', "scores": "[NaN, 0.5]"}
+    checked = check(
+        parse(pl.LazyFrame({name: [its] for name, its in given.items()})).rows.collect()
+    )
+    assert checked.counts == {}
+    arrays = contract.arrays(checked.good)
+    assert arrays["history"].tolist() == [["7", "a", "", ""]]
+    np.testing.assert_array_equal(arrays["scores"], [[np.nan, 0.5]])
+
+
 def test_the_hash_of_a_row_with_arrays_is_written_down() -> None:
     rows = pl.LazyFrame({"h": pl.Series([["a", None], [], None, ["a"]], dtype=pl.List(pl.String))})
     keys = [f"{key:016x}" for key in row_keys(rows, ["h"]).tolist()]
@@ -311,6 +326,8 @@ def test_a_model_of_arrays_is_trained_and_explained_column_by_column(made: Proje
         {"name": "history", "kind": "category", "items": 4},
     ]
     assert all(gate["passed"] for gate in bundle.manifest["gates"])
+    takers = {it.op_type for it in onnx.load(bundle.model).graph.node if NUMBERS in it.input}
+    assert takers == {"Gather"}  # a Split would cost one row a moment for each item
     importance = json.loads((made.reports / "findings" / "importance.json").read_text())
     assert {record["column"] for record in importance} == {"image", "history", "flags", "scores"}
     card = (made.reports / "cards" / "data.md").read_text()

@@ -11,10 +11,12 @@ from copies import answer, client, git, learn, new_rows, ops, run, set_params
 from my_model.ml import model as models
 from my_model.ops import cli
 from my_model.ops.bundle import JUDGED, MODEL, Bundle, Session
+from my_model.ops.errors import UserError
 from my_model.ops.evaluation import metrics
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import blend, evaluate, train, tune
-from my_model.ops.settings import Settings
+from my_model.ops.registry import comparison
+from my_model.ops.settings import Settings, Train
 from onnx import checker, load_from_string
 from test_recency import rows_of, trips
 from threadpoolctl import threadpool_limits
@@ -130,6 +132,15 @@ def test_a_blend_goes_all_the_way(quick: Project) -> None:
     assert model["parameters"][member]["parameters"] == OWN[member]
     assert model["remark"] in (quick.reports / "cards" / "model.md").read_text()
     assert read_json(quick.reports / "gates.json")["export parity"]["passed"]
+    frame = pl.read_parquet(quick.holdout)
+    columns, bundle = Bundle(quick.bundle).contract.arrays(frame), Bundle(quick.bundle)
+    parts = [
+        Session(part).run(bundle.inputs(columns)).values
+        for _, part in blend.members(bundle.model, model)
+    ]
+    said = bundle.predict(columns).scored.ravel()
+    assert np.allclose(np.sum(parts, axis=0), said, atol=1e-6)
+    assert comparison.slow_member(bundle, columns) in model["parameters"]
     before = (quick.candidate / "model.onnx").read_bytes()
     train.run(quick)
     assert (quick.candidate / "model.onnx").read_bytes() == before
@@ -195,6 +206,18 @@ def test_a_single_model_is_taken_where_the_blend_is_not(
     assert "blend" in scores
     assert reason in training["remark"]
     assert training["remark"].endswith(f"so {training['model']} is taken.")
+
+
+def test_a_member_of_plain_arrays_is_refused_before_others_learn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(trips(1, turns=1))
+    rows.train = Train(model="blend")
+    monkeypatch.setattr(models, "export", lambda *_: {"weights": np.ones(2)}, raising=False)
+    with pytest.raises(UserError, match="plain arrays of a model that is blended"):
+        train.compare(rows, rows.train, 7, "accuracy")
+    assert [*rows.validation] == ["trivial"]
+    assert "linear" not in capsys.readouterr().out
 
 
 def test_a_model_that_cannot_learn_is_left_out(

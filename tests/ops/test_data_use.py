@@ -799,7 +799,7 @@ TAGS += [f"{tag};x;y" for tag in TAGS]
         ("city", ["Rome, NY", "Troy, NY", "Rome, GA", "Troy, GA"], {}, 80, ""),
         ("item_id", range(500, 800), {}, 900, "a recommendation"),
         ("movieId", range(7, 300, 2), {}, 900, "a recommendation"),
-        ("order_id", range(900), {}, 900, ""),
+        ("order_id", range(900), {}, 900, "only names its row"),
         ("item_price", range(500, 800), {}, 900, ""),
         ("tenure", range(1, 90), {"churned": [0, 1, 1]}, 90, "churned tells whether it has ended"),
         ("Survival in days", numbers(3, 90), {"Status": ["alive", "dead"]}, 90, "a duration"),

@@ -15,7 +15,7 @@ from my_model.ops import contract as contracts
 from my_model.ops import mlflow_model, scoring
 from my_model.ops.bundle import Bundle, decided
 from my_model.ops.errors import UserError
-from my_model.ops.evaluation import gates, metrics
+from my_model.ops.evaluation import cards, gates, metrics
 from my_model.ops.files import read_json, write_json
 from my_model.ops.monitoring import checks
 from my_model.ops.monitoring.pools import Pool
@@ -25,7 +25,7 @@ from my_model.ops.pipeline import decisions, train
 from my_model.ops.registry import comparison
 from my_model.ops.serving.models import Model
 from my_model.ops.settings import Settings, Train
-from small import judged
+from small import COUNTED, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -140,6 +140,24 @@ def test_costs_move_the_threshold_and_everybody_answers_by_it(trained_by_costs: 
     card = (trained_by_costs.reports / "cards" / "model.md").read_text()
     assert "which gave the best cost on training rows that it had not learnt from" in card
     assert "(chosen)" in card
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"threshold": 0.3}, "0.300 or more, as `params.yaml` says"),
+        ({"threshold": 0.3, "by": "f1"}, "0.300 or more, which gave the best F1 (macro)"),
+        ({"costs": [[0, 1], [10, 0]]}, "the class of the least expected cost"),
+    ],
+)
+def test_a_card_says_how_it_decides_whatever_was_asked(
+    told: dict[str, Any], says: str, trained_by_costs: Project
+) -> None:
+    manifest = {**Bundle(trained_by_costs.bundle).manifest, "decision": told}
+    findings = trained_by_costs.reports / "findings"
+    found = {its.stem: read_json(its) for its in findings.iterdir() if its.stem != "thresholds"}
+    made = cards.write(trained_by_costs.metadata, manifest, found, COUNTED, {})
+    assert says in made["model.md"]
 
 
 def test_monitoring_counts_what_was_answered(trained_by_costs: Project) -> None:

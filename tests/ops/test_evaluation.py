@@ -292,6 +292,7 @@ def test_a_row_must_be_scored_in_time() -> None:
         "One row is scored in 31.500 ms; 20 ms is allowed. Name a faster model in params.yaml, "
         "under train.model."
     )
+    assert "Of its members forest takes the longest." in gates.latency(31.5, 20, "forest").reason
 
 
 def test_what_is_not_a_number_passes_no_gate() -> None:

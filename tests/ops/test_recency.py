@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import reload
 from types import SimpleNamespace
@@ -97,6 +98,17 @@ def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) ->
     ((learn, _),) = rows.splits
     curve = train.learning_curve(rows, "linear", {}, Settings(), "accuracy", None)
     assert [point["rows"] for point in curve] == [round(0.7 * len(learn)), len(learn)]
+
+
+def test_many_rows_are_judged_on_one_fold_if_they_are_not_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(train, "ENOUGH_ROWS", 600)
+    contract, frame = contracts.compile_schema(Trip), trips(1, 1.0, 600)
+    timeless = [replace(it, role="feature") for it in contract.columns if it.name == "left"]
+    timeless += [it for it in contract.columns if it.name != "left"]
+    for its, folds in ((contract, 4), (replace(contract, columns=tuple(timeless)), 1)):
+        assert len(rows_of(frame, its).splits) == folds
 
 
 def test_a_feature_that_is_made_infinite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

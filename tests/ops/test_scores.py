@@ -6,11 +6,14 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import dataframely as dy
 import numpy as np
+import polars as pl
 import pytest
 from copies import copied
 from documents import examples
 from my_model.ml import metrics as own
+from my_model.ops import contract as contracts
 from my_model.ops.bundle import MANIFEST, Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import gates, metrics, report, slices
@@ -18,11 +21,12 @@ from my_model.ops.evaluation.slices import Slice
 from my_model.ops.files import read_json, write_json
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.run import look
-from my_model.ops.pipeline import evaluate
+from my_model.ops.pipeline import evaluate, train
 from my_model.ops.registry import comparison, tracking
-from my_model.ops.settings import Settings
+from my_model.ops.settings import Settings, Train
 from render import ROOT
 from sklearn import metrics as sklearn
+from small import folded
 from test_evaluation import classified, estimated
 
 if TYPE_CHECKING:
@@ -169,6 +173,24 @@ def test_the_loss_of_rows_is_that_of_the_score(says: Callable[..., None]) -> Non
     says(LOSS="accuracy")
     with pytest.raises(UserError, match=r"LOSS is accuracy, which tells no loss of each row"):
         metrics.losses(metrics.find("roc_auc"), truth, answers)
+
+
+class Wait(dy.Schema):
+    """How long a call waited."""
+
+    before = dy.Float64()
+    seconds = dy.Float64(metadata={"target": True})
+
+
+def test_the_baseline_answers_the_number_that_loses_least(says: Callable[..., None]) -> None:
+    says(LOSSES={"pinball": own.pinball(0.9)})
+    seconds = np.random.default_rng(1).exponential(size=300)
+    frame = folded(pl.DataFrame({"before": range(300), "seconds": seconds}))
+    wanted = {"pinball": np.quantile(seconds, 0.9), "mae": np.median(seconds), "r2": seconds.mean()}
+    for score, number in wanted.items():
+        rows = train.Rows(contracts.compile_schema(Wait), frame, Train(score=score))
+        said = rows.fit("trivial", {}, 7, np.arange(300)).predict(rows.features)
+        assert said == pytest.approx(np.full(300, number))
 
 
 def test_a_loss_below_nothing_is_gained_on_the_right_way() -> None:

@@ -55,13 +55,18 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str]) -> bytes:
     Raises:
         UserError: if a step has no conversion.
     """
+    return _in_onnx(pipeline, kinds, blendable(pipeline, kinds))
+
+
+def blendable(pipeline: Pipeline, kinds: Mapping[str, str]) -> Any:
+    """What `export` of `ml/model.py` makes of a member of a blend; a UserError if it is arrays."""
     made = _asked(pipeline, kinds)
     if isinstance(made, Mapping):
         raise UserError(
             "`export` of ml/model.py makes plain arrays of a model that is blended with others; "
             "let it make ONNX of it, or name one model in params.yaml under train.model."
         )
-    return _in_onnx(pipeline, kinds, made)
+    return made
 
 
 def _asked(pipeline: Pipeline, kinds: Mapping[str, str]) -> Any:

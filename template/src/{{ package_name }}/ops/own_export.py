@@ -137,10 +137,24 @@ def join(model: ModelProto, kinds: Kinds) -> None:
         if parts:
             graph.input.append(helper.make_tensor_value_info(name, its, [None, len(parts)]))
         if parts and by_name:
-            equal: dict[str, Any] = {"num_outputs": len(parts)} if version >= EQUAL_PARTS else {}
-            graph.node.insert(0, helper.make_node("Split", [name], parts, axis=1, **equal))
+            _take_apart(graph, name, parts, version)
         elif whole:
             graph.node.insert(0, helper.make_node("Identity", [name], whole))
+
+
+def _take_apart(graph: onnx.GraphProto, name: str, parts: list[str], version: int) -> None:
+    """Make columns of an input, but for those that are joined again: these are taken at once."""
+    places, used = {part: place for place, part in enumerate(parts)}, set[str]()
+    for node in graph.node:
+        if node.op_type == "Concat" and places.keys() >= {*node.input}:
+            numbers = np.array([places[part] for part in node.input])
+            chosen = onnx.numpy_helper.from_array(numbers, f"{node.output[0]}/places")
+            graph.initializer.append(chosen)
+            node.CopyFrom(helper.make_node("Gather", [name, chosen.name], node.output, axis=1))
+        used |= {*node.input}
+    if not used.isdisjoint(parts):
+        equal: dict[str, Any] = {"num_outputs": len(parts)} if version >= EQUAL_PARTS else {}
+        graph.node.insert(0, helper.make_node("Split", [name], parts, axis=1, **equal))
 
 
 def _give_arrays(model: ModelProto, told: int) -> None:

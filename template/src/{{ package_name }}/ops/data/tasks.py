@@ -35,8 +35,12 @@ def several_labels(counts: Mapping[Any, int]) -> str:
 
 
 def item(name: str, counts: Mapping[Any, int]) -> str:
-    """A name that says which item it was, whose many values come back."""
-    if not ITEMS.search(name) or sum(counts.values()) < 2 * len(counts):
+    """A name that says which item it was: its many values come back, or each is but one row's."""
+    if not ITEMS.search(name):
+        return ""
+    if sum(counts.values()) == len(counts):
+        return "another value in each row? What only names its row cannot be predicted"
+    if sum(counts.values()) < 2 * len(counts):
         return ""
     return (
         "an item that one of many people took? To say what they take next is a recommendation, "

@@ -316,10 +316,11 @@ def answered(answers: Mapping[str, str | None]) -> Gate:
     return _judge("use case", len(left), 0, not left, reason or "Every question is answered.")
 
 
-def latency(milliseconds: float, limit: float) -> Gate:
-    """One row must be scored within `limit` milliseconds; the caller measures."""
+def latency(milliseconds: float, limit: float, slowest: str = "") -> Gate:
+    """One row must be scored within `limit` milliseconds; of a blend, `slowest` is a member."""
     reason = f"One row is scored in {number(milliseconds)} ms; {limit:g} ms is allowed."
     if milliseconds > limit:
+        reason += f" Of its members {slowest} takes the longest." if slowest else ""
         reason += " Name a faster model in params.yaml, under train.model."
     return _judge("latency", milliseconds, limit, milliseconds <= limit, reason)
 

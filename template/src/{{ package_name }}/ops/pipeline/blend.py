@@ -7,10 +7,11 @@ than it by more than that, row by row; and the blend must reach its score.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations_with_replacement
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,16 @@ def offer(rows: "Rows", best: str, score: str) -> tuple[dict[str, float], str]:
 def export(model: Pipeline | Blend, kinds: Mapping[str, str]) -> tuple[str, bytes]:
     """A model's file, its name first; of a blend, one graph answers as a single model would."""
     return (MODEL, _joined(model, kinds)) if isinstance(model, Blend) else alone(model, kinds)
+
+
+def members(file: Path, told: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Each member of an exported blend by itself, as a model that answers its part."""
+    model = onnx.load(file)
+    for place, name in enumerate(it for it in told["parameters"] if it != "half_life"):
+        del model.graph.output[:]
+        part = helper.make_tensor_value_info(f"{place}/part", onnx.TensorProto.FLOAT, None)
+        model.graph.output.append(part)
+        yield name, model.SerializeToString()
 
 
 def _joined(blend: Blend, kinds: Mapping[str, str]) -> bytes:

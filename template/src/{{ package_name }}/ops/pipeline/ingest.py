@@ -7,6 +7,7 @@ from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing
 from ..project import Project
+from ..wording import shortened
 from . import labelled, parquet
 from .parsing import parse
 
@@ -24,7 +25,7 @@ def run(project: Project) -> None:
             if not count:
                 raise UserError("The source has no rows; look at ml/source.py.")
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = shortened(str(error).strip().partition("\n\n")[0], 300)
         raise UserError(f"The source cannot be read; look at ml/source.py: {reason}") from error
     print(f"ingest: {count:,} rows of {len(contract.columns)} columns.")
     if dropped:

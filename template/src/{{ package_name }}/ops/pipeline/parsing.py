@@ -159,7 +159,7 @@ def _inner(dtype: pl.List | pl.Array) -> pl.DataType:
 
 def _from_json(texts: pl.Expr, meant: pl.List | pl.Array) -> pl.Expr:
     """Read texts of JSON as type `meant`; null where one is no list of such items."""
-    python: Any = str
+    python: Any = str | int  # a code may be written as a number
     held: pl.DataType = pl.String()
     if _inner(meant).is_numeric():
         python, held = (float, pl.Float64()) if _inner(meant).is_float() else (WHOLE, pl.Int64())
@@ -173,8 +173,10 @@ def _from_json(texts: pl.Expr, meant: pl.List | pl.Array) -> pl.Expr:
         return None
 
     def read(texts: pl.Series) -> pl.Series:
-        lists = pl.Series("", [decoded(text) for text in texts], pl.List(held)).to_frame()
-        return lists.select(_lists(pl.col(""), pl.List(held), meant)).to_series()
+        if held.is_float():  # how Python writes that a number is missing
+            texts = texts.str.replace_all("(?i)nan", "null")
+        lists = pl.Series("", [decoded(text) for text in texts], pl.List(held), strict=False)
+        return lists.to_frame().select(_lists(pl.col(""), pl.List(held), meant)).to_series()
 
     return texts.map_batches(read, return_dtype=meant, is_elementwise=True)
 

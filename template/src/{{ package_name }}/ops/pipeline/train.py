@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from msgspec import Meta
 from numpy.typing import NDArray
+from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
@@ -26,6 +27,7 @@ from ..bundle import JUDGED, TOLERANCE, Prediction, Session, decided, described,
 from ..contract import FOLD, Contract
 from ..errors import UserError
 from ..evaluation import metrics
+from ..export import blendable
 from ..files import replacing, write_json
 from ..own_export import shortly
 from ..project import Project
@@ -37,12 +39,15 @@ from .blend import Blend
 
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
+ENOUGH_ROWS = 15_000
+"""The same of rows that are not in time: else the answers of all folds are monitoring's history."""
 FEW_ROWS = 20_000
 """Up to here threads wait for each other longer than they work, most of all on a busy machine."""
 
 FEW_TIMES = 1_000  # so many rows show which features follow the event time
 SEASON = 0.9  # the share of its range that a recurring feature runs through in every fold
 CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the learning curve
+PERCENTILES = np.arange(0.01, 1, 0.01)  # of the target, which the baseline may be
 FEW_COLUMNS = 10  # the features that `FEW_ROWS` is meant for; of more, fewer rows are enough
 MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough, too
 MANY_ROWS = 1_000_000  # from here on it is said what they cost
@@ -117,7 +122,8 @@ class Rows:
         classes = len(self.contract.classes)
         trees = classes if classes > 2 else 1
         self.wide = sum(it.width for it in self.contract.features) * trees >= MANY_COLUMNS
-        if self.wide or len(self.labels) * trees >= ENOUGH_WORK:
+        many = not self.in_time and len(self.labels) >= ENOUGH_ROWS
+        if many or self.wide or len(self.labels) * trees >= ENOUGH_WORK:
             turns = turns[-1:]
         for turn in turns:
             learn = np.flatnonzero(self.folds < turn if self.in_time else self.folds != turn)
@@ -200,6 +206,8 @@ class Rows:
             )
             return self._fit_parts(in_parts, pipeline, half_life)
         rows = self._bounded(model, seed, np.arange(len(self.labels)) if rows is None else rows)
+        if model == "trivial" and isinstance(pipeline[-1], DummyRegressor):
+            pipeline[-1].set_params(**self._least(rows))
         weighed, weights = {}, self.weights[rows]
         if half_life is not None:
             weights = weights * recency.weights(self.ages[rows], half_life)
@@ -233,6 +241,20 @@ class Rows:
         fit(last[1], partial(parquet.each, taken, self.parts), len(self.contract.classes))
         return Pipeline([*(before.steps if before else ()), last])
 
+    def _least(self, rows: NDArray[np.intp]) -> dict[str, Any]:
+        """Options of the baseline: the number that loses least by the score, if not the mean."""
+        rows = rows[:: -(-len(rows) // blend.ENOUGH_ROWS)]
+        truth, weights = self.labels[rows], self.weights[rows]
+        score = metrics.find(metrics.resolve(self.train.score, self.contract.task))
+
+        def loss(number: float) -> float:
+            lost = metrics.losses(score, truth, np.full(len(truth), number))
+            return metrics.mean(lost, weights)
+
+        numbers = [metrics.mean(truth, weights), *np.quantile(truth, PERCENTILES)]
+        best = min(numbers, key=loss)
+        return {} if best == numbers[0] else {"strategy": "constant", "constant": best}
+
     def weighs(self, model: str, pipeline: Pipeline) -> bool:
         """Whether a model weighs its rows; if its last step does not, it is said once."""
         last = pipeline.steps[-1][1]
@@ -264,6 +286,8 @@ class Rows:
     ) -> Prediction:
         """What a model that learns from some rows says of others."""
         pipeline = self.fit(model, parameters, seed, learn, half_life)
+        if self.train.model == BLEND and isinstance(pipeline, Pipeline) and model != "trivial":
+            blendable(pipeline, self.kinds)
         return predict(pipeline, self.contract, self.features[held], self.decisions.get(model))
 
     def validate(

@@ -1,6 +1,7 @@
 """What only the registry can ask of a model: whether the champion is better, and how fast it is."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -10,17 +11,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Prediction, decided
+from ..bundle import Bundle, Prediction, Session, decided
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation import gates, metrics
 from ..evaluation.gates import Gate
 from ..pipeline import labelled, parquet
+from ..pipeline.blend import members
 from ..pipeline.hashing import row_keys
 from ..pipeline.parsing import parse
 from ..project import Project
 from ..scoring import predict, unfit
-from ..settings import Settings
+from ..settings import BLEND, Settings
 from ..wording import rounded
 from .champion import kept, rivals
 from .feature_code import own_features
@@ -54,7 +56,8 @@ def judge(
     judged = bundle.judged
     models = [bundle] if judged is bundle else [bundle, judged]
     slowest = max(latency(its, columns) for its in models)
-    fast = gates.latency(slowest, settings.gates.latency_milliseconds)
+    limit = settings.gates.latency_milliseconds
+    fast = gates.latency(slowest, limit, slow_member(bundle, columns) if slowest > limit else "")
     score = metrics.of(bundle.manifest)
     value = bundle.manifest["metrics"].get(score.name)
     evidence: dict[str, Any] = {"score": score.name, "value": value, "champion": None}
@@ -147,6 +150,15 @@ def answers(bundle: Bundle, contract: Contract, frame: pl.DataFrame) -> Predicti
     padded = np.zeros((len(said), len(contract.classes)), said.scored.dtype)
     padded[:, places] = said.scored
     return Prediction(places[said.values], padded)
+
+
+def slow_member(bundle: Bundle, columns: Mapping[str, Any]) -> str:
+    """The member of a blend that takes the longest for one row; nothing of a single model."""
+    took, part, model = {"": 0.0}, copy(bundle), bundle.manifest["model"]
+    for name, alone in members(bundle.model, model) if model["kind"] == BLEND else ():
+        part.session = Session(alone)
+        took[name] = latency(part, columns)
+    return max(took, key=lambda name: took[name])
 
 
 def latency(bundle: Bundle, columns: Mapping[str, Any]) -> float:
