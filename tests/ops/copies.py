@@ -40,7 +40,7 @@ BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
 def copied(trained: Project, root: Path) -> Project:
     """What registering reads, in a folder of its own."""
     root.mkdir(parents=True, exist_ok=True)
-    for name in ("pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml"):
+    for name in ("Makefile", "pyproject.toml", "dvc.yaml", "dvc.lock", "params.yaml"):
         shutil.copyfile(trained.root / name, root / name)
     for name in ("data/train.parquet", "data/holdout.parquet", "models/bundle", "reports"):
         shutil.copytree(trained.root / name, root / name)

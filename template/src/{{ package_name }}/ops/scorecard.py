@@ -31,6 +31,7 @@ REVIEWED = re.compile(
 """How a commit says that somebody else has read it: git's own trailer, or the host's words."""
 PIPELINES = (":/.git*", ".git*")  # wherever a host wants them
 RESULTS = "build/tests.xml"  # of the last `make test`
+TARGET = re.compile(r"`make (\w+)`")
 AMISS = {"failure", "error", "skipped"}  # what pytest says of a test that did not pass
 
 
@@ -41,6 +42,7 @@ class Facts:
         """Read the versions, which much is told by."""
         self.project, self.root, self.store = project, project.root, store
         self.versions = store.versions()
+        self.menu = (self.root / "Makefile").read_text(encoding="utf-8")
 
     @cached_property
     def champion(self) -> Version:
@@ -257,11 +259,16 @@ def fresh(facts: Facts) -> Found:
     return days <= FRESH, f"trained {days} days ago, on {facts.champion.created:%F}"
 
 
-TRAIN, TEST, TUNE, TRIAL = "`make train`", "`make test`", "`make tune`", "`make trial`"
-MONITOR, AGAIN = "`make serve`, ask it, `make monitor`", "`make retrain` with newer rows"
-LABELS = f"{MONITOR} once /feedback was told enough ground truth"
+def make(*targets: str) -> str:
+    """What to type."""
+    return ", ".join(f"`make {its}`" for its in targets)
+
+
+TRAIN, TEST, TUNE, TRIAL = map(make, ("train", "test", "tune", "trial"))
+MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
+LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
-SHADOW = f"registry.shadow_rows, {TRAIN}, `uv run ops serve --shadow challenger`"
+SHADOW = f"registry.shadow_rows, {make('train', 'serve')} with SHADOW=challenger"
 MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
 TESTED, WATCHED, TRIED = repeated("test"), repeated("monitor"), repeated("trial")
 INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")
@@ -357,5 +364,9 @@ def judged(name: str, row: Row, facts: Facts) -> Result:
             if not holds:
                 break
             found.append(said)
-    missing = ("", f"Missing: {(row.cure, row.then, '')[len(found)]}.")[len(found) < 2]
+    cure = (row.cure, row.then, "")[len(found)]
+    lacking = [its for its in TARGET.findall(cure) if f"\n{its}:" not in facts.menu]
+    if lacking:
+        cure = f"a project that can {lacking[0]}, see docs/ops/updating.md#change-an-answer"
+    missing = f"Missing: {cure}." if len(found) < 2 else ""
     return Result(name, row.title, len(found) / 2, "; ".join(filter(None, found)), missing)
