@@ -14,7 +14,7 @@ from ..files import replacing, sha256, write_json, write_text
 from ..project import Project
 from ..scorecard import scorecard
 from .champion import named
-from .history import told
+from .history import described
 from .tracking import CHANGES, CODE, FOLDER, connected
 
 NAMESPACE = "evidence"
@@ -39,7 +39,7 @@ def run(project: Project, name: str, key: str = "") -> None:
             for part in ("reports", CODE, *changed):
                 with store.artifact(version, part, part) as source:
                     shutil.copytree(source, aside / part)
-            write_json(aside / "version.json", told(store, version, store.aliases()))
+            write_json(aside / "version.json", described(store, version, store.aliases()))
             write_json(aside / "parameters.json", store.params(version))
             write_json(aside / "promotions.json", [asdict(its) for its in store.promotions()])
             write_json(aside / "scorecard.json", [its._asdict() for its in scorecard(project)])

@@ -22,7 +22,7 @@ def run(project: Project, *, as_json: bool = False) -> None:
         versions, aliases, log = store.versions(), store.aliases(), store.promotions()
         if as_json:
             told = {
-                "versions": [told(store, version, aliases) for version in versions],
+                "versions": [described(store, version, aliases) for version in versions],
                 "promotions": [asdict(event) for event in log],
             }
             print(json.dumps(told, indent=2, ensure_ascii=False))
@@ -75,7 +75,7 @@ def _scores(evidence: Mapping[str, Any]) -> str:
     return said if theirs is None else f"{said} against {number(theirs)}"
 
 
-def told(store: Store, version: Version, aliases: Mapping[str, int]) -> dict[str, Any]:
+def described(store: Store, version: Version, aliases: Mapping[str, int]) -> dict[str, Any]:
     """All that is known of a version, as JSON-able data."""
     tags = version.tags
     return {
