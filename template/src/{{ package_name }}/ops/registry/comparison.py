@@ -17,7 +17,6 @@ from ..errors import UserError
 from ..evaluation import gates, metrics
 from ..evaluation.gates import Gate
 from ..pipeline import labelled, parquet
-from ..pipeline.blend import members
 from ..pipeline.hashing import row_keys
 from ..pipeline.parsing import parse
 from ..project import Project
@@ -154,6 +153,8 @@ def answers(bundle: Bundle, contract: Contract, frame: pl.DataFrame) -> Predicti
 
 def slow_member(bundle: Bundle, columns: Mapping[str, Any]) -> str:
     """The member of a blend that takes the longest for one row; nothing of a single model."""
+    from ..pipeline.blend import members
+
     took, part, model = {"": 0.0}, copy(bundle), bundle.manifest["model"]
     for name, alone in members(bundle.model, model) if model["kind"] == BLEND else ():
         part.session = Session(alone)
