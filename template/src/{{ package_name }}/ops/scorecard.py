@@ -65,7 +65,7 @@ class Facts:
 
     @cached_property
     def windows(self) -> list[dict[str, Any]]:
-        """The windows of the champion's requests that the last `ops monitor` judged."""
+        """The windows of the champion's requests that the last look has judged."""
         told = read_json(self.project.served / "monitoring" / "monitoring.json")
         own = told["version"] == str(self.champion.number)
         return [its for its in told["windows"] if own and its["end"] and its["columns"]]
@@ -295,7 +295,7 @@ ROWS = {
         Row("Training is reproducible", passed("_same_model"), TEST, TESTED),
         Row("The model's code is unit tested", passed(".test_model."), TEST, TESTED),
         Row("The pipeline is tested as a whole", passed(".test_smoke."), TEST, TESTED),
-        Row("Quality is judged before serving", gate()),
+        Row("Quality is judged before service", gate()),
         Row("The model can be debugged", traced),
         Row("Models are canaried", canaried, SHADOW),
         Row("Models can be rolled back", passed("_gives_way"), TEST, TESTED),
@@ -303,7 +303,7 @@ ROWS = {
     "Monitoring": (
         Row("Changes upstream are told of", watched("contract"), MONITOR, repeated("audit")),
         Row("Inputs keep the data's invariants", watched(*INCOMING), MONITOR, WATCHED),
-        Row("Training and serving do not differ", passed("_as_a_file"), TEST, TESTED),
+        Row("Training and service do not differ", passed("_as_a_file"), TEST, TESTED),
         Row("The model is not too stale", fresh, AGAIN, repeated("challenge")),
         Row("The model is numerically stable", gate("export parity")),
         Row("Speed has not regressed", gate("latency")),
