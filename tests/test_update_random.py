@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from ownership import owner, patterns
 from project_guard import outcome
-from render import Template, run
+from render import Template, configuration, run
 from test_update import begin, update
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def release(template: Template, files: Mapping[str, bytes], tag: str) -> None:
     write(template.source / "template", files)
     yours = [it for it in patterns()["yours"] if "docs" not in it]
     excluded = [f"{{{{ '{it}' if _copier_operation == 'update' else '' }}}}" for it in yours]
-    said = {"_subdirectory": "template", "_exclude": excluded}
+    kept = configuration()["_skip_if_exists"]
+    said = {"_subdirectory": "template", "_exclude": excluded, "_skip_if_exists": kept}
     (template.source / "copier.yml").write_text(yaml.safe_dump(said))
     record = template.source / "template" / f"{RECORD}.jinja"
     record.write_text("{{ _copier_answers | to_nice_yaml }}")
