@@ -39,8 +39,6 @@ from .blend import Blend
 
 ENOUGH_WORK = 100_000
 """Rows, times classes: from here on one fold says enough, at a fraction of the time."""
-ENOUGH_ROWS = 15_000
-"""The same of rows that are not in time: else the answers of all folds are monitoring's history."""
 FEW_ROWS = 20_000
 """Up to here threads wait for each other longer than they work, most of all on a busy machine."""
 
@@ -50,6 +48,8 @@ CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the l
 PERCENTILES = np.arange(0.01, 1, 0.01)  # of the target, which the baseline may be
 FEW_COLUMNS = 10  # the features that `FEW_ROWS` is meant for; of more, fewer rows are enough
 MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough, too
+# The same of rows that are not in time: else the answers of all folds are monitoring's history.
+ENOUGH_ROWS = 15_000
 MANY_ROWS = 1_000_000  # from here on it is said what they cost
 BYTES = 44  # of memory, for each feature of a row that is learnt from: measured
 
