@@ -141,7 +141,7 @@ def _rolled(place: Environment, state: State, seconds: int, bears: Load | None =
     place.roll(state, seconds)
     with place.service(state) as service:
         version = service.predict()
-        if place.has_registry and isinstance(state.model, int) and version != str(state.model):
+        if place.has_registry and not state.is_answered_by(version):
             raise UserError(f"Version {version} answers, and not {state.model}.")
         if bears:
             print(f"{place.name}: {service.bear(bears)}", flush=True)
@@ -167,7 +167,7 @@ def _is_as_git_says(project: Project, environment: Environment) -> bool:
     faults = [f"{image} runs there" for image in sorted(others)]
     if not ready:
         faults.append("nothing of it is ready")
-    elif isinstance(meant.model, int) and version != str(meant.model):
+    elif not meant.is_answered_by(version):
         faults.append(f"version {version} answers")
     print(f"{told}: " + (", ".join(faults) or f"as git says, ready: {ready}, version: {version}"))
     return not faults

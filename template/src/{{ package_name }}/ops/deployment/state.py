@@ -36,6 +36,10 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """Whether both mean the same image and the same model."""
         return other is not None and (self.image, self.model) == (other.image, other.model)
 
+    def is_answered_by(self, version: str) -> bool:
+        """Whether a version is the one that is meant; what is no number may be any."""
+        return not isinstance(self.model, int) or version == str(self.model)
+
     @property
     def shown(self) -> str:
         """In one sentence's words."""
