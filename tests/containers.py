@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from urllib.request import Request, urlopen
 import yaml
 from project import Project
 from render import ROOT
+from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,11 +177,8 @@ def registry(folder: Path) -> Iterator[str]:
 
     The folder then also holds `registries.conf`, which lets Podman speak to it without TLS.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = folder / "registry.yml"
-    port = address.rpartition(":")[2]
+    port = free_port()
+    address, settings = f"127.0.0.1:{port}", folder / "registry.yml"
     settings.write_text(REGISTRY.format(folder=folder / "registry", port=port))
     insecure = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
     (folder / "registries.conf").write_text(insecure)

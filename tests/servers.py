@@ -28,6 +28,13 @@ PATIENCE = 180  # seconds that a server may take to install and to start
 _Found = TypeVar("_Found")
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 class StandIn(ThreadingHTTPServer):
     """Answers every request with an empty JSON object, and remembers what it was asked.
 
@@ -286,9 +293,7 @@ def registry(
         group: of the dependencies that it is made of.
         variables: that it sees besides those of the project.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     own = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from render import ROOT
-from servers import PATIENCE
+from servers import PATIENCE, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,13 +42,6 @@ class Store:
     """What such a person is told, among other things."""
     prepare: str = "pass"
     """Python that makes the place with the libraries of a project, where nobody else has."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ import pytest
 from containers import until
 from documents import commands
 from render import ROOT, run
+from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,9 +36,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/{NAME}@sha256:"
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A cloud that listens on this machine; gives the variables that lead Terraform to it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = ["uv", "run", "--quiet", "--no-project", "--with", MOTO, "python"]
     with (tmp_path / "moto.log").open("w") as log:
         process = subprocess.Popen(

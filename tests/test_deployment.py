@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cluster import cluster
 from containers import ask, copy, podman, ready, registry, rows, until
-from render import ROOT
 from test_image_pipeline import github
 from workflows import GitLab
 
@@ -84,30 +83,17 @@ def free(count: int) -> list[int]:
 def project(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A copy of the project with a cluster, whose pods need not drain for long."""
     folder = tmp_path_factory.mktemp("deployment")
-    cluster, tools = folder / "cluster", folder / "bin"
-    cluster.mkdir()
-    tools.mkdir()
-    launcher = f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/stand-ins/kubectl.py "$@"\n'
-    (tools / "kubectl").write_text(launcher)
-    (tools / "kubectl").chmod(0o755)
-    path = os.pathsep.join([str(tools), sample.environment["PATH"]])
-    real = str(Path(sys.executable).with_name("kubectl"))
-    variables = {"IMAGE": IMAGE, "CLUSTER": str(cluster), "KUBECTL": real, "PATH": path}
-    project = copy(sample, folder / "project", **variables)
-    for file in project.root.glob("deploy/kubernetes/environments/*/kustomization.yaml"):
-        said = file.read_text()
-        file.write_text(
-            said.replace("LOG_LEVEL=info\n", "LOG_LEVEL=info\n      - DRAIN_SECONDS=5\n")
-        )
-    demand(project, seconds=2, p95_ms=60_000)
-    project.commit("Drain briefly, and bear little")
-    project.run("make", "image")
-    try:
+    with cluster(folder / "cluster", sample.environment["PATH"]) as variables:
+        project = copy(sample, folder / "project", IMAGE=IMAGE, **variables)
+        for file in project.root.glob("deploy/kubernetes/environments/*/kustomization.yaml"):
+            said = file.read_text()
+            file.write_text(
+                said.replace("LOG_LEVEL=info\n", "LOG_LEVEL=info\n      - DRAIN_SECONDS=5\n")
+            )
+        demand(project, seconds=2, p95_ms=60_000)
+        project.commit("Drain briefly, and bear little")
+        project.run("make", "image")
         yield project
-    finally:
-        for played in cluster.glob("*/*.json"):
-            podman("pod", "rm", "--force", "--time=0", played.stem)
-        podman("volume", "rm", "--force", "predictions", "temporary")
 
 
 @pytest.fixture(scope="module")
@@ -255,14 +241,17 @@ def test_production_is_replaced_under_load_and_goes_back(
     once_more = ("make", "rollback", "ENVIRONMENT=production")
     assert "git knows of nothing" in project.refuse(*once_more, code=2)
 
-    mounted = ("--volume=predictions:/predictions", "--entrypoint=python")
+    mounted = (
+        f"--volume={project.environment['VOLUMES']}predictions:/predictions",
+        "--entrypoint=python",
+    )
     logged = Counter(podman("run", "--rm", *mounted, f"{IMAGE}-first", "-c", LOGGED).split())
     assert {logged[it] for it in ids} == {1}
 
 
 def test_what_runs_beside_git_is_told(project: Project, images: dict[str, str]) -> None:
     assert images["second"] == state(project, "dev")["image"]
-    (pod,) = (project.root.parent / "cluster" / "my-model-dev").glob("*.json")
+    (pod,) = Path(project.environment["CLUSTER"], "my-model-dev").glob("*.json")
     podman("pod", "stop", pod.stem)
     said = project.refuse("uv", "run", "ops", "deployed", "dev", code=3)
     assert "nothing of it is ready" in said

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch,
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
 from my_model.ops.serving.requests import Strictness
+from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -534,9 +534,7 @@ def served(registered: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 @pytest.fixture(scope="module")
 def server(trained: Project, served: Project) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """MLflow's own server, from the environment of `make ui`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
         "UV_PROJECT_ENVIRONMENT": ".venv-ui",
