@@ -188,7 +188,7 @@ def test_a_change_goes_from_one_environment_to_the_next_and_back(
         assert state(project, "dev")["image"] == images[name]
     said = project.run("make", "deploy", "ENVIRONMENT=staging", "FROM=dev")
     assert re.search(r"staging: [\d,]+ answers in 2 s, 0 lost, p95 [\d,]+ ms", said)
-    assert state(project, "staging").items() >= {"image": images["second"], "model": 1}.items()
+    assert state(project, "staging").items() >= {"image": images["second"], "version": "1"}.items()
 
     bad = ("--image", images["bad"], "--seconds", "5")
     said = project.refuse("uv", "run", "ops", "deploy", "dev", *bad, code=3)

@@ -1,18 +1,63 @@
 """What ends a deployment before it begins, and what git remembers of those that were."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from my_model.ops.deployment import run, state
+from my_model.ops.deployment.service import Service
 from my_model.ops.deployment.state import State
-from my_model.ops.errors import UserError
+from my_model.ops.errors import Refused, UserError
 from my_model.ops.files import lock
 from my_model.ops.project import Project
 
 FIRST, SECOND = (State(f"registry/name@sha256:{number:064x}", number) for number in (1, 2))
+
+IMAGE, FOLLOWED = "models/champion", "http://registry:5000/name@champion"
+
+
+@dataclass
+class Place:
+    """An environment whose pods answer with a version, whatever they are to run."""
+
+    answers: str
+    bundle: str = IMAGE
+    model: str = "champion"
+    name: str = "dev"
+    patience: int = 1
+
+    @property
+    def has_registry(self) -> bool:
+        return self.bundle != IMAGE
+
+    def roll(self, asked: State, seconds: int) -> None:
+        assert bool(asked.model) == self.has_registry, "only a registry can be asked for a model"
+
+    @contextmanager
+    def service(self, asked: State) -> Iterator[Service]:
+        answer = httpx.Response(200, json={"model_version": self.answers})
+        with httpx.Client(transport=httpx.MockTransport(lambda _: answer)) as client:
+            yield Service(client, "http://service/predict", b"{}")
+
+    def version(self, asked: State) -> str:
+        return self.answers
+
+    def running(self, asked: State) -> tuple[int, set[str]]:
+        return 1, set()
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    """What dev is, with version 1 of the model in its image."""
+    its = Place("1")
+    monkeypatch.setattr(run, "find", lambda *_: its)
+    return its
 
 
 @pytest.fixture
@@ -43,6 +88,13 @@ def write(project: Project, text: str) -> None:
     file.write_text(text)
     commit = ["git", "commit", "--quiet", "--all", "--message=By hand"]
     subprocess.run(commit, cwd=file.parent, check=True)
+
+
+def said(project: Project) -> tuple[int | str, str]:
+    """The model that dev was asked to run, and the version that answered."""
+    known = state.read(project, "dev")
+    assert known
+    return known.model, known.version
 
 
 def test_two_do_not_deploy_at_once(project: Project) -> None:
@@ -86,3 +138,34 @@ def test_what_git_does_not_take_is_told(project: Project) -> None:
         UserError, match=r"^dev runs .*, but git failed: .* commit deploy/state/dev"
     ):
         state.record(project, "dev", FIRST)
+
+
+def test_what_an_image_holds_is_not_what_was_asked_for(project: Project, place: Place) -> None:
+    """A registry that comes later is followed; what came from one does not go into an image."""
+    deploy(project, image=FIRST.image)
+    assert said(project) == ("", "1")
+    place.bundle = FOLLOWED
+    deploy(project)
+    assert said(project) == ("champion", "1")
+
+    place.answers = "7"
+    deploy(project, version="7")
+    assert said(project) == (7, "7")
+    with pytest.raises(
+        Refused, match=r"^Version 7 answers, and not 8; dev runs .* version 7 again"
+    ):
+        deploy(project, version="8")
+    deploy(project, rollback=True)
+    assert said(project) == ("champion", "7")
+
+    place.bundle = IMAGE
+    deploy(project)
+    assert said(project) == ("", "7")
+
+
+def test_what_may_answer_is_what_was_asked_for_or_what_the_image_holds() -> None:
+    held, followed = State(FIRST.image, version="1"), State(FIRST.image, "champion", "1")
+    for its in (FIRST, held):
+        assert its.is_answered_by("1")
+        assert not its.is_answered_by("2")
+    assert followed.is_answered_by("2")

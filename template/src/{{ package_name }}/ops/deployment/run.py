@@ -52,6 +52,7 @@ def deploy(
             wanted = replace(state.earlier(project, environment), rollback=True)
         else:
             wanted = _wanted(place, image, version, _known(project, source) if source else before)
+        wanted = _with_model(place, wanted)
         print(f"{environment}: rolling out {wanted.shown}", flush=True)
         try:
             answered = _rolled(place, wanted, seconds, bears)
@@ -60,13 +61,11 @@ def deploy(
             if before is None:
                 raise Refused(f"{fault}; nothing ran in {environment} before.") from None
             try:
-                _rolled(place, before, seconds)
+                _rolled(place, _with_model(place, before), seconds)
             except UserError as worse:
                 raise UserError(f"{fault}; going back failed, too: {worse}") from None
             raise Refused(f"{fault}; {environment} runs {before.shown} again.") from None
-        if not place.has_registry:
-            wanted = replace(wanted, model=int(answered) if answered.isdecimal() else answered)
-        wanted = state.record(project, environment, wanted)
+        wanted = state.record(project, environment, replace(wanted, version=answered))
     branch = git.output(project.root, "branch", "--show-current")
     cure = "`git push`" if branch else "a push of this commit, which is on no branch,"
     print(f"{environment} runs {wanted.shown}; {cure} tells the others.")
@@ -121,15 +120,18 @@ def _wanted(place: Environment, image: str, version: str, known: State | None) -
         raise UserError(f"{given}: DIGEST=registry/name@sha256:... names one.")
     if version and not MODEL.fullmatch(version):
         raise UserError(f"{version} is neither a number nor an alias: VERSION=7 names a version.")
-    if place.has_registry:
-        model = version or (known.model if known else "") or place.model
-        return State(image, int(model) if str(model).isdecimal() else model)
-    if version:
+    if version and not place.has_registry:
         raise UserError(
             f"{place.name} serves the model in its image ({place.bundle}): deploy an image that "
             "holds the other one, or let BUNDLE name a registry."
         )
-    return State(image)
+    return State(image, version or (known.model if known else ""))
+
+
+def _with_model(place: Environment, wanted: State) -> State:
+    """The same, with a model from where the environment has its own by now."""
+    model = (wanted.model or place.model) if place.has_registry else ""
+    return replace(wanted, model=int(model) if str(model).isdecimal() else model)
 
 
 def _rolled(place: Environment, state: State, seconds: int, bears: Load | None = None) -> str:
@@ -141,8 +143,8 @@ def _rolled(place: Environment, state: State, seconds: int, bears: Load | None =
     place.roll(state, seconds)
     with place.service(state) as service:
         version = service.predict()
-        if place.has_registry and not state.is_answered_by(version):
-            raise UserError(f"Version {version} answers, and not {state.model}.")
+        if not state.is_answered_by(version):
+            raise UserError(f"Version {version} answers, and not {state.model or state.version}.")
         if bears:
             print(f"{place.name}: {service.bear(bears)}", flush=True)
     return version

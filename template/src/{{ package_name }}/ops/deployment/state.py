@@ -26,7 +26,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     image: Annotated[str, msgspec.Meta(pattern=rf"^{IMAGE.pattern}\Z")]
     """By its digest: registry/name@sha256:..."""
     model: int | str = ""
-    """A version that is meant, or an alias of the registry, which moves."""
+    """A version that is meant, or an alias, which moves; empty: whatever the image holds."""
+    version: str = ""
+    """The version that answered when it was rolled out."""
     since: str = ""
     by: str = ""
     rollback: bool = False
@@ -38,13 +40,15 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     def is_answered_by(self, version: str) -> bool:
         """Whether a version is the one that is meant; what is no number may be any."""
-        return not isinstance(self.model, int) or version == str(self.model)
+        meant = str(self.model or self.version)
+        return not meant.isdecimal() or version == meant
 
     @property
     def shown(self) -> str:
         """In one sentence's words."""
         name, _, digest = self.image.rpartition("@sha256:")
-        model = f"version {self.model}" if isinstance(self.model, int) else self.model
+        model = str(self.model or self.version)
+        model = f"version {model}" if model.isdecimal() else model
         return f"{name}@{digest[:12]}" + (f" with {model}" if model else "")
 
 
