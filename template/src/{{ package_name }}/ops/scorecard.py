@@ -35,20 +35,23 @@ TARGET = re.compile(r"`make (\w+)`")
 AMISS = {"failure", "error", "skipped"}  # what pytest says of a test that did not pass
 
 
+Found = tuple[object, str]
+"""Whether it is evidence, and what it says."""
+
+
 class Facts:
     """What runs have left in a project and its registry; a LookupError or OSError if nothing."""
 
     def __init__(self, project: Project, store: Store) -> None:
         """Read the versions, which much is told by."""
         self.project, self.root, self.store = project, project.root, store
-        self.versions = store.versions()
+        self.versions = {its.number: its for its in store.versions()}
         self.menu = (self.root / "Makefile").read_text(encoding="utf-8")
 
     @cached_property
     def champion(self) -> Version:
         """The version in office."""
-        number = self.store.aliases()[CHAMPION]
-        return {version.number: version for version in self.versions}[number]
+        return self.versions[self.store.aliases()[CHAMPION]]
 
     @cached_property
     def tests(self) -> dict[str, bool]:
@@ -57,9 +60,9 @@ class Facts:
         code = [it for folder in ("src", "tests") for it in (self.root / folder).rglob("*.py")]
         if path.stat().st_mtime < max(it.stat().st_mtime for it in code):
             return {}
-        cases, names = xml.parse(path).findall(".//testcase"), ("classname", "name")  # nosec B314
+        cases = xml.parse(path).findall(".//testcase")  # nosec B314
         return {
-            ".".join(it.attrib[its] for its in names): not AMISS & {e.tag for e in it}
+            f"{it.get('classname')}.{it.get('name')}": not AMISS & {e.tag for e in it}
             for it in cases
         }
 
@@ -79,9 +82,92 @@ class Facts:
         """What the last evaluation found."""
         return read_json(self.project.reports / "findings" / f"{name}.json")
 
+    def beneficial(self) -> Found:
+        """What each column is worth was measured, and none does harm, beyond chance."""
+        worth = self.findings("importance")
+        useful = all(its["importance"] >= -2 * its["deviation"] for its in worth)
+        return useful, f"{len(worth)} columns, worth {number(worth[-1]['importance'])} or more"
 
-Found = tuple[object, str]
-"""Whether it is evidence, and what it says."""
+    def private(self) -> Found:
+        """The newest log has no column that is marked as sensitive."""
+        newest = max((self.project.served / "predictions").glob("*.jsonl"))
+        with newest.open(encoding="utf-8") as file:
+            lines = [json.loads(line) for line in islice(filter(str.strip, file), LOOKED_AT)]
+        sensitive = {column.name for column in contract.load().columns if column.sensitive}
+        quiet = all(sensitive.isdisjoint(line["inputs"]) for line in lines)
+        return quiet, f"{newest.name} has none of {len(sensitive)} sensitive columns"
+
+    def quick(self) -> Found:
+        """A version came within a day of its commit: the first one of the last commit."""
+        firsts = {its.tags["git.commit"]: its for its in reversed(self.versions.values())}
+        version = max(firsts.values(), key=lambda its: its.number)
+        at = git.output(self.root, "show", "-s", "--format=%ct", version.tags["git.commit"])
+        took = (version.created.timestamp() - int(at or 0)) / 60
+        return took < QUICK, f"version {version.number} came {took:.0f} minutes after its commit"
+
+    def committed(self) -> Found:
+        """The champion was trained from a commit, and from nothing besides."""
+        tags = self.champion.tags
+        return tags["git.dirty"] == "false", f"commit {tags['git.commit'][:7]}"
+
+    def reviewed(self) -> Found:
+        """The last change of the model that the champion has was read by somebody else."""
+        asked = ("log", "-1", "--first-parent", "--format=%B", self.champion.tags["git.commit"])
+        told = REVIEWED.search(git.output(self.root, *asked, "--", "src/*/ml", "params.yaml") or "")
+        return told, f"its last change: {told and told[0]}"
+
+    def agreed(self) -> Found:
+        """The true score in service is that of the holdout, within chance."""
+        name, value, low, high, expected = (
+            self.scored["score"][its] for its in ("name", "value", "low", "high", "expected")
+        )
+        said = f"{name} {number(value)}, {number(expected)} on the holdout"
+        return low <= expected <= high, said
+
+    def searched(self) -> Found:
+        """Parameters were searched for."""
+        search = self.store.search()
+        return search.trials, f"{search.trials} trials on {search.at:%F}"
+
+    def tuned(self) -> Found:
+        """The champion learnt with the parameters that won the search."""
+        search, own = self.store.search(), self.store.params(self.champion)
+        same = all(own.get(f"train.{search.model}.{key}") == it for key, it in search.won.items())
+        return same, f"the champion learnt with what won: {search.model}"
+
+    def aged(self) -> Found:
+        """A champion was measured on rows that came after those that it had learnt from."""
+        for new in reversed(self.versions.values()):
+            met = json.loads(new.tags.get("evidence", "{}")).get("champion") or {}
+            old = self.versions.get(met.get("version", 0))
+            if old and met["value"] and new.tags["dvc.train"] != old.tags["dvc.train"]:
+                days, value = (new.created - old.created).days, number(met["value"])
+                return True, f"version {old.number}, {days} days old, scored {value} on newer rows"
+        return False, ""
+
+    def compared(self) -> Found:
+        """Other models than the one in service were tried on the same folds."""
+        names = {record["model"] for record in self.findings("validation")}
+        passed, said = gate("baseline gain")(self)
+        return passed and len(names) > 2, f"{len(names)} models compared; {said}"
+
+    def traced(self) -> Found:
+        """Single rows are answered today as they were when the champion was judged."""
+        bundle = Bundle(self.project.champion)
+        rows = len(bundle.manifest["golden"]["answers"])
+        return not bundle.obstacle(), f"{rows} known rows are answered as when it was judged"
+
+    def canaried(self) -> Found:
+        """The champion had answered in the shadow of the one before it."""
+        events = [its for its in self.store.promotions() if its.version == self.champion.number]
+        return True, f"{events[-1].at[:10]}: {events[-1].evidence['shadow']}"
+
+    def fresh(self) -> Found:
+        """The champion is young."""
+        days = (datetime.now(UTC) - self.champion.created).days
+        return days <= FRESH, f"trained {days} days ago, on {self.champion.created:%F}"
+
+
 Evidence = Callable[[Facts], Found]
 
 
@@ -156,109 +242,6 @@ def repeated(target: str) -> Evidence:
     return look
 
 
-def beneficial(facts: Facts) -> Found:
-    """What each column is worth was measured, and none does harm, beyond chance."""
-    worth = facts.findings("importance")
-    useful = all(its["importance"] >= -2 * its["deviation"] for its in worth)
-    return useful, f"{len(worth)} columns, worth {number(worth[-1]['importance'])} or more"
-
-
-def private(facts: Facts) -> Found:
-    """The newest log has no column that is marked as sensitive."""
-    newest = max((facts.project.served / "predictions").glob("*.jsonl"))
-    with newest.open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in islice(filter(str.strip, file), LOOKED_AT)]
-    sensitive = {column.name for column in contract.load().columns if column.sensitive}
-    quiet = all(sensitive.isdisjoint(line["inputs"]) for line in lines)
-    return quiet, f"{newest.name} has none of {len(sensitive)} sensitive columns"
-
-
-def quick(facts: Facts) -> Found:
-    """A version came within a day of its commit: the first one of the last commit."""
-    firsts = {its.tags["git.commit"]: its for its in reversed(facts.versions)}
-    version = max(firsts.values(), key=lambda its: its.number)
-    at = git.output(facts.root, "show", "-s", "--format=%ct", version.tags["git.commit"])
-    took = (version.created.timestamp() - int(at or 0)) / 60
-    return took < QUICK, f"version {version.number} came {took:.0f} minutes after its commit"
-
-
-def committed(facts: Facts) -> Found:
-    """The champion was trained from a commit, and from nothing besides."""
-    tags = facts.champion.tags
-    return tags["git.dirty"] == "false", f"commit {tags['git.commit'][:7]}"
-
-
-def reviewed(facts: Facts) -> Found:
-    """The last change of the model that the champion has was read by somebody else."""
-    asked = ("log", "-1", "--first-parent", "--format=%B", facts.champion.tags["git.commit"])
-    message = git.output(facts.root, *asked, "--", "src/*/ml", "params.yaml")
-    told = REVIEWED.search(message or "")
-    return told, f"its last change: {told and told[0]}"
-
-
-def agreed(facts: Facts) -> Found:
-    """The true score in service is that of the holdout, within chance."""
-    score = facts.scored["score"]
-    said = f"{score['name']} {number(score['value'])}, {number(score['expected'])} on the holdout"
-    return score["low"] <= score["expected"] <= score["high"], said
-
-
-def searched(facts: Facts) -> Found:
-    """Parameters were searched for."""
-    search = facts.store.search()
-    return search.trials, f"{search.trials} trials on {search.at:%F}"
-
-
-def tuned(facts: Facts) -> Found:
-    """The champion learnt with the parameters that won the search."""
-    search, own = facts.store.search(), facts.store.params(facts.champion)
-    same = all(own.get(f"train.{search.model}.{name}") == its for name, its in search.won.items())
-    return same, f"the champion learnt with what won: {search.model}"
-
-
-def aged(facts: Facts) -> Found:
-    """A champion was measured on rows that came after those that it had learnt from."""
-    known = {version.number: version for version in facts.versions}
-    met = [
-        (its, json.loads(its.tags.get("evidence", "{}")).get("champion")) for its in facts.versions
-    ]
-    new, old, value = [
-        (its, known[told["version"]], told["value"])
-        for its, told in met
-        if told
-        and told["value"]
-        and its.tags["dvc.train"] != known[told["version"]].tags["dvc.train"]
-    ][-1]
-    days = (new.created - old.created).days
-    return True, f"version {old.number}, {days} days old, scored {number(value)} on newer rows"
-
-
-def compared(facts: Facts) -> Found:
-    """Other models than the one in service were tried on the same folds."""
-    names = {record["model"] for record in facts.findings("validation")}
-    passed, said = gate("baseline gain")(facts)
-    return passed and len(names) > 2, f"{len(names)} models compared; {said}"
-
-
-def traced(facts: Facts) -> Found:
-    """Single rows are answered today as they were when the champion was judged."""
-    bundle = Bundle(facts.project.champion)
-    rows = len(bundle.manifest["golden"]["answers"])
-    return not bundle.obstacle(), f"{rows} known rows are answered as when it was judged"
-
-
-def canaried(facts: Facts) -> Found:
-    """The champion had answered in the shadow of the one before it."""
-    events = [its for its in facts.store.promotions() if its.version == facts.champion.number]
-    return True, f"{events[-1].at[:10]}: {events[-1].evidence['shadow']}"
-
-
-def fresh(facts: Facts) -> Found:
-    """The champion is young."""
-    days = (datetime.now(UTC) - facts.champion.created).days
-    return days <= FRESH, f"trained {days} days ago, on {facts.champion.created:%F}"
-
-
 def make(*targets: str) -> str:
     """What to type."""
     return ", ".join(f"`make {its}`" for its in targets)
@@ -275,19 +258,19 @@ INCOMING = ("missing", "out of range", "unknown categories", "vanished categorie
 ROWS = {
     "Data": (
         Row("A schema holds what is expected", passed(".test_data."), TEST, TESTED),
-        Row("All features are beneficial", beneficial, f"leave out what harms, {TRAIN}"),
+        Row("All features are beneficial", Facts.beneficial, f"leave out what harms, {TRAIN}"),
         Row("No feature costs too much", gate("latency")),
         Row("Features are as they should be", passed("_no_feature", "_only_feat"), TEST, TESTED),
-        Row("There are privacy controls", private, MONITOR, WATCHED),
-        Row("New features come quickly", quick, f"`git commit`, {TRAIN}", TRIED),
+        Row("There are privacy controls", Facts.private, MONITOR, WATCHED),
+        Row("New features come quickly", Facts.quick, f"`git commit`, {TRAIN}", TRIED),
         Row("All code of features is tested", passed(".test_features."), TEST, TESTED),
     ),
     "Model": (
-        Row("Its code is submitted and reviewed", committed, TRAIN, reviewed, MERGE),
-        Row("Offline and online metrics agree", agreed, LABELS, WATCHED),
-        Row("All hyperparameters are tuned", searched, TUNE, tuned, TRAIN),
-        Row("What staleness costs is known", aged, AGAIN),
-        Row("A simpler model is not better", compared, COMPARE),
+        Row("Its code is submitted and reviewed", Facts.committed, TRAIN, Facts.reviewed, MERGE),
+        Row("Offline and online metrics agree", Facts.agreed, LABELS, WATCHED),
+        Row("All hyperparameters are tuned", Facts.searched, TUNE, Facts.tuned, TRAIN),
+        Row("What staleness costs is known", Facts.aged, AGAIN),
+        Row("A simpler model is not better", Facts.compared, COMPARE),
         Row("Important slices are good enough", gate("worst slice")),
         Row("It is tested for inclusion", gate("fairness"), GROUPS),
     ),
@@ -296,15 +279,15 @@ ROWS = {
         Row("The model's code is unit tested", passed(".test_model."), TEST, TESTED),
         Row("The pipeline is tested as a whole", passed(".test_smoke."), TEST, TESTED),
         Row("Quality is judged before service", gate()),
-        Row("The model can be debugged", traced),
-        Row("Models are canaried", canaried, SHADOW),
+        Row("The model can be debugged", Facts.traced),
+        Row("Models are canaried", Facts.canaried, SHADOW),
         Row("Models can be rolled back", passed("_gives_way"), TEST, TESTED),
     ),
     "Monitoring": (
         Row("Changes upstream are told of", watched("contract"), MONITOR, repeated("audit")),
         Row("Inputs keep the data's invariants", watched(*INCOMING), MONITOR, WATCHED),
         Row("Training and service do not differ", passed("_as_a_file"), TEST, TESTED),
-        Row("The model is not too stale", fresh, AGAIN, repeated("challenge")),
+        Row("The model is not too stale", Facts.fresh, AGAIN, repeated("challenge")),
         Row("The model is numerically stable", gate("export parity")),
         Row("Speed has not regressed", gate("latency")),
         Row("Quality has not regressed", watched("score"), LABELS, WATCHED),

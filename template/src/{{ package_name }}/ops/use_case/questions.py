@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -29,9 +28,7 @@ def _ranked(text: str) -> str | dict[str, str]:
 
 def promise(numbers: str) -> float:
     """Value times data at hand, by effort; a ValueError if these are not three of 1 to 5."""
-    if not re.fullmatch("[1-5] [1-5] [1-5]", numbers):
-        raise ValueError(numbers)
-    value, data, effort = map(int, numbers.split())
+    value, data, effort = map(int, _matching("[1-5] [1-5] [1-5]")(numbers).split())
     return value * data / effort
 
 
@@ -44,59 +41,34 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return read
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question, and where its answer is kept: in a section of `params.yaml`, or in the page."""
+class Question(NamedTuple):
+    """A question, and where its answer is kept: in a section of `params.yaml`, or in the page.
+
+    `reads` makes of what is typed what is kept; a ValueError if it is no answer.
+    """
 
     name: str
     asks: str
     example: str
     section: str = ""
     reads: Callable[[str], Any] = str
-    """From what is typed to what is kept; a ValueError if it is no answer."""
 
 
+MANY = "What is predicted, and for what? (of several: value, data at hand and effort, 1 to 5)"
+COSTS = "What does a wrong answer of each kind cost? (none: all cost the same)"
+GROUPS = "Which groups must not be worse off, by a condition on columns? (none: there are none)"
+OWNER = _matching(r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*")
+RISK = _matching("minimal|limited|high")
 QUESTIONS = (
-    Question(
-        "use_case",
-        "What is predicted, and for what? (of several: value, data at hand and effort, 1 to 5)",
-        "Route mail: 5 4 2; Write answers: 5 2 5",
-        reads=_ranked,
-    ),
-    Question(
-        "decides", "Who decides what by a prediction?", "A clerk answers what is in her queue"
-    ),
+    Question("use_case", MANY, "Route mail: 5 4 2; Write answers: 5 2 5", reads=_ranked),
+    Question("decides", "Who decides what by a prediction?", "A clerk, by what is in her queue"),
     Question("affected", "Who is affected by it?", "Customers, who wait if their mail goes astray"),
-    Question(
-        "replaces", "Which rule or person does it replace?", "A clerk who forwards every mail"
-    ),
+    Question("replaces", "Which rule or person does it replace?", "A clerk who forwards all mail"),
     Question("limits", "What must it not be used for?", "To judge a customer, or a clerk"),
-    Question(
-        "costs",
-        "What does a wrong answer of each kind cost? (none: all cost the same)",
-        "fraud as other: 20; other as fraud: 1",
-        "train",
-        _costs,
-    ),
+    Question("costs", COSTS, "fraud as other: 20; other as fraud: 1", "train", _costs),
     Question("minimum_score", "Which score is the least that is of use?", "0.8", "gates", float),
-    Question(
-        "groups",
-        "Which groups must not be worse off, by a condition on columns? (none: there are none)",
-        "elderly: age >= 65; channel: channel",
-        "gates",
-        _pairs,
-    ),
-    Question(
-        "owner",
-        "Who answers for it, and is asked to review what decides?",
-        "@ada, head@example.org",
-        reads=_matching(r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*"),
-    ),
-    Question(
-        "risk",
-        "Of which class of risk is it: minimal, limited or high?",
-        "limited",
-        reads=_matching("minimal|limited|high"),
-    ),
+    Question("groups", GROUPS, "elderly: age >= 65; channel: channel", "gates", _pairs),
+    Question("owner", "Who answers for it, and reviews it?", "@ada, head@example.org", "", OWNER),
+    Question("risk", "Of which risk is it: minimal, limited or high?", "limited", "", RISK),
     Question("retention", "How long is what kept?", "the log 90 days, labels for two years"),
 )
