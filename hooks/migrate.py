@@ -2,13 +2,13 @@
 # requires-python = ">=3.10"
 # dependencies = ["copier>=9.19,<10", "packaging", "pathspec", "pyyaml"]
 # ///
-"""Carry a project over what a merge cannot: files that a release moved or removed, and choices.
+"""Carry a project over what a merge cannot: files that moved, went or came, and choices.
 
 In a project it only tells what the releases of this template that it lacks would do. Copier runs
 it with `--stage`, once before and once after an update, for each release that asks for something:
 before, answers get the choices that replace theirs; after, what people had written into a file is
-merged into the file that took its place. It may run twice, and loses nothing: what cannot be merged
-stays where it was.
+merged into the file that took its place, and files come that are people's own from then on. It may
+run twice, and loses nothing: what cannot be merged stays where it was.
 
 Exit codes: 0 done, conflicts included, as Copier does; 1 a command that it needs failed; 2 a
 mistake of yours, in one sentence.
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LABELS = ("before updating", "last update", "after updating")  # as Copier marks a conflict
 CONFLICTS = range(128)  # git merge-file counts up to here; beyond, it failed
+TEMPLATE = Path(__file__).parents[1] / "template"
 BACK = "nothing is lost, and `git reset --hard; git clean -fd` takes you back to before the update"
 
 
@@ -215,6 +216,17 @@ def _mark(project: Project, path: str, stages: tuple[bytes, bytes, bytes]) -> No
     git(project.root, "update-index", "--index-info", given="\n".join(lines).encode())
 
 
+def sow(project: Project, version: str, *, dry: bool) -> Iterator[str]:
+    """Bring the files that are people's own from this release on, where there is none; say so."""
+    for seed in MIGRATIONS[version].seeds:
+        path = project.root / seed.replace("*", str(project.answers["package_name"]))
+        if not path.exists():
+            yield f"{path.relative_to(project.root).as_posix()} comes, and is yours"
+            if not dry:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes((TEMPLATE / seed.replace("*", "{{ package_name }}")).read_bytes())
+
+
 # ==================================================================================================
 # What Copier or a person types
 # ==================================================================================================
@@ -244,6 +256,7 @@ def migrate(root: Path, stage: str | None = None, version: str | None = None) ->
         if stage != "before":
             for each in crossed:
                 yield from carry(project, each, dry=stage is None)
+                yield from sow(project, each, dry=stage is None)
 
 
 def main() -> None:

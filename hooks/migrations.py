@@ -1,7 +1,8 @@
-"""What a release asks of projects beyond a merge: files that moved or went, choices that did.
+"""What a release asks of projects beyond a merge: of files that moved, went or came, and choices.
 
-Copier's merge drops what people wrote into a file that the template renames or deletes, and resets
-a stored answer whose choice is gone. hooks/migrate.py does both justice: see docs/develop.md.
+Copier's merge drops what people wrote into a file that the template renames or deletes, resets a
+stored answer whose choice is gone, and brings no file that is to be people's own, for it leaves
+those alone. hooks/migrate.py does justice to all of it: see docs/develop.md.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ class Migration:
     Attributes:
         moved: files by their old path, with the new one.
         removed: files that are no longer rendered.
+        seeds: files of people's own, from now on: plain ones, which come where there is none.
         answers: by question, the choices that are gone, each with the one that replaces it.
     """
 
     moved: Mapping[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -94,5 +97,6 @@ MIGRATIONS: dict[str, Migration] = {
             "tests/ops/test_score.py",
             "tests/ops/test_settings.py",
         ),
+        seeds=("docs/use-case.md", "src/*/ml/metrics.py"),
     ),
 }

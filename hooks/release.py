@@ -240,7 +240,7 @@ def against_moves(
     for old in (*migration.moved, *migration.removed):
         if old not in before or old in after:
             yield f"The migration takes {old} away, and the tree does not: correct it"
-    for new in migration.moved.values():
+    for new in (*migration.moved.values(), *migration.seeds):
         if new not in after:
             yield f"The migration names {new}, which the tree does not render: correct it"
 
@@ -286,7 +286,12 @@ def entry(history: History, version: str, words: str, found: Changes, dates: Dat
         points.append(f"A new question, `{name}` ({default} by default): {question['help']}")
     for name, new in found.choices.items():
         points.append(f"A new choice for `{name}`: {', '.join(map(str, new))}.")
-    files = {"Added": found.added, "Changed": found.changed, "In new projects only": found.seeds}
+    brought = found.seeds & {*history.migration(version).seeds}
+    files = {
+        "Added": found.added | brought,
+        "Changed": found.changed,
+        "In new projects only": found.seeds - brought,
+    }
     points += [f"{what}: {', '.join(grouped(names))}." for what, names in files.items() if names]
     if found.handed:
         points.append(
@@ -333,6 +338,7 @@ def trust(version: str, migration: Migration) -> str:
     steps += [f"`{name}` goes" for name in migration.removed]
     if len(steps) > MANY:
         steps = [f"{len(migration.moved)} files move and {len(migration.removed)} go"]
+    steps += [f"`{name}` comes, and is yours" for name in migration.seeds]
     steps += [
         f"`{name}` {old} is now {new}"
         for name, choices in migration.answers.items()

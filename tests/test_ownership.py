@@ -31,12 +31,7 @@ def names(project: Path) -> set[str]:
 def test_what_is_yours_is_what_an_update_leaves_out() -> None:
     lines = [line for line in configuration()["_exclude"] if "_copier_operation" in line]
     excluded = re.findall(r"'(/[^']+)'", "\n".join(lines))
-    docs = [
-        "/docs/*",
-        "!/docs/ops",
-    ]  # an update brings the page of the use case, if it is not there
-    assert [*excluded, *docs] == patterns()["yours"]
-    assert configuration()["_skip_if_exists"] == [*excluded, "/docs/*.md"]
+    assert excluded == configuration()["_skip_if_exists"] == patterns()["yours"]
 
 
 @pytest.mark.parametrize("again", [run_copy, run_recopy])
@@ -59,7 +54,7 @@ def test_the_project_knows_what_is_its_peoples_own() -> None:
     (module,) = ROOT.glob("template/src/*/ops/template.py")
     found = re.search(r"^YOURS = (\(.*?\n\))$", module.read_text(), re.MULTILINE | re.DOTALL)
     assert found
-    rendered = [it.removeprefix("/") for it in patterns()["yours"] if it != "!/docs/ops"]
+    rendered = [it.removeprefix("/") for it in patterns()["yours"]]
     assert list(ast.literal_eval(found[1])) == rendered
 
 

@@ -484,19 +484,25 @@ def test_a_migration_is_announced_with_what_to_type(
     rename(tree)
     drop_choice(tree)
     (tree / "template/.dvcignore").unlink()
+    (tree / ML / "rows.py").write_text('"""Rows."""\n')
     with (tree / "hooks/migrations.py").open("a") as file:
         file.write(
             f'\nMIGRATIONS["{minor}"] = Migration(\n'
             '    moved={"docs/ops/data.md": "docs/ops/rows.md"},\n'
             '    removed=(".dvcignore",),\n'
+            '    seeds=("src/*/ml/rows.py",),\n'
             '    answers={"python_version": {"3.11": "3.12"}},\n)\n'
         )
     with (tree / "copier.yml").open("a") as file:
         file.write(f"---\n{blocks(minor)}")
-    written = " ".join(asked(tree, minor)[CHANGELOG].split())
+    since = asked(tree, minor)[CHANGELOG].partition(f"## {minor}")[2]
+    written = " ".join(since.partition("\n## ")[0].split())
+    assert "`src/*/ml/rows.py`" in written.partition("- Changed:")[0]
+    assert "In new projects only" not in written
     assert (
         "- **This release has a migration and needs trust**: `docs/ops/data.md` is now "
-        "`docs/ops/rows.md`; `.dvcignore` goes; `python_version` 3.11 is now 3.12. Read "
+        "`docs/ops/rows.md`; `.dvcignore` goes; `src/*/ml/rows.py` comes, and is yours; "
+        "`python_version` 3.11 is now 3.12. Read "
         "`hooks/migrations.py` and `hooks/migrate.py`, then type "
         f"`make template-update TRUST={minor}`, or where a project has no such target yet "
         f"`uvx copier update --defaults --trust`. For a scheduled update, add {minor} to "

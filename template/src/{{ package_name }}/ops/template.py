@@ -32,7 +32,7 @@ YOURS = (
     "src/*/ml/*",
     "tests/ml/*",
     "notebooks/*",
-    "docs/*",
+    "docs/*.md",
 )
 """What the template rendered once, and never looks at again."""
 
