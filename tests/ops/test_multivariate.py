@@ -128,7 +128,7 @@ def test_history_that_holds_such_windows_makes_them_no_alarm(tmp_path: Path) -> 
 def test_columns_that_tell_the_time_are_left_out(tmp_path: Path) -> None:
     calm = stream("seasonal")
     _, reference = champion(tmp_path, calm.learnt)
-    columns = multivariate._compared(reference, LIMITS, pl.col)
+    columns = multivariate._compared(reference, LIMITS)
     both = [frame(rows).select(columns) for rows in (calm.learnt, calm.windows[0])]
     (_, now), *history = multivariate._pairs(reference, *both)
     assert now.columns == ["distance", "minutes", "area", "rain"]

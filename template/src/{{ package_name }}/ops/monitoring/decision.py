@@ -23,25 +23,15 @@ MOST_REASONS = 8  # sentences about the newest window
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in a window.
-
-    Attributes:
-        window: the window.
-        came: what is violated of what came in and was answered.
-        columns: what each column is like.
-        predictions: how far the predictions moved: their PSI.
-        true: what is violated of what turned out to be true; None if too little is known of that.
-        scores: the true scores.
-        pool: the labelled rows of all this; the window is the newest of theirs.
-    """
+    """What was found in a window."""
 
     window: Window
-    came: list[Finding] = field(default_factory=list)
-    columns: dict[str, Measured] = field(default_factory=dict)
-    predictions: float = 0.0
-    true: list[Finding] | None = None
-    scores: list[Scored] = field(default_factory=list)
-    pool: Pool | None = None
+    came: list[Finding] = field(default_factory=list)  # violated, of what came in and was answered
+    columns: dict[str, Measured] = field(default_factory=dict)  # what each is like
+    predictions: float = 0.0  # how far these moved: their PSI
+    true: list[Finding] | None = None  # violated, of what is true; None if too little is known
+    scores: list[Scored] = field(default_factory=list)  # the true ones
+    pool: Pool | None = None  # the labelled rows of all this; the window is the newest of theirs
 
     @property
     def score(self) -> Scored | None:
@@ -62,21 +52,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The decision, and why.
-
-    Attributes:
-        decision: what to do.
-        action: the same in a sentence, for whoever is woken by it.
-        reasons: sentences.
-        violated: how many of the windows that decided are violated.
-        newest: whether the newest of them is.
-    """
+    """The decision, and why."""
 
     decision: Decision
-    action: str
-    reasons: list[str]
-    violated: int = 0
-    newest: bool = False
+    action: str  # the same in a sentence, for whoever is woken by it
+    reasons: list[str]  # sentences
+    violated: int = 0  # of the windows that decided
+    newest: bool = False  # whether the newest of them is violated
 
 
 def judge(window: Window, limits: Monitoring, seed: int, pool: Pool | None = None) -> Verdict:

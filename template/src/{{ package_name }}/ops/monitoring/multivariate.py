@@ -7,10 +7,8 @@ column joined to the wrong rows, or another unit in a tenth of them. Bundles hol
 `data/` may.
 """
 
-from collections.abc import Callable
-from operator import ge
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,27 +33,15 @@ MOST_ITEMS = 64  # of a longer array, as many that lie evenly in it
 FOLLOWS = 0.1  # the share of a column's variance between them that tells the time
 
 
-class Sign(NamedTuple):
-    """What shows that rows can be told from others."""
-
-    alike: float  # its value where they cannot
-    floor: float  # the least limit
-    variance: float  # of one row, by chance
-    sentence: str
-
-    def limit(self, reached: float) -> float:
-        """What a window may reach, where windows of history reached so much."""
-        return max(self.floor, self.alike + BEYOND * (reached - self.alike))
-
-    def excess(self, value: float, reached: float) -> float:
-        """How far a window has gone towards its limit, which is at 1."""
-        return (value - self.alike) / (self.limit(reached) - self.alike)
-
-
 SIGNS = (
-    Sign(0.5, 0.55, 1 / 12, "An AUC of {:.2f} tells the rows from training rows ({:.2f} may)"),
-    Sign(0.01, 0.04, 0.0099, "{:.1%} of the rows look as 1% of training rows do ({:.1%} may)"),
+    "An AUC of {:.2f} tells the rows from training rows ({:.2f} may)",
+    "{:.1%} of the rows look as 1% of training rows do ({:.1%} may)",
 )
+"""What shows that rows can be told from others, and what it may be. Of each sign, in this order: its
+value where they cannot, the least limit, and the variance of one row by chance."""
+
+ALIKE, FLOOR = np.array([0.5, 0.01]), np.array([0.55, 0.04])
+VARIANCE = np.array([1 / 12, 0.0099])
 
 Array = NDArray[Any]
 Pair = tuple[pl.DataFrame, pl.DataFrame]
@@ -69,21 +55,21 @@ def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits:
     """Add what is violated to the verdicts that decide, from the newest back; sum that one up."""
     if not verdicts or not len(learnt := _learnt(reference, limits)):
         return NOT_DONE
-    summary, reached = "", [sign.alike for sign in SIGNS]
+    summary, reached = "", ALIKE
     for verdict in reversed(verdicts[-limits.last :]):
         both, *history = _pairs(reference, learnt, _came(served, reference, limits, verdict.window))
         if both[0].width < 2 or min(len(now) for _, now in (both, *history)) < LEAST_ROWS:
             break
         values = _tell(*both)
-        if not summary and any(map(ge, values, (sign.floor for sign in SIGNS))):
-            reached = np.max([reached, *(_tell(*pair) for pair in history)], axis=0).tolist()
-        seen = zip(SIGNS, values, reached, strict=True)
-        sign, value, most = max(seen, key=lambda it: it[0].excess(*it[1:]))
-        limit = sign.limit(most)
-        told = sign.sentence.format(value, limit)
+        if not summary and (values >= FLOOR).any():
+            reached = np.max([reached, *(_tell(*pair) for pair in history)], axis=0)
+        allowed = np.maximum(FLOOR, ALIKE + BEYOND * (reached - ALIKE))
+        sign = int(((values - ALIKE) / (allowed - ALIKE)).argmax())
+        value, limit = float(values[sign]), float(allowed[sign])
+        told = SIGNS[sign].format(value, limit)
         summary = summary or f"Columns taken together: {told}."
         rows = 1 / min(len(both[0]), RATIO * len(both[1])) + 1 / len(both[1])
-        p = float(ndtr((most - value) / (BEYOND * np.sqrt(sign.variance * rows))))
+        p = float(ndtr((reached[sign] - value) / (BEYOND * np.sqrt(VARIANCE[sign] * rows))))
         if value < limit or p > limits.alpha / FAMILIES / len(SIGNS):
             break
         columns = _columns(*both)
@@ -93,7 +79,7 @@ def compare(served: Path, reference: Reference, verdicts: list[Verdict], limits:
     return summary or NOT_DONE
 
 
-def _tell(others: pl.DataFrame, now: pl.DataFrame) -> list[float]:
+def _tell(others: pl.DataFrame, now: pl.DataFrame) -> NDArray[np.float64]:
     """How well rows are told from others, by each sign, where the classifier had not seen them."""
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -101,8 +87,8 @@ def _tell(others: pl.DataFrame, now: pl.DataFrame) -> list[float]:
     model, rows, labels = _classifier(others, now)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     said = cross_val_predict(model, rows, labels, cv=folds, method="predict_proba")[:, 1]
-    strange = said[labels == 1] > np.quantile(said[labels == 0], 1 - SIGNS[1].alike)
-    return [float(roc_auc_score(labels, said)), float(strange.mean())]
+    strange = said[labels == 1] > np.quantile(said[labels == 0], 1 - ALIKE[1])
+    return np.array([roc_auc_score(labels, said), strange.mean()])
 
 
 def _columns(others: pl.DataFrame, now: pl.DataFrame) -> list[str]:
@@ -144,14 +130,12 @@ def _pairs(reference: Reference, learnt: pl.DataFrame, came: pl.DataFrame) -> li
     return [(others.select(kept), rows.select(kept)) for others, rows in [(past, now), *history]]
 
 
-def _compared(
-    reference: Reference, limits: Monitoring, value: Callable[[str], pl.Expr]
-) -> list[pl.Expr]:
-    """What is compared of a row, given the `value` of a column; and its group."""
+def _compared(reference: Reference, limits: Monitoring) -> list[pl.Expr]:
+    """What is compared of a row, and its group."""
     kinds = {"number": pl.Float32, "boolean": pl.String, "category": pl.String}
     group, made = reference.contract.with_role("group"), []
     for column in reference.watched:
-        its = value(column.name)
+        its = pl.col(column.name)
         if column.name in limits.accepted:
             continue
         if column.item:
@@ -161,7 +145,7 @@ def _compared(
                 made.append(items.get(place, null_on_oob=True).alias(name))
         elif column.kind in kinds:
             made.append(its.cast(kinds[column.kind]).alias(column.name))
-    return [*made, *([value(group.name).alias(GROUP)] if group else [])]
+    return [*made, *([pl.col(group.name).alias(GROUP)] if group else [])]
 
 
 def _learnt(reference: Reference, limits: Monitoring) -> pl.DataFrame:
@@ -173,17 +157,18 @@ def _learnt(reference: Reference, limits: Monitoring) -> pl.DataFrame:
     sample = rows.gather_every(1 + sum(told["rows"].values()) // MOST_LEARNT)
     if time := reference.contract.with_role("event_time"):
         sample = sample.sort(time.name)
-    return sample.select(_compared(reference, limits, pl.col)).collect()
+    return sample.select(_compared(reference, limits)).collect()
 
 
 def _came(served: Path, reference: Reference, limits: Monitoring, window: Window) -> pl.DataFrame:
     """A sample of a window's rows, by their ids, which are random."""
     schema = log.predictions(reference.contract, reference.contract.inputs)
-    columns = [pl.col("id").alias(ID), *_compared(reference, limits, pl.col("inputs").struct.field)]
-    kept = pl.DataFrame(schema=schema).select(columns)
+    row = pl.col("id").alias(ID), pl.col("inputs").struct.unnest()
+    columns = [ID, *_compared(reference, limits)]
+    kept = pl.DataFrame(schema=schema).select(row).select(columns)
     within = pl.col("time").is_between(window.start, window.end, closed="right")
     for frame in log.Reader(schema).since(served / "predictions", window.start):
-        its = frame.filter(within).drop_nulls(["id", "inputs"]).select(columns)
+        its = frame.filter(within).drop_nulls(["id", "inputs"]).select(row).select(columns)
         rows = pl.concat([kept, its]).bottom_k(MOST_ROWS, by=ID).to_dicts()
         kept = pl.DataFrame(rows, kept.schema)  # of a string that is kept, polars keeps its part
     return kept.drop(ID)

@@ -140,8 +140,10 @@ class Reference:
         if self.contract.classes:
             told = self._manifest.get("calibration")
             return told and Known(told["gap"], told["deviation"] / np.sqrt(told["rows"]))
-        interval = self._manifest.get("interval")
-        return interval and _share(interval["coverage"], self.held_out)
+        if (interval := self._manifest.get("interval")) is None:
+            return None
+        share = interval["coverage"]
+        return Known(share, float(np.sqrt(share * (1 - share) / self.held_out)))
 
     def trusted(self, truth: Array, said: Prediction, weights: Weights) -> Known:
         """How far it is on other rows, see `pools.Pool`.
@@ -171,8 +173,3 @@ class Reference:
             own = kinds == 100 * place
             kinds[own] += np.searchsorted(known["edges"], answers[own, place]) // 2
         return kinds
-
-
-def _share(share: float, rows: int) -> Known:
-    """A share of so many rows."""
-    return Known(share, float(np.sqrt(share * (1 - share) / rows)))

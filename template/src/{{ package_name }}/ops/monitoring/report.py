@@ -56,25 +56,16 @@ GAUGES = {
 
 @dataclass(frozen=True)
 class Report:
-    """The decision with its reasons, and the windows that it follows from.
+    """The decision with its reasons, and the windows that it follows from."""
 
-    Attributes:
-        at: when the log was looked at.
-        limits: how far the world may move.
-        reference: what the windows are compared with.
-        outcome: the decision and its reasons.
-        verdicts: on all windows, in order; the last has not ended, the first may tell scores alone.
-        log: what is known of the log as a whole.
-        together: how like the reference the columns are, taken together.
-    """
-
-    at: datetime
-    limits: Monitoring
+    at: datetime  # when the log was looked at
+    limits: Monitoring  # how far the world may move
     reference: Reference
     outcome: Outcome
     verdicts: list[Verdict] = field(default_factory=list)
-    log: Log = field(default_factory=Log)
-    together: str = ""
+    """On all windows, in order; the last has not ended, the first may tell scores alone."""
+    log: Log = field(default_factory=Log)  # what is known of it as a whole
+    together: str = ""  # how like the reference the columns are, taken together
 
     @cached_property
     def judged(self) -> list[Verdict]:

@@ -40,37 +40,38 @@ EARLIER = 20 * SHOWN  # windows before those: 24 by 24 twice as long, so that th
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
+@dataclass(eq=False)
 class Window:
-    """Counts of the rows from after `start` until `end`.
+    """Counts of the rows from after `start` until `end`; one until `EVER` has not ended."""
 
-    Attributes:
-        rows: that were answered, by whichever version; by the champion they are `answered`.
-        refused: rows that broke the contract; `violations` says which rules, and how often.
-        own: rows that the champion answered or refused.
-        repeated: rows with the inputs of another one, which stood near it in the log.
-        groups: how many groups the rows are of, counted part by part of the log.
-        columns: how what came in is distributed.
-        answers: how the champion's answers are, see `Reference.answers`.
-        kinds: how many of the champion's answers are of each kind, see `Reference.kinds`.
-        labelled: rows whose truth is known, of all versions.
-        known: of the champion's `truths`: the truth, what it had said, of which kind, in parts.
-        unknown: labels that the contract does not know, of all versions' rows.
-        delays: seconds from the champion's answers to their truth, in parts.
-    """
+    reference: Reference
+    start: int
+    end: int
+    shown: bool = True  # one that is not counts truths alone
+    rows = answered = 0  # answered by whichever version, and by the champion
+    refused = own = 0  # rows that broke the contract; those that the champion answered or refused
+    repeated = 0  # rows with the inputs of another one, which stood near it in the log
+    groups = 0  # how many the rows are of, counted part by part of the log
+    labelled = truths = 0  # rows whose truth is known, of all versions, and of the champion
 
-    def __init__(self, reference: Reference, start: int, end: int, shown: bool = True) -> None:
-        """Begin empty; one until `EVER` has not ended, one not `shown` counts truths alone."""
-        self.reference = reference
-        self.start, self.end, self.whole, self.shown = start, end, end < log.EVER, shown
-        self.rows = self.answered = self.refused = self.own = self.labelled = self.repeated = 0
-        self.truths = self.groups = 0
-        self.violations, self.unknown = Counter[str](), Counter[str]()
-        self.columns = reference.columns() if shown else {}
-        self.answers = reference.answers() if shown else {}
-        self.kinds = Counter[int]()
-        self.delays: list[NDArray[np.float64]] = []
-        self._times = np.zeros(2)
+    def __post_init__(self) -> None:
+        """Begin empty: what came in, and what the champion said, are counted as in the reference.
+
+        Of its answers `kinds` counts those of each kind; of its truths `known` has the truth, what
+        it had said and of which kind, and `delays` the seconds until then, both in parts.
+        """
+        self.columns = self.reference.columns() if self.shown else {}
+        self.answers = self.reference.answers() if self.shown else {}
+        self.kinds, self._times = Counter[int](), np.zeros(2)
+        self.violations = Counter[str]()  # which rules were broken, and how often
+        self.unknown = Counter[str]()  # labels that the contract does not know, of all versions
         self.known: list[tuple[Array, Prediction, Array]] = []
+        self.delays: list[NDArray[np.float64]] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has ended."""
+        return self.end < log.EVER
 
     @property
     def asked(self) -> int:
@@ -146,21 +147,14 @@ class Window:
 
 @dataclass
 class Log:
-    """The windows of a log, and what is known of it as a whole.
-
-    Attributes:
-        windows: in order; the last one has not ended. Those not shown come first, if any.
-        newest_prediction: when the newest row was answered; -1 if there is none.
-        newest_feedback: when the newest truth came; -1 too.
-        sample: the share of the truths that is looked at.
-        unreadable: lines that were not what they should be.
-    """
+    """The windows of a log, and what is known of it as a whole."""
 
     windows: list[Window] = field(default_factory=list)
-    newest_prediction: int = -1
-    newest_feedback: int = -1
-    sample: float = 1.0
-    unreadable: int = 0
+    """In order; the last one has not ended. Those not shown come first, if any."""
+    newest_prediction: int = -1  # when it was answered; -1 if there is none
+    newest_feedback: int = -1  # when it came; -1 too
+    sample: float = 1.0  # the share of the truths that is looked at
+    unreadable: int = 0  # lines that were not what they should be
 
 
 def span(text: str) -> timedelta | None:

@@ -34,19 +34,12 @@ MOST = 1_000_000
 
 
 class Labelled(NamedTuple):
-    """What the logs offer.
+    """What the logs offer."""
 
-    Attributes:
-        rows: new rows, all of it text, as `pipeline.labelled` reads them.
-        taken: how many these are.
-        undeclared: how many new truths the contract does not allow, by truth.
-        unanswered: how many new truths are of predictions that are not in the log.
-    """
-
-    rows: pl.LazyFrame
-    taken: int
-    undeclared: Counter[str]
-    unanswered: int
+    rows: pl.LazyFrame  # new ones, all of it text, as `pipeline.labelled` reads them
+    taken: int  # how many these are
+    undeclared: Counter[str]  # how many new truths the contract does not allow, by truth
+    unanswered: int  # how many new truths are of predictions that are not in the log
 
 
 def unlogged(contract: Contract) -> list[str]:
