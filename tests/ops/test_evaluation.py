@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -441,7 +442,7 @@ def test_chance_refuses_hardly_any_slice() -> None:
 def column(name: str, kind: str, role: str = "feature", **values: object) -> Column:
     """A column of a contract."""
     types = {"number": "Float64", "boolean": "Bool", "time": "Datetime"}
-    return Column.from_dict(
+    return msgspec.convert(
         {
             "name": name,
             "dtype": types.get(kind, "String"),
@@ -450,7 +451,8 @@ def column(name: str, kind: str, role: str = "feature", **values: object) -> Col
             "nullable": True,
             "sensitive": False,
             **values,
-        }
+        },
+        Column,
     )
 
 

@@ -185,7 +185,7 @@ def test_answers_are_logged_and_read_as_they_were_given(project: Project, tmp_pa
     assert said[0].prediction == said[0].items[0].item
     now = "2026-03-01T00:00:00.000001+00:00"
     lines = [
-        Predicted(f"{place:024x}", now, "1", row, *its)
+        Predicted(f"{place:024x}", now, "1", *its, inputs=row)
         for place, (row, its) in enumerate(zip(rows, said, strict=True))
     ]
     (tmp_path / "a.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(lines))

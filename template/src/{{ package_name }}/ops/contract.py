@@ -1,7 +1,7 @@
 """The contract, compiled from `ml/schema.py` into plain data.
 
 Everything that must agree on what a row is (validation, the split, the model's inputs, the
-registry, the service) reads it from here. Importing this module costs only numpy: dataframely
+registry, the service) reads it from here. Importing this module costs little: dataframely
 and polars are loaded where a frame is at hand anyway.
 """
 
@@ -16,6 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,13 +84,6 @@ class Column:
         """The column as JSON-able data."""
         values = asdict(self)
         return values if self.item else {k: v for k, v in values.items() if k != "item"}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        choices, item = values.get("choices"), values.get("item")
-        choices = None if choices is None else tuple(choices)
-        return cls(**{**values, "choices": choices, "item": item and cls.from_dict(item)})
 
 
 @dataclass(frozen=True)
@@ -159,7 +153,7 @@ class Contract:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; reads what every release wrote."""
         return cls(
-            tuple(Column.from_dict(column) for column in values["columns"]),
+            msgspec.convert(values["columns"], tuple[Column, ...]),
             from_manifest(values.get("rules")),
             tuple(values.get("missing", ())),
         )

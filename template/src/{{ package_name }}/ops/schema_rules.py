@@ -9,9 +9,11 @@ All that is asked of dataframely beyond what it promises is here: `PRIVATE` name
 import hashlib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .user_code import syntax
 
@@ -56,11 +58,6 @@ class Rule:
         """Its name without the column's."""
         return self.name if self.column is None else self.name[len(self.column) + 1 :]
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild a rule from `dataclasses.asdict`, also after a trip through JSON."""
-        return cls(**{**values, "columns": tuple(values["columns"])})
-
 
 def from_manifest(rules: Collection[Mapping[str, Any]] | None) -> tuple[Rule, ...]:
     """The rules of a bundle, of whichever format.
@@ -70,14 +67,11 @@ def from_manifest(rules: Collection[Mapping[str, Any]] | None) -> tuple[Rule, ..
     if rules is None:
         return (Rule("a rule", None, (), obstacle=UNRULED),)
     found = []
-    for values in rules:
+    for values, rule in zip(rules, msgspec.convert(rules, list[Rule]), strict=True):
         if "expression" not in values:
-            found.append(Rule.from_dict(values))
-            continue
-        told = {name: values[name] for name in ("name", "column", "columns", "batch")}
-        rule = Rule.from_dict(told)
-        if rule.column is None or rule.label not in DECLARED or rule.label in LENGTHS:
             found.append(rule)
+        elif rule.column is None or rule.label not in DECLARED or rule.label in LENGTHS:
+            found.append(replace(rule, obstacle=None))
     return tuple(found)
 
 

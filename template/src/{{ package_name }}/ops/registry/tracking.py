@@ -16,7 +16,7 @@ import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
@@ -25,6 +25,8 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.error import HTTPError
+
+import msgspec
 
 from ..bundle import UNKNOWN, Bundle, Origin
 from ..command import NOTHING
@@ -218,7 +220,9 @@ class Store:
         """The log, the oldest first."""
         model = self._model()
         tags = {} if model is None else model.tags
-        return [_promotion(tags[key]) for key in sorted(tags) if EVENT.match(key)]
+        # What a later release writes besides is left out.
+        read = msgspec.json.Decoder(Promotion).decode
+        return [read(tags[key]) for key in sorted(tags) if EVENT.match(key)]
 
     def metrics(self, version: Version) -> dict[str, float]:
         """Everything that was measured of a version."""
@@ -395,12 +399,6 @@ class Store:
             )
             yield from map(_version, page)
             token = page.token or ""
-
-
-def _promotion(text: str) -> Promotion:
-    """An entry of the log; what a later release writes besides is left out."""
-    known = {item.name for item in fields(Promotion)}
-    return Promotion(**{key: value for key, value in json.loads(text).items() if key in known})
 
 
 def _version(entity: Any) -> Version:

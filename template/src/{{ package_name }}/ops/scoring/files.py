@@ -11,6 +11,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -97,6 +98,7 @@ def score(
         job.finish()
 
 
+@dataclass
 class Job:
     """The scoring of one file.
 
@@ -104,33 +106,27 @@ class Job:
     breaks; the quarantine has its number, in the column `number`.
     """
 
-    def __init__(
-        self, file: DataFile, target: Path, kind: str, bundle: Bundle, parts: Parts
-    ) -> None:
-        """Look at the file; `kind` is one of `FORMATS`, of the target.
+    file: DataFile
+    target: Path
+    kind: str  # one of `FORMATS`, of the target
+    bundle: Bundle
+    parts: Parts
 
-        Raises:
-            UserError: if it cannot be read, or one of its columns stands in the way.
+    def __post_init__(self) -> None:
+        """Look at the file.
+
+        A UserError if it cannot be read, or one of its columns stands in the way.
         """
-        with file.explained():
-            empty = file.scan().head(0).collect()
-        columns = empty.columns
-        if taken := [name for name in columns_of(bundle.manifest) if name in columns]:
-            raise UserError(
-                f"{file.origin} already has a column {taken[0]}; rename or drop it first."
-            )
-        parse(_tidy(empty.lazy()), labelled=False, origin=str(file.origin))
-        if kind == ".csv":
-            _check_fits_csv(empty, file.origin)
-        self.file, self.target, self.kind, self.bundle, self.parts = (
-            file,
-            target,
-            kind,
-            bundle,
-            parts,
-        )
-        self.columns, self.number = columns, unused("row", columns)
-        self.rules = unused("rule", columns)
+        origin = self.file.origin
+        with self.file.explained():
+            empty = self.file.scan().head(0).collect()
+        self.columns = empty.columns
+        if taken := [it for it in columns_of(self.bundle.manifest) if it in self.columns]:
+            raise UserError(f"{origin} already has a column {taken[0]}; rename or drop it first.")
+        parse(_tidy(empty.lazy()), labelled=False, origin=str(origin))
+        if self.kind == ".csv":
+            _check_fits_csv(empty, origin)
+        self.number, self.rules = unused("row", self.columns), unused("rule", self.columns)
 
     def run(self) -> None:
         """Score what is not finished, several batches at a time, and say how far it is."""

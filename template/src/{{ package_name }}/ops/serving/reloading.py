@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..bundle import Bundle
@@ -18,44 +19,25 @@ RETRY_SECONDS = 30.0
 """Seconds until a bundle that was found to be broken is tried again."""
 
 
+@dataclass(eq=False)
 class Follower:
     """Takes a new model whenever it is told to look, by one thread at a time.
 
     Whatever fails leaves the one before in service.
-
-    Attributes:
-        failing: whether the last look failed.
     """
 
-    def __init__(
-        self,
-        location: Location,
-        strictness: Strictness,
-        take: Callable[[Model | None], None],
-        *,
-        what: str = "model",
-        optional: bool = False,
-    ) -> None:
-        """Follow what lies somewhere.
-
-        Args:
-            location: where it lies.
-            strictness: of how its requests are read.
-            take: called with a model that is ready; what it raises is a failure of this model.
-            what: how the model is called where it is said that there is none.
-            optional: whether there need be no model at all: `take` is then called with None when
-                there is none any more. Otherwise the last model stays.
-        """
-        self.failing = False
-        self._location = location
-        self._strictness = strictness
-        self._take = take
-        self._what = what
-        self._optional = optional
-        self._state: Hashable = None
-        self._taken: Hashable = None
-        self._refused: tuple[Hashable, str, float] = (None, "", 0.0)
-        self._trouble = ""
+    location: Location
+    strictness: Strictness  # of how requests are read
+    take: Callable[[Model | None], None]
+    """Called with a model that is ready; what it raises is a failure of this model."""
+    what: str = "model"  # how it is called where it is said that there is none
+    optional: bool = False
+    """Whether there need be none: `take` is then called with None when there is none any more."""
+    failing: bool = field(default=False, init=False)  # whether the last look failed
+    _state: Hashable = field(default=None, init=False)
+    _taken: Hashable = field(default=None, init=False)
+    _refused: tuple[Hashable, str, float] = field(default=(None, "", 0.0), init=False)
+    _trouble: str = field(default="", init=False)
 
     def look(self) -> None:
         """Take a new model, if there is one. A slow registry may hold this up for minutes."""
@@ -64,16 +46,16 @@ class Follower:
             self.update()
         except Absent as error:
             trouble = str(error)
-            self.failing = not self._optional
-            if self._optional:
+            self.failing = not self.optional
+            if self.optional:
                 self._state = self._taken = None
-                self._take(None)
+                self.take(None)
         except Exception as error:  # noqa: BLE001  the watch must never end
             trouble = _sentence(error)
             self.failing = True
         if trouble and trouble != self._trouble:
             say = logger.warning if self.failing else logger.info
-            say("No new %s: %s", self._what, trouble)
+            say("No new %s: %s", self.what, trouble)
         if self._trouble and not trouble:
             logger.info("The bundle can be had again.")
         self._trouble = trouble
@@ -84,7 +66,7 @@ class Follower:
         Raises:
             Unavailable: if that cannot be done; as `Broken`, if it is no use to try again soon.
         """
-        state = self._location.state()
+        state = self.location.state()
         if state == self._state:
             return
         refused, reason, until = self._refused
@@ -92,7 +74,7 @@ class Follower:
             raise Broken(reason)
         try:
             with tempfile.TemporaryDirectory(prefix="bundle-", ignore_cleanup_errors=True) as copy:
-                bundle = fetch(self._location, Path(copy))
+                bundle = fetch(self.location, Path(copy))
                 if self._taken != (bundle.digest, bundle.origin):
                     self._load(bundle)
         except Broken as error:
@@ -107,7 +89,7 @@ class Follower:
             Broken: if that fails, whatever the reason.
         """
         try:
-            self._take(Model.load(bundle, self._strictness))
+            self.take(Model.load(bundle, self.strictness))
         except Exception as error:
             raise Broken(_sentence(error)) from error
         self._taken = bundle.digest, bundle.origin

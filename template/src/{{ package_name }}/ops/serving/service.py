@@ -20,11 +20,11 @@ from .hosts import opened
 from .locations import Broken, Unavailable, locate
 from .log import Log, moment
 from .metrics import Metrics
-from .models import Answer, Item, Model, Said, is_finite
+from .models import Answer, Model, Said, is_finite
 from .reloading import Follower
 from .requests import Refusal, Rows, Violation
 from .settings import Settings, warn
-from .shadow import Shadow
+from .shadow import Shadow, Shadowed
 
 logger = logging.getLogger("service")
 
@@ -32,16 +32,10 @@ MONITORED = Path("monitoring", "metrics.prom")
 """Where, beside the logs, whoever watches the model leaves what Prometheus is to know."""
 
 
-class Predicted(msgspec.Struct, omit_defaults=True, gc=False):
-    """What the log keeps of a row."""
+class Predicted(Shadowed, kw_only=True, omit_defaults=True, gc=False):
+    """What the log keeps of a row that was answered: its inputs as well."""
 
-    id: str
-    time: str
-    version: str
     inputs: dict[str, Any]
-    prediction: Any
-    probabilities: dict[str, float] | None
-    items: list[Item] | None = None
 
 
 class Refused(msgspec.Struct):
@@ -180,7 +174,7 @@ class Service:
         for number, record, said in zip(ids, rows.records, scores, strict=True):
             answers.append(Answer(number, model.version, *said, model.interval(said.prediction)))
             inputs = dict(zip(model.logged, model.keep(record), strict=True))
-            lines.append(Predicted(number, now, model.version, inputs, *said))
+            lines.append(Predicted(number, now, model.version, *said, inputs=inputs))
         self.logs["predictions"].append(self.encoder.encode_lines(lines), len(lines))
         self.metrics.read(rows)
         self.metrics.answered(model, [said.prediction for said in scores])
