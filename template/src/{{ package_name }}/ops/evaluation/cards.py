@@ -1,10 +1,10 @@
 """The model card and the data card, filled in by the run.
 
 They hold what the data and the run can say. No clock, no commit and no id: the registry adds
-those, and the same run gives the same bytes. How they look stands in `*_card.md.j2`.
+those, and the same run gives the same bytes. `*_card.md.j2` takes what it says from the manifest
+and the findings; what must be computed is here.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,8 @@ from . import metrics
 from .diagnostics import Record, folds
 from .page import HERE, Markdown, markdown, page
 
-MOST_SLICES = 10
-MOST_COLUMNS = 15
-MOST_EXAMPLES = 3
+MOST_EXAMPLES = 3  # values of a category that are named
 
-SMALL = 200  # a holdout of fewer rows is called small
-RARE = 20  # a class with fewer rows is called rare
-MISSING = 0.2  # a column that lacks a larger share of its values is mentioned
 MISCALIBRATED = 0.05  # probabilities that are off by more, on average, are mentioned
 DOMINANT = 0.8  # a column with a larger share of all importance is mentioned
 CLIMBING = 0.01  # a learning curve that gains more with the last rows is called unfinished
@@ -46,10 +41,11 @@ def write(
     """
     name = str(project["name"])
     about = {"name": name, "purpose": project.get("description", ""), "manifest": manifest}
+    described = {"allowed": _allowed, "content": _content, "plain": _plain}
     written = {}
     for card, values in (
         ("model", {**model_card(manifest, diagnostics), "pictures": pictures}),
-        ("data", {**data_card(manifest), "validation": validation}),
+        ("data", {**described, "validation": validation}),
     ):
         text = markdown(HERE / f"{card}_card.md.j2", **about, **values)
         written[f"{card}.md"] = text
@@ -68,64 +64,23 @@ def told(name: str, reports: Path, answers: Mapping[str, str | None]) -> dict[st
 def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
     """What the template says of the model beside what stands in the manifest."""
     score = metrics.of(manifest)
-    columns = manifest["contract"]["columns"]
     return {
         "untold": Markdown(UNTOLD),
         "score": score,
         "find": metrics.find,
-        "target": next(column["name"] for column in columns if column["role"] == "target"),
-        "rows": manifest["data"]["rows"],
-        "gates": manifest["gates"],
-        "refused": [gate for gate in manifest["gates"] if not gate["passed"]],
+        "found": diagnostics,
         "models": folds(diagnostics["validation"]),
-        "weight": next((c["name"] for c in columns if c["role"] == "weight"), None),
-        "decision": manifest.get("decision"),
-        "thresholds": diagnostics.get("thresholds", ()),
-        "importance": diagnostics["importance"][:MOST_COLUMNS],
-        "unmeasured": len(manifest["profile"]["columns"]) - len(diagnostics["importance"]),
         "worth": share if score.loss else "{:.4f}".format,
-        "slices": diagnostics["slices"][:MOST_SLICES],
-        "groups": diagnostics.get("groups", ()),
-        "small": manifest["data"]["rows"]["holdout"] < SMALL,
-        "rare": _rare(diagnostics.get("confusion", ())),
         "weakest": _weakest(diagnostics["slices"]),
         "miscalibration": _miscalibration(diagnostics.get("calibration", ())),
         "dominant": _dominant(diagnostics["importance"]),
         "climb": _climb(diagnostics["learning_curve"], score),
-        "sensitive": [c["name"] for c in columns if c["sensitive"] and c["role"] == "feature"],
-    }
-
-
-def data_card(manifest: Manifest) -> dict[str, Any]:
-    """What the template says of the data beside what stands in the manifest."""
-    profile = manifest["profile"]
-    counts = profile["target"] if manifest["classes"] else {}
-    return {
-        "profile": profile,
-        "allowed": _allowed,
-        "content": _content,
-        "plain": _plain,
-        "sensitive": [c["name"] for c in manifest["contract"]["columns"] if c["sensitive"]],
-        "lacking": {
-            name: seen["missing"] / profile["rows"]
-            for name, seen in profile["columns"].items()
-            if seen["missing"] > MISSING * profile["rows"]
-        },
-        "rare": {name: count for name, count in counts.items() if count < RARE},
     }
 
 
 def verdicts(gates: Sequence[Mapping[str, Any]]) -> str:
     """What each gate said, and why, as Markdown."""
     return markdown(HERE / "gates.md.j2", gates=gates)
-
-
-def _rare(confusion: Sequence[Record]) -> dict[str, int]:
-    """The classes of which the holdout has few rows, and how many."""
-    rows = Counter[str]()
-    for record in confusion:
-        rows[record["truth"]] += record["rows"]
-    return {name: count for name, count in rows.items() if count < RARE}
 
 
 def _weakest(slices: Sequence[Record]) -> Record | None:

@@ -38,13 +38,11 @@ def report(project: Project, against: str) -> str:
         raise UserError("There is nothing to report yet: run `make train` first.") from None
     earlier = metrics_at(project.root, against)
     score = metrics.of(manifest)
-    columns = diagnostics["importance"]
-    worth = np.maximum([record["importance"] for record in columns], 0.0)
+    worth = np.maximum([record["importance"] for record in diagnostics["importance"]], 0.0)
     return markdown(
         HERE / "report.md.j2",
         name=project.name,
         manifest=manifest,
-        refused=[gate["name"] for gate in manifest["gates"] if not gate["passed"]],
         score=score,
         now=values.get(score.name),
         before=earlier.get(score.name),
@@ -55,13 +53,11 @@ def report(project: Project, against: str) -> str:
             for known in metrics.scores_of(manifest["task"], costs=())
             if known.name in values
         ],
-        gates=manifest["gates"],
         validation=validation,
         models=folds(diagnostics["validation"]),
-        columns=[record["column"] for record in columns[:MOST_BARS]],
+        found=diagnostics,
+        most=MOST_BARS,
         worth=(100 * worth / (worth.sum() or 1.0))[:MOST_BARS].tolist(),
-        slices=[it for it in diagnostics["slices"] if it["score"] is not None][:MOST_BARS],
-        curve=[it for it in diagnostics["learning_curve"] if it["score"] is not None],
     )
 
 
