@@ -32,16 +32,15 @@ PIECES = 16  # windows of history
 MOST_ITEMS = 64  # of a longer array, as many that lie evenly in it
 FOLLOWS = 0.1  # the share of a column's variance between them that tells the time
 
-
 SIGNS = (
     "An AUC of {:.2f} tells the rows from training rows ({:.2f} may)",
     "{:.1%} of the rows look as 1% of training rows do ({:.1%} may)",
 )
-"""What shows that rows can be told from others, and what it may be. Of each sign, in this order: its
-value where they cannot, the least limit, and the variance of one row by chance."""
+"""What shows that rows can be told from others, with what it is and what it may be."""
 
-ALIKE, FLOOR = np.array([0.5, 0.01]), np.array([0.55, 0.04])
-VARIANCE = np.array([1 / 12, 0.0099])
+ALIKE = np.array([0.5, 0.01])  # what each sign is where they cannot
+FLOOR = np.array([0.55, 0.04])  # the least that it may be
+VARIANCE = np.array([1 / 12, 0.0099])  # of one row, by chance
 
 Array = NDArray[Any]
 Pair = tuple[pl.DataFrame, pl.DataFrame]
