@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import FileIO
 from pathlib import Path
@@ -40,45 +41,33 @@ class Chunk(NamedTuple):
     rows: int
 
 
+@dataclass(eq=False)
 class Log:
     """A log in a folder, written by one process; its threads may share it.
 
     Lines are in a file within `flush_seconds`, and what is there outlives its process. While a
     disk is full or read-only, lines wait in memory; when more wait than may, the oldest are
     dropped, and counted.
-
-    Attributes:
-        written: how many rows are in files.
-        dropped: how many rows are lost.
-        failing: whether the last attempt to write failed.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        flush_seconds: float = 1.0,
-        rotate_bytes: int = 64 * MIB,
-        most_bytes: int = 64 * MIB,
-    ) -> None:
-        """Begin; the folder and its files are made when there is something to write.
+    folder: Path  # where the files lie, those of other processes too
+    flush_seconds: float = 1.0  # how long a line waits; a process that is killed loses no more
+    rotate_bytes: int = 64 * MIB  # a file that has this size gets no more lines
+    most_bytes: int = 64 * MIB  # how much may wait while nothing can be written
+    written = dropped = 0  # rows that are in files, and that are lost
+    failing = False  # whether the last attempt to write failed
 
-        Args:
-            folder: where the files lie, those of other processes too.
-            flush_seconds: how long a line waits; a process that is killed loses no more.
-            rotate_bytes: a file that has this size gets no more lines.
-            most_bytes: how much may wait while nothing can be written.
-        """
-        self.written = self.dropped = 0
-        self.failing = False
-        self._files = Files(folder, rotate_bytes)
-        self._seconds = flush_seconds
-        self._most_bytes = most_bytes
+    def __post_init__(self) -> None:
+        """Begin; the folder and its files are made when there is something to write."""
+        self._files = Files(self.folder, self.rotate_bytes)
         self._waiting: deque[Chunk] = deque()
         self._bytes = 0
         self._closed = False
         self._appending, self._writing = threading.Lock(), threading.Lock()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"log {folder.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"log {self.folder.name}", daemon=True
+        )
         self._thread.start()
 
     def append(self, lines: bytes, rows: int) -> None:
@@ -121,20 +110,20 @@ class Log:
         self._due.set()
         self._thread.join(CLOSE_SECONDS)
         with self._appending:
-            self._most_bytes = 0
+            self.most_bytes = 0
             self._drop()
 
     def _run(self) -> None:
-        mend(self._files.folder)
+        mend(self.folder)
         while not self._closed:
             self.flush()
-            self._due.wait(self._seconds)
+            self._due.wait(self.flush_seconds)
             self._due.clear()
         self.flush()
 
     def _drop(self) -> None:
         """Forget the oldest lines until no more wait than may."""
-        while self._bytes > self._most_bytes and self._waiting:
+        while self._bytes > self.most_bytes and self._waiting:
             oldest = self._waiting.popleft()
             self._bytes -= len(oldest.lines)
             self.dropped += oldest.rows
@@ -142,9 +131,9 @@ class Log:
     def _fails(self, reason: str | None) -> None:
         """Note whether the disk refuses, and say so when that changes."""
         if reason and not self.failing:
-            logger.warning("%s: %s. Rows wait in memory.", self._files.folder, reason)
+            logger.warning("%s: %s. Rows wait in memory.", self.folder, reason)
         if self.failing and not reason:
-            logger.info("%s can be written again.", self._files.folder)
+            logger.info("%s can be written again.", self.folder)
         self.failing = reason is not None
 
 

@@ -69,19 +69,12 @@ class Joining:
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection; it ends when its caller is too slow, or sends too much.
+    """One connection; it ends when its caller is too slow, or sends too much."""
 
-    Attributes:
-        seconds: how long a caller may take to send a head or a body, to read an answer, to go.
-        most_bytes: what comes behind so many bytes of one request is not read.
-        most_connections: of more than so many, the one that has asked for nothing the longest ends.
-        refusals: counts, by route and status, what no application sees.
-    """
-
-    seconds = 10.0
-    most_bytes = 64 * 2**20
-    most_connections = 1_000
-    refusals: Counter | None = None
+    seconds = 10.0  # that a caller may take to send a head or a body, to read an answer, to go
+    most_bytes = 64 * 2**20  # of one request; what comes behind them is not read
+    most_connections = 1_000  # of more, the one that has asked for nothing the longest ends
+    refusals: Counter | None = None  # counts, by route and status, what no application sees
     timer: TimerHandle | None = None
     begun = head_open = body_open = refused = False
     received = 0

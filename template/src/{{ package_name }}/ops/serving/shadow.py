@@ -8,7 +8,7 @@ or fails, takes nothing from a caller but its share of the processor.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
@@ -48,29 +48,21 @@ class Shadowed(msgspec.Struct, omit_defaults=True, gc=False):
     items: list[Item] | None = None
 
 
+@dataclass(eq=False)
 class Shadow:
-    """A model that follows a place as the champion does, and need not be there.
+    """A model that follows a place as the champion does, and need not be there."""
 
-    Attributes:
-        model: what answers in the shadow; None if there is none.
-    """
+    location: Location
+    strictness: Strictness  # of how its requests are read; no field is refused for its name
+    log: Log  # of what it says; whoever gives it closes it
+    metrics: Metrics  # where it is told how it fares
+    model: Model | None = field(default=None, init=False)  # what answers; None if there is none
 
-    def __init__(
-        self, location: Location, strictness: Strictness, log: Log, metrics: Metrics
-    ) -> None:
-        """Prepare; `start` begins.
-
-        Args:
-            location: where the model lies.
-            strictness: of how its requests are read; no field is refused for its name.
-            log: of what it says; whoever gives it closes it.
-            metrics: where it is told how it fares.
-        """
-        self.model: Model | None = None
-        lenient = replace(strictness, unknown_fields="ignore")
-        self._follower = Follower(location, lenient, self._take, what="shadow", optional=True)
-        self._log = log
-        self._metrics = metrics
+    def __post_init__(self) -> None:
+        """Prepare; `start` begins."""
+        lenient = replace(self.strictness, unknown_fields="ignore")
+        take = self._take
+        self._follower = Follower(self.location, lenient, take, what="shadow", optional=True)
         self._encoder = msgspec.json.Encoder()
         self._waiting: SimpleQueue[tuple[bytes, Sequence[Answer]] | None] = SimpleQueue()
         self._bytes = 0
@@ -104,7 +96,7 @@ class Shadow:
             return
         with self._counting:
             if self._bytes and self._bytes + len(body) > MOST_BYTES:
-                dropped = self._metrics.counters["service_shadow_dropped_rows"]
+                dropped = self.metrics.counters["service_shadow_dropped_rows"]
                 dropped.labels(model.version).inc(len(answers))
                 return
             self._bytes += len(body)
@@ -115,7 +107,7 @@ class Shadow:
             self._follower.look()
 
     def _take(self, model: Model | None) -> None:
-        self._metrics.shadows(model)
+        self.metrics.shadows(model)
         if model is not None:
             logger.info("Version %s answers in the shadow.", model.version)
         self.model = model
@@ -146,12 +138,12 @@ class Shadow:
                 Shadowed(answer.prediction_id, now, model.version, *its)
                 for answer, its in zip(answers[piece], said, strict=True)
             ]
-            self._log.append(self._encoder.encode_lines(lines), len(lines))
+            self.log.append(self._encoder.encode_lines(lines), len(lines))
             refused = records[piece].count(None)
             undefined = said.count(NOTHING) - refused
             pairs = zip(answers[piece], said, strict=True)
             agreeing = sum(agrees(answer, theirs.prediction) for answer, theirs in pairs)
-            count = self._metrics.counters
+            count = self.metrics.counters
             scored = len(lines) - refused - undefined
             count["service_shadow_rows"].labels(model.version).inc(scored)
             count["service_shadow_agreeing_rows"].labels(model.version).inc(agreeing)
