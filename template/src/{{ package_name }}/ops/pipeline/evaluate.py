@@ -34,6 +34,8 @@ from .parsing import parse
 from .validate import check
 
 Array = NDArray[Any]
+Answer = Callable[[Mapping[str, Array]], Prediction]
+"""A model as a function of the contract's columns."""
 
 PROFILE_ROWS = 500_000  # the profile is taken from as many training rows at most, spread evenly
 RECENT, LEAST_RECENT = 1_000, 100  # rows taken in last: so many are looked at, of so many or more
@@ -44,25 +46,17 @@ LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
 class Holdout:
     """The rows held out, and what is said of them; see `metrics` for the shapes."""
 
-    arrays: dict[str, Array]
-    """The features, as `Contract.arrays` makes them."""
+    arrays: dict[str, Array]  # the features, as `Contract.arrays` makes them
     truth: Array
     groups: Array | None
     weights: Array
-    answer: Callable[[Mapping[str, Array]], Prediction]
-    """The exported model."""
-    served: Callable[[Mapping[str, Array]], Prediction]
-    """The one that will serve: the same, or fitted again on all rows."""
-    answers: Prediction
-    """Its own, on these rows."""
-    fitted: Prediction
-    """Those of the pipeline that was exported."""
-    refitted: Prediction | None
-    """Those of the pipeline that was fitted again, if it was."""
-    baseline: Prediction
-    """Those of the trivial baseline."""
-    history: Prediction
-    """What was answered in cross-validation, of the training rows."""
+    answer: Answer  # the exported model
+    served: Answer  # the one that will serve: the same, or fitted again on all rows
+    answers: Prediction  # its own, on these rows
+    fitted: Prediction  # those of the pipeline that was exported
+    refitted: Prediction | None  # those of the pipeline that was fitted again, if it was
+    baseline: Prediction  # those of the trivial baseline
+    history: Prediction  # what was answered in cross-validation, of the training rows
 
 
 def run(project: Project) -> None:
@@ -363,7 +357,7 @@ def write(
 
 def scorer(
     model: Path, contract: Contract, names: list[str], told: Mapping[str, Any] | None = None
-) -> Callable[[Mapping[str, Array]], Prediction]:
+) -> Answer:
     """The exported model as a function of the contract's columns; `told` is how it decides.
 
     It runs on one thread, so that sums are taken in one order on every machine.
