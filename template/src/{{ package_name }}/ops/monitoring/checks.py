@@ -21,7 +21,7 @@ from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
-from .history import DISTANCE, LEAST_WINDOWS, MARGIN
+from .history import DISTANCE, MARGIN
 from .pools import Pool
 from .reference import HELD_OUT, Known
 from .windows import Window
@@ -167,7 +167,7 @@ class Checks:
         """Hold what is beyond chance to what history shows."""
         if finding.p > self._limits.alpha / FAMILIES or self._history is None:
             return finding
-        if len(self._history.windows) < LEAST_WINDOWS:
+        if not self._history.enough:
             return replace(finding, firm=False)
         largest = self._history.largest(name, self._column)
         check = "drift" if finding.check == "predictions" else finding.check

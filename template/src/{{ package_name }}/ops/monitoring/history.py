@@ -73,6 +73,11 @@ class History:
         self.phased = covered > 1.99 * self._period > 8 * self._near
         self.since = f"in other {limits.cycle}s" if self.phased else "in training"
 
+    @property
+    def enough(self) -> bool:
+        """Whether it has windows enough to show what is usual."""
+        return len(self.windows) >= LEAST_WINDOWS
+
     def put(self, name: str, counted: Distribution, at: float) -> None:
         """Make history the reference of a window whose rows lie around a time, in seconds."""
         alike = self._counts[name][self._alike(at)].sum(axis=0)
