@@ -38,6 +38,8 @@ PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make 
 DEPLOYMENT = ("make deploy", "make rollback")
 # What tests/ops/test_experiments.py runs, in its order.
 EXPERIMENTS = "uv run dvc exp"
+# What tests/ops/test_parallel.py does, on a cluster of its own.
+CLUSTER = ("uv sync --group cluster", "uv run ray ", "RAY_ADDRESS=")
 # What test_recipes.py installs, in an environment of its own.
 RECIPES = "uv add --group train "
 SERVED_AT = re.compile(r"localhost:8080")
@@ -106,7 +108,7 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
     pages = [path.read_text() for path in sorted(reader.root.glob("docs/**/*.md"))]
     others = {command for page in pages for command in commands(page)}
     others |= {f"make {target}" for target in reader.menu()}
-    begun = ("curl ", EXPERIMENTS, RECIPES, *DEPLOYMENT)
+    begun = ("curl ", EXPERIMENTS, RECIPES, *CLUSTER, *DEPLOYMENT)
     elsewhere = {command for command in others if command.startswith(begun)}
     elsewhere |= CI | CONTAINERS | IMAGES | PIPELINE
     for command in [*readme, *sorted(others - set(readme) - elsewhere)]:

@@ -35,10 +35,10 @@ came, went, last, limit = sys.argv[1:]
 files.CELLS = 1
 write = parts.Parts.write
 
-def die(self, number, rows):
-    if number == int(last):
+def die(self, rows):
+    if self.finished == int(last):
         os.kill(os.getpid(), signal.SIGKILL)
-    write(self, number, rows)
+    write(self, rows)
 
 parts.Parts.write = die
 if limit != "none":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from ..ml.features import features
 from .contract import Column, Contract, kinds
 from .errors import UserError
-from .files import read_json, sha256, write_json
+from .files import read_json, sha256, write_files, write_json
 from .user_code import PACKAGE, digest, modules
 
 MODEL, ARRAYS = "model.onnx", "model.npz"
@@ -260,6 +261,11 @@ class Bundle:
             )
         self.contract = Contract.from_dict(self.manifest["contract"])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A bundle on its way to another machine: its model and manifest, and this project's code."""
+        files = {it.name: it.read_bytes() for it in (self.model, self.folder / MANIFEST)}
+        return _arrived, (files,)
+
     @property
     def model(self) -> Path:
         """The file of the model."""
@@ -354,6 +360,15 @@ class Bundle:
         if apart <= TOLERANCE:
             return None
         return f"its answers to the golden rows are off by up to {apart:.2g}"
+
+
+def _arrived(files: Mapping[str, bytes]) -> Bundle:
+    """A bundle that came as its files."""
+    with TemporaryDirectory() as folder:
+        write_files(Path(folder, "bundle"), files)
+        bundle = Bundle(Path(folder, "bundle"))
+        _ = bundle.session  # loaded while the files are there
+    return bundle
 
 
 def described(features: Mapping[str, NDArray[Any]], text: Collection[str]) -> list[dict[str, Any]]:

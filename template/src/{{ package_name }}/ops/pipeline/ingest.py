@@ -1,5 +1,11 @@
 """Read the rows of `ml/source.py`, and those of `data/labelled`, in the contract's types."""
 
+import re
+from collections import deque
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
 import polars as pl
 
 from ...ml import source
@@ -8,7 +14,7 @@ from ..errors import UserError
 from ..files import replacing
 from ..project import Project
 from ..wording import shortened
-from . import labelled, parquet
+from . import labelled, parallel, parquet
 from .parsing import parse
 
 
@@ -16,11 +22,24 @@ def run(project: Project) -> None:
     """Write `data/raw.parquet/`; a UserError if the source cannot be read, or lacks something."""
     contract = contracts.load()
     try:
-        rows, dropped = parse(source.load(project.root))
+        loaded: Any = source.load(project.root)
+        parsed = [parse(rows) for rows in (loaded if isinstance(loaded, list) else [loaded])]
+        frames, dropped = [its.rows for its in parsed], parsed[0].dropped
         if (later := labelled.rows(project, contract)) is not None:
-            rows = pl.concat([rows, parse(later, origin="data/labelled").rows], how="diagonal")
-        with replacing(project.raw) as aside:
-            parquet.write({aside: rows})
+            frames.append(parse(later, origin="data/labelled").rows)
+        joined = pl.concat(frames, how="diagonal")
+        none = pl.LazyFrame(schema=joined.collect_schema())
+        if isinstance(loaded, list):  # the columns that others have, too, and in one order
+            frames = [pl.concat([none, rows], how="diagonal") for rows in frames]
+        else:
+            frames = [joined]
+        with (
+            replacing(project.raw) as aside,
+            TemporaryDirectory(dir=project.data, prefix=".ingest-") as folder,
+        ):
+            made = Path(folder)
+            deque(parallel.map(write, frames, into=made), maxlen=0)
+            parquet.gather(sorted(made.iterdir()), aside)
             count = parquet.count(aside)
             if not count:
                 raise UserError("The source has no rows; look at ml/source.py.")
@@ -30,3 +49,12 @@ def run(project: Project) -> None:
     print(f"ingest: {count:,} rows of {len(contract.columns)} columns.")
     if dropped:
         print(f"ingest: left out, as the contract does not know them: {', '.join(dropped)}.")
+
+
+def write(rows: pl.LazyFrame, folder: Path) -> None:
+    """Write rows as parts; an error names the files that they were to be read from."""
+    try:
+        parquet.write({folder: rows})
+    except pl.exceptions.PolarsError as error:
+        files = re.findall(r"SCAN \[(.+?)\]", rows.explain(optimized=False))
+        raise pl.exceptions.ComputeError(": ".join([*files, str(error)])) from error

@@ -1,6 +1,6 @@
 """Parquet, written in a stream: the same bytes for the same rows.
 
-What the pipeline keeps is a folder of numbered parts, each of `PART_ROWS` rows but the last, which
+What the pipeline keeps is a folder of numbered parts, each of `PART_ROWS` rows at most, which
 polars reads as it reads a file. A part is what one process holds at a time, and what DVC stores.
 """
 
@@ -12,6 +12,8 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from polars.io.partition import FileProviderArgs
@@ -56,7 +58,11 @@ def in_parts(folder: Path) -> pl.PartitionBy:
 
 
 def _name(part: "FileProviderArgs") -> str:
-    return f"{part.index_in_partition:06}.parquet"
+    return _numbered(part.index_in_partition)
+
+
+def _numbered(number: int) -> str:
+    return f"{number:06}.parquet"
 
 
 def parts(path: Path) -> list[Path]:
@@ -64,14 +70,36 @@ def parts(path: Path) -> list[Path]:
     return sorted(path.glob(PART)) if path.is_dir() else [path]
 
 
-def each(function: Callable[[Path], Any], parts: Iterable[Path]) -> Iterator[Any]:
-    """What a function makes of each part, in their order; one part is at work at a time."""
-    return map(function, parts)
+def gather(folders: Iterable[Path], folder: Path) -> None:
+    """Move the parts of several folders into one, which is made, and number them in their order.
+
+    Those without rows are left behind, unless there are no others.
+    """
+    found = [part for each in folders for part in parts(each)]
+    folder.mkdir()
+    for number, part in enumerate([part for part in found if count(part)] or found[:1]):
+        part.rename(folder / _numbered(number))
 
 
 def count(path: Path) -> int:
     """The number of rows in a file or a folder."""
-    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    with explained(path):
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+@contextmanager
+def explained(part: Any) -> Iterator[None]:
+    """Name the file of a part that cannot be worked through, in a UserError."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if not isinstance(part, Path):
+            raise
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(
+            f"{part.parent.name}/{part.name} cannot be worked through: {reason}; if the "
+            "file is damaged, delete it and let `dvc checkout` bring it back."
+        ) from error
 
 
 def spread(path: Path, most: int) -> pl.LazyFrame:

@@ -12,7 +12,11 @@
 The hash is the project's own (see `hashing`): no engine, version or machine moves a row.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,9 +29,10 @@ from ..errors import UserError
 from ..files import replacing
 from ..project import Project
 from ..settings import Settings, Split
-from . import parquet
+from . import parallel, parquet
 from .hashing import Keys, mix, row_keys
 
+LEARNT, JUDGED = "train", "holdout"  # what is made of a part
 HELD_OUT = -1
 ALIKE = 16
 FOLD_SALT = np.uint64(0xD1B5_4A32_D192_ED03)
@@ -43,24 +48,43 @@ def run(project: Project) -> None:
     A UserError if a side would be left without rows, or a class without rows to learn from.
     """
     settings, contract = Settings.load(project.params).split, contracts.load()
-    rows = pl.scan_parquet(project.valid)
-    folds = assign(rows, contract, settings)
+    rows, parts = pl.scan_parquet(project.valid), parquet.parts(project.valid)
+    sizes = [parquet.count(part) for part in parts]
+
+    def keys(names: list[str]) -> Keys:
+        return np.concatenate([*parallel.map(partial(_keys, names), parts, rows=sizes)])
+
+    folds = assign(rows, contract, settings, keys)
     held_out = folds == HELD_OUT
     if contract.task == "classification":
         _check_classes(rows, contract, held_out)
     _check_weights(rows, contract, folds)
-    numbered = pl.concat([rows, pl.LazyFrame({FOLD: folds})], how="horizontal")
-    with replacing(project.train) as train, replacing(project.holdout) as holdout:
-        parquet.write(
-            {
-                train: numbered.filter(pl.col(FOLD) != HELD_OUT),
-                holdout: numbered.filter(pl.col(FOLD) == HELD_OUT).drop(FOLD),
-            }
-        )
+    its = np.split(folds, np.cumsum(sizes)[:-1])
+    with TemporaryDirectory(dir=project.data, prefix=".split-") as folder:
+        made = Path(folder)
+        deque(parallel.map(part, parts, its, into=made, rows=sizes), maxlen=0)
+        with replacing(project.train) as train, replacing(project.holdout) as holdout:
+            parquet.gather(sorted(made.glob(f"*/{LEARNT}")), train)
+            parquet.gather(sorted(made.glob(f"*/{JUDGED}")), holdout)
     print(
         f"split: {np.sum(~held_out):,} rows in {folds.max() + 1} folds to learn from, "
         f"{np.sum(held_out):,} held out ({np.mean(held_out):.1%})."
     )
+
+
+def part(path: Path, folds: Folds, folder: Path) -> None:
+    """Part the rows of a part by their folds, into `LEARNT` and `JUDGED` in `folder`."""
+    numbered = pl.concat([pl.scan_parquet(path), pl.LazyFrame({FOLD: folds})], how="horizontal")
+    parquet.write(
+        {
+            folder / LEARNT: numbered.filter(pl.col(FOLD) != HELD_OUT),
+            folder / JUDGED: numbered.filter(pl.col(FOLD) == HELD_OUT).drop(FOLD),
+        }
+    )
+
+
+def _keys(names: list[str], part: Path) -> Keys:
+    return row_keys(pl.scan_parquet(part), names)
 
 
 def rule(contract: Contract, settings: Split) -> dict[str, Any]:
@@ -78,8 +102,17 @@ def rule(contract: Contract, settings: Split) -> dict[str, Any]:
     }
 
 
-def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
-    """Give every row its fold, see the module; a UserError if the rows differ too little."""
+def assign(
+    rows: pl.LazyFrame,
+    contract: Contract,
+    settings: Split,
+    keys: Callable[[list[str]], Keys] | None = None,
+) -> Folds:
+    """Give every row its fold, see the module; a UserError if the rows differ too little.
+
+    `keys` makes the rows' hashes over some columns, if that need not be done here.
+    """
+    keys = keys or partial(row_keys, rows)
     if time := contract.with_role("event_time"):
         moments = rows.select(pl.col(time.name).to_physical().cast(pl.Int64).fill_null(EVER))
         times = moments.collect(engine="streaming").to_series().to_numpy()
@@ -87,11 +120,11 @@ def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
         folds = _by_time(times, settings, labels)
         kind = f"times in {time.name}"
     elif group := contract.with_role("group"):
-        folds = _by_key(row_keys(rows, [group.name]), settings)
+        folds = _by_key(keys([group.name]), settings)
         kind = f"groups in {group.name}"
     else:
-        keys = row_keys(rows, [column.name for column in contract.features])
-        folds = _by_key(_bunched(keys), settings)
+        hashes = keys([column.name for column in contract.features])
+        folds = _by_key(_bunched(hashes), settings)
         kind = "rows"
     if folds.max(initial=HELD_OUT) < 1 or folds.min(initial=0) != HELD_OUT:
         raise UserError(

@@ -34,7 +34,7 @@ from ..project import Project
 from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, unknown
 from ..settings import Train as TrainSettings
 from ..wording import listed
-from . import blend, decisions, parquet, recency
+from . import blend, decisions, parallel, parquet, recency
 from .blend import Blend
 
 ENOUGH_WORK = 100_000
@@ -238,7 +238,7 @@ class Rows:
             weights = rows.weights * (recency.faded(rows.ages, half_life) if half_life else 1.0)
             return columns, rows.labels, weights
 
-        fit(last[1], partial(parquet.each, taken, self.parts), len(self.contract.classes))
+        fit(last[1], partial(map, taken, self.parts), len(self.contract.classes))
         return Pipeline([*(before.steps if before else ()), last])
 
     def _least(self, rows: NDArray[np.intp]) -> dict[str, Any]:
@@ -294,7 +294,8 @@ class Rows:
         self, model: str, parameters: Mapping[str, Any], seed: int, score: str
     ) -> list[float]:
         """The score of a model on each fold, learnt from the others; its answers are kept."""
-        parts = [self.answers(model, parameters, seed, *split) for split in self.splits]
+        answered = partial(_answered, self, model, parameters, seed)
+        parts = list(parallel.map(answered, *zip(*self.splits, strict=True)))
         if self.contract.task == "recommendation":
             self.items[model] = self._placed([part.values for part in parts], "")
         return self.judge(model, self._placed([part.scored for part in parts], np.nan), score)
@@ -331,6 +332,12 @@ class Rows:
         score = metrics.find(name, decisions.costs(self.train, self.contract))
         losses = metrics.losses(score, self.labels[rows], answers) * self.weights[rows]
         return self.score(name, rows, answers), losses
+
+
+def _answered(rows: Rows, *about: Any) -> Prediction:
+    """What `Rows.answers` gives, on whichever machine."""
+    with threads(rows):
+        return rows.answers(*about)
 
 
 class Declared(msgspec.Struct, frozen=True):

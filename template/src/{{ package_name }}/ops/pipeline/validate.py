@@ -1,6 +1,7 @@
 """Hold every row to the contract, and set aside those that break it, with the reason."""
 
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +18,17 @@ from ..project import Project
 from ..schema_rules import expressions
 from ..settings import Settings
 from ..wording import listed, shortened
-from . import parquet
+from . import parallel, parquet
 from .parsing import as_text
 
 NAMED_RULES = 5
 EXAMPLES = 3
 EXAMPLES_FROM = 1_000
 EXAMPLE_WIDTH = 40
+
+GOOD, BROKEN, HASHES = "good", "broken.parquet", "hashes.parquet"  # what is made of a part
+HASH = "hash"
+AT_ONCE = 20_000_000
 
 
 class Checked(NamedTuple):
@@ -46,19 +51,22 @@ def run(project: Project) -> None:
     there all the same.
     """
     limit = Settings.load(project.params).validation.quarantine
-    required = contracts.words("REQUIRED", contracts.SOURCE.read_text("utf-8"))
-    raw, lacking = complete(pl.scan_parquet(project.raw), required)
-    found = raw.collect_schema().names()
-    rules = Rules(found)
-    marked = rules.mark(raw)
+    # A rule that looks at several rows, or may, sees all of them at once.
+    whole = any(rule.batch or rule.obstacle for rule in contracts.load().rules)
+    parts = [project.raw] if whole else parquet.parts(project.raw)
+    sizes = [parquet.count(part) for part in parts]
     with TemporaryDirectory(dir=project.data, prefix=".validate-") as folder:
-        failures = Path(folder, "failures.parquet")
-        marked.filter(~pl.col(KEPT)).sink_parquet(failures, engine="streaming")
-        broken = pl.scan_parquet(failures)
+        made = Path(folder)
+        lacking = Counter[str]()
+        for left_out in parallel.map(hold, parts, into=made, rows=sizes):
+            lacking.update(left_out)
+        rules = Rules(pl.read_parquet_schema(parquet.parts(project.raw)[0]))
+        broken = pl.scan_parquet(sorted(made.glob(f"*/{BROKEN}")))
         counts = rules.counts(broken)
         with replacing(project.quarantine) as aside:
             parquet.write({aside: rules.quarantine(broken, counts)})
-        rows, bad = raw.select(pl.len()).collect().item(), parquet.count(failures)
+        hashes = pl.scan_parquet(sorted(made.glob(f"*/{HASHES}")))
+        rows, bad = (int(its.select(pl.len()).collect().item()) for its in (hashes, broken))
         if not rows:
             raise UserError(f"No row has a value in {listed([*lacking])}; look at the data.")
         report = {
@@ -67,7 +75,7 @@ def run(project: Project) -> None:
             "quarantined": bad,
             "share": bad / rows,
             "rules": counts,
-            "duplicates": _duplicates(raw),
+            "duplicates": rows - _different(hashes, rows),
             **({"dropped": lacking} if lacking else {}),
         }
         write_json(project.reports / "validation.json", report)
@@ -77,16 +85,40 @@ def run(project: Project) -> None:
                 f"params.yaml allows {limit:.2%}: {rules.described(broken, counts)}. They lie in "
                 f"{project.quarantine.relative_to(project.root)}; mend the data or ml/schema.py."
             )
-    with replacing(project.valid) as aside:
-        if bad or lacking or found != rules.names or project.raw.is_file():
-            parquet.write({aside: marked.filter(KEPT).select(rules.names)})
-        else:
-            shutil.copytree(project.raw, aside, copy_function=shutil.copyfile)
+        with replacing(project.valid) as aside:
+            parquet.gather(sorted(made.glob(f"*/{GOOD}")), aside)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
     for rule, count in counts.items():
         print(f"validate: in quarantine for breaking {rule}: {count:,}.")
     for name, count in lacking.items():
         print(f"validate: left out for want of {name}: {count:,}.")
+
+
+def hold(part: Path, folder: Path) -> dict[str, int]:
+    """Hold the rows of a part to the contract; how many were left out for want of which column.
+
+    Those that keep it go to `GOOD`, those that break it to `BROKEN`, as `Rules.mark` leaves them,
+    and a hash of each to `HASHES`, all in `folder`.
+    """
+    required = contracts.words("REQUIRED", contracts.SOURCE.read_text("utf-8"))
+    rows, lacking = complete(pl.scan_parquet(part), required)
+    found = rows.collect_schema().names()
+    rules = Rules(found)
+    marked = rules.mark(rows)
+    names = [c.name for c in contracts.load().columns if c.role != "identifier"]
+    hashes = rows.select(pl.struct(names).hash().alias(HASH))
+    aside = {BROKEN: marked.filter(~pl.col(KEPT)), HASHES: hashes}
+    sinks = [parquet.sink(its, folder / name) for name, its in aside.items()]
+    pl.collect_all(sinks, engine="streaming")
+    good = folder / GOOD
+    uncut = any(parquet.count(it) > parquet.PART_ROWS for it in parquet.parts(part))
+    if parquet.count(folder / BROKEN) or lacking or found != rules.names or uncut:
+        parquet.write({good: marked.filter(KEPT).select(rules.names)})
+    else:
+        good.mkdir()
+        for it in parquet.parts(part):
+            shutil.copyfile(it, good / it.name)
+    return lacking
 
 
 def complete(rows: pl.LazyFrame, required: Collection[str]) -> tuple[pl.LazyFrame, dict[str, int]]:
@@ -224,8 +256,8 @@ def unused(name: str, columns: Collection[str]) -> str:
     return name if name not in columns else unused(f"__{name}", columns)
 
 
-def _duplicates(rows: pl.LazyFrame) -> int:
-    """How many rows repeat an earlier one, identifiers aside; eight bytes a row are held."""
-    names = [c.name for c in contracts.load().columns if c.role != "identifier"]
-    hashes = rows.select(pl.struct(names).hash()).collect(engine="streaming").to_series()
-    return len(hashes) - hashes.n_unique()
+def _different(hashes: pl.LazyFrame, number: int) -> int:
+    """How many of this number of hashes differ; at most so many as `AT_ONCE` are held."""
+    turns = -(-number // AT_ONCE)
+    some = (hashes.filter(pl.col(HASH) % turns == turn).unique() for turn in range(turns))
+    return sum(its.select(pl.len()).collect(engine="streaming").item() for its in some)

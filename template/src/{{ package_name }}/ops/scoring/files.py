@@ -8,21 +8,21 @@ memory stays bounded and every core is busy. Finished batches lie beside the res
 import os
 import re
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from ...ml import source
+from ...ml.features import features
 from .. import contract as contracts
 from ..bundle import Bundle
 from ..data.reading import DataFile, open_file, open_folder
 from ..errors import UserError
 from ..files import remove
-from ..pipeline import parquet
+from ..pipeline import parallel, parquet
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check, unused
 from ..project import Project
@@ -133,15 +133,11 @@ class Job:
         workers = min(WORKERS, pl.thread_pool_size())  # as many as a container may use
         is_parquet = self.file.format == "parquet"
         total = f" of {parquet.count(self.file.path):,}" if is_parquet else ""
-        working: deque[Future[int]] = deque()
-        progress = parquet.progress(lambda: f"{self.parts.rows:,}{total} rows scored")
-        with progress, ThreadPoolExecutor(workers) as pool:
-            for number, batch in enumerate(self._batches(), start=self.parts.finished):
-                working.append(pool.submit(self._score, number, batch))
-                if len(working) > workers:
-                    self.parts.finish(working.popleft().result())
-            while working:
-                self.parts.finish(working.popleft().result())
+        own = self.bundle.features is features
+        scored = parallel.map(self._score, self._batches(), workers=workers, alone=not own)
+        with parquet.progress(lambda: f"{self.parts.rows:,}{total} rows scored"):
+            for rows in scored:
+                self.parts.write(rows)
 
     def finish(self) -> None:
         """Put the parts together, first the quarantine if there is one, and say what was done."""
@@ -177,8 +173,8 @@ class Job:
             if not seen:
                 yield rows.head(0).collect()
 
-    def _score(self, number: int, batch: pl.DataFrame) -> int:
-        """Score a batch and keep it as a part; how many rows it has."""
+    def _score(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Score a batch: the rows of a part."""
         origin = str(self.file.origin)
         parsed = parse(_tidy(batch.lazy()), labelled=False, origin=origin).rows.collect()
         if len(parsed) != len(batch):
@@ -190,8 +186,7 @@ class Job:
         made = answers(self.bundle, good)
         rules = bad.to_series(-1).alias(self.rules).to_frame()
         placed = [_placed(made, kept), _placed(rules, ~kept)]
-        self.parts.write(number, pl.concat([batch, *placed], how="horizontal"))
-        return len(batch)
+        return pl.concat([batch, *placed], how="horizontal")
 
     def _write(self, rows: pl.LazyFrame, target: Path) -> None:
         """Write rows aside, in a stream, and put them in place; an OSError if the disk is full."""

@@ -48,15 +48,12 @@ class Parts:
         """Make the folder, with the subject in it."""
         write_json(self.folder / SUBJECT, self._subject)
 
-    def write(self, number: int, rows: pl.DataFrame) -> None:
-        """Keep a part, whole or not at all; threads may."""
-        with replacing(self._path(number)) as aside:
+    def write(self, rows: pl.DataFrame) -> None:
+        """Keep the next part, whole or not at all."""
+        with replacing(self._path(self.finished)) as aside:
             rows.write_ipc(aside)
-
-    def finish(self, rows: int) -> None:
-        """Count the next part as finished; all before it are."""
         self.finished += 1
-        self.rows += rows
+        self.rows += len(rows)
 
     def scan(self) -> pl.LazyFrame:
         """The rows of all finished parts, in order; there is one part at least."""

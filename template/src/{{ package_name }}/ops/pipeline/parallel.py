@@ -1,0 +1,191 @@
+"""The same work on each of many parts: in this process, or on the machines of a Ray cluster.
+
+It is the cluster's where `RAY_ADDRESS` is set, see docs/ops/cluster.md. A task is given the file of
+its part, works in a folder of its own, and gives back what it wrote there: so machines share no
+disk, a task may run twice, and the same functions on the same parts leave the same bytes.
+"""
+
+import os
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from ..errors import UserError
+from ..files import write_files
+from ..user_code import PACKAGE
+from . import parquet
+
+ADDRESS = "RAY_ADDRESS"
+PATIENCE = 10.0  # seconds in which a cluster must answer
+AHEAD = 2  # tasks for each processor that are sent out before the first one is waited for
+
+
+class Engine(NamedTuple):
+    """What lets a function work on parts."""
+
+    submit: Callable[[Sequence[Any], Path | None], Any]
+    """Takes the function's arguments, and the folder that it writes to, if it does."""
+    result: Callable[[Any], Any]
+    """Waits for what was submitted, and gives what the function returned."""
+    ahead: int
+    """How many parts may be submitted before the first result is asked for."""
+
+
+class Packed(NamedTuple):
+    """A file on its way to another machine."""
+
+    name: str
+    content: bytes
+
+
+def map(
+    function: Callable[..., Any],
+    *arguments: Iterable[Any],
+    into: Path | None = None,
+    rows: Sequence[int] = (),
+    workers: int = 1,
+    alone: bool = False,
+) -> Iterator[Any]:
+    """What a function makes of each part, in their order, as Python's own `map`.
+
+    Args:
+        function: where a cluster works, it is pickled, with its arguments and what it returns; the
+            file that an argument is the path of comes with it.
+        arguments: for each part. The path of a part is the first one.
+        into: a folder, in which each part has one, called by its number: the last argument.
+        rows: how many each part has; if given, it is said now and then how far the work is.
+        workers: as many parts are at work in this process.
+        alone: whether this process works, whatever cluster there is.
+
+    Raises:
+        UserError: if a part cannot be read, or the cluster not be reached.
+    """
+    calls = zip(*arguments, strict=True)
+    first = list(islice(calls, 2))
+    here = alone or len(first) < 2 or not os.environ.get(ADDRESS)
+    begun, done = time.monotonic(), 0
+
+    def said() -> str:
+        speed = sum(rows[:done]) / (time.monotonic() - begun)
+        left = f", {sum(rows[done:]) / speed:,.0f} s left" if done else ""
+        return f"{done} of {len(rows)} parts, {speed:,.0f} rows a second{left}"
+
+    progress = parquet.progress(said) if len(rows) > 1 else nullcontext()
+    waiting: deque[tuple[Any, Any]] = deque()
+    with _here(function, workers) if here else _cluster(function) as engine, progress:
+
+        def next_result() -> Any:
+            nonlocal done
+            part, job = waiting.popleft()
+            with parquet.explained(part):
+                result = engine.result(job)
+            done += 1
+            return result
+
+        for number, call in enumerate(chain(first, calls)):
+            if len(waiting) > engine.ahead:
+                yield next_result()
+            folder = into and into / f"{number:06}"
+            waiting.append((call[0], engine.submit(call, folder)))
+        while waiting:
+            yield next_result()
+
+
+@contextmanager
+def _here(function: Callable[..., Any], workers: int) -> Iterator[Engine]:
+    """This process: one part after the other, or several in threads."""
+
+    def work(call: Sequence[Any], folder: Path | None) -> Any:
+        if folder is None:
+            return function(*call)
+        folder.mkdir()
+        return function(*call, folder)
+
+    if workers == 1:  # in this thread, which may have set how many others compute
+        yield Engine(partial(partial, work), lambda job: job(), 0)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            yield Engine(lambda *call: pool.submit(work, *call), Future.result, workers)
+
+
+@contextmanager
+def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
+    """The machines of a Ray cluster; what is still at work at the end is stopped."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            f"{ADDRESS} is set, and Ray is not installed; run `uv sync --group cluster`, or unset "
+            "it to work on this machine alone."
+        ) from None
+    if not ray.is_initialized():
+        address = os.environ[ADDRESS]
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        # One thread a task, for there is a task for each processor.
+        environment = {"py_modules": [str(PACKAGE)], "env_vars": {"POLARS_MAX_THREADS": "1"}}
+        try:
+            if host:  # Ray itself would wait for minutes
+                socket.create_connection((host, int(port)), PATIENCE).close()
+            context = ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"No cluster answers at {ADDRESS}={address}: {reason}; start it, or unset the "
+                "variable to work on this machine alone."
+            ) from error
+        if context.dashboard_url:
+            print(f"Ray works; watch it at http://{context.dashboard_url}", file=sys.stderr)
+    task, shared = ray.remote(_task), ray.put(function)
+    working: list[Any] = []
+
+    def submit(call: Sequence[Any], folder: Path | None) -> Any:
+        packed = [Packed(it.name, it.read_bytes()) if isinstance(it, Path) else it for it in call]
+        working.append(task.remote(shared, packed, folder is not None))
+        return working[-1], folder
+
+    def result(job: tuple[Any, Path | None]) -> Any:
+        reference, folder = job
+        try:
+            made, files = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"The cluster gave up: {reason}; run the same command again."
+            ) from error
+        working.remove(reference)
+        if folder is not None:
+            write_files(folder, files)
+        return made
+
+    try:
+        yield Engine(submit, result, AHEAD * int(ray.cluster_resources().get("CPU", 1)))
+    finally:
+        for reference in working:
+            ray.cancel(reference, force=True)
+
+
+def _task(
+    function: Callable[..., Any], call: Sequence[Any], writes: bool
+) -> tuple[Any, dict[str, bytes]]:
+    """What a function makes of a part, and the files that it writes, on whichever machine."""
+    os.environ.pop(ADDRESS, None)  # a task sends out no others
+    with TemporaryDirectory() as folder:
+        given, made = Path(folder, "given"), Path(folder, "made")
+        packed = [it for it in call if isinstance(it, Packed)]
+        write_files(given, {it.name: it.content for it in packed})
+        made.mkdir()
+        arguments = [given / it.name if isinstance(it, Packed) else it for it in call]
+        result = function(*arguments, *([made] if writes else ()))
+        files = [file for file in made.rglob("*") if file.is_file()]
+        return result, {str(file.relative_to(made)): file.read_bytes() for file in files}

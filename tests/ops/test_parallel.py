@@ -1,0 +1,281 @@
+"""The same functions on the same parts: in this process, and on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+import pytest
+from copies import environment, fill
+from documents import commands
+from my_model.ml import source
+from my_model.ops import cli
+from my_model.ops.pipeline import parquet
+from my_model.ops.project import Project
+from render import ROOT
+from render import run as finish
+from servers import PATIENCE, free_port
+from sharing import once
+from stores import listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PART_ROWS = 150
+HEAD, OTHERS = (
+    command
+    for command in commands((ROOT / "template" / "docs" / "ops" / "cluster.md").read_text())
+    if command.startswith("uv run ray start")
+)
+VERBS = ("stage ingest", "stage validate", "stage split", "score rows.parquet scored/")
+PROGRAM = f"""\
+import sys
+from my_model.ops import cli
+from my_model.ops.pipeline import parquet
+from my_model.ops.scoring import files
+files.CELLS, parquet.PART_ROWS = 1, {PART_ROWS}
+sys.exit(next(filter(None, (cli.main(verb.split()) for verb in sys.argv[1:])), 0))
+"""
+"""Does one verb after the other, until one fails; rows are scored in the smallest batches."""
+
+SOURCE = """\
+from pathlib import Path
+
+import polars as pl
+
+
+def load(root: Path) -> list[pl.LazyFrame]:
+    return [pl.scan_parquet(part) for part in sorted((root / "incoming").iterdir())]
+"""
+
+QUIET = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": hashlib.sha256(os.urandom(32)).hexdigest(),
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""Nobody else is let in, or told of it."""
+
+FAULT = """
+
+def _fail() -> None:
+    import os, pathlib, signal, time
+
+    mark = pathlib.Path({mark!r})
+    if "FAULTY" in os.environ and not mark.exists():
+        mark.write_text(str(os.getpid()))
+        {does}
+
+
+_fail()
+"""
+"""What befalls the first task that a faulty machine has, as soon as it looks at people's code."""
+
+
+class Cluster(NamedTuple):
+    """A Ray cluster on loopback, and a Python that knows it."""
+
+    python: Path
+    address: str
+
+    def start(self, project: Project, *verbs: str) -> subprocess.Popen[str]:
+        """Begin to do some verbs."""
+        return subprocess.Popen(
+            [self.python, "-c", PROGRAM, *verbs],
+            cwd=project.root,
+            env={**environment(project), **QUIET, "RAY_ADDRESS": self.address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ops(self, project: Project, *verbs: str, code: int = 0) -> str:
+        """Do some verbs, and give what they said."""
+        process = self.start(project, *verbs)
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == code, said
+        return said
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """Python with Ray, beside the packages of the tests."""
+    pyproject = (ROOT / "template" / "pyproject.toml.jinja").read_text()
+    (asked,) = [line.strip(' ",') for line in pyproject.splitlines() if '"ray[' in line]
+    asked = asked.partition('["')[2].rstrip('"]')
+    digest = hashlib.sha256(f"{sys.executable} {asked}".encode()).hexdigest()[:16]
+    return once(ROOT / "build" / "ray" / digest, lambda root: _install(root, asked)) / "bin/python"
+
+
+def _install(root: Path, asked: str) -> None:
+    finish("uv", "venv", "--quiet", "--python", sys.executable, root, cwd=ROOT)
+    kept = root / "constraints.txt"
+    kept.write_text(finish("uv", "pip", "freeze", "--quiet", "--python", sys.executable, cwd=ROOT))
+    python = ("--python", root / "bin/python", "--constraints", kept)
+    finish("uv", "pip", "install", "--quiet", "--no-compile-bytecode", *python, asked, cwd=ROOT)
+    (site,) = root.glob("lib/python*/site-packages")
+    own = Path(sys.executable).parents[1]
+    (site / "tests.pth").write_text(f"{next(own.glob('lib/python*/site-packages'))}\n")
+
+
+@contextmanager
+def cluster(python: Path, folder: Path, *machines: int) -> Iterator[Cluster]:
+    """A cluster of machines with so many processors; the last one is faulty."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    log, temporary = folder / "ray.log", ["--include-dashboard=false", f"--temp-dir={folder}/ray"]
+    with ExitStack() as stack:
+        for number, processors in enumerate(machines):
+            door = free_port() if number else port
+            which = shlex.split(OTHERS if number else HEAD)[3:]
+            which = [word.replace("6379", str(port)).replace("HEAD", "127.0.0.1") for word in which]
+            which += ["--node-manager-port", str(door)] if number else temporary
+            fault = {"FAULTY": "1"} if number == len(machines) - 1 else {}
+            small = ("--num-cpus", str(processors), "--object-store-memory", "100000000")
+            command = [str(python.with_name("ray")), "start", "--block", *small, *which]
+            stack.enter_context(listening(command, door, log, **QUIET, **fault))
+        yield Cluster(python, address)
+
+
+@pytest.fixture
+def twins(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Project]:
+    """Two projects with the same rows in four parts, some of which break the contract."""
+    monkeypatch.setattr(parquet, "PART_ROWS", PART_ROWS)
+    rows = source.load(trained.root).collect()
+    radius = pl.when(pl.int_range(pl.len()) % 97 == 5).then(-1.0).otherwise("mean radius")
+    made = []
+    for name in ("here", "there"):
+        project = Project(tmp_path / name)
+        ignored = shutil.ignore_patterns("__pycache__", ".git", ".dvc")
+        shutil.copytree(trained.root, project.root, ignore=ignored)
+        fill(rows.with_columns(radius.alias("mean radius")), project.root / "incoming")
+        shutil.copytree(project.root / "incoming", project.raw, dirs_exist_ok=True)
+        (project.package / "ml" / "source.py").write_text(SOURCE)
+        many = pl.concat([rows.drop("diagnosis")] * 20)
+        many.write_parquet(project.root / "rows.parquet")
+        made.append(project)
+    return made
+
+
+def outputs(project: Project) -> dict[str, str]:
+    """The digest of every file that was made."""
+    files = [project.reports / "validation.json", *project.root.glob("*/*.parquet/*.parquet")]
+    return {
+        str(file.relative_to(project.root)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted([*files, *project.root.glob("scored/*")])
+    }
+
+
+def alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What this process makes of the parts."""
+    monkeypatch.chdir(project.root)
+    frames = [pl.scan_parquet(part) for part in parquet.parts(project.root / "incoming")]
+    monkeypatch.setattr(source, "load", lambda root: frames)
+    assert [cli.main(verb.split()) for verb in VERBS] == [0] * len(VERBS)
+    return outputs(project)
+
+
+def break_down(project: Project, module: str, does: str) -> Path:
+    """Let a faulty machine do something in its first task; gives where it leaves its number."""
+    mark = project.root / "failed"
+    with (project.package / "ml" / module).open("a") as file:
+        file.write(FAULT.format(mark=str(mark), does=does))
+    return mark
+
+
+def test_a_cluster_makes_the_same_of_the_same_parts(
+    twins: list[Project], python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although a process dies at work."""
+    here, there = twins
+    mark = break_down(there, "schema.py", "os.kill(os.getpid(), signal.SIGKILL)")
+    with cluster(python, tmp_path, 2) as machines:
+        machines.ops(there, *VERBS)
+    assert mark.exists()
+    assert len(parquet.parts(there.valid)) == 4
+    assert outputs(there) == alone(here, monkeypatch)
+    assert not [*there.data.glob(".*-*")], "nothing is left lying about"
+
+
+def test_a_broken_part_is_named(
+    twins: list[Project], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = twins[0]
+    before = outputs(project)
+    broken = parquet.parts(project.raw)[2]
+    content = broken.read_bytes()
+    broken.write_bytes(content[:500] + bytes(2000) + content[2500:])
+    monkeypatch.chdir(project.root)
+    assert cli.main(["stage", "validate"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ops stage: raw.parquet/000002.parquet cannot be worked through: ")
+    broken.write_bytes(content)
+    assert outputs(project) == before
+
+
+def test_a_cluster_needs_its_group(
+    twins: list[Project], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray is not among the packages of these tests, as it is not among those of a project."""
+    monkeypatch.chdir(twins[0].root)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert cli.main(["stage", "validate"]) == 2
+    assert "Ray is not installed; run `uv sync --group cluster`" in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("module", ["schema.py", "features.py"])
+def test_a_machine_that_is_lost_changes_nothing(
+    twins: list[Project],
+    python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+) -> None:
+    """In the middle of validation, and of scoring."""
+    here, there = twins
+    mark = break_down(there, module, "os.kill(os.getppid(), signal.SIGKILL)")
+    with cluster(python, tmp_path, 1, 1) as machines:
+        machines.ops(there, *VERBS)
+    assert mark.exists()
+    assert outputs(there) == alone(here, monkeypatch)
+
+
+@pytest.mark.exhaustive
+def test_what_a_person_sees_of_a_cluster(
+    twins: list[Project], python: Path, tmp_path: Path
+) -> None:
+    """How far it is, an end when they ask for it, which part is broken, and who does not answer."""
+    project = twins[1]
+    mark = break_down(project, "schema.py", "time.sleep(600)")
+    with cluster(python, tmp_path, 1) as machines:
+        process = machines.start(project, "stage validate")
+        deadline = time.monotonic() + PATIENCE
+        while not mark.exists():
+            assert time.monotonic() < deadline, process.communicate()
+            time.sleep(0.2)
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130, said
+        assert "... 0 of 4 parts, 0 rows a second" in said
+        task = Path("/proc", mark.read_text())
+        while task.exists():
+            assert time.monotonic() < deadline, "the task goes on"
+            time.sleep(0.2)
+        broken = parquet.parts(project.raw)[1]
+        broken.write_bytes(broken.read_bytes()[:-500] + bytes(500))
+        said = machines.ops(project, "stage validate", code=2)
+        assert "raw.parquet/000001.parquet cannot be worked through" in said
+    shutil.copyfile(parquet.parts(project.raw)[0], broken)
+    said = machines.ops(project, "stage validate", code=2)
+    assert f"No cluster answers at RAY_ADDRESS={machines.address}" in said
