@@ -136,7 +136,7 @@ def cluster(python: Path, folder: Path, *machines: int) -> Iterator[Cluster]:
     with ExitStack() as stack:
         for number, processors in enumerate(machines):
             door = free_port() if number else port
-            which = shlex.split(OTHERS if number else HEAD)[3:]
+            which = shlex.split(OTHERS if number else HEAD)[4:]
             which = [word.replace("6379", str(port)).replace("HEAD", "127.0.0.1") for word in which]
             which += ["--node-manager-port", str(door)] if number else temporary
             fault = {"FAULTY": "1"} if number == len(machines) - 1 else {}

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain, islice
@@ -28,16 +28,9 @@ ADDRESS = "RAY_ADDRESS"
 PATIENCE = 10.0  # seconds in which a cluster must answer
 AHEAD = 2  # tasks for each processor that are sent out before the first one is waited for
 
-
-class Engine(NamedTuple):
-    """What lets a function work on parts."""
-
-    submit: Callable[[Sequence[Any], Path | None], Any]
-    """Takes the function's arguments, and the folder that it writes to, if it does."""
-    result: Callable[[Any], Any]
-    """Waits for what was submitted, and gives what the function returned."""
-    ahead: int
-    """How many parts may be submitted before the first result is asked for."""
+Engine = tuple[Callable[[Sequence[Any], Path | None], Callable[[], Any]], int]
+"""What begins a function's work, given its arguments and the folder that it writes to, if it does,
+and gives what waits for the end; and how many may be begun before the first one is waited for."""
 
 
 class Packed(NamedTuple):
@@ -80,24 +73,19 @@ def map(
         return f"{done} of {len(rows)} parts, {speed:,.0f} rows a second{left}"
 
     progress = parquet.progress(said) if len(rows) > 1 else nullcontext()
-    waiting: deque[tuple[Any, Any]] = deque()
-    with _here(function, workers) if here else _cluster(function) as engine, progress:
-
-        def next_result() -> Any:
-            nonlocal done
-            part, job = waiting.popleft()
+    waiting: deque[tuple[Any, Callable[[], Any]]] = deque()
+    with _here(function, workers) if here else _cluster(function) as (begin, ahead), progress:
+        numbered = enumerate(chain(first, calls))
+        while True:
+            for number, call in islice(numbered, ahead + 1 - len(waiting)):
+                waiting.append((call[0], begin(call, into and into / f"{number:06}")))
+            if not waiting:
+                return
+            part, finish = waiting.popleft()
             with parquet.explained(part):
-                result = engine.result(job)
+                result = finish()
             done += 1
-            return result
-
-        for number, call in enumerate(chain(first, calls)):
-            if len(waiting) > engine.ahead:
-                yield next_result()
-            folder = into and into / f"{number:06}"
-            waiting.append((call[0], engine.submit(call, folder)))
-        while waiting:
-            yield next_result()
+            yield result
 
 
 @contextmanager
@@ -111,10 +99,10 @@ def _here(function: Callable[..., Any], workers: int) -> Iterator[Engine]:
         return function(*call, folder)
 
     if workers == 1:  # in this thread, which may have set how many others compute
-        yield Engine(partial(partial, work), lambda job: job(), 0)
+        yield partial(partial, work), 0
     else:
         with ThreadPoolExecutor(workers) as pool:
-            yield Engine(lambda *call: pool.submit(work, *call), Future.result, workers)
+            yield lambda *call: pool.submit(work, *call).result, workers
 
 
 @contextmanager
@@ -128,51 +116,52 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
             "it to work on this machine alone."
         ) from None
     if not ray.is_initialized():
-        address = os.environ[ADDRESS]
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        # One thread a task, for there is a task for each processor.
-        environment = {"py_modules": [str(PACKAGE)], "env_vars": {"POLARS_MAX_THREADS": "1"}}
-        try:
-            if host:  # Ray itself would wait for minutes
-                socket.create_connection((host, int(port)), PATIENCE).close()
-            context = ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(
-                f"No cluster answers at {ADDRESS}={address}: {reason}; start it, or unset the "
-                "variable to work on this machine alone."
-            ) from error
-        if context.dashboard_url:
-            print(f"Ray works; watch it at http://{context.dashboard_url}", file=sys.stderr)
-    task, shared = ray.remote(_task), ray.put(function)
-    working: list[Any] = []
+        _connect(ray, os.environ[ADDRESS])
+    task, shared, working = ray.remote(_task), ray.put(function), set()
 
-    def submit(call: Sequence[Any], folder: Path | None) -> Any:
+    def begin(call: Sequence[Any], folder: Path | None) -> Callable[[], Any]:
         packed = [Packed(it.name, it.read_bytes()) if isinstance(it, Path) else it for it in call]
-        working.append(task.remote(shared, packed, folder is not None))
-        return working[-1], folder
+        reference = task.remote(shared, packed, folder is not None)
+        working.add(reference)
+        return partial(finish, reference, folder)
 
-    def result(job: tuple[Any, Path | None]) -> Any:
-        reference, folder = job
+    def finish(reference: Any, folder: Path | None) -> Any:
         try:
-            made, files = ray.get(reference)
+            result, files = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayError as error:
             reason = str(error).strip().partition("\n")[0]
-            raise UserError(
-                f"The cluster gave up: {reason}; run the same command again."
-            ) from error
+            raise UserError(f"The cluster gave up: {reason}; run the command again.") from error
         working.remove(reference)
         if folder is not None:
             write_files(folder, files)
-        return made
+        return result
 
     try:
-        yield Engine(submit, result, AHEAD * int(ray.cluster_resources().get("CPU", 1)))
+        yield begin, AHEAD * int(ray.cluster_resources().get("CPU", 1))
     finally:
         for reference in working:
             ray.cancel(reference, force=True)
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join a cluster, and say where to watch it; a UserError if none answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    # A task for each processor, so one thread for each task.
+    environment = {"py_modules": [str(PACKAGE)], "env_vars": {"POLARS_MAX_THREADS": "1"}}
+    try:
+        if host:  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        context = ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"No cluster answers at {ADDRESS}={address}: {reason}; start it, or unset the variable "
+            "to work on this machine alone."
+        ) from error
+    if context.dashboard_url:
+        print(f"Ray works; watch it at http://{context.dashboard_url}", file=sys.stderr)
 
 
 def _task(
