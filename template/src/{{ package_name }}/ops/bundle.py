@@ -262,7 +262,7 @@ class Bundle:
         self.contract = Contract.from_dict(self.manifest["contract"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A bundle on its way to another machine: its model and manifest, and this project's code."""
+        """A bundle on its way to another machine, which has the same code: model and manifest."""
         files = {it.name: it.read_bytes() for it in (self.model, self.folder / MANIFEST)}
         return _arrived, (files,)
 
