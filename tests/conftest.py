@@ -14,7 +14,7 @@ from following import Follower, follow
 from history import past
 from jinja2 import Environment
 from project import PROFILES, begin, environment, kept
-from render import Template, read
+from render import Template, read, updating
 from sharing import common, memory, once
 
 if TYPE_CHECKING:
@@ -234,6 +234,8 @@ def sample(trained: Callable[[str], Project]) -> Project:
 
 
 @pytest.fixture
-def follower(template: Template, machine: dict[str, str], tmp_path: Path) -> Follower:
+def follower(isolated: None, machine: dict[str, str], tmp_path: Path) -> Follower:
     """The project that most people see first, and a template that is its alone."""
-    return follow(template, machine, tmp_path)
+    del isolated
+    own = Template.of(updating(), tmp_path / "template").release("v9999.0.0")
+    return follow(own, machine, tmp_path)

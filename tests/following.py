@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from overlay import ANSWERS
 from project import Project
-from render import Template
 from test_update import begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from render import Template
 
 OPS = """\
 #!/bin/sh
@@ -62,17 +62,16 @@ def follow(template: Template, machine: Mapping[str, str], folder: Path) -> Foll
     """A project that nobody has worked on, which calls its verbs without an environment of its own.
 
     Args:
-        template: what it is rendered from, as a copy that is its alone.
+        template: what it is rendered from.
         machine: the variables that its commands run with.
         folder: an empty one.
     """
-    own = Template(shutil.copytree(template.source, folder / "template"))
-    project = Project(own.render(folder / "project", ANSWERS), machine)
+    project = Project(template.render(folder / "project", ANSWERS), machine)
     begin(project.root)
     ops = folder / "ops"
     ops.write_text(OPS.format(python=sys.executable))
     ops.chmod(0o755)
-    return Follower(project, own, str(ops))
+    return Follower(project, template, str(ops))
 
 
 def edit(path: Path, old: str, new: str) -> None:

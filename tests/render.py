@@ -62,6 +62,13 @@ def outline() -> list[Path]:
     ]
 
 
+def updating() -> list[Path]:
+    """That outline, with the verbs by which a project takes updates, and the pages on them."""
+    verbs = {"ops", "hosting", "use_case"}
+    named = [file for file in working_tree() if file.parts[0] == "template"]
+    return [*outline(), *(file for file in named if file.parent.name in verbs)]
+
+
 @cache
 def configuration() -> dict[str, Any]:
     """Everything that copier.yml and the file that it includes say, in order."""
