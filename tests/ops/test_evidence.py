@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HELD = {
     *("bundle/manifest.json", "bundle/model.onnx", "reports/cards/model.md", "reports/gates.json"),
     *("version.json", "parameters.json", "promotions.json", "scorecard.json"),
-    *("deployments.txt", "monitoring.json", "sbom.json"),
+    *("deployments.txt", "monitoring.json", "sbom.json", "forgotten.json"),
 }
 
 
@@ -55,6 +55,7 @@ def test_what_is_known_of_a_version_is_in_one_folder_and_signed(
     git(project, "commit", "--quiet", "--message", "Deploy to dev: version 1")
     (root / "build").mkdir()
     write_json(root / "build" / "sbom.json", {"components": []})
+    write_json(project.reports / "forgotten.json", [])
     write_json(project.served / "monitoring" / "monitoring.json", {"decision": "none"})
     assert cli.main(["evidence", "champion", "--key", str(key)]) == 0
     folder = root / "build" / "evidence" / "1"

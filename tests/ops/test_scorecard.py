@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from copies import client, git
+from copies import client, git, set_params
 from my_model.ops import scorecard as card
 from my_model.ops.contract import load
 from my_model.ops.files import read_json, write_json
@@ -129,6 +129,7 @@ def proven(project: Project) -> Project:
     git(project, "push", "--quiet", "origin", "main")
     (root / "build").mkdir()
     results(project)
+    set_params(project, "retention", log_days=30)
     log = project.served / "predictions" / "20300101T000000.jsonl"
     log.parent.mkdir(parents=True)
     log.write_text(json.dumps({"inputs": {load().inputs[0].name: 1}}) + "\n")
@@ -242,6 +243,8 @@ def test_what_nobody_may_read_is_not_in_the_log(
     with monkeypatch.context() as patch:
         patch.setattr(card.contract, "load", lambda: known)
         assert lost(proven) == {"Data 5"}
+    (proven.served / "predictions" / "20200101T000000.jsonl").touch()
+    assert lost(proven) == {"Data 5"}
     shutil.rmtree(proven.served / "predictions")
     assert lost(proven) == {"Data 5"}
 

@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as xml  # nosec B405
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from .errors import UserError
 from .files import read_json
 from .project import Project
 from .registry.tracking import CHAMPION, Store, Version, connected
+from .settings import Settings
 from .wording import number, table
 
 FRESH, QUICK = 90, 24 * 60  # days that a champion may serve, minutes from a commit to a version
@@ -89,13 +90,16 @@ class Facts:
         return useful, f"{len(worth)} columns, worth {number(worth[-1]['importance'])} or more"
 
     def private(self) -> Found:
-        """The newest log has no column that is marked as sensitive."""
-        newest = max((self.project.served / "predictions").glob("*.jsonl"))
-        with newest.open(encoding="utf-8") as file:
+        """The log goes no further back than it may, and the newest has no sensitive column."""
+        logs = sorted((self.project.served / "predictions").glob("*.jsonl"))
+        with logs[-1].open(encoding="utf-8") as file:
             lines = [json.loads(line) for line in islice(filter(str.strip, file), LOOKED_AT)]
         sensitive = {column.name for column in contract.load().columns if column.sensitive}
         quiet = all(sensitive.isdisjoint(line["inputs"]) for line in lines)
-        return quiet, f"{newest.name} has none of {len(sensitive)} sensitive columns"
+        days = Settings.load(self.project.params).retention.log_days
+        oldest = f"{datetime.now(UTC) - timedelta(days=days or 0):%Y%m%d}"
+        said = f"logs of {days} days, without any of {len(sensitive)} sensitive columns"
+        return quiet and days and logs[0].name >= oldest, said
 
     def quick(self) -> Found:
         """A version came within a day of its commit: the first one of the last commit."""
@@ -261,7 +265,7 @@ ROWS = {
         Row("All features are beneficial", Facts.beneficial, f"leave out what harms, {TRAIN}"),
         Row("No feature costs too much", gate("latency")),
         Row("Features are as they should be", passed("_no_feature", "_only_feat"), TEST, TESTED),
-        Row("There are privacy controls", Facts.private, MONITOR, WATCHED),
+        Row("There are privacy controls", Facts.private, f"retention.log_days, {MONITOR}", WATCHED),
         Row("New features come quickly", Facts.quick, f"`git commit`, {TRAIN}", TRIED),
         Row("All code of features is tested", passed(".test_features."), TEST, TESTED),
     ),

@@ -137,6 +137,22 @@ class Monitoring(Section, frozen=True):
     accepted: dict[str, Accepted] = {}
 
 
+class Retention(Section, frozen=True):
+    """For how many days is kept what people are in; None: for ever."""
+
+    log_days: AtLeastOne | None = None
+    label_days: AtLeastOne | None = None
+
+
+class Costs(Section, frozen=True):
+    """What things cost, and what a busy core takes with its share of all else."""
+
+    currency: str = "EUR"
+    processor_hour: float = 0.05
+    gigabyte_month: float = 0.02
+    watts: float = 10.0
+
+
 class Settings(Section, frozen=True):
     """All of `params.yaml`."""
 
@@ -149,6 +165,8 @@ class Settings(Section, frozen=True):
     registry: Registry = Registry()
     tune: Tune = Tune()
     monitoring: Monitoring = Monitoring()
+    retention: Retention = Retention()
+    costs: Costs = Costs()
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -18,6 +18,7 @@ from .. import prediction_log as log
 from ..errors import UserError
 from ..files import read_json, write_json, write_text
 from ..pipeline import labelled
+from ..privacy import expire
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
 from ..settings import Monitoring, Settings, with_values
@@ -62,9 +63,12 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
 def monitor(project: Project, settings: Settings) -> Report:
     """Look at the log, write what was found to `monitoring/` beside it, and decide.
 
+    What is older than it may be goes before.
+
     Raises:
         UserError: if there is no champion, or `monitoring.window` will not do.
     """
+    expire(project, settings)
     with _reference(project) as reference:
         excluded = labelled.excluded_in_log(project)
         report = look(project.served, reference, settings, excluded=excluded)

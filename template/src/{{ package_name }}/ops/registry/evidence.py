@@ -51,7 +51,8 @@ def run(project: Project, name: str, key: str = "") -> None:
             write_text(aside / "deployments.txt", git.output(root, *deployed) or "")
             monitoring = project.served / "monitoring"
             texts = [monitoring / name for name in ("monitoring.json", "summary.md")]
-            for path in (*texts, root / "build" / "sbom.json"):
+            texts += [root / "build" / "sbom.json", project.reports / "forgotten.json"]
+            for path in texts:
                 if path.exists():
                     shutil.copy(path, aside)
             files = sorted(path for path in aside.rglob("*") if path.is_file())

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 
-from .. import git, user_code
+from .. import costs, git, user_code
 from ..bundle import UNKNOWN, Bundle, sign
 from ..errors import Refused, UserError
 from ..evaluation import cards, diagnostics, shadow
@@ -249,6 +249,7 @@ def _enter(
                 **manifest["metrics"],
                 **{f"baseline.{name}": value for name, value in manifest["baseline"].items()},
                 **{name: value for name, value in measured.items() if value is not None},
+                **costs.spent(project),
             },
             folders=folders,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import dvc
 from ..errors import Refused, UserError
+from ..privacy import expire
 from ..project import Project
 from ..registry.promotion import register
 from ..settings import Settings
@@ -30,6 +31,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
             print("retrain: an earlier one was cut short; everything is as it was before it.")
         if options.if_needed and not _needed(project):
             return
+        expire(project, Settings.load(project.params), labels=True)
         learnt = _learn(project, options, lock)
         try:
             register(project, propose=options.propose)

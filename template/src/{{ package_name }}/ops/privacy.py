@@ -1,0 +1,277 @@
+"""`ops forget`: all rows of a person who asks for it go, and what is older than it may be.
+
+What they were in is named in `reports/forgotten.json`, which git keeps, and nothing that they held.
+That is written before anything goes, and what the rest is found by goes last: who was cut short
+types the same again. Models that have learnt from such rows stay until others take their place.
+"""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from . import dvc, git
+from .errors import UserError
+from .files import read_json, replacing, write_json
+from .pipeline import parquet
+from .pipeline.labelled import LABELLED, PREDICTION
+from .prediction_log import files, micros
+from .project import Project
+from .registry.tracking import address, connected, presentable
+from .settings import Settings
+from .wording import listed
+
+TABLES = {".parquet", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"}
+TEXTS = {".json", ".md", ".html", ".patch", ".py"}
+LEAST = 4  # letters that a value has which is looked for in texts
+
+
+@dataclass(frozen=True)
+class Meant:
+    """Rows that go: with a value in a column, of some predictions, or told of before a time."""
+
+    column: str = ""
+    spellings: Collection[str] = ()
+    ids: Collection[str] = ()
+    before: datetime = datetime(1, 1, 1)
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value of the column is meant."""
+        return value is not None and str(value) in self.spellings
+
+    def rows(self, schema: pl.Schema) -> pl.Expr:
+        """Which rows of a table are meant."""
+        parts = [pl.lit(value=False)]
+        if self.column in schema and not schema[self.column].is_nested():
+            parts.append(pl.col(self.column).cast(pl.String).is_in(self.spellings))
+        if PREDICTION in schema:
+            parts += [pl.col(PREDICTION).is_in(self.ids), pl.col(LABELLED) < self.before]
+        return pl.any_horizontal(parts).fill_null(value=False)
+
+
+def run(project: Project, person: str = "") -> None:
+    """Forget the rows of a person, named as COLUMN=VALUE; without one, those that are too old.
+
+    A UserError if the person is not named so, or DVC or MLflow fails.
+    """
+    if not person:
+        old = expire(project, Settings.load(project.params), labels=True)
+        return _destroy(project, _held(project, old) if old else [])
+    column, _, value = person.partition("=")
+    if not (column and value):
+        raise UserError("Name a column and its value, such as customer=A-17.")
+    spellings = _spelt(value)
+    with suppress(ValueError):
+        spellings.append(str(float(value)))
+    meant = Meant(column, spellings)
+    ids = _blank(project, "predictions", lambda line: meant.fits(line["inputs"][column]), False)
+    for part in project.labelled.glob("*.parquet"):
+        rows = pl.scan_parquet(part)
+        ids |= {*rows.filter(meant.rows(rows.collect_schema())).collect()[PREDICTION]}
+    meant = replace(meant, ids=[*ids])
+    held, texts = _held(project, meant), _texts(project, value)
+    objects = {f"{path.parent.name}{path.name}" for path in held}
+    with connected(project) as store:
+        tags = {
+            it.number: (it.tags.get("dvc.train"), it.tags.get("dvc.holdout"))
+            for it in store.versions()
+        }
+    versions = [str(number) for number, its in tags.items() if objects & {*its}]
+    counts, record = _data(project, meant), project.reports / "forgotten.json"
+    told = {
+        "at": f"{datetime.now(UTC):%FT%TZ}",
+        "by": git.person(project.root),
+        "column": column,
+        "answered": len(ids),
+        "rows": counts,
+        "versions": versions,
+        "dvc": sorted(objects),
+        "texts": [path.relative_to(project.root).as_posix() for path in texts],
+    }
+    write_json(record, [*(read_json(record) if record.exists() else []), told])
+    for log in ("feedback", "shadow"):
+        _blank(project, log, lambda line: line["id"] in ids)
+    _data(project, meant, objects, write=True)
+    _destroy(project, [*held, *texts])
+    _blank(project, "predictions", lambda line: line["id"] in ids)
+    print(
+        f"Gone: {len(ids)} answered rows, {sum(counts.values())} rows of {len(counts)} files, "
+        f"{len(objects)} objects of DVC's cache and remote, {len(texts)} texts."
+    )
+    if versions:
+        print(
+            f"Learnt from them or judged by them: version {listed(versions)}, "
+            "which nobody can reproduce any more."
+        )
+    left = [path.name for path in _tracked(project) if path.suffix not in TABLES]
+    if not address(project).startswith("sqlite:"):
+        left.append(f"the artifacts of {presentable(address(project))}")
+    if left:
+        print(f"Not looked into: {listed(left)}.")
+    print("Run `make train`, commit and push; docs/ops/privacy.md tells what is left to you.")
+
+
+def expire(project: Project, settings: Settings, *, labels: bool = False) -> Meant | None:
+    """Let the service's log go that is older than `params.yaml` lets it be, and labels if asked.
+
+    Give which labels are too old; None if they are kept for ever.
+    """
+    now, keeps = datetime.now(UTC), settings.retention
+    ends = [days for days in (keeps.log_days, keeps.label_days) if days]
+    logs = dict.fromkeys(("predictions", "shadow", "refusals"), keeps.log_days)
+    for log, days in {**logs, "feedback": min(ends, default=None)}.items():
+        for file in files(project.served / log) if days else ():
+            if days and file.until <= micros(now - timedelta(days=days)):
+                file.path.unlink(missing_ok=True)
+    if not keeps.label_days:
+        return None
+    old = Meant(before=(now - timedelta(days=keeps.label_days)).replace(tzinfo=None))
+    if labels:
+        _data(project, old, write=True)
+    return old
+
+
+def _blank(
+    project: Project, log: str, is_meant: Callable[[Any], bool], write: bool = True
+) -> set[str]:
+    """Write blanks over lines of a log, which may go on growing; give their ids."""
+    ids = set()
+    for path in sorted((project.served / log).glob("*.jsonl")):
+        with path.open("r+b") as file:
+            while line := file.readline():
+                with suppress(ValueError, LookupError):
+                    if is_meant(told := json.loads(line)):
+                        ids.add(told["id"])
+                        if write:
+                            file.seek(-len(line), 1)
+                            file.write(b" " * (len(line) - 1) + b"\n")
+    return ids
+
+
+def _tracked(project: Project) -> list[Path]:
+    """Data that people and retrainings gave to DVC."""
+    return [path.with_suffix("") for path in sorted(project.data.rglob("*.dvc"))]
+
+
+def _data(
+    project: Project, meant: Meant, gone: Collection[str] = (), *, write: bool = False
+) -> dict[str, int]:
+    """How many rows of which files are meant; they are left out, and DVC told, if asked for.
+
+    DVC is told as well where it still names something that is to be `gone`.
+    """
+    outputs = (project.raw, project.valid, project.quarantine, project.train, project.holdout)
+    found: dict[str, int] = {}
+    for place in (*_tracked(project), *outputs):
+        known, name = place.with_name(f"{place.name}.dvc"), place.relative_to(project.root)
+        counts = {
+            part.relative_to(project.root).as_posix(): count
+            for part in ([place] if place.is_file() else sorted(place.rglob("*.*")))
+            if (count := _rows(part, meant, write))
+        }
+        found |= counts
+        if write and known.exists() and (counts or any(it in known.read_text() for it in gone)):
+            dvc.ask(project.root, "add", name.as_posix())
+    return found
+
+
+def _held(project: Project, meant: Meant) -> list[Path]:
+    """Files with such rows that any commit has, in DVC's cache, and folders that list these."""
+    with suppress(UserError):  # there may be no remote, or not all in it
+        dvc.ask(project.root, "fetch", "--all-commits")
+    cache = project.root / dvc.ask(project.root, "cache", "dir") / "files" / "md5"
+    held = [path for path in cache.glob("??/*") if _rows(path, meant)]
+    hashes = {f"{path.parent.name}{path.name}" for path in held}
+    folders = cache.glob("??/*.dir")
+    return held + [it for it in folders if hashes & {entry["md5"] for entry in read_json(it)}]
+
+
+def _destroy(project: Project, paths: list[Path]) -> None:
+    """Let files be gone, and what DVC's remote has of them."""
+    from dvc.repo import Repo
+
+    with Repo(str(project.root)) as repo:
+        remote = repo.cloud.get_remote() if repo.config["core"].get("remote") else None
+        for path in paths:
+            if remote is not None:
+                place = remote.fs.join(remote.path, "files", "md5", path.parent.name, path.name)
+                if remote.fs.exists(place):
+                    remote.fs.rm_file(place)
+            path.unlink()
+
+
+def _texts(project: Project, value: str) -> list[Path]:
+    """Texts of runs, of monitoring and of evidence that hold a value."""
+    word, root = re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w.])"), project.root
+    places = (root / "mlartifacts", root / "build" / "evidence", project.served / "monitoring")
+    texts = [it for place in places for it in sorted(place.rglob("*.*")) if it.suffix in TEXTS]
+    asked = texts if len(value) >= LEAST else []
+    return [it for it in asked if word.search(it.read_text("utf-8", errors="replace"))]
+
+
+def _rows(path: Path, meant: Meant, write: bool = False) -> int:
+    """How many rows of a table are meant, which are left out if told to; 0 if it is none."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            table = pl.scan_parquet(path)
+            told = meant.rows(table.collect_schema())
+            count = int(table.select(told.sum()).collect().item())
+            if count and write:
+                with replacing(path) as aside:
+                    parquet.sink(table.filter(~told), aside).collect(engine="streaming")
+            return count
+    try:
+        count = sum(meant.fits(value) for _, value in _records(path, meant.column))
+    except (ValueError, csv.Error):
+        return 0
+    if count and write:
+        with replacing(path) as aside, aside.open("w", encoding="latin-1", newline="") as out:
+            out.writelines(
+                it for it, value in _records(path, meant.column) if not meant.fits(value)
+            )
+    return count
+
+
+def _spelt(text: str) -> list[str]:
+    """A text, and what it looks like where its bytes are read as latin-1."""
+    encoded = (text.encode(code, "xmlcharrefreplace") for code in ("utf-8", "cp1252"))
+    return [text, *(its.decode("latin-1") for its in encoded)]
+
+
+def _records(path: Path, column: str) -> Iterator[tuple[str, Any]]:
+    """The rows of CSV or JSON lines: as they stand there, byte by byte, and their value.
+
+    None of what has no such column, and is no table at all.
+    """
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="latin-1", newline="") as file:
+        lines: list[str] = []
+
+        def remembered() -> Iterator[str]:
+            for line in file:
+                lines.append(line)
+                yield line
+
+        source = remembered()
+        head = next(source, "").removeprefix(codecs.BOM_UTF8.decode("latin-1"))
+        if head.startswith("{"):
+            while head:
+                yield head, json.loads(head.encode("latin-1")).get(column)
+                head = next(file, "")
+            return
+        separator = max(",;\t|", key=head.count)
+        names = next(csv.reader([head], delimiter=separator), [])
+        place = next((names.index(it) for it in _spelt(column) if it in names), None)
+        if place is not None:
+            yield lines.pop(), None
+            for cells in csv.reader(source, delimiter=separator):
+                yield "".join(lines), "".join(cells[place : place + 1])
+                lines.clear()

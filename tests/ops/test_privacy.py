@@ -1,0 +1,186 @@
+"""What is kept of people: marked values, how long, and a person who asks to be forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import dataframely as dy
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from copies import answer, client, git, learn, ops, run, set_params
+from my_model.ops import privacy
+from my_model.ops.files import read_json
+from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
+from small import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from my_model.ops.project import Project
+
+ADA = "Ada-4711"  # nobody else is called so
+ORDERS = f'note;customer\n"two\nlines; of one";{ADA}\n"é";Bob\nit;?\n'.encode("cp1252")
+LINES = f'{{"customer": "Bob"}}\n{{"customer": "{ADA}"}}\n'
+
+
+class Patient(dy.Schema):
+    """Rows whose sensitive columns a model learns from."""
+
+    name = dy.String(metadata={"category": True, "sensitive": True})
+    letter = dy.String(metadata={"text": True, "sensitive": True})
+    income = dy.Float64(metadata={"sensitive": True})
+    born = dy.Datetime(metadata={"sensitive": True})
+    x = dy.Float64()
+    y = dy.Enum(["no", "yes"], metadata={"target": True})
+
+
+def holders(root: Path, value: str, *, column: str = "customer") -> set[str]:
+    """Files below a folder that hold a value, as text or in a column of a table."""
+    found = set()
+    for path in root.rglob("*"):
+        if not path.is_file() or ".git" in path.parts:
+            continue
+        content = path.read_bytes()
+        held = value.encode() in content
+        if content.startswith(b"PAR1"):
+            frame = pl.read_parquet(path)
+            held = column in frame.columns and value in frame[column].cast(pl.String).to_list()
+        if held:
+            found.add(path.relative_to(root).as_posix())
+    return found
+
+
+def test_no_file_beside_the_data_holds_a_marked_value(tmp_path: Path) -> None:
+    draw = np.random.default_rng(7)
+    x = draw.normal(size=400)
+    rows = pl.DataFrame(
+        {
+            "name": draw.choice(["Ann", "Bo"], 400),
+            "letter": draw.choice(["dear sir", "hello there"], 400),
+            "income": draw.normal(2000, 300, 400).round(2),
+            "born": np.datetime64("1980-01-01", "us") + np.arange(400) * np.timedelta64(3, "D"),
+            "x": x,
+            "y": np.where(x + draw.normal(0, 0.3, 400) > 0, "yes", "no"),
+        },
+        schema_overrides={"y": pl.Enum(["no", "yes"]), "born": pl.Datetime("us")},
+    )
+    marked = {"income": 87654.25, "born": datetime(1903, 7, 9)}
+    first = pl.int_range(pl.len()) == 0
+    rows = rows.with_columns(
+        pl.when(first).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in marked.items()
+    )
+    held_out = rows.tail(100).with_columns(
+        pl.when(first).then(pl.lit("Xanthippe")).otherwise("name").alias("name"),
+        pl.when(first).then(pl.lit("zyzzyva")).otherwise("letter").alias("letter"),
+    )
+    with judged(tmp_path, Patient, rows.head(300), held_out, {"model": "linear"}) as project:
+        for value in ("87654.25", "87,654", "1903-07-09", "Xanthippe", "zyzzyva"):
+            assert holders(project.root, value, column="") == set(), value
+
+
+def cut_short(patch: pytest.MonkeyPatch, name: str, command: str) -> None:
+    """Let it end as it would if a person interrupted it where it calls a function."""
+    does: Callable[..., Any] = resolve_name(f"my_model.ops.privacy:{name}")
+
+    def end(*given: Any) -> Any:
+        if command in ("", *given[1:2]):
+            raise KeyboardInterrupt
+        return does(*given)
+
+    patch.setattr(f"my_model.ops.privacy.{name}", end)
+
+
+def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
+    whole: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = whole.root
+    one, other = "a" * 24, "b" * 24
+    labels = {PREDICTION: [one, other], LABELLED: [datetime(2030, 1, 1)] * 2}
+    pl.DataFrame({**labels, "customer": [None, "Bob"]}).write_parquet(whole.labelled / "n.parquet")
+    (whole.data / "source.csv").write_bytes(ORDERS)
+    (whole.data / "more.jsonl").write_text(LINES)
+    assert (
+        run(
+            whole, "dvc", "add", "data/labelled/n.parquet", "data/source.csv", "data/more.jsonl"
+        ).returncode
+        == 0
+    )
+    learnt = pl.read_parquet(whole.train)
+    names = pl.Series("customer", [ADA, *["Bob"] * (len(learnt) - 1)])
+    part = whole.train / "000000.parquet"
+    learnt.with_columns(names).write_parquet(part)
+    assert run(whole, "dvc", "commit", "--force", "split").returncode == 0
+    assert run(whole, "dvc", "push").returncode == 0
+    lock = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
+    digest = next(out["md5"] for out in lock if out["path"] == "data/train.parquet")
+    client(whole).set_model_version_tag(whole.name, "1", "dvc.train", digest)
+    report = next((root / "mlartifacts").rglob("gates.json"))
+    report.write_text(f'["{ADA}"]')
+    asked = pl.DataFrame({"customer": [ADA, "Bob"], "y": [1, 2]})
+    mine, others = answer(whole, asked)
+    learn(whole, {mine: "malignant", others: "benign"})
+    said, told = (next((whole.served / log).glob("*.jsonl")) for log in ("predictions", "feedback"))
+    for log in (said, told):
+        log.write_text(log.read_text().replace(mine, one))
+    before = holders(root, ADA)
+    assert len(before) >= 9
+    assert sum(".dvc/storage" in name or "remote" in name for name in before) >= 1
+
+    for name, command in (("dvc.ask", "add"), ("_destroy", "")):
+        with monkeypatch.context() as patch:
+            cut_short(patch, name, command)
+            with pytest.raises(KeyboardInterrupt):
+                privacy.run(whole, f"customer={ADA}")
+        assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == [other]
+    assert "version 1" in ops(whole, "forget", f"customer={ADA}")
+
+    assert holders(root, ADA) == set()
+    record, *repeated = read_json(whole.reports / "forgotten.json")
+    assert [its["dvc"] for its in repeated] == [record["dvc"]] * 2
+    assert (record["column"], record["answered"], record["versions"]) == ("customer", 1, ["1"])
+    files = ("labelled/n.parquet", "source.csv", "more.jsonl", "train.parquet/000000.parquet")
+    assert record["rows"] == {f"data/{name}": 1 for name in files}
+    assert (whole.data / "source.csv").read_bytes() == ORDERS.replace(
+        f'"two\nlines; of one";{ADA}\n'.encode(), b""
+    )
+    assert (whole.data / "more.jsonl").read_text() == LINES.splitlines(keepends=True)[0]
+    assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == [other]
+    assert "up to date" in run(whole, "dvc", "status", "data/labelled/n.parquet.dvc").stdout
+    assert one not in told.read_text()
+    assert others in told.read_text()
+    assert run(whole, "dvc", "push", "data/source.csv").returncode == 0
+    ops(whole, "forget", "customer=李")
+    assert read_json(whole.reports / "forgotten.json")[-1]["rows"] == {}
+    assert "Name a column and its value" in ops(whole, "forget", "Ada", code=2)
+    assert git(whole, "status", "--porcelain", "reports/forgotten.json")
+
+
+def test_what_is_older_than_it_may_be_goes(whole: Project) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    logs = {
+        days: whole.served / "feedback" / f"{now - timedelta(days=days):%Y%m%dT%H%M%S}.jsonl"
+        for days in (0, 9, 12)
+    }
+    for path in logs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+    told: dict[str, Any] = {
+        PREDICTION: ["a-label", "new"],
+        LABELLED: [now - timedelta(days=40), now],
+    }
+    pl.DataFrame(told).write_parquet(whole.labelled / "n.parquet")
+    assert run(whole, "dvc", "add", "data/labelled/n.parquet").returncode == 0
+    ops(whole, "forget")
+    assert all(path.exists() for path in logs.values())
+    assert holders(whole.root, "a-label", column=PREDICTION)
+    set_params(whole, "retention", log_days=10, label_days=30)
+    ops(whole, "forget")
+    assert {days for days, path in logs.items() if path.exists()} == {0, 9}
+    assert not holders(whole.root, "a-label", column=PREDICTION)
+    assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == ["new"]
