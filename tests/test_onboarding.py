@@ -13,13 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster import cluster
-from containers import ask, copy, image, parts, podman, ready, registry, until
+from cluster import balanced, cluster, free, load
+from containers import ask, copy, image, parts, podman, registry, until
 from project import Project
 from render import ROOT, run
 from servers import service, visit
 from test_containers import PORTS
-from test_deployment import LOGGED, balanced, free, load
 from walks import Walker, steps
 
 if TYPE_CHECKING:
@@ -30,6 +29,12 @@ FIRST_HOUR = ROOT / "docs" / "first-hour.md"
 PRODUCTION = ROOT / "docs" / "production.md"
 HOST = "git@git.example.org:ml/"
 NAME = f"of-a-walk-{os.getpid()}"
+LOGGED = """
+import json, pathlib
+for path in pathlib.Path("/predictions/predictions").glob("*.jsonl"):
+    for line in path.read_text().splitlines():
+        print(json.loads(line)["id"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +155,9 @@ def called(engineer: Walker, command: str, folder: Path) -> Iterator[list[str]]:
 
     In the end, each of them was answered whatever he asked.
     """
-    pods = [int(port) for port in engineer.environment["PORTS"].split(",")]
+    pods = {int(port): 1 for port in engineer.environment["PORTS"].split(",")}
     row = json.loads((engineer.place / "row.json").read_text())
-    with ExitStack() as stack:
-        balancer = stack.enter_context(balanced(folder, pods))
-        # Until its first checks, it takes ports for pods that are not there yet.
-        until(lambda: all(ready(balancer) for _ in range(20)))
-        statuses, ids = stack.enter_context(load(balancer, row))
+    with balanced(folder, pods) as balancer, load(balancer, row) as (statuses, ids):
         engineer.meant["my-model.example.org"] = balancer
         shell = ("bash", "-c", engineer.here(command))
         with subprocess.Popen(

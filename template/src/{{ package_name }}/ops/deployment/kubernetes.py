@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,8 @@ from .. import command
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
+from ..serving.locations import Absent, Unavailable
+from ..serving.registry_client import Registry
 from .service import ANSWER, Service, worded
 from .state import State
 
@@ -33,6 +35,21 @@ class Pod:
     name: str
     image: str
     ready: bool
+    waits: str
+    """For what, in a word of the cluster's; empty if it does not."""
+
+    @classmethod
+    def read(cls, pod: dict[str, Any]) -> "Pod":
+        """As kubectl shows it."""
+        conditions = {it["type"]: it for it in pod["status"].get("conditions", ())}
+        states = [it["state"] for it in pod["status"].get("containerStatuses", ())]
+        waits = [it["waiting"].get("reason", "") for it in states if "waiting" in it]
+        return cls(
+            pod["metadata"]["name"],
+            next(it["image"] for it in pod["spec"]["containers"] if it["name"] == "service"),
+            conditions.get("Ready", {}).get("status") == "True",
+            waits[0] if waits else conditions.get("PodScheduled", {}).get("reason", ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,12 +97,16 @@ class Environment:
         """Let the environment run this, and wait until its pods are ready.
 
         Raises:
-            UserError: if the cluster refuses, or they are not in time.
+            UserError: if registry or cluster refuses, or they are not in time.
         """
-        folder = self._with(state)
-        self._kubectl("apply", f"--kustomize={folder}")
+        if self.has_registry:
+            _look(self._serves(state))
+        self._kubectl("apply", f"--kustomize={self._with(state)}")
         name = f"deployment/{self.deployment['metadata']['name']}"
-        self._kubectl("rollout", "status", name, f"--timeout={seconds}s", timeout=seconds)
+        try:
+            self._kubectl("rollout", "status", name, f"--timeout={seconds}s", timeout=seconds)
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}{self._reason(state)}.") from None
 
     def pods(self) -> list[Pod]:
         """The pods of the service that are not about to go."""
@@ -93,16 +114,7 @@ class Environment:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         answer = json.loads(self._kubectl("get", "pods", f"--selector={selector}", "--output=json"))
         return [
-            Pod(
-                pod["metadata"]["name"],
-                next(it["image"] for it in pod["spec"]["containers"] if it["name"] == "service"),
-                any(
-                    (it["type"], it["status"]) == ("Ready", "True")
-                    for it in pod["status"].get("conditions", ())
-                ),
-            )
-            for pod in answer["items"]
-            if "deletionTimestamp" not in pod["metadata"]
+            Pod.read(pod) for pod in answer["items"] if "deletionTimestamp" not in pod["metadata"]
         ]
 
     def running(self, state: State) -> tuple[int, set[str]]:
@@ -176,18 +188,30 @@ class Environment:
             "images": [{"name": "service", "newName": name, "digest": digest}],
         }
         if self.has_registry:
-            separator = "/" if isinstance(state.model, int) else "@"
-            base = self.bundle.removesuffix(self.model)[:-1]
             settings["configMapGenerator"] = [
                 {
                     "name": "settings",
                     "namespace": self.namespace,
                     "behavior": "merge",
-                    "literals": [f"BUNDLE={base}{separator}{state.model}"],
+                    "literals": [f"BUNDLE={self._serves(state)}"],
                 }
             ]
         write_text(made / "kustomization.yaml", yaml.safe_dump(settings, sort_keys=False))
         return made
+
+    def _serves(self, state: State) -> str:
+        """The address in the registry of a state's model."""
+        base = self.bundle.removesuffix(self.model)[:-1]
+        return f"{base}{'/' if isinstance(state.model, int) else '@'}{state.model}"
+
+    def _reason(self, state: State) -> str:
+        """Why a pod with this image is not ready: what it waits for, and what it logged last."""
+        with suppress(UserError):
+            for pod in self.pods():
+                if pod.image == state.image and not pod.ready:
+                    log = self._kubectl("logs", pod.name, "--container=service", "--tail=1")
+                    return "".join(f": {it}" for it in (pod.waits, log) if it)
+        return ""
 
     def _one(self, kind: str) -> dict[str, Any]:
         name = "settings" if kind == "ConfigMap" else "service"
@@ -201,6 +225,16 @@ class Environment:
         place = f"--namespace={self.namespace}"
         asked = ("kubectl", *arguments, place, f"--request-timeout={timeout:.0f}s")
         return command.output(self.project.root, *asked, timeout=timeout + 30)
+
+
+def _look(address: str) -> None:
+    """A UserError if a registry that is reached from here has no such version."""
+    try:
+        Registry(address, "VERSION").state()
+    except Absent as error:
+        raise UserError(str(error)) from None
+    except Unavailable:
+        pass  # the pods may reach it
 
 
 def _folder(project: Project) -> Path:
