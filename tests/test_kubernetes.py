@@ -84,8 +84,8 @@ def test_what_is_built_keeps_the_schema(
     file.write_text(yaml.safe_dump_all(manifests))
     assert "WARN" not in run("kubernetes-validate", "--strict", file, cwd=tmp_path)
     assert {it["metadata"]["namespace"] for it in manifests} == {
-        *("my-model-dev", "my-model-production"),
-        f"my-model-{environment.replace('canary', 'production')}",
+        *("dev", "production"),
+        environment.replace("canary", "production"),
     }
 
 

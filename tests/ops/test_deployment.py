@@ -1,6 +1,9 @@
 """What ends a deployment before it begins, and what git remembers of those that were."""
 
+import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from my_model.ops.deployment import run, state
+from my_model.ops.deployment.place import find
 from my_model.ops.deployment.service import Service
 from my_model.ops.deployment.state import State
 from my_model.ops.errors import Refused, UserError
 from my_model.ops.files import lock
 from my_model.ops.project import Project
+from render import ROOT
 
 FIRST, SECOND = (State(f"registry/name@sha256:{number:064x}", number) for number in (1, 2))
 
@@ -29,6 +35,7 @@ class Place:
     answers: str
     bundle: str = IMAGE
     model: str = "champion"
+    monitors: bool = False
     name: str = "dev"
     patience: int = 1
 
@@ -38,6 +45,7 @@ class Place:
 
     def roll(self, asked: State, seconds: int) -> None:
         assert bool(asked.model) == self.has_registry, "only a registry can be asked for a model"
+        assert bool(asked.monitor) == self.monitors, "only a monitor has an image"
 
     @contextmanager
     def service(self, asked: State) -> Iterator[Service]:
@@ -161,6 +169,73 @@ def test_what_an_image_holds_is_not_what_was_asked_for(project: Project, place: 
     place.bundle = IMAGE
     deploy(project)
     assert said(project) == ("", "7")
+
+
+def test_a_monitor_keeps_its_image(project: Project, place: Place) -> None:
+    """Until another one is named: also where it is the service that changes, or comes from dev."""
+    place.monitors = True
+    with pytest.raises(
+        UserError, match=r"dev has a monitor: MONITOR=registry/name@sha256:\.\.\. names"
+    ):
+        deploy(project, image=FIRST.image)
+    with pytest.raises(UserError, match="latest is no image with a digest: MONITOR="):
+        deploy(project, image=FIRST.image, monitor="latest")
+    monitors: list[str] = []
+    for asked in (
+        {"image": FIRST.image, "monitor": FIRST.image},
+        {"monitor": SECOND.image},
+        {"image": SECOND.image},
+        {"rollback": True},
+        {"rollback": True},
+    ):
+        deploy(project, **asked)
+        known = state.read(project, "dev")
+        assert known
+        monitors.append(known.monitor)
+    assert monitors == [FIRST.image, SECOND.image, SECOND.image, SECOND.image, FIRST.image]
+
+
+def test_a_cluster_is_given_both_images_in_the_project_s_own_namespace(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real kubectl builds, from the files as they are rendered."""
+    kubectl, applied = Path(sys.executable).with_name("kubectl"), tmp_path / "applied.yaml"
+    tool = tmp_path / "bin" / "kubectl"
+    tool.parent.mkdir()
+    tool.write_text(
+        f'#!/bin/sh\nfolder=${{2#--kustomize=}}\ncase $1 in\nkustomize) exec {kubectl} "$@" ;;\n'
+        f"apply) exec {kubectl} kustomize $folder > {applied} ;;\nesac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    manifests = project.root / "deploy" / "kubernetes"
+    shutil.rmtree(manifests)
+    shutil.copytree(ROOT / "template" / "deploy" / "kubernetes", manifests)
+    (project.root / "pyproject.toml").write_text('[project]\nname = "a-name"\n')
+    file = manifests / "environments" / "production" / "kustomization.yaml"
+    components = "".join(f"  - ../../components/{it}\n" for it in ("log-claim", "monitoring"))
+    text = file.read_text().replace("\nconfigMapGenerator", f"{components}\nconfigMapGenerator")
+    setting = "      - BUNDLE=http://registry:5000/a-name@champion\n"
+    file.write_text(text.replace("\npatches", f"{setting}\npatches"))
+
+    place = find(project, "production")
+    assert place.monitors
+    place.roll(State(FIRST.image, 7, monitor=SECOND.image), 1)
+    built = {it["kind"]: it for it in yaml.safe_load_all(applied.read_text())}
+    assert {it["metadata"]["namespace"] for it in built.values()} == {"a-name-production"}
+    (service,) = built["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (monitor,) = built["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert (service["image"], monitor["image"]) == (FIRST.image, SECOND.image)
+    assert built["ConfigMap"]["data"]["BUNDLE"] == "http://registry:5000/a-name/7"
+    assert monitor["envFrom"] == [
+        {"configMapRef": {"name": built["ConfigMap"]["metadata"]["name"]}}
+    ]
+
+    file.write_text(text.replace("namespace: production", "namespace: given-to-us"))
+    again = find(project, "production")
+    again.roll(State(FIRST.image, monitor=SECOND.image), 1)
+    built = {it["kind"]: it for it in yaml.safe_load_all(applied.read_text())}
+    assert {it["metadata"]["namespace"] for it in built.values()} == {"given-to-us"}
 
 
 def test_what_may_answer_is_what_was_asked_for_or_what_the_image_holds() -> None:

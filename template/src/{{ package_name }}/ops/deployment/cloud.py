@@ -67,6 +67,11 @@ class Environment:
         """What the registry is asked for, if nothing is said."""
         return "champion"
 
+    @property
+    def monitors(self) -> bool:
+        """Never: a cloud runs the service alone."""
+        return False
+
     def roll(self, state: State, seconds: int) -> None:
         """Let the endpoint run this, and wait until it does.
 

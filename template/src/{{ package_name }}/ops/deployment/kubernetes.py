@@ -19,8 +19,7 @@ from .. import command
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
-from ..serving.locations import Absent, Unavailable
-from ..serving.registry_client import Registry
+from .place import ENVIRONMENTS, address
 from .service import ANSWER, Service, worded
 from .state import State
 
@@ -75,7 +74,13 @@ class Environment:
 
     @property
     def namespace(self) -> str:
-        """Where it lies in the cluster."""
+        """Where it lies in the cluster: as its folder says, or in one of the project's own."""
+        said = self._said
+        return f"{self.project.name}-{said}" if said in ENVIRONMENTS else said
+
+    @property
+    def _said(self) -> str:
+        """The namespace that its folder names."""
         return str(self.deployment["metadata"]["namespace"])
 
     @property
@@ -93,14 +98,18 @@ class Environment:
         """The version or the alias that `bundle` names in its registry."""
         return re.split("[/@]", self.bundle)[-1]
 
+    @property
+    def monitors(self) -> bool:
+        """Whether it has the component `monitoring`."""
+        jobs = [it["metadata"]["name"] for it in self.manifests if it["kind"] == "CronJob"]
+        return any(name.startswith("monitor") for name in jobs)
+
     def roll(self, state: State, seconds: int) -> None:
         """Let the environment run this, and wait until its pods are ready.
 
         Raises:
-            UserError: if registry or cluster refuses, or they are not in time.
+            UserError: if the cluster refuses, or they are not in time.
         """
-        if self.has_registry:
-            _look(self._serves(state))
         self._kubectl("apply", f"--kustomize={self._with(state)}")
         name = f"deployment/{self.deployment['metadata']['name']}"
         try:
@@ -182,27 +191,31 @@ class Environment:
     def _with(self, state: State) -> Path:
         """A kustomization of the folder with the image and the model of a state."""
         made = self.project.root / "build" / "deploy" / self.name
-        name, _, digest = state.image.partition("@")
+        images = {"service": state.image, "monitor": state.monitor}
         settings: dict[str, Any] = {
+            "namespace": self.namespace,
             "resources": [os.path.relpath(_folder(self.project) / self.name, made)],
-            "images": [{"name": "service", "newName": name, "digest": digest}],
+            "images": [
+                {
+                    "name": name,
+                    "newName": image.partition("@")[0],
+                    "digest": image.partition("@")[2],
+                }
+                for name, image in images.items()
+                if image
+            ],
         }
         if self.has_registry:
             settings["configMapGenerator"] = [
                 {
                     "name": "settings",
-                    "namespace": self.namespace,
+                    "namespace": self._said,
                     "behavior": "merge",
-                    "literals": [f"BUNDLE={self._serves(state)}"],
+                    "literals": [f"BUNDLE={address(self, state)}"],
                 }
             ]
         write_text(made / "kustomization.yaml", yaml.safe_dump(settings, sort_keys=False))
         return made
-
-    def _serves(self, state: State) -> str:
-        """The address in the registry of a state's model."""
-        base = self.bundle.removesuffix(self.model)[:-1]
-        return f"{base}{'/' if isinstance(state.model, int) else '@'}{state.model}"
 
     def _reason(self, state: State) -> str:
         """Why a pod with this image is not ready: what it waits for, and what it logged last."""
@@ -225,16 +238,6 @@ class Environment:
         place = f"--namespace={self.namespace}"
         asked = ("kubectl", *arguments, place, f"--request-timeout={timeout:.0f}s")
         return command.output(self.project.root, *asked, timeout=timeout + 30)
-
-
-def _look(address: str) -> None:
-    """A UserError if a registry that is reached from here has no such version."""
-    try:
-        Registry(address, "VERSION").state()
-    except Absent as error:
-        raise UserError(str(error)) from None
-    except Unavailable:
-        pass  # the pods may reach it
 
 
 def _folder(project: Project) -> Path:

@@ -21,9 +21,13 @@ PLATFORMS = ("kubernetes", "aws", "azure", "google")
 class Environment(Protocol):
     """What can be asked of an environment, wherever it runs."""
 
-    name: str
-    patience: int
-    """Seconds that a deployment may take, if nothing is said."""
+    @property
+    def name(self) -> str:
+        """As people type it."""
+
+    @property
+    def patience(self) -> int:
+        """Seconds that a deployment may take, if nothing is said."""
 
     @property
     def has_registry(self) -> bool:
@@ -36,6 +40,10 @@ class Environment(Protocol):
     @property
     def model(self) -> str:
         """The version or the alias that `bundle` names in its registry."""
+
+    @property
+    def monitors(self) -> bool:
+        """Whether a monitor runs beside the service, from an image of its own."""
 
     def roll(self, state: State, seconds: int) -> None:
         """Let it run this, and wait until it does; a UserError if it does not."""
@@ -73,6 +81,12 @@ def find(project: Project, name: str) -> Environment:
     module = import_module(".kubernetes" if platform == "kubernetes" else ".cloud", __package__)
     found: Environment = module.Environment(project, name, platform)
     return found
+
+
+def address(place: Environment, state: State) -> str:
+    """Where the registry of an environment has the model of a state."""
+    base = place.bundle.removesuffix(place.model)[:-1]
+    return f"{base}{'/' if isinstance(state.model, int) else '@'}{state.model}"
 
 
 def _platforms(project: Project) -> list[str]:

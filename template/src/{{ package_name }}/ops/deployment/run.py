@@ -10,8 +10,10 @@ from .. import command, git
 from ..errors import Refused, UserError
 from ..files import lock
 from ..project import Project
+from ..serving.locations import Absent, Unavailable
+from ..serving.registry_client import Registry
 from . import state
-from .place import Environment, environments, find
+from .place import Environment, address, environments, find
 from .service import Load, load
 from .state import IMAGE, MODEL, State
 
@@ -24,6 +26,7 @@ def deploy(
     source: str,
     rollback: bool,
     seconds: int,
+    monitor: str = "",
 ) -> None:
     """Let an environment run another image, another version, or what it ran before.
 
@@ -38,6 +41,7 @@ def deploy(
         source: the environment whose image and version are meant, if they are not given.
         rollback: whether what ran before is meant.
         seconds: that it may take to become ready; 0: as many as the platform needs.
+        monitor: the image of a cluster's monitor, by its digest; empty: the one that runs.
 
     Raises:
         UserError: if it is not clear what is to run.
@@ -52,7 +56,11 @@ def deploy(
             wanted = replace(state.earlier(project, environment), rollback=True)
         else:
             wanted = _wanted(place, image, version, _known(project, source) if source else before)
-        wanted = _with_model(place, wanted)
+        if monitor:
+            wanted = replace(wanted, monitor=monitor)
+        wanted = _fitted(place, wanted, before)
+        if place.has_registry:
+            _look(address(place, wanted))
         print(f"{environment}: rolling out {wanted.shown}", flush=True)
         try:
             answered = _rolled(place, wanted, seconds, bears)
@@ -61,7 +69,7 @@ def deploy(
             if before is None:
                 raise Refused(f"{fault}; nothing ran in {environment} before.") from None
             try:
-                _rolled(place, _with_model(place, before), seconds)
+                _rolled(place, _fitted(place, before, wanted), seconds)
             except UserError as worse:
                 raise UserError(f"{fault}; going back failed, too: {worse}") from None
             raise Refused(f"{fault}; {environment} runs {before.shown} again.") from None
@@ -128,10 +136,28 @@ def _wanted(place: Environment, image: str, version: str, known: State | None) -
     return State(image, version or (known.model if known else ""))
 
 
-def _with_model(place: Environment, wanted: State) -> State:
-    """The same, with a model from where the environment has its own by now."""
+def _fitted(place: Environment, wanted: State, other: State | None) -> State:
+    """The same, with what the environment has by now: a model of a registry, and a monitor.
+
+    Raises:
+        UserError: if neither state says which image monitors.
+    """
     model = (wanted.model or place.model) if place.has_registry else ""
-    return replace(wanted, model=int(model) if str(model).isdecimal() else model)
+    monitor = (wanted.monitor or (other.monitor if other else "")) if place.monitors else ""
+    if place.monitors and not IMAGE.fullmatch(monitor):
+        given = f"{monitor} is no image with a digest" if monitor else f"{place.name} has a monitor"
+        raise UserError(f"{given}: MONITOR=registry/name@sha256:... names its image.")
+    return replace(wanted, model=int(model) if str(model).isdecimal() else model, monitor=monitor)
+
+
+def _look(address: str) -> None:
+    """A UserError if a registry that is reached from here has no such version."""
+    try:
+        Registry(address, "VERSION").state()
+    except Absent as error:
+        raise UserError(str(error)) from None
+    except Unavailable:
+        pass  # the service may reach it
 
 
 def _rolled(place: Environment, state: State, seconds: int, bears: Load | None = None) -> str:

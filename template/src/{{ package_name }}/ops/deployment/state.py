@@ -27,6 +27,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """By its digest: registry/name@sha256:..."""
     model: int | str = ""
     """A version that is meant, or an alias, which moves; empty: whatever the image holds."""
+    monitor: Annotated[str, msgspec.Meta(pattern=rf"^({IMAGE.pattern})?\Z")] = ""
+    """The image of a cluster's monitor, likewise; empty where there is none."""
     version: str = ""
     """The version that answered when it was rolled out."""
     since: str = ""
@@ -35,8 +37,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Whether it took the place of a later one."""
 
     def is_same(self, other: "State | None") -> bool:
-        """Whether both mean the same image and the same model."""
-        return other is not None and (self.image, self.model) == (other.image, other.model)
+        """Whether both mean the same images and the same model."""
+        names = ("image", "model", "monitor")
+        return other is not None and all(getattr(self, it) == getattr(other, it) for it in names)
 
     def is_answered_by(self, version: str) -> bool:
         """Whether a version is the one that is meant; what is no number may be any."""
