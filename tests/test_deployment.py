@@ -67,7 +67,10 @@ def project(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             for old, new in ALONE.items():
                 text = text.replace(old, new)
             file.write_text(text)
-        demand(project, seconds=1, p95_ms=60_000)
+        asked = project.root / "deploy" / "load.yaml"
+        limits = yaml.safe_load(asked.read_text())
+        limits["staging"] |= {"seconds": 1, "p95_ms": 60_000}
+        asked.write_text(yaml.safe_dump(limits))
         project.commit("Run one pod each, and bear little", "--no-verify")
         project.run("make", "image")
         yield project
@@ -95,8 +98,7 @@ def models(sample: Project, project: Project) -> Iterator[str]:
     with mlflow(sample, folder, f"{folder}/files") as address:
         tracked = Project(project.root, {**project.environment, "MLFLOW_TRACKING_URI": address})
         assert "Version 1 (champion)" in tracked.run("uv", "run", "ops", "register")
-        linear = "linear:\n    regularization: "
-        changes = {"promote: auto": "promote: manual", f"{linear}1.0": f"{linear}2.0"}
+        changes = {"promote: auto": "promote: manual", "model: blend": "model: linear"}
         change_params(project, changes)
         assert "Version 2 (challenger)" in tracked.run("make", "train")
         project.commit("Train a challenger", "--no-verify")
@@ -106,14 +108,6 @@ def models(sample: Project, project: Project) -> Iterator[str]:
 def overlay(project: Project, environment: str) -> Path:
     """The file that a person changes of an environment."""
     return project.root / f"deploy/kubernetes/environments/{environment}/kustomization.yaml"
-
-
-def demand(project: Project, **limits: float) -> None:
-    """Let staging bear something else."""
-    file = project.root / "deploy" / "load.yaml"
-    asked = yaml.safe_load(file.read_text())
-    asked["staging"] |= limits
-    file.write_text(yaml.safe_dump(asked))
 
 
 def state(project: Project, environment: str) -> dict[str, Any]:
@@ -224,7 +218,7 @@ def test_the_page_is_walked_as_written(
 def test_a_change_goes_from_one_environment_to_the_next_and_back(
     project: Project, images: dict[str, str]
 ) -> None:
-    """To dev and staging, a bad one to dev, one that does not bear its load to staging."""
+    """To dev and, under load, to staging; a bad one to dev."""
     assert told(project)["staging"] == "nothing was deployed"
     said = project.refuse("make", "deploy", "ENVIRONMENT=staging", code=2)
     assert "It is not said which image: DIGEST=registry/name@sha256:... names one." in said
@@ -242,15 +236,6 @@ def test_a_change_goes_from_one_environment_to_the_next_and_back(
     assert "dev runs" in said
     assert "exceeded its progress deadline: CrashLoopBackOff: It is broken" in said
     assert state(project, "dev")["image"] == images["second"]
-
-    demand(project, seconds=1, p95_ms=0.001)
-    project.commit("Bear nothing")
-    to_staging = ("make", "deploy", "ENVIRONMENT=staging")
-    said = project.refuse(*to_staging, f"DIGEST={images['first']}", code=2)
-    assert "deploy/load.yaml allows for 0 lost and 0.001 ms; staging runs" in said
-    assert state(project, "staging")["image"] == images["second"]
-    demand(project, seconds=1, p95_ms=60_000)
-    project.commit("Bear a little")
 
     lines = told(project)
     shown = images["second"].split("sha256:")[1][:12]

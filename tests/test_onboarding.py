@@ -211,6 +211,9 @@ def test_the_way_to_production_is_walked_as_written(engineer: Walker, tmp_path: 
     logged = Counter(podman("run", "--rm", mounted, *command).split())
     assert {logged[it] for it in asked} == {1}
     assert "as git says, ready: 2, version: 2" in said["make deployed"]
+    state = (tmp_path / NAME / "deploy" / "state" / "production.yaml").read_text()
+    assert "version: '1'" in state
+    assert "rollback: true" in state
     assert '"model_version":"1"' in said["curl --json @row.json localhost:8080/predict"]
     assert "trying it before we need it" in said["uv run ops history"]
     assert "Decision: none" in said["make monitor"]

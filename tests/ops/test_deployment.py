@@ -98,6 +98,14 @@ def write(project: Project, text: str) -> None:
     subprocess.run(commit, cwd=file.parent, check=True)
 
 
+def bear(project: Project, p95_ms: float) -> None:
+    """Commit what dev has to bear."""
+    file = project.root / "deploy" / "load.yaml"
+    file.write_text(f"dev: {{seconds: 1, callers: 2, lost: 0, p95_ms: {p95_ms}}}\n")
+    for words in (("add", "."), ("commit", "--quiet", "--message=Bear")):
+        subprocess.run(["git", *words], cwd=file.parent, check=True)
+
+
 def said(project: Project) -> tuple[int | str, str]:
     """The model that dev was asked to run, and the version that answered."""
     known = state.read(project, "dev")
@@ -169,6 +177,18 @@ def test_what_an_image_holds_is_not_what_was_asked_for(project: Project, place: 
     place.bundle = IMAGE
     deploy(project)
     assert said(project) == ("", "7")
+
+
+def test_what_does_not_bear_its_load_gives_way(project: Project, place: Place) -> None:
+    bear(project, p95_ms=60_000)
+    deploy(project, image=FIRST.image)
+    bear(project, p95_ms=0.001)
+    sentence = r"ms; deploy/load\.yaml allows for 0 lost and 0\.001 ms; dev runs .* again\.$"
+    with pytest.raises(Refused, match=sentence):
+        deploy(project, image=SECOND.image)
+    known = state.read(project, "dev")
+    assert known
+    assert known.image == FIRST.image
 
 
 def test_a_monitor_keeps_its_image(project: Project, place: Place) -> None:
