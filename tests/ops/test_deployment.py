@@ -173,6 +173,8 @@ def test_what_an_image_holds_is_not_what_was_asked_for(project: Project, place: 
         deploy(project, version="8")
     deploy(project, rollback=True)
     assert said(project) == ("champion", "7")
+    deploy(project, image=SECOND.image, version="7")
+    assert said(project) == (7, "7")
 
     place.bundle = IMAGE
     deploy(project)
