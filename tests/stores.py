@@ -120,7 +120,8 @@ def azure(folder: Path) -> Iterator[Store]:
         known, wrong = ({name: login.format(key)} for key in (KEY, KEY.replace("Eby8", "Eby9")))
         prepare = (
             "import os; from azure.storage.blob import BlobServiceClient as Service; "
-            f"Service.from_connection_string(os.environ['{name}']).create_container('{BUCKET}')"
+            f"its = Service.from_connection_string(os.environ['{name}']); "
+            f"its.get_container_client('{BUCKET}').exists() or its.create_container('{BUCKET}')"
         )
         place = f"azure://{BUCKET}"
         yield Store(place, known, wrong, "failed to authenticate", prepare)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 import stores
-from project import PROFILES, Project, copied
+from project import PROFILES, Project, begin, copied, kept
 from render import ROOT, choices
 from servers import StandIn, registry, service, stand_in
 
@@ -78,6 +78,26 @@ def project(
     own = copied(trained(name), PROFILES[name], tmp_path_factory.mktemp(name))
     project = replace(own, environment={**own.environment, **store.variables})
     project.run("make", "push")
+    project.run("uv", "run", "python", "-c", store.prepare)
+    return project
+
+
+@pytest.fixture(scope="module")
+def watched(
+    answer: str,
+    store: Store,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
+    """A project with that answer which has a service, and a log of what that answers."""
+    if PROFILES[PLACES[answer]].answers["monitoring"]:
+        found: Project = request.getfixturevalue("project")
+        return found
+    mail, folder = PROFILES["mail"], tmp_path_factory.mktemp(answer) / "watched"
+    profile = replace(mail, answers={**mail.answers, "storage": answer})
+    template, machine = (request.getfixturevalue(name) for name in ("template", "machine"))
+    begin(template, profile, machine, folder)
+    project = kept(profile, folder, {**machine, **store.variables})
     project.run("uv", "run", "python", "-c", store.prepare)
     return project
 
@@ -204,37 +224,37 @@ def test_files_are_scored_from_and_to_there(project: Project, store: Store, tmp_
 
 
 @pytest.mark.parametrize("answer", ["s3", "gcs", *rarely("azure", "ssh")], indirect=True)
-def test_the_log_is_fetched_from_there(project: Project, store: Store, tmp_path: Path) -> None:
+def test_the_log_is_fetched_from_there(watched: Project, store: Store, tmp_path: Path) -> None:
     """All of it, or nothing of it."""
     address = f"{store.root}/served"
     logged = {"predictions/1.jsonl": "{}\n", "feedback/2.jsonl": ""}
     for name, text in logged.items():
         (tmp_path / "sent").write_text(text)
         there = f"{address}/{name}"
-        project.run("uv", "run", "python", "-c", COPY, there, str(tmp_path / "sent"), "send")
+        watched.run("uv", "run", "python", "-c", COPY, there, str(tmp_path / "sent"), "send")
     log = ("make", "log", "MLFLOW_TRACKING_URI=any")
-    served = project.root / "data" / "served"
-    stranger = replace(project, environment={**project.environment, **store.wrong})
-    cases = [(project, f"{address}-not", "holds no file")]
+    served = watched.root / "data" / "served"
+    stranger = replace(watched, environment={**watched.environment, **store.wrong})
+    cases = [(watched, f"{address}-not", "holds no file")]
     cases += [(stranger, address, store.refusal)] * bool(store.wrong)
     for who, where, sentence in cases:
         said = who.refuse(*log, f"LOG_URL={where}", code=2)
         assert re.fullmatch(rf"ops log: {re.escape(where)} .*{sentence}.*\nmake: .*\n", said)
         assert not served.exists()
-    project.run(*log, f"LOG_URL={address}")
+    watched.run(*log, f"LOG_URL={address}")
     assert {name: (served / name).read_text() for name in held(served)} == logged
 
 
 @pytest.mark.parametrize("answer", ["s3", *rarely("gcs", "azure")], indirect=True)
-def test_a_registry_keeps_its_files_there(project: Project, store: Store, tmp_path: Path) -> None:
+def test_a_registry_keeps_its_files_there(watched: Project, store: Store, tmp_path: Path) -> None:
     """The server alone has a key: who registers and who serves ask the server."""
-    person = replace(project, environment={**project.environment, **store.wrong})
+    person = replace(watched, environment={**watched.environment, **store.wrong})
     files = f"{ARTIFACTS.get(store.root, store.root)}/mlflow"
-    with registry(project, tmp_path, files, "registry", **store.variables) as server:
+    with registry(watched, tmp_path, files, "registry", **store.variables) as server:
         assert "Version 1 (champion) is registered" in person.run(
             "uv", "run", "ops", "register", MLFLOW_TRACKING_URI=server
         )
         variables = {**person.environment, "BUNDLE": f"{server}/my-model@champion"}
         command = ("uv", "run", "ops", "serve")
-        with service(command, project.root, tmp_path / "said", variables) as served:
+        with service(command, watched.root, tmp_path / "said", variables) as served:
             assert served.ask("/predict", served.ask("/example").body).status == 200
