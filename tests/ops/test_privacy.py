@@ -105,12 +105,8 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
     pl.DataFrame({**labels, "customer": [None, "Bob"]}).write_parquet(whole.labelled / "n.parquet")
     (whole.data / "source.csv").write_bytes(ORDERS)
     (whole.data / "more.jsonl").write_text(LINES)
-    assert (
-        run(
-            whole, "dvc", "add", "data/labelled/n.parquet", "data/source.csv", "data/more.jsonl"
-        ).returncode
-        == 0
-    )
+    added = ("data/labelled/n.parquet", "data/source.csv", "data/more.jsonl")
+    assert run(whole, "dvc", "add", *added).returncode == 0
     learnt = pl.read_parquet(whole.train)
     names = pl.Series("customer", [ADA, *["Bob"] * (len(learnt) - 1)])
     part = whole.train / "000000.parquet"
@@ -159,6 +155,12 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
     assert read_json(whole.reports / "forgotten.json")[-1]["rows"] == {}
     assert "Name a column and its value" in ops(whole, "forget", "Ada", code=2)
     assert git(whole, "status", "--porcelain", "reports/forgotten.json")
+
+
+def test_a_retraining_ends_before_anybody_is_forgotten(whole: Project) -> None:
+    """What it has laid aside would bring the rows back."""
+    whole.laid_aside.mkdir(parents=True)
+    assert "A retraining has begun" in ops(whole, "forget", f"customer={ADA}", code=2)
 
 
 def test_what_is_older_than_it_may_be_goes(whole: Project) -> None:

@@ -77,8 +77,9 @@ def test_the_same_inputs_give_the_same_bytes(trained: Project, project: Project)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Every file under a project's folder, but for what DVC's folder tells of this machine."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [path for path in found if ".dvc" not in path.parts]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

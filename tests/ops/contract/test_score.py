@@ -120,10 +120,10 @@ def test_a_run_that_was_cut_short_goes_on(
     wanted = Path("scored.parquet").read_bytes()
     Path("scored.parquet").unlink()
 
-    def interrupt(parts: Parts, number: int, rows: pl.DataFrame) -> None:
-        if number == 3:
+    def interrupt(parts: Parts, rows: pl.DataFrame) -> None:
+        if parts.finished == 3:
             raise KeyboardInterrupt
-        write(parts, number, rows)
+        write(parts, rows)
 
     write = Parts.write
     with monkeypatch.context() as patch:
@@ -163,7 +163,8 @@ def test_a_file_that_will_not_do_is_explained(
 ) -> None:
     inputs.write_csv("rows.csv")
     inputs.drop(contract.inputs[0].name).write_csv("less.csv")
-    files = {path.name: path.read_bytes() for path in Path().glob("*.*")}
+    files = {path.name: path.read_bytes() for path in Path().glob("*.csv")}
     assert main(["score", source, result]) == 2
     assert sentence in capsys.readouterr().err
-    assert {path.name: path.read_bytes() for path in Path().glob("*.*")} == files
+    assert {path.name: path.read_bytes() for path in Path().glob("*.csv")} == files
+    assert not Path("scored.xlsx").exists()

@@ -1,6 +1,6 @@
 """`ops costs`: what a training, a million answers and a month of the log cost.
 
-Each stage notes what it took in `.dvc/tmp/costs`, for its outputs are the same whatever that was.
+Each stage notes what it took beside its outputs, which are the same whatever that was.
 The run of a version keeps the sums. Prices stand in `params.yaml`.
 """
 
@@ -30,12 +30,12 @@ def note(project: Project, stage: str) -> None:
     used = [getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)]
     peak = max(its.ru_maxrss for its in used) * (1 if sys.platform == "darwin" else 1024)
     took = {SECONDS: sum(its.ru_utime + its.ru_stime for its in used), PEAK: peak}
-    write_json(project.root / ".dvc" / "tmp" / "costs" / f"{stage}.json", took)
+    write_json(project.costs / f"{stage}.json", took)
 
 
 def spent(project: Project) -> dict[str, float]:
     """What the stages took when each ran last, as far as it is known here, and what they left."""
-    took = [read_json(it) for it in (project.root / ".dvc" / "tmp" / "costs").glob("*.json")]
+    took = [read_json(it) for it in project.costs.glob("*.json")]
     left = [it for folder in (project.data, project.bundle) for it in folder.rglob("*.*")]
     stored = sum(it.stat().st_size for it in left if project.served not in it.parents)
     if not took:

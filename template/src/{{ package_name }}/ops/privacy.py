@@ -60,8 +60,10 @@ class Meant:
 def run(project: Project, person: str = "") -> None:
     """Forget the rows of a person, named as COLUMN=VALUE; without one, those that are too old.
 
-    A UserError if the person is not named so, or DVC or MLflow fails.
+    A UserError if the person is not named so, a retraining has not ended, or DVC or MLflow fails.
     """
+    if project.laid_aside.exists():
+        raise UserError("A retraining has begun and holds rows: run `uv run ops retrain` first.")
     if not person:
         old = expire(project, Settings.load(project.params), labels=True)
         return _destroy(project, _held(project, old) if old else [])
@@ -147,7 +149,7 @@ def _blank(
     for path in sorted((project.served / log).glob("*.jsonl")):
         with path.open("r+b") as file:
             while line := file.readline():
-                with suppress(ValueError, LookupError):
+                with suppress(ValueError, LookupError, TypeError):
                     if is_meant(told := json.loads(line)):
                         ids.add(told["id"])
                         if write:

@@ -1,9 +1,9 @@
 """One retraining at a time, and all of it or nothing.
 
-What a retraining may change is laid aside in `.dvc/tmp/retrain` before anything is. While an index
-lies there too, the retraining has not ended: on an error everything is put back at once, and after
-a kill by the next command. Data files are laid aside as further names of the same files, which
-costs no room, for pipeline and DVC exchange files and never write into them.
+What a retraining may change is laid aside, where DVC and git do not look, before anything is. While
+an index lies there too, the retraining has not ended: on an error everything is put back at once,
+and after a kill by the next command. Data files are laid aside as further names of the same files,
+which costs no room, for pipeline and DVC exchange files and never write into them.
 """
 
 import os
@@ -29,7 +29,7 @@ def alone(project: Project) -> Iterator[int]:
     A pipeline that inherits the descriptor holds the lock too: should this process be killed, the
     next one does not begin before that pipeline has ended. A UserError if another process has it.
     """
-    path = _folder(project).with_suffix(".lock")
+    path = project.laid_aside.with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileIO(path, "a+") as file:
         if not lock(file):
@@ -44,7 +44,7 @@ def alone(project: Project) -> Iterator[int]:
 
 def recover(project: Project) -> bool:
     """Put everything back as it was before a retraining that was killed; say whether one was."""
-    begun = (_folder(project) / INDEX).exists()
+    begun = (project.laid_aside / INDEX).exists()
     if begun:
         _restore(project)
     return begun
@@ -56,7 +56,7 @@ def reversible(project: Project, made: Iterable[Path]) -> Iterator[None]:
 
     The block may change the pipeline's outputs, contract and lock, and make the files in `made`.
     """
-    root, folder = project.root, _folder(project)
+    root, folder = project.root, project.laid_aside
     shutil.rmtree(folder, ignore_errors=True)
     paths = [
         *(project.raw, project.valid, project.quarantine, project.train, project.holdout),
@@ -81,11 +81,6 @@ def reversible(project: Project, made: Iterable[Path]) -> Iterator[None]:
     _end(folder)
 
 
-def _folder(project: Project) -> Path:
-    """Where what was there before lies; DVC and git do not look there."""
-    return project.root / ".dvc" / "tmp" / "retrain"
-
-
 def _copy(path: Path, destination: Path) -> None:
     """Copy a file or a folder; what is never written into is not doubled."""
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +100,7 @@ def _copy_file(path: str | Path, destination: str | Path) -> None:
 
 def _restore(project: Project) -> None:
     """Put back what is laid aside; a kill in between leaves nothing that this cannot do."""
-    root, folder = project.root, _folder(project)
+    root, folder = project.root, project.laid_aside
     index: dict[str, Any] = read_json(folder / INDEX)
     for name in index["made"]:
         remove(root / name)
