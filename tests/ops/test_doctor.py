@@ -240,7 +240,7 @@ def test_it_works_before_anything_is_installed() -> None:
     command = [str(bare), "-I", "-S", "-c", BARE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert "contract     cannot be read without numpy; run `make setup`" in done.stdout
+    assert "contract     cannot be read without msgspec; run `make setup`" in done.stdout
     assert "Traceback" not in done.stderr
 
 
