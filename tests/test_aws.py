@@ -276,11 +276,11 @@ def test_gitlab_shows_tokens_of_its_own(
     assert audiences.pop("sigstore") == 1
     assert set(audiences) == {"$CI_SERVER_URL"}
     foundation = project / "deploy" / "aws" / "foundation"
-    shutil.copy(TERRAFORM / "gitlab.tftest.hcl", foundation)
+    shutil.copy(TERRAFORM / "foundation.tftest.hcl", foundation)
     terraform = ("terraform", f"-chdir={foundation}")
     environment = {**os.environ, **cloud}
     run(*terraform, "init", cwd=project, env=environment)
-    assert "1 passed, 0 failed" in run(
+    assert "2 passed, 0 failed" in run(
         *terraform, "test", "-no-color", cwd=project, env=environment
     )
 

@@ -161,7 +161,7 @@ def test_traffic_goes_to_a_deployment_that_has_answered(project: Path, endpoint:
     assert asked[3].endswith(f"--traffic image-{'ab' * 6}=100")
     assert endpoint.asked == [("/score", '{"mean radius": 1.0}')]
     state = (project / "deploy" / "state" / "dev.yaml").read_text()
-    assert state.startswith(f"image: {IMAGE}\nmodel: 7\n")
+    assert state.startswith(f"image: {IMAGE}\nversion: '7'\n")
     code, said, _ = ask(project, endpoint, *OPS, "deployed", "dev")
     assert (code, "as git says, ready: 1, version: 7" in said) == (0, True)
 

@@ -22,3 +22,14 @@ run "roles_are_for_tokens_of_gitlab" {
     error_message = "Only the main branch deploys."
   }
 }
+
+run "costs_have_an_alarm" {
+  command = plan
+  assert {
+    condition = (
+      aws_budgets_budget.account.limit_amount == "200"
+      && { for its in aws_budgets_budget.account.notification : its.notification_type => its.threshold } == { ACTUAL = 80, FORECASTED = 100 }
+    )
+    error_message = "The budget of the page writes at 80 % of what was spent, and when the month will go beyond it."
+  }
+}
