@@ -152,7 +152,7 @@ def test_a_model_from_before_there_was_a_service_is_not_served() -> None:
 
 def test_its_log_is_monitored(version: str, project: Project) -> None:
     if number(version) < number("0.2.0"):
-        assert "No row came in yet" in ops(project, "monitor")
+        assert "There are no requests" in ops(project, "monitor")
         return
     set_params(project, "monitoring", window=100)
     ops(project, "monitor")

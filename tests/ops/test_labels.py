@@ -198,7 +198,7 @@ def test_small_windows_by_time_are_told_for_what_they_are(tmp_path: Path, seen: 
     now = serve(tmp_path / "calm", came(1, rows=600))
     report = look(tmp_path / "calm", seen, now, "1h")
     (said, known) = report.outcome.reasons
-    assert said.startswith("8 windows have ended, all of fewer than 100 rows: what came in is not ")
+    assert said.startswith("8 windows have ended, all of fewer than 100 rows: inputs are not ")
     assert known.startswith("The score is that of 169 labelled rows of 3 windows, 2026-03-02 to ")
     serve(tmp_path / "worse", flipped(came(1, rows=600), 0))
     assert look(tmp_path / "worse", seen, now, "1h").outcome.decision == "retrain"

@@ -1089,7 +1089,7 @@ def test_what_fails_is_tried_again(
     assert cli.main(["monitor", "--every", "30m"]) == 130
     said = capsys.readouterr()
     assert "There is no champion" in said.err
-    assert said.out.startswith("Decision: none\n- Nothing to do.\n- No row came in yet.")
+    assert said.out.startswith("Decision: none\n- Nothing to do.\n- There are no requests.")
     assert pauses == [1800, 1800]
     assert read_json(project.served / "monitoring" / "monitoring.json")["decision"] == "none"
 

@@ -96,7 +96,7 @@ def test_without_a_log_there_is_nothing_to_do(
     served: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["monitor"]) == 0
-    assert "No row came in yet." in capsys.readouterr().out
+    assert "There are no requests." in capsys.readouterr().out
     assert read_json(served.served / "monitoring" / "monitoring.json")["windows"] == []
 
 

@@ -26,7 +26,7 @@ class Verdict:
     """What was found in a window."""
 
     window: Window
-    came: list[Finding] = field(default_factory=list)  # violated, of what came in and was answered
+    came: list[Finding] = field(default_factory=list)  # violated, of inputs and predictions
     columns: dict[str, Measured] = field(default_factory=dict)  # what each is like
     predictions: float = 0.0  # how far these moved: their PSI
     true: list[Finding] | None = None  # violated, of what is true; None if too little is known
@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def moved(self) -> list[str]:
-        """The columns that are violated, and the checks of what came in that have none."""
+        """The columns that are violated, and the checks of inputs that have none."""
         return [*dict.fromkeys(found.column or found.check for found in self.came)]
 
 
@@ -93,8 +93,8 @@ def judgeable(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def decide(verdicts: Sequence[Verdict], limits: Monitoring, overdue: bool = False) -> Outcome:
     """Ask for a new model where the score has fallen, or may have and no fault explains a change.
 
-    What came in decides over the newest windows, and what turned out to be true over the newest
-    pools of labelled rows. What was known before a change says nothing of the windows after it.
+    Inputs decide over the newest windows, and ground truth over the newest pools of labelled rows.
+    What was known before a change says nothing of the windows after it.
 
     Args:
         verdicts: on all windows, in order.
@@ -163,6 +163,6 @@ def _nothing(verdicts: Sequence[Verdict]) -> str:
         return f"Version {version}, the champion, has not answered a whole window yet."
     rows = sum(window.asked for window in windows)
     if ended := sum(window.whole and window.asked > 0 for window in windows):
-        few = f"of fewer than {LEAST_ROWS} rows: what came in is not judged"
+        few = f"of fewer than {LEAST_ROWS} rows: inputs are not judged"
         return f"{ended} windows have ended, all {few}. A longer `monitoring.window` has more."
-    return f"No window is whole yet: {rows:,} rows came in." if rows else "No row came in yet."
+    return f"No window is whole yet: {rows:,} rows so far." if rows else "There are no requests."
