@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import polars as pl
 import pytest
 from containers import (
     address,
@@ -272,6 +273,13 @@ def test_every_part_comes_up_by_itself(up: Project) -> None:
     for part in parts():
         until(partial(healthy, f"{NAME}_{part}_1"))
     until(lambda: ready(at(up, "PORT")))
+
+
+def test_the_monitor_reads_what_the_champion_learnt_from(up: Project) -> None:
+    """Without these rows it cannot compare the columns together."""
+    command = "import polars; print(len(polars.read_parquet('data/train.parquet')))"
+    said = podman("exec", f"{NAME}_monitor_1", "python", "-c", command)
+    assert int(said) == len(pl.read_parquet(up.root / "data" / "train.parquet"))
 
 
 def test_every_part_is_guarded(up: Project) -> None:
