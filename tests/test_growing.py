@@ -27,17 +27,18 @@ OPEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"serving": True}, {"serving": False}),
     ({"monitoring": True}, {"monitoring": False}),
     ({"ci": "github"}, {"ci": "gitlab"}),
-    ({"deploy": "[kubernetes]"}, {"deploy": "[]"}),
+    ({"deploy": "[kubernetes, aws, azure, google]"}, {"deploy": "[]"}),
     ({"storage": "folder"}, {"storage": "s3"}),
     (
-        {"license": "MIT", "python_version": "3.12"},
-        {"license": "Apache-2.0", "python_version": "3.11"},
+        {"license": "MIT", "python_version": "3.12", "storage": "gcs"},
+        {"license": "Apache-2.0", "python_version": "3.11", "storage": "azure"},
     ),
 ]
 ADDED = (
     ".github/workflows/ours.yml",
     ".gitlab/ours.yml",
     "deploy/kubernetes/environments/ours/kustomization.yaml",
+    "deploy/state/dev.yaml",
     "docs/ops/ours.md",
     "monitoring/ours.yml",
     "src/my_model/ops/monitoring/ours.py",

@@ -117,6 +117,9 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
     project = Project(root, {**sample.environment, **environment})
     verify = ("make", "image-verify", f"DIGEST={name}", "SIGNER=^https://x$", "ISSUER=https://x")
     project.run(*verify)
+    (materials,) = signing.glob("*.bom.json")
+    attested = json.loads(base64.b64decode(json.loads(materials.read_text())["payload"]))
+    assert attested["predicate"]["components"] == listed
     (provenance,) = signing.glob("*.v1.json")
     envelope = json.loads(provenance.read_text())
     payload = base64.b64decode(envelope["payload"])
@@ -127,6 +130,13 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
     envelope["payload"] = base64.b64encode(forged).decode()
     provenance.write_text(json.dumps(envelope))
     assert "the signature does not fit" in project.refuse(*verify, code=2)
+
+    checks = project.run("make", "--dry-run", "image-check")
+    assert all(its in checks for its in ("run --detach --read-only", "megabytes", "--fail-on"))
+    large = project.refuse("make", "image-size", "MOST_MEGABYTES=1", code=2)
+    assert "These are more than the 1 that it may have." in large
+    vulnerable = project.refuse("make", "image-scan", "GRYPE=sh -c 'exit 1' grype", code=2)
+    assert "image-scan" in vulnerable
 
 
 def test_a_proposed_change_is_checked_and_not_published(rendered: Callable[..., Path]) -> None:
