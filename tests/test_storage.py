@@ -133,7 +133,7 @@ def test_a_wrong_key_changes_nothing(project: Project, store: Store) -> None:
 def test_data_and_models_are_moved_and_fetched(
     project: Project, store: Store, tmp_path: Path
 ) -> None:
-    """All that the old place holds, once; a clone then has what its origin has."""
+    """All that the old place holds, once, and what is new; a clone then has what its origin has."""
     address = f"{store.root}/data"
     storage = project.root / ".dvc" / "storage"
     (storage / "files" / "note").write_text("what nobody knows of")
@@ -144,14 +144,19 @@ def test_data_and_models_are_moved_and_fetched(
     inner = project.run("git", "rev-parse", "--show-prefix").strip()
     assert project.changes() == {f"{inner}.dvc/config"}
     assert "copied" not in project.run("make", "storage", f"URL={address}")
+    (project.root / "data" / "more.csv").write_text("more\n")
+    project.run("uv", "run", "dvc", "add", "data/more.csv")
     project.commit("Keep data elsewhere")
+    project.run("make", "push")
     top = project.run("git", "rev-parse", "--show-toplevel").strip()
     project.run("git", "clone", "--quiet", top, str(tmp_path / "clone"))
     clone = replace(project, root=tmp_path / "clone" / inner)
     clone.run("make", "pull")
     assert clone.run("uv", "run", "dvc", "status").strip() == "Data and pipelines are up to date."
+    assert (clone.root / "data" / "more.csv").read_text() == "more\n"
     back = f"{store.root}/again"
-    assert f"{count} files copied from {address}." in project.run("make", "storage", f"URL={back}")
+    moved = project.run("make", "storage", f"URL={back}")
+    assert f"{count + 1} files copied from {address}." in moved
 
 
 class Host(StandIn):
