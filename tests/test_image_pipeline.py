@@ -114,7 +114,7 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
     assert {"numpy", "onnxruntime", "base-files"} <= {part["name"] for part in listed}
 
     name = f"{registry}/ada/model@{published}"
-    project = Project(root, {**sample.environment, **environment})
+    project = Project(root, {**sample.environment, **environment, "ENGINE": "podman"})
     verify = ("make", "image-verify", f"DIGEST={name}", "SIGNER=^https://x$", "ISSUER=https://x")
     project.run(*verify)
     (materials,) = signing.glob("*.bom.json")
