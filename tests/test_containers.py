@@ -6,14 +6,14 @@ import json
 import os
 import re
 import shutil
-import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import polars as pl
 import pytest
+from cluster import free
 from containers import (
     address,
     ask,
@@ -243,11 +243,9 @@ def hurry(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def up(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A copy of the project after `make up`, whose alerts do not wait."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        free = [str(listening.getsockname()[1]) for listening in sockets]
+    ports = dict(zip(PORTS, map(str, free(len(PORTS))), strict=True))
     root = tmp_path_factory.mktemp("up") / NAME
-    project = copy(sample, root, IMAGE=f"{IMAGE}-up", **dict(zip(PORTS, free, strict=True)))
+    project = copy(sample, root, IMAGE=f"{IMAGE}-up", **ports)
     hurry(root / "monitoring")
     shutil.copytree(root / "models" / "champion", root / "models" / "challenger")
     for part in parts():
