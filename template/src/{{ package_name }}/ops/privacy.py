@@ -63,7 +63,7 @@ def run(project: Project, person: str = "") -> None:
     A UserError if the person is not named so, a retraining has not ended, or DVC or MLflow fails.
     """
     if project.laid_aside.exists():
-        raise UserError("A retraining has begun and holds rows: run `uv run ops retrain` first.")
+        raise UserError("A retraining has begun and holds rows: let it end, then type this again.")
     if not person:
         old = expire(project, Settings.load(project.params), labels=True)
         return _destroy(project, _held(project, old) if old else [])
