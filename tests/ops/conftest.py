@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     import dataframely as dy
 
 
-LATER = {"bulk", "data", "hosting", "monitoring", "retraining", "scoring", "serving", "template"}
-"""Rooms of `ops/` that take no part in a training."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Let MLflow use what SQLAlchemy has deprecated; all other warnings stay errors."""
     config.addinivalue_line("filterwarnings", "ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -54,15 +50,14 @@ def _processes() -> Iterator[None]:
 def trained(isolated: None) -> Project:
     """A project that is trained, registered and committed; tests leave it as it is.
 
-    It is kept under `build/` until something changes that takes part in a training.
+    It is kept under `build/` until something of the package changes, for commands run its copy.
     """
     del isolated
     if "PROJECT" in os.environ:
         return Project(PROJECT)
     digest = hashlib.sha256(PROJECT.name.encode())
     for path in sorted(SOURCE.rglob("*.py")):
-        if path.relative_to(SOURCE).parts[0] not in LATER:
-            digest.update(path.read_bytes())
+        digest.update(path.read_bytes())
     return Project(once(ROOT / "build" / "trained" / digest.hexdigest()[:16], _train))
 
 

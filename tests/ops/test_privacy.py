@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from copies import answer, client, git, learn, ops, run, set_params
+from copies import answer, client, environment, git, learn, ops, run, set_params
 from my_model.ops import privacy
 from my_model.ops.files import read_json
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
+from servers import service
 from small import judged
 
 if TYPE_CHECKING:
@@ -26,6 +29,54 @@ if TYPE_CHECKING:
 ADA = "Ada-4711"  # nobody else is called so
 ORDERS = f'note;customer\n"two\nlines; of one";{ADA}\n"é";Bob\nit;?\n'.encode("cp1252")
 LINES = f'{{"customer": "Bob"}}\n{{"customer": "{ADA}"}}\n'
+
+SCHEMA = """
+import dataframely as dy
+
+
+class Row(dy.Schema):
+    nick = dy.String(nullable=True, metadata={"category": True, "sensitive": True})
+    letter = dy.String(nullable=True, metadata={"text": True, "sensitive": True})
+    income = dy.Float64(min=0, max=2_000_000, nullable=True, metadata={"sensitive": True})
+    born = dy.Datetime(nullable=True, metadata={"sensitive": True})
+    x = dy.Float64()
+    y = dy.Enum(["no", "yes"], metadata={"target": True})
+"""
+SOURCE = """
+from pathlib import Path
+
+import polars as pl
+
+
+def load(root: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(root / "data" / "people.parquet")
+"""
+ASKED: dict[str, Any] = {
+    "nick": "Xanthippe",
+    "letter": "the zyzzyva",
+    "income": 98765.5,
+    "born": "1904-05-06T00:00:00",
+    "x": 0.5,
+}
+REFUSED = (
+    {"income": 5_432_109.5},
+    {"income": "Xanthippa"},
+    {"born": "on Zyzzday"},
+    {"nick": ["Xanthippos"]},
+    {"nickname": "Xanthippus"},
+)
+MARKED = (
+    *("87654.25", "87,654", "1903-07-09", "7654321.5"),  # in the source
+    *(
+        "Xanthipp",
+        "zyzzyv",
+        "Zyzzday",
+        "98765.5",
+        "98,765",
+        "1904-05-06",
+        "5432109.5",
+    ),  # in requests
+)
 
 
 class Patient(dy.Schema):
@@ -82,6 +133,76 @@ def test_no_file_beside_the_data_holds_a_marked_value(tmp_path: Path) -> None:
     with judged(tmp_path, Patient, rows.head(300), held_out, {"model": "linear"}) as project:
         for value in ("87654.25", "87,654", "1903-07-09", "Xanthippe", "zyzzyva"):
             assert holders(project.root, value, column="") == set(), value
+
+
+def people() -> pl.DataFrame:
+    """Rows with values that nobody else has, of which the contract refuses one."""
+    draw = pl.int_range(600, eager=True).shuffle(seed=7)
+    x = draw / 300 - 1
+    marked = pl.int_range(pl.len())
+    return pl.DataFrame(
+        {
+            "nick": ["Ann", "Bo"] * 300,
+            "letter": ["dear sir", "hello there", "good day"] * 200,
+            "income": (2000 + 300 * x).round(2),
+            "born": pl.datetime_range(
+                datetime(1980, 1, 1), datetime(1990, 1, 1), closed="left", eager=True
+            ).gather(draw),
+            "x": x,
+            "y": pl.select(
+                pl.when(x + (draw % 7) / 20 > 0).then(pl.lit("yes")).otherwise(pl.lit("no"))
+            ),
+        }
+    ).with_columns(
+        income=pl.when(marked == 300)
+        .then(87654.25)
+        .when(marked == 301)
+        .then(7_654_321.5)
+        .otherwise("income"),
+        born=pl.when(marked == 300).then(datetime(1903, 7, 9)).otherwise("born"),
+    )
+
+
+def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_path: Path) -> None:
+    root, said = whole.root, tmp_path / "said"
+    people().write_parquet(whole.data / "people.parquet")
+    whole.schema.write_text(SCHEMA)
+    whole.schema.with_name("source.py").write_text(SOURCE)
+    set_params(whole, "monitoring", window=100)
+    assert run(whole, "dvc", "repro").returncode == 0
+    git(whole, "add", "--all")
+    git(whole, "commit", "--quiet", "--no-verify", "--message", "People")
+    told = [ops(whole, "register"), ops(whole, "promote", "--reason", "other rows", "2")]
+    settings = environment(whole) | {"PREDICTIONS": str(whole.served), "ACCESS_LOG": "true"}
+    command = [sys.executable, "-m", "my_model.ops.cli", "serve"]
+    with service(command, root, said, settings) as served:
+        for place in range(130):
+            reply = served.ask("/predict", ASKED | {"x": (place - 50) / 80})
+            truth = {
+                "prediction_id": reply.body["prediction_id"],
+                "truth": "yes" if place > 49 else "no",
+            }
+            assert served.ask("/feedback", truth).status == 202
+        for wrong in REFUSED:
+            reply = served.ask("/predict", ASKED | wrong)
+            assert reply.status == (200 if "nickname" in wrong else 422), reply.text
+        told.append(served.ask("/metrics").text)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ASKED | {"x": None}))
+    commands = (
+        ("monitor",),  # all inputs are far from the data, as far as it may look at them
+        ("labels", "show"),
+        ("retrain", "--trust-labels"),
+        ("history",),
+        ("costs",),
+        ("scorecard",),
+        ("evidence", "2"),
+        ("explain", "3"),
+        ("score", str(tmp_path / "rows.jsonl"), str(tmp_path / "scored.csv")),
+    )
+    told += [ops(whole, *arguments) for arguments in commands] + [said.read_text()]
+    for value in MARKED:
+        assert [it for it in told if value in it] == [], value
+        assert holders(root, value, column="") == set(), value
 
 
 def cut_short(patch: pytest.MonkeyPatch, name: str, command: str) -> None:

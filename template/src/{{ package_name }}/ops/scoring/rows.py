@@ -6,6 +6,7 @@ Only what every use needs is imported here; a frame takes polars as well.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Prediction, Scorer, joined
@@ -57,9 +58,17 @@ def predict(bundle: Bundle, columns: Mapping[str, NDArray[Any]]) -> Prediction:
 
 def in_batches(session: Scorer, inputs: Sequence[NDArray[Any]]) -> Prediction:
     """Let a model answer any number of rows, given as it takes them, in bounded memory."""
+    rows = len(inputs[0])
+    if not rows:  # what counts words refuses to count those of nothing
+        return session.run([_blank(values) for values in inputs])[:0]
     return joined(
         [
             session.run([values[start : start + BATCH_ROWS] for values in inputs])
-            for start in range(0, max(len(inputs[0]), 1), BATCH_ROWS)
+            for start in range(0, rows, BATCH_ROWS)
         ]
     )
+
+
+def _blank(values: NDArray[Any]) -> NDArray[Any]:
+    """One row of the same kind."""
+    return np.full((1, *values.shape[1:]), "" if values.dtype == object else 0, values.dtype)
