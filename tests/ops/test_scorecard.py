@@ -122,7 +122,7 @@ def proven(project: Project) -> Project:
     (root / "src" / "my_model" / "ml" / "model.py").write_text('"""A model."""\n')
     shutil.copytree(overlay() / ".github", root / ".github")
     git(project, "init", "--quiet", "--initial-branch=main")
-    git(project, "add", "src", ".github", "params.yaml")
+    git(project, "add", "src", ".github", "params.yaml", "dvc.lock")
     git(project, "commit", "--quiet", "--message", "Change\n\nReviewed-by: Grace <g@example.org>")
     git(project, "init", "--quiet", "--bare", str(root.parent / "host"))
     git(project, "remote", "add", "origin", str(root.parent / "host"))
@@ -221,6 +221,8 @@ def test_what_the_registry_and_git_say_takes_points(
     assert lost(proven, points_left=0.5) == {"Model 3"}
     search(proven, "")
     tag(proven, git_dirty="true")
+    assert {*points(proven).values()} == {1}  # what brought its hash to dvc.lock is reviewed
+    tag(proven, dvc_bundle="0" * 32)
     assert lost(proven) == {"Model 1"}
     tag(proven, git_dirty="false")
     git(proven, "commit", "--quiet", "--amend", "--message", "Nobody has read it")

@@ -109,14 +109,22 @@ class Facts:
         took = (version.created.timestamp() - int(at or 0)) / 60
         return took < QUICK, f"version {version.number} came {took:.0f} minutes after its commit"
 
-    def committed(self) -> Found:
-        """The champion was trained from a commit, and from nothing besides."""
+    @cached_property
+    def commit(self) -> str:
+        """What the champion was trained from; if that had changes, what brought it to dvc.lock."""
         tags = self.champion.tags
-        return tags["git.dirty"] == "false", f"commit {tags['git.commit'][:7]}"
+        if tags["git.dirty"] == "false":
+            return tags["git.commit"]
+        asked = ("log", "--format=%H", f"-S{tags['dvc.bundle']}", "--", "dvc.lock")
+        return (git.output(self.root, *asked) or "").rpartition("\n")[2]
+
+    def committed(self) -> Found:
+        """A commit has all that the champion was trained from."""
+        return bool(self.commit), f"commit {self.commit[:7]}"
 
     def reviewed(self) -> Found:
         """The last change of the model that the champion has was read by somebody else."""
-        asked = ("log", "-1", "--first-parent", "--format=%B", self.champion.tags["git.commit"])
+        asked = ("log", "-1", "--first-parent", "--format=%B", self.commit)
         told = REVIEWED.search(git.output(self.root, *asked, "--", "src/*/ml", "params.yaml") or "")
         return told, f"its last change: {told and told[0]}"
 
@@ -255,7 +263,7 @@ TRAIN, TEST, TUNE, TRIAL = map(make, ("train", "test", "tune", "trial"))
 MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
 LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
-SHADOW = f"registry.shadow_rows, {make('train', 'serve')} with SHADOW=challenger"
+SHADOW = f"registry.shadow_rows, {TRAIN}, `uv run ops serve --shadow challenger`"
 MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
 TESTED, WATCHED, TRIED = repeated("test"), repeated("monitor"), repeated("trial")
 INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")

@@ -26,7 +26,10 @@ def find(declared: Mapping[str, str], frame: pl.DataFrame) -> dict[str, NDArray[
             values = frame.with_columns(group=pl.sql_expr(told))["group"]
         except pl.exceptions.PolarsError as error:
             fault = str(error).partition("\n")[0]
-            raise UserError(f"params.yaml: gates.groups.{name} is {told!r}: {fault}.") from error
+            raise UserError(
+                f"params.yaml: gates.groups.{name} is {told!r}: {fault}. "
+                "In SQL a text is in single quotes, and in double ones the name of a column."
+            ) from error
         some = {name: values}
         if values.dtype != pl.Boolean:
             counts = values.drop_nulls().value_counts().filter(pl.col("count") >= LEAST_ROWS)
