@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..ml.features import features
@@ -167,6 +166,8 @@ class Session:
 
         It chooses the class by itself, unless a decision is `told`, see `decided`.
         """
+        import onnxruntime
+
         self._decision = decided(told) if told else None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
