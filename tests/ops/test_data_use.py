@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pytest
+from copies import ops
 from my_model.ops import cli
 from my_model.ops import contract as contracts
 from my_model.ops.data import adopt as adopting
@@ -598,6 +599,10 @@ def test_rows_beyond_the_sample_have_their_say(
         ("cp1253", "Αθήνα Θεσσαλονίκη"),
         ("cp1255", "ירושלים חיפה"),
         ("cp1256", "القاهرة دمشق"),
+        ("mac_roman", "München Nürnberg Straße Düsseldorf"),
+        ("cp850", "München Nürnberg Straße Düsseldorf"),
+        ("cp866", "Москва Казань Саратов Екатеринбург"),
+        ("cp1252", "l\u2019été 20° Curaçao"),
     ],
 )
 def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: str) -> None:
@@ -607,6 +612,40 @@ def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: st
     (note,) = adopted.notes
     assert note.startswith("Read as ")
     assert repr(places[0]) in note
+
+
+@pytest.mark.parametrize(
+    "words", ["M\x81\xa7nchen K\x81\xa7ln", "Stra\xa6\xb1e gr\xd7\x9f\xa4n", "ab\x81c"]
+)
+def test_what_no_encoding_makes_words_of_is_refused(tmp_path: Path, words: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(table({"place": words.split(), "x": X, "y": Y}).encode("latin-1"))
+    with pytest.raises(
+        UserError, match=r"is not text in .*, for it would hold .*`--encoding cp850`"
+    ):
+        reading.open_file(file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "target", "words"),
+    [
+        ("cp1251", "отток", "да нет"),
+        ("gbk", "流失", "是 否"),
+        ("mac_roman", "größe", "klein groß"),
+    ],
+)
+def test_an_encoding_that_is_named_reads_headers_and_values(
+    whole: Project, encoding: str, target: str, words: str
+) -> None:
+    file = whole.root / "people.csv"
+    classes = words.split()
+    labels = [classes[value == "stay"] for value in Y]
+    file.write_text(table({"x": X, target: labels}), encoding=encoding)
+    arguments = ("data", "use", str(file), "--target", target, "--encoding")
+    assert "not text in KLINGON" in ops(whole, *arguments, "klingon", code=2)
+    ops(whole, *arguments, encoding)
+    schema = whole.schema.read_text(encoding="utf-8")
+    assert all(word in schema for word in (target, *classes))
 
 
 @pytest.mark.parametrize("large", ["inf", "-Infinity", "1e39", "-1.7e308", "1e400"])

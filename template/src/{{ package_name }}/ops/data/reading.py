@@ -16,6 +16,7 @@ from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import IO, Literal
+from unicodedata import combining
 
 import polars as pl
 
@@ -31,6 +32,7 @@ CHUNK = 1 << 20
 WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
 WORD = 40  # letters that are shown of a line
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
+JOINTS = "’‘ʼ·‑–—…\xad"  # signs that stand between letters
 LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
 NO_JSON = re.compile(r"[:[,]\s*(-?(?:NaN|Infinity|\d[\d.]*[eE]\+?(?:3[1-9]|[4-9]\d|\d{3})\d))\b")
@@ -229,10 +231,27 @@ def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
     if 2 * len(broken) < len(words):
         shown = listed(list(map(repr, broken)))
         raise UserError(f"{origin} is UTF-8, but for {shown}; mend that, or say `--encoding`.")
-    modern = chardet.EncodingEra.MODERN_WEB
-    found = chardet.detect(b"\n".join(words), encoding_era=modern, compat_names=False)
-    sure = found["confidence"] >= SURE
-    return (found["encoding"] if sure else None) or "cp1252", words
+    for era in (chardet.EncodingEra.MODERN_WEB, chardet.EncodingEra.ALL):
+        found = chardet.detect(b"\n".join(words), encoding_era=era, compat_names=False)
+        guess = (found["encoding"] if found["confidence"] >= SURE else None) or "cp1252"
+        texts = [word.decode(guess, errors="replace") for word in words]
+        if 2 * sum(map(_is_garbled, texts)) < len(texts):
+            return guess, words
+    raise _not_text(origin, guess, f", for it would hold {texts[0]!r}")
+
+
+def _is_garbled(word: str) -> bool:
+    """Whether a sign or a capital stands amid small letters, so that the bytes mean others."""
+    return "\ufffd" in word or any(
+        not here.isascii()
+        and before.isalpha()
+        and (
+            before.islower() or after.islower()
+            if here.isupper()
+            else after.islower() and not (here.isalnum() or combining(here) or here in JOINTS)
+        )
+        for before, here, after in zip(word, word[1:], f"{word[2:]} ", strict=False)
+    )
 
 
 def _decodes(origin: Path, encoding: str) -> bool:
@@ -269,11 +288,15 @@ def _in_utf8(origin: Path, folder: Path, encoding: str) -> Path:
                 copied.write(wanted)
                 shutil.copyfileobj(text, copied, CHUNK)
     except (LookupError, UnicodeError):
-        raise UserError(
-            f"{origin} is not text in {_spelled(encoding)}; name its encoding, as in "
-            "`--encoding cp1252`, or save it in UTF-8."
-        ) from None
+        raise _not_text(origin, encoding) from None
     return folder / "source"
+
+
+def _not_text(origin: Path, encoding: str, reason: str = "") -> UserError:
+    return UserError(
+        f"{origin} is not text in {_spelled(encoding)}{reason}; name its encoding, as in "
+        "`--encoding cp850`, or save it in UTF-8."
+    )
 
 
 def _spelled(encoding: str) -> str:
