@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from cluster import balanced, cluster
-from containers import ask, copy, podman, registry, rows, until
+from containers import ask, copy, podman, ready, registry, rows, until
 from project import Project, change_params
 from servers import registry as mlflow
 from test_image_pipeline import github
@@ -252,6 +252,35 @@ def test_what_runs_beside_git_is_told(project: Project, images: dict[str, str]) 
     assert "nothing of it is ready" in said
     podman("pod", "start", pod.stem)
     until(lambda: "as git says" in project.run("uv", "run", "ops", "deployed", "dev"))
+
+
+def test_every_probe_is_asked(project: Project, images: dict[str, str]) -> None:
+    """A pod that one probe does not find well is never ready, and what ran before stays."""
+    assert images["second"] == state(project, "dev")["image"]
+    file = project.root / "deploy" / "kubernetes" / "base" / "deployment.yaml"
+    written = file.read_text()
+    place = "--namespace=my-model-dev"
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        manifest = yaml.safe_load(written)
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        container[probe]["httpGet"]["path"] = "/nowhere"
+        file.write_text(yaml.safe_dump(manifest))
+        project.run("kubectl", "apply", "--kustomize=build/deploy/dev", place)
+        rollout = ("kubectl", "rollout", "status", "deployment/service", place, "--timeout=0s")
+        assert "exceeded its progress deadline" in project.refuse(*rollout, code=1)
+    file.write_text(written)
+
+    pods = Path(project.environment["CLUSTER"], "my-model-dev").glob("*.json")
+    begun = [json.loads(pod.read_text()) for pod in pods]
+    until(lambda: all(ready(f"http://127.0.0.1:{pod['port']}") for pod in begun))
+    selector = ",".join(f"{name}={value}" for name, value in begun[0]["labels"].items())
+    answer = project.run("kubectl", "get", "pods", place, f"--selector={selector}")
+    conditions = [pod["status"]["conditions"][0] for pod in json.loads(answer)["items"]]
+    assert Counter(its["status"] for its in conditions) == {"False": 3, "True": 1}
+    assert "as git says, ready: 1" in told(project)["dev"]
+
+    project.run("make", "deploy", "ENVIRONMENT=dev")
+    assert "as git says, ready: 1" in told(project)["dev"]
 
 
 @pytest.mark.parametrize("host", ["github", pytest.param("gitlab", marks=pytest.mark.exhaustive)])

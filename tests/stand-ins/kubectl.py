@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 
 CLUSTER = Path(os.environ["CLUSTER"])
-NOT_IN_PODMAN = ("startupProbe", "readinessProbe", "ports")
-"""What Podman 4.3 fails at, or what the host's network has no use for."""
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+"""What the cluster asks a pod itself: Podman 4.3 fails at them, or needs a shell in the image."""
 
 Pod = dict[str, Any]
 
@@ -123,12 +123,14 @@ def begin(namespace: str, name: str, applied: Pod) -> None:
     (container,) = template["spec"]["containers"]
     port = free()
     labels = template["metadata"]["labels"]
+    (opened,) = container.pop("ports")  # which the host's network has no use for
+    probes = [container.pop(probe) for probe in PROBES]
+    for probe in probes:
+        if probe["httpGet"]["port"] in {opened["name"], opened["containerPort"]}:
+            probe["httpGet"]["port"] = port
     pod = {"name": name, "image": container["image"], "port": port, "labels": labels}
-    file.write_text(json.dumps(pod))
-    for key in NOT_IN_PODMAN:
-        container.pop(key)
+    file.write_text(json.dumps({**pod, "probes": probes}))
     container["env"] = [{"name": "PORT", "value": str(port)}]
-    container["livenessProbe"]["httpGet"]["port"] = port
     for volume in (*template["spec"]["volumes"], *container["volumeMounts"]):
         volume["name"] = os.environ.get("VOLUMES", "") + volume["name"]
     template["metadata"]["name"] = name
@@ -180,9 +182,16 @@ def shown(pod: Pod) -> Pod:
 
 
 def ready(pod: Pod) -> bool:
-    """What the readiness probe finds."""
-    address = f"http://127.0.0.1:{pod['port']}/ready"
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=3) as answer:
+    """Whether every probe finds the pod well, in the order in which a cluster asks them."""
+    return all(well(probe) for probe in pod["probes"])
+
+
+def well(probe: dict[str, Any]) -> bool:
+    """What one probe finds, within its own timeout."""
+    asked = probe["httpGet"]
+    address = f"http://127.0.0.1:{asked['port']}{asked['path']}"
+    wait = probe["timeoutSeconds"]
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=wait) as answer:
         return bool(answer.status == 200)
     return False
 
