@@ -155,3 +155,25 @@ def test_the_operator_has_the_rules_of_the_compose_file(
     service = named(everything, "Service", "service")
     assert service["metadata"]["labels"].items() >= monitor["selector"]["matchLabels"].items()
     assert service["spec"]["ports"][0]["name"] == monitor["endpoints"][0]["port"]
+
+
+def test_a_secret_is_made_as_its_component_says(
+    kubernetes: Path, everything: list[Manifest]
+) -> None:
+    """Each that a pod reads has a command at the head of a component, and the other way round."""
+    heads = [file.read_text() for file in kubernetes.glob("components/*/kustomization.yaml")]
+    made = re.findall(r"kubectl create secret generic ([\w-]+)", "".join(heads))
+    read = set()
+    for pod in pods([*everything, *build(with_components(kubernetes, "dev", "log-bucket"))]):
+        spec = pod["spec"]
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            read |= {it["secretRef"]["name"] for it in container["envFrom"] if "secretRef" in it}
+        for volume in spec["volumes"]:
+            sources = volume.get("projected", {}).get("sources", [])
+            read |= {source["secret"]["name"] for source in sources}
+    assert sorted(made) == sorted(read)
+
+    container = named(everything, "Deployment", "service")["spec"]["template"]["spec"]["containers"]
+    (keys,) = (it for it in container[0]["volumeMounts"] if it["name"] == "keys")
+    settings = named(everything, "ConfigMap", "settings")["data"]
+    assert settings["API_KEYS_FILE"] == f"{keys['mountPath']}/keys"
