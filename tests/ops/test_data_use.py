@@ -615,6 +615,14 @@ def test_an_encoding_is_guessed_and_shown(adopt: Adopt, encoding: str, words: st
 
 
 @pytest.mark.parametrize(
+    "word", ["20°C", "Temp°C", "m²", "“so”", "W/m²K", "l·l", "ÉTÉ", "a—b", "prix\xa0net", "Ñandú"]
+)
+def test_a_single_word_of_windows_is_enough(adopt: Adopt, word: str) -> None:
+    adopted = adopt(table({"place": [word, "none"], "x": X, "y": Y}).encode("cp1252"))
+    assert adopted.rows["place"].to_list()[0] == word
+
+
+@pytest.mark.parametrize(
     "words", ["M\x81\xa7nchen K\x81\xa7ln", "Stra\xa6\xb1e gr\xd7\x9f\xa4n", "ab\x81c"]
 )
 def test_what_no_encoding_makes_words_of_is_refused(tmp_path: Path, words: str) -> None:

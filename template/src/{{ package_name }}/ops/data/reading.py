@@ -32,7 +32,7 @@ CHUNK = 1 << 20
 WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
 WORD = 40  # letters that are shown of a line
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
-JOINTS = "’‘ʼ·‑–—…\xad"  # signs that stand between letters
+JOINTS = "’‘ʼ´°·‑–—…\xad\xa0"  # signs that stand between letters
 LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
 NO_JSON = re.compile(r"[:[,]\s*(-?(?:NaN|Infinity|\d[\d.]*[eE]\+?(?:3[1-9]|[4-9]\d|\d{3})\d))\b")
