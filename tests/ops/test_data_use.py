@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pytest
-from copies import ops
 from my_model.ops import cli
 from my_model.ops import contract as contracts
 from my_model.ops.data import adopt as adopting
@@ -634,28 +633,6 @@ def test_what_no_encoding_makes_words_of_is_refused(tmp_path: Path, words: str) 
         reading.open_file(file, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "target", "words"),
-    [
-        ("cp1251", "отток", "да нет"),
-        ("gbk", "流失", "是 否"),
-        ("mac_roman", "größe", "klein groß"),
-    ],
-)
-def test_an_encoding_that_is_named_reads_headers_and_values(
-    whole: Project, encoding: str, target: str, words: str
-) -> None:
-    file = whole.root / "people.csv"
-    classes = words.split()
-    labels = [classes[value == "stay"] for value in Y]
-    file.write_text(table({"x": X, target: labels}), encoding=encoding)
-    arguments = ("data", "use", str(file), "--target", target, "--encoding")
-    assert "not text in KLINGON" in ops(whole, *arguments, "klingon", code=2)
-    ops(whole, *arguments, encoding)
-    schema = whole.schema.read_text(encoding="utf-8")
-    assert all(word in schema for word in (target, *classes))
-
-
 @pytest.mark.parametrize("large", ["inf", "-Infinity", "1e39", "-1.7e308", "1e400"])
 @pytest.mark.parametrize("name", ["value", "y"])
 def test_numbers_that_no_model_can_hold_go_to_quarantine(
@@ -1033,6 +1010,38 @@ def state(root: Path) -> dict[str, bytes]:
         for path in files
         if not {".git", "tmp", "cache"} & set(path.relative_to(root).parts)
     }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named", "feature", "target", "classes"),
+    [
+        ("cp1251", False, "Возраст", "Отток", ("да", "нет")),
+        ("gbk", False, "年龄", "流失", ("是的", "没有")),
+        ("shift_jis", False, "年齢", "解約", ("はい", "いいえ")),
+        ("cp1250", False, "Średnia liczba połączeń", "Odejście", ("został", "odszedł")),
+        ("cp437", True, "Größe", "Kündigung", ("für", "später")),
+        ("iso8859-2", True, "Źródło", "Odejście", ("żaden", "śpiący")),
+    ],
+)
+def test_headers_of_any_script_and_a_named_encoding(
+    bare: Path,
+    capsys: pytest.CaptureFixture[str],
+    encoding: str,
+    named: bool,
+    feature: str,
+    target: str,
+    classes: tuple[str, str],
+) -> None:
+    file = bare.parent / "native.csv"
+    file.write_bytes(table({feature: X, target: classes}).encode(encoding))
+    command = ["data", "use", str(file), "--target", target]
+    assert cli.main([*command, "--encoding", "klingon"]) == 2
+    assert "not text in KLINGON" in capsys.readouterr().err
+    assert cli.main([*command, *(["--encoding", encoding] if named else [])]) == 0
+    said = capsys.readouterr().out
+    assert re.search(rf"^{feature} +Float64 +feature ", said, re.MULTILINE)
+    assert re.search(rf"^{target} +Enum +target +2 classes: .*{classes[0]} ", said, re.MULTILINE)
+    assert (bare / "data" / "source.csv").read_text("utf-8").startswith(f"{feature},{target}\n")
 
 
 def test_a_file_becomes_the_projects_data(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,10 +22,11 @@ from my_model.ops import cli
 from my_model.ops.bundle import Bundle, Prediction
 from my_model.ops.contract import FOLD
 from my_model.ops.errors import UserError
+from my_model.ops.evaluation import metrics
 from my_model.ops.files import read_json, write_json
 from my_model.ops.pipeline import evaluate, labelled, train
 from my_model.ops.registry import comparison, tracking
-from my_model.ops.registry.champion import located, succession
+from my_model.ops.registry.champion import best, located, succession
 from my_model.ops.registry.lineage import lineage
 from my_model.ops.serving.locations import fetch, locate
 from my_model.ops.serving.server import configure
@@ -457,6 +458,28 @@ def test_succession() -> None:
     for (kind, version), line in steps:
         log.append(entry(kind, version))
         assert [event.version for event in succession(log)] == line
+
+
+def test_the_best_since_a_person_promoted_is_not_forgotten() -> None:
+    """Whatever rows each was measured on: what counts is what it gained on the one before it."""
+    scores = {score.name: score for score in metrics.SCORES}
+    accuracy, loss = scores["accuracy"], scores["log_loss"]
+    pairs = [(0.7, None), (0.8, 0.7), (0.6, 0.5), (0.59, 0.6), (0.9, 0.91), (0.92, 0.9)]
+    for score, sign in ((accuracy, 1), (loss, -1)):
+        line = [
+            tracking.Promotion(
+                *("", version, None, "", ""),
+                evidence={
+                    "score": score.name,
+                    "value": sign * ours,
+                    "champion": {"value": theirs and sign * theirs},
+                },
+            )
+            for version, (ours, theirs) in enumerate(pairs, 1)
+        ]
+        assert best(line, score) == 3
+        assert best(line[3:], score) == 6
+    assert best(line, accuracy) == 1  # of another score
 
 
 def test_a_champion_of_fewer_classes_is_measured_on_the_same_rows(

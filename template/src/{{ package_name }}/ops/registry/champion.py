@@ -7,10 +7,12 @@ champion in service, whole, until the next command that opens the registry.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 
 from ..bundle import MANIFEST, Bundle, sign
 from ..errors import UserError
+from ..evaluation.metrics import Score
 from ..files import remove, replacing
 from ..project import Project
 from .tracking import (
@@ -104,18 +106,33 @@ def before(store: Store, log: Sequence[Promotion]) -> Version | None:
     return None
 
 
-def rivals(store: Store, champion: Version) -> list[Version]:
+def rivals(store: Store, champion: Version, score: Score) -> list[Version]:
     """Champions before this one that a challenger is held to as well, the oldest first.
 
-    They are the last one that a person promoted, and the ten newest since: each may have lost a
-    little to the one before it, and together they may lose no more than one alone.
+    They are the last one that a person promoted, the best and the ten newest since: each may have
+    lost a little to the one before it, and together they may lose no more than one alone.
     """
     line = succession(store.promotions())
     begun = max((place for place, event in enumerate(line) if event.by_person), default=0)
     first, *later = line[begun:]
-    numbers = {event.version for event in (first, *later[-10:])} - {champion.number}
-    earlier = filter(None, map(store.version, sorted(numbers)))
+    numbers = {event.version for event in (first, *later[-10:])} | {best(line[begun:], score)}
+    earlier = filter(None, map(store.version, sorted(numbers - {champion.number})))
     return [version for version in earlier if version.digest]
+
+
+def best(line: Sequence[Promotion], score: Score) -> int:
+    """The version that gained most, each by what it was measured against the one before it."""
+    gained = list(accumulate((_gain(event, score) for event in line[1:]), initial=0.0))
+    return line[gained.index(max(gained))].version
+
+
+def _gain(event: Promotion, score: Score) -> float:
+    """How much better it was than the champion before it, on the same rows; 0 if not known."""
+    ours, theirs = (
+        its.get("value") for its in (event.evidence, event.evidence.get("champion") or {})
+    )
+    known = event.evidence.get("score") == score.name and None not in (ours, theirs)
+    return score.gain(ours, theirs) if known else 0.0
 
 
 def succession(log: Iterable[Promotion]) -> list[Promotion]:

@@ -69,7 +69,7 @@ def judge(
     frame, truth = frame.filter(old), labels[old]
     columns = {name: values[old] for name, values in columns.items()}
     said: dict[str, Prediction] = {}
-    for version in (champion, *rivals(store, champion)):
+    for version in (champion, *rivals(store, champion, score)):
         office = ", the champion," if version == champion else ""
         try:
             other = Bundle(project.champion if office else kept(project, store, version))
