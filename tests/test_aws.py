@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+import yaml
 from containers import until
 from documents import commands
 from render import ROOT, run
@@ -275,6 +276,9 @@ def test_gitlab_shows_tokens_of_its_own(
     )
     assert audiences.pop("sigstore") == 1
     assert set(audiences) == {"$CI_SERVER_URL"}
+    jobs = yaml.safe_load((project / ".gitlab" / "image.yml").read_text())
+    assert jobs.keys() == {"build", "publish", "dev", "staging", "production"}
+    assert all("ID_TOKEN" in job["id_tokens"] for job in jobs.values())
     foundation = project / "deploy" / "aws" / "foundation"
     shutil.copy(TERRAFORM / "foundation.tftest.hcl", foundation)
     terraform = ("terraform", f"-chdir={foundation}")

@@ -189,10 +189,11 @@ def ready(pod: Pod) -> bool:
 def well(probe: dict[str, Any]) -> bool:
     """What one probe finds, within its own timeout."""
     asked = probe["httpGet"]
+    plain = asked.get("scheme", "HTTP") == "HTTP"  # no container here speaks TLS
     address = f"http://127.0.0.1:{asked['port']}{asked['path']}"
     wait = probe["timeoutSeconds"]
     with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=wait) as answer:
-        return bool(answer.status == 200)
+        return bool(plain and answer.status == 200)
     return False
 
 
