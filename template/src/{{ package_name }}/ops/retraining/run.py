@@ -71,8 +71,8 @@ def _take(project: Project, path: Path, *, trust: bool) -> bool:
     contract = declaration.reloaded()
     if unlogged := labels.unlogged(contract):
         print(
-            f"retrain: the log has no {listed(unlogged)}: what is sensitive is never logged, and the "
-            "contract lets no row lack it. So labelled rows cannot be used, and the source alone is."
+            f"retrain: the log has no {listed(unlogged)}: what is sensitive is never logged, and "
+            "no row may lack it. So labelled rows cannot be used, and the source alone is."
         )
         return False
     with labels.gathered(project, contract) as found:
