@@ -128,11 +128,11 @@ def best(line: Sequence[Promotion], score: Score) -> int:
 
 def _gain(event: Promotion, score: Score) -> float:
     """How much better it was than the champion before it, on the same rows; 0 if not known."""
-    ours, theirs = (
-        its.get("value") for its in (event.evidence, event.evidence.get("champion") or {})
-    )
-    known = event.evidence.get("score") == score.name and None not in (ours, theirs)
-    return score.gain(ours, theirs) if known else 0.0
+    told = event.evidence
+    ours, theirs = told.get("value"), (told.get("champion") or {}).get("value")
+    if told.get("score") != score.name or ours is None or theirs is None:
+        return 0.0
+    return score.gain(ours, theirs)
 
 
 def succession(log: Iterable[Promotion]) -> list[Promotion]:
