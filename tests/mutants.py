@@ -74,7 +74,7 @@ MUTANTS = [
     Mutant(
         "a spreadsheet from Windows is read as another encoding",
         f"{OPS}/data/reading.py",
-        '(found["encoding"] if sure else None) or "cp1252"',
+        '(found["encoding"] if found["confidence"] >= SURE else None) or "cp1252"',
         '"latin-1"',
         ("tests/test_data_use.py",),
     ),
