@@ -238,6 +238,28 @@ def test_a_finding_tells_what_history_allows(tmp_path: Path) -> None:
     assert f"Limits come from {PAST} windows" in note(seen, LIMITS)
 
 
+def test_limits_are_half_as_much_again_as_history_shows(tmp_path: Path) -> None:
+    """A stretch of history is unlike all else: by a share of 0.1, and by this PSI."""
+    stream = draw("independent", None, 1, rows=ROWS, history=PAST, windows=1)
+    past, now, place = stream.learnt, stream.windows[0], np.arange(ROWS * PAST)
+    unlike = np.isin(place // ROWS, range(5, 9))  # a window lies in there, wherever it begins
+
+    def told(rows: Rows, fair: Array, missing: Array) -> Rows:
+        """Shares of the rows, spread evenly."""
+        spread = np.arange(len(rows)) * (np.sqrt(5) - 1) / 2 % 1
+        area = np.where(spread < fair, "fair", "poor").astype(object)
+        temperature = np.where(spread < missing, np.nan, rows.columns["temperature"])
+        return rows.having(area=area, temperature=temperature)
+
+    learnt = told(past, np.where(unlike, 0.8, 0.5), np.where(unlike, 0.12, 0.02))
+    seen = champion(tmp_path / "bundle", learnt)
+    found = watched(seen, told(now, np.array(0.99), np.array(0.3)), LIMITS).came
+    limits = {(it.check, it.column): it.limit for it in found}
+    psi = 0.3 * np.log(0.8 / 0.5) - 0.3 * np.log(0.2 / 0.5)
+    assert limits["missing", "temperature"] == pytest.approx(1.5 * 0.1, rel=0.05)
+    assert limits["drift", "area"] == pytest.approx(2.25 * psi, rel=0.05)
+
+
 def test_a_category_that_comes_in_bursts_may_stay_away(tmp_path: Path) -> None:
     """Two in a hundred rows, all in every fourth window: none in one window means nothing."""
     stream = draw("independent", None, 1, rows=ROWS, history=PAST, windows=1)
