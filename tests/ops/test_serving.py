@@ -10,11 +10,12 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -839,6 +840,59 @@ def test_keys_open_what_costs_something_and_appear_nowhere(host: Host, rows: Row
     written = [path.read_text() for path in host.served.rglob("*.jsonl")]
     assert len(written) == 2
     assert "from-" not in served.said + said + "".join(written)
+
+
+def test_silent_callers_do_not_use_up_the_files_of_the_service(host: Host) -> None:
+    """A process of a container has few at times; each of these callers holds one for a while."""
+    command = ["sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", sys.executable]
+    settings = {"BUNDLE": host.champion, "PREDICTIONS": host.served, "HEAD_SECONDS": 5}
+    environment = {**os.environ, **{name: str(value) for name, value in settings.items()}}
+    silent = b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n-"
+    with (
+        service(
+            [*command, "-m", "my_model.ops.cli", "serve"],
+            Path.cwd(),
+            host.folder / "said",
+            environment,
+        ) as served,
+        ExitStack() as open_ones,
+    ):
+        for _ in range(300):
+            caller = open_ones.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            with suppress(OSError):  # it was let go
+                caller.sendall(silent)
+        for _ in range(20):
+            assert served.ask("/health").status == 200
+        assert served.end() == 0
+    assert "Traceback" not in served.said
+
+
+def test_an_idle_connection_is_kept_as_long_as_is_set(host: Host) -> None:
+    """A balancer that keeps its own longer than the service would send a request to nobody."""
+    ask = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    for seconds, again in ((1, b""), (75, b"HTTP/1.1 200 OK")):
+        with (
+            host.serve(KEEP_ALIVE_SECONDS=seconds) as served,
+            socket.create_connection(("127.0.0.1", served.port), PATIENCE) as caller,
+        ):
+            caller.sendall(ask)
+            assert caller.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+            time.sleep(3)
+            with suppress(ConnectionError):
+                caller.sendall(ask)
+                assert caller.recv(65_536)[:15] == again
+
+
+def test_who_listens_beyond_this_machine_without_keys_is_warned(host: Host) -> None:
+    file = host.folder / "keys"
+    file.write_text("from-a-file-1\n")
+    for address, keys, warned in (
+        ("127.0.0.2", {}, True),  # not the one that nobody else reaches
+        ("127.0.0.2", {"API_KEYS_FILE": file}, False),
+        ("127.0.0.1", {}, False),
+    ):
+        with host.serve(HOST=address, **keys) as served:
+            assert ("EVERYBODY who reaches 127.0.0.2 may ask" in served.said) == warned
 
 
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
