@@ -258,12 +258,25 @@ def test_a_folder_is_scored_as_a_file_of_its_rows(
             assert pl.read_parquet(apart).equals(pl.read_parquet("file.quarantine.parquet"))
 
 
+@pytest.mark.parametrize(
+    ("more", "dtype"),
+    [
+        (pl.concat_list("mean area"), "List(Float64)"),
+        (pl.concat_arr("mean area"), "Array(Float64"),
+        (pl.struct("mean area"), "Struct({'mean area': Float64})"),
+        (pl.lit(b"1"), "Binary"),
+        (pl.duration(days=1), "Duration"),
+    ],
+)
 def test_what_csv_cannot_hold_is_refused_before_the_work(
-    rows: pl.DataFrame, capsys: pytest.CaptureFixture[str]
+    rows: pl.DataFrame, more: pl.Expr, dtype: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows.with_columns(pl.concat_list("mean area").alias("a list")).write_parquet("rows.parquet")
+    rows.with_columns(more.alias("more")).write_parquet("rows.parquet")
     assert cli.main(["score", "rows.parquet", "out.csv"]) == 2
-    assert "holds List(Float64) in a list, which CSV cannot hold" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"holds {dtype}" in said
+    assert "in more, which CSV cannot hold" in said
+    assert cli.main(["score", "rows.parquet", "out.parquet"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("parquet", marks=pytest.mark.exhaustive)])
