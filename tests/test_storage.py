@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,15 @@ def test_data_and_models_are_moved_and_fetched(
     back = f"{store.root}/again"
     moved = project.run("make", "storage", f"URL={back}")
     assert f"{count + 1} files copied from {address}." in moved
+
+    shutil.rmtree(clone.root / ".dvc" / "cache")
+    page = (clone.root / "docs" / "ops" / "storage.md").read_text().partition("Back to a folder")
+    for command in page[2].split("```")[1].splitlines()[1:]:
+        clone.run(*command.split())
+    assert len(held(clone.root / ".dvc" / "storage")) == count  # all but what no commit knows
+    shutil.rmtree(clone.root / ".dvc" / "cache")
+    clone.run("make", "pull")
+    assert clone.run("uv", "run", "dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 class Host(StandIn):
