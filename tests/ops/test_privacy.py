@@ -67,15 +67,8 @@ REFUSED = (
 )
 MARKED = (
     *("87654.25", "87,654", "1903-07-09", "7654321.5"),  # in the source
-    *(
-        "Xanthipp",
-        "zyzzyv",
-        "Zyzzday",
-        "98765.5",
-        "98,765",
-        "1904-05-06",
-        "5432109.5",
-    ),  # in requests
+    *("Xanthipp", "zyzzyv", "Zyzzday", "98765.5", "98,765"),  # in requests
+    *("1904-05-06", "5432109.5"),
 )
 
 

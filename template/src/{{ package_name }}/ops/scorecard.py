@@ -115,7 +115,7 @@ class Facts:
         tags = self.champion.tags
         if tags["git.dirty"] == "false":
             return tags["git.commit"]
-        asked = ("log", "--format=%H", f"-S{tags['dvc.bundle']}", "--", "dvc.lock")
+        asked = ("log", "--format=%H", f"-Smd5: {tags['dvc.bundle']}", "--", "dvc.lock")
         return (git.output(self.root, *asked) or "").rpartition("\n")[2]
 
     def committed(self) -> Found:
