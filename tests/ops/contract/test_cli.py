@@ -117,8 +117,9 @@ def test_dvc_runs_each_stage_with_parameters_that_exist() -> None:
     assert tracked <= parameters.keys() & set(Settings.__struct_fields__)
 
 
-@pytest.mark.parametrize("module", [cli.__name__, cli.__name__.replace("cli", "bundle")])
-def test_what_must_be_quick_imports_little(module: str) -> None:
+@pytest.mark.parametrize("room", ["cli", "bundle", "serving.server"])
+def test_what_must_be_quick_imports_little(room: str) -> None:
+    module = cli.__name__.replace("cli", room)
     imported = subprocess.run(
         [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
         capture_output=True,

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..bundle import MANIFEST, Bundle, sign
 from ..errors import UserError
-from ..evaluation.metrics import Score
 from ..files import remove, replacing
 from ..project import Project
 from .tracking import (
@@ -25,6 +25,9 @@ from .tracking import (
     Version,
     connected,
 )
+
+if TYPE_CHECKING:
+    from ..evaluation.metrics import Score  # polars, which not every image of the service has
 
 
 def located(project: Project, name: str | None = None) -> Path:
@@ -106,7 +109,7 @@ def before(store: Store, log: Sequence[Promotion]) -> Version | None:
     return None
 
 
-def rivals(store: Store, champion: Version, score: Score) -> list[Version]:
+def rivals(store: Store, champion: Version, score: "Score") -> list[Version]:
     """Champions before this one that a challenger is held to as well, the oldest first.
 
     They are the last one that a person promoted, the best and the ten newest since: each may have
@@ -120,13 +123,13 @@ def rivals(store: Store, champion: Version, score: Score) -> list[Version]:
     return [version for version in earlier if version.digest]
 
 
-def best(line: Sequence[Promotion], score: Score) -> int:
+def best(line: Sequence[Promotion], score: "Score") -> int:
     """The version that gained most, each by what it was measured against the one before it."""
     gained = list(accumulate((_gain(event, score) for event in line[1:]), initial=0.0))
     return line[gained.index(max(gained))].version
 
 
-def _gain(event: Promotion, score: Score) -> float:
+def _gain(event: Promotion, score: "Score") -> float:
     """How much better it was than the champion before it, on the same rows; 0 if not known."""
     told = event.evidence
     ours, theirs = told.get("value"), (told.get("champion") or {}).get("value")
