@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from render import ROOT, choices, run
@@ -67,6 +67,9 @@ GITLAB = {
     "RETRAIN_TOKEN": "secret",
     "UPDATE_TEMPLATE": "weekly",
 }
+READ = {"docker": ("Dockerfile", "*.yaml"), "docker-compose": ("compose*.yaml",)}
+"""What Dependabot looks into for images, by its name for their kind."""
+IMAGE = re.compile(r"^(FROM| *image:) [\w./-]+:[\w.-]+( AS|$)", re.MULTILINE)
 SOURCES = ("merge_request_event", "push", "schedule", "web")
 """What begins a pipeline on GitLab."""
 
@@ -239,6 +242,32 @@ def test_a_secret_reaches_only_the_steps_that_need_it(rendered: Callable[..., Pa
     assert {step["run"] for step in steps} == {
         *("make monitor", "make challenge", "make propose", "make promote"),
     }
+
+
+def test_gitlab_shows_the_registrys_password_to_two_jobs(rendered: Callable[..., Path]) -> None:
+    jobs = read(rendered(ci="gitlab") / ".gitlab" / "retrain.yml")
+    asking = {name for name, job in jobs.items() if "environment" in job}
+    assert asking == {"retrain", "promote"}
+    assert all(jobs[name]["environment"]["action"] == "access" for name in asking)
+
+
+@pytest.mark.parametrize("answers", [EVERYTHING, {}, {"serving": False}], ids=str)
+def test_dependabot_watches_the_images_that_are_there(
+    rendered: Callable[..., Path], answers: dict[str, Any]
+) -> None:
+    project = rendered(ci="github", **answers)
+    updates = read(project / ".github" / "dependabot.yml")["updates"]
+    watched = {
+        file
+        for update in updates
+        for place in update.get("directories") or [update["directory"]]
+        for pattern in READ.get(update["package-ecosystem"], ())
+        for file in project.glob(f"{place}/{pattern}".lstrip("/"))
+    }
+    files = [*project.glob("Dockerfile"), *project.rglob("*.yaml")]
+    named = {file for file in files if IMAGE.search(file.read_text())}
+    assert named <= watched
+    assert bool(named) == bool({update["package-ecosystem"] for update in updates} & READ.keys())
 
 
 @pytest.mark.parametrize("version", choices("python_version"))
