@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from copier import VcsRef
 from following import CURRENT, MISTAKE, UNRESOLVED, Follower, edit, migrate
+from gitconfig import hostile
 from hosted import Hosted, World, runner
 from render import run
 from servers import stand_in
@@ -39,7 +40,10 @@ def status(follower: Follower) -> str:
     return run("git", "status", "--porcelain", cwd=follower.project.root)
 
 
-def test_an_update_is_told_from_what_is_not_committed(follower: Follower) -> None:
+def test_an_update_is_told_from_what_is_not_committed(follower: Follower, tmp_path: Path) -> None:
+    """Whatever a person has told git to do everywhere, see gitconfig.py."""
+    variables = {**follower.project.environment, **hostile(tmp_path)}
+    follower = replace(follower, project=replace(follower.project, environment=variables))
     assert "newest release of its template, 9999.0.0" in take(follower)
     follower.release("v9999.1.0", MANAGED, "Read the rows", "Read each row")
     edit(follower.project.root / "params.yaml", "seed: 7", "seed: 8")
@@ -47,6 +51,10 @@ def test_an_update_is_told_from_what_is_not_committed(follower: Follower) -> Non
     assert "commit or stash them first" in take(follower, code=MISTAKE)
     assert "write it like 1.2.0" in take(follower, "--trust", "all", code=MISTAKE)
     assert status(follower) == before
+    commit(follower.project.root, "Another seed")
+    assert "from 9999.0.0 to 9999.1.0" in take(follower)
+    assert status(follower) == " M .copier-answers.yml\n M dvc.yaml\n?? uv.lock\n"
+    assert follower.check(CURRENT)
 
 
 def test_a_release_of_a_copy_comes_after_the_one_that_it_adds_to(follower: Follower) -> None:

@@ -907,6 +907,7 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
         (table({"*": X, "y": Y}), {}, r"a column called \*, a pattern; rename it"),
         (table({"^b.*$": X, "b": X[::-1], "y": Y}), {}, r"a column called \^b.\*\$, a pattern"),
         (table({"prediction": X, "y": Y}), {}, "itself calls a column 'prediction'"),
+        (table({"probability_leave": X, "y": Y}), {}, "itself calls a column 'probability_leave'"),
         (table({"x": X, "x|text": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|text'"),
         (table({"x": X, "x|max": X[::-1], "y": Y}), {}, r"itself calls a column 'x\|max'"),
         (table({"__fold": X, "y": Y}), {}, "itself calls a column '__fold'"),

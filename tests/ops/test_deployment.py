@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from gitconfig import hostile
 from my_model.ops.deployment import run, state
 from my_model.ops.deployment.place import find
 from my_model.ops.deployment.service import Service
@@ -145,7 +146,23 @@ def test_what_a_person_wrote_there_by_mistake_is_no_deployment(project: Project)
     with pytest.raises(UserError, match=r"dev\.yaml is not what `make deploy` wrote"):
         deploy(project)
     write(project, whole)
-    assert state.earlier(project, "dev").is_same(FIRST)
+    assert state.earlier(project, "dev").image == FIRST.image
+
+
+def test_a_deployment_is_written_down_under_any_settings_of_git(
+    project: Project, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in hostile(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    deploy(project, image=FIRST.image)
+    place.answers = "2"
+    deploy(project, image=SECOND.image)
+    monkeypatch.delenv("GIT_EXTERNAL_DIFF")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    asked = ["git", "log", "--format=%s", "--", "deploy/state"]
+    log = subprocess.run(asked, cwd=project.root, check=True, capture_output=True, text=True)
+    assert len(log.stdout.splitlines()) == 2
+    assert state.earlier(project, "dev").image == FIRST.image
 
 
 def test_what_git_does_not_take_is_told(project: Project) -> None:

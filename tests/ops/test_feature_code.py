@@ -8,6 +8,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import dataframely as dy
 import numpy as np
 import polars as pl
 import pytest
@@ -28,6 +29,7 @@ from my_model.ops.serving.requests import Strictness
 from my_model.ops.serving.service import Service
 from my_model.ops.serving.settings import Settings
 from render import ROOT
+from small import judged
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -357,6 +359,51 @@ def test_golden_rows_keep_the_contract_and_are_nobodys(trained: Project) -> None
     told = bundle.manifest["golden"]
     assert len(told["answers"]) == len(rows)
     assert len({tuple(answer) for answer in told["answers"]}) > sampling.GOLDEN // 2
+
+
+class Order(dy.Schema):
+    """An order of which much may be missing."""
+
+    weight = dy.Float64(nullable=True)
+    plan = dy.String(nullable=True, metadata={"category": True})
+    late = dy.Bool(metadata={"target": True})
+
+
+def orders(rows: int, seed: int) -> pl.DataFrame:
+    """Orders that tell something where a value is missing, too."""
+    draw = np.random.default_rng(seed)
+    weight = [None if it > 1 else it for it in draw.normal(size=rows)]
+    plan = draw.choice(np.array(["basic", "gold", None]), rows)
+    frame = pl.DataFrame({"weight": weight, "plan": plan}, schema_overrides={"plan": pl.String})
+    level = pl.col("weight").fill_null(2) + (pl.col("plan").fill_null("gold") == "gold")
+    return frame.with_columns(late=level + draw.logistic(size=rows) > 1)
+
+
+def filled(columns: Arrays, text: Collection[str]) -> Arrays:
+    """The features, but of a number that is missing: it is nought."""
+    made = ours.features(columns, text)
+    return {**made, "weight": np.nan_to_num(made["weight"])}
+
+
+def usual(columns: Arrays, text: Collection[str]) -> Arrays:
+    """The features, but of a plan that is missing or new: it is the basic one."""
+    made = ours.features(columns, text)
+    known = np.isin(made["plan"].astype(str), ["basic", "gold"])
+    return {**made, "plan": np.where(known, made["plan"], "basic").astype(object)}
+
+
+def test_golden_rows_tell_what_code_makes_of_missing_and_unknown_values(tmp_path: Path) -> None:
+    with judged(tmp_path, Order, orders(600, 1), orders(300, 2), {"model": "linear"}) as project:
+        bundle = Bundle(project.bundle)
+        rows = sampling.golden(bundle.contract, bundle.manifest["profile"])
+        assert rows is not None
+        assert all(rows[name].null_count() for name in ("weight", "plan"))
+        known = {"basic", "gold"}
+        assert known < {*rows["plan"].drop_nulls()}
+        assert bundle.obstacle() is None
+        for features in (filled, usual):
+            bundle.features = features
+            assert "its answers to the golden rows are off by up to " in str(bundle.obstacle())
 
 
 @pytest.mark.parametrize(

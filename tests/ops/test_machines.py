@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from gitconfig import hostile as hostile_git
 from my_model.ops import cli, command, doctor, git, setup, template, updating
 from my_model.ops.errors import UserError
 from my_model.ops.hosting import github, proposal
@@ -25,50 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-HOSTILE = """\
-[user]
-    name = Ada Lovelace
-    email = ada@example.org
-[apply]
-    whitespace = error
-[color]
-    ui = always
-    diff = always
-    grep = always
-    status = always
-[commit]
-    cleanup = scissors
-    gpgSign = true
-    template = /nowhere
-[core]
-    autocrlf = true
-    hooksPath = {hooks}
-    quotePath = true
-    safecrlf = true
-[diff]
-    context = 0
-    external = false
-    mnemonicPrefix = true
-    noprefix = true
-    renames = copies
-[gpg]
-    program = false
-[grep]
-    fullName = true
-[init]
-    defaultBranch = trunk
-[log]
-    showSignature = true
-[pull]
-    rebase = true
-[push]
-    followTags = true
-    gpgSign = true
-[status]
-    showUntrackedFiles = no
-[submodule]
-    recurse = true
-"""
 HABITS = "data/\n*.lock\nnotebooks/\nmodels/\nlib/\ndocs/\nmonitoring/\n*.json\n*.html\n*.swp\n"
 
 
@@ -90,14 +47,8 @@ def typed(root: Path, *arguments: str) -> str:
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of git that suit a person's eyes and habits, and hooks that fail."""
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    for name in ("pre-commit", "prepare-commit-msg", "commit-msg", "post-checkout"):
-        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
-        (hooks / name).chmod(0o755)
-    (tmp_path / "hostile").write_text(HOSTILE.format(hooks=hooks))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "hostile"))
-    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "false")
+    for name, value in hostile_git(tmp_path).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -157,6 +108,21 @@ def test_a_proposal_is_committed_and_pushed_as_it_is_told(begun: Project, tmp_pa
     target = (str(tmp_path / "host.git"), f"{commit}:refs/heads/it")
     command.output(begun.root, "git", "push", "--quiet", *target)
     assert typed(tmp_path / "host.git", "for-each-ref", "--format=%(refname)") == "refs/heads/it"
+
+
+@pytest.mark.usefixtures("hostile")
+def test_data_are_adopted_under_any_settings(
+    begun: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "größe.csv"
+    rows = "".join(f"{row / 7:.3f},{'yes' if row % 3 else 'no'}\n" for row in range(60))
+    file.write_text(f"x,y\n{rows}")
+    monkeypatch.chdir(begun.root)
+    assert cli.main(["data", "use", str(file), "--target", "y"]) == 0
+    ml = "src/my_model/ml"
+    staged = ["data/source.csv.dvc", "params.yaml", f"{ml}/schema.py", f"{ml}/source.py"]
+    assert typed(begun.root, "diff", "--cached", "--name-only").splitlines() == staged
+    assert typed(begun.root, "diff", "--name-only") == ""
 
 
 @pytest.mark.usefixtures("hostile")

@@ -18,7 +18,8 @@ PLAIN = (
     *("core.quotePath=false", "core.safecrlf=false", "grep.fullName=false"),
     *("log.showSignature=false", "status.showUntrackedFiles=normal", "submodule.recurse=false"),
 )
-"""What a person may have told git for their own eyes and habits; every call of it is without."""
+"""What a person may have told git for their own eyes and habits; every call of it is without, also
+those of programs that are called here."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -32,6 +33,16 @@ class CommandError(UserError):
         found = [it for sign in SIGNS for line in lines for it in line.split(sign)[1:]]
         self.code, self.words = code, words
         super().__init__(f"{program} failed: {(found or lines[-1:])[0]}")
+
+
+def settings(*more: str) -> dict[str, str]:
+    """Variables that give git the settings of `PLAIN`, and more, whoever calls it."""
+    begin = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    given = {"GIT_CONFIG_COUNT": str(begin + len(PLAIN) + len(more))}
+    for number, setting in enumerate((*PLAIN, *more), begin):
+        key, _, value = setting.partition("=")
+        given |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return given
 
 
 def raw(
@@ -55,10 +66,8 @@ def raw(
     Raises:
         UserError: if there is no such program; a `CommandError` if it fails.
     """
-    name, environment = name or command[0], {**os.environ, **variables}
+    name, environment = name or command[0], {**os.environ, **settings(), **variables}
     if command[0] == "git":
-        settings = (word for setting in PLAIN for word in ("-c", setting))
-        command = ("git", *settings, *command[1:])
         environment["LC_ALL"] = "C"
     try:
         done = subprocess.run(

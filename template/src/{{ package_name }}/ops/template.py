@@ -177,7 +177,8 @@ def _rendered(root: Path, source: str, release: str, answers: str) -> Path:
 def copier(root: Path, *arguments: str) -> str:
     """What a command of Copier prints; a `command.CommandError` if it fails."""
     environment = ("uv", "tool", "run", "--quiet", "--from", COPIER)
-    return command.output(root, *environment, "copier", *arguments, name="Copier")
+    alone = command.settings("core.hooksPath=/dev/null")
+    return command.output(root, *environment, "copier", *arguments, name="Copier", variables=alone)
 
 
 def uncommitted(project: Project) -> Outcome:
