@@ -82,8 +82,9 @@ http.server.HTTPServer(("0.0.0.0", 9000), Ears).serve_forever()
 
 @pytest.fixture(scope="module")
 def shipped(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project, whose image is built."""
+    """A copy of the project that only its owner may read, as by umask 077; its image is built."""
     project = copy(sample, tmp_path_factory.mktemp("shipped") / "project", IMAGE=IMAGE)
+    project.run("chmod", "--recursive", "go=", ".")
     project.run("make", "image")
     return project
 

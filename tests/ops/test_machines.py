@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -19,13 +18,14 @@ from my_model.ops.hosting import github, proposal
 from my_model.ops.project import Project
 from my_model.ops.registry import lineage, reproduction
 from my_model.ops.registry.tracking import Version
-from overlay import under_test
+from overlay import tools, under_test
 from render import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+ROWS = "x,y\n" + "".join(f"{row / 7:.3f},{'yes' if row % 3 else 'no'}\n" for row in range(60))
 HABITS = "data/\n*.lock\nnotebooks/\nmodels/\nlib/\ndocs/\nmonitoring/\n*.json\n*.html\n*.swp\n"
 
 
@@ -115,8 +115,7 @@ def test_data_are_adopted_under_any_settings(
     begun: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "größe.csv"
-    rows = "".join(f"{row / 7:.3f},{'yes' if row % 3 else 'no'}\n" for row in range(60))
-    file.write_text(f"x,y\n{rows}")
+    file.write_text(ROWS)
     monkeypatch.chdir(begun.root)
     assert cli.main(["data", "use", str(file), "--target", "y"]) == 0
     ml = "src/my_model/ml"
@@ -193,19 +192,25 @@ def test_a_repository_of_another_account_is_told_from_none(
     assert begun.root.name in said
 
 
-@pytest.mark.usefixtures("project")
-def test_an_account_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("verb", ["history", "data use"])
+def test_an_account_needs_no_name(
+    project: Project, begun: Project, verb: str, tmp_path: Path
+) -> None:
     """As in a container that runs as any number: DVC and MLflow ask for a name."""
-
-    def nobody(number: int) -> object:
-        raise KeyError(f"getpwuid(): uid not found: {number}")
-
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LOGNAME", "")
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
-    assert cli.main(["history"]) == 0
-    assert os.environ["LOGNAME"].startswith("uid-")
+    words, root = [verb], project.root
+    if verb == "data use":
+        (tmp_path / "rows.csv").write_text(ROWS)
+        words, root = ["data", "use", str(tmp_path / "rows.csv"), "--target", "y"], begun.root
+    names = {"LOGNAME", "USER", "LNAME", "USERNAME"}
+    done = subprocess.run(
+        ["unshare", "--user", "--map-user=54321", tools() / "ops", *words],
+        cwd=root,
+        env={name: value for name, value in os.environ.items() if name not in names},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_shallow_clone_is_told_how_to_be_whole(begun: Project, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from copies import (
     set_params,
     state,
 )
+from gitconfig import hostile
 from my_model.ops import cli
 from my_model.ops import contract as contracts
 from my_model.ops.bundle import Bundle, Prediction
@@ -77,9 +78,14 @@ NEVER = ("retrain", "--declare", "nothing=1")
 """A retraining that fails as soon as it has mended what an earlier one left."""
 
 
-def test_labelled_rows_are_learnt_from_once(whole: Project, tmp_path: Path) -> None:
+def test_labelled_rows_are_learnt_from_once(
+    whole: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = feed(whole)
-    said = ops(whole, "retrain")
+    with monkeypatch.context() as patch:
+        for name, value in hostile(tmp_path).items():
+            patch.setenv(name, value)
+        said = ops(whole, "retrain")
     assert f"took in {len(told)} labelled rows" in said
     assert "Version 2 (champion) is registered" in said
     (taken,) = whole.labelled.glob("*.parquet")

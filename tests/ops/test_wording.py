@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 
 import pytest
 from my_model.ops import wording
@@ -43,6 +44,27 @@ def test_what_is_undefined_is_not_rounded() -> None:
     assert wording.rounded(math.nan) is None
     assert wording.rounded(None) is None
     assert wording.share(math.nan) == "an undefined share"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "",
+        "two words",
+        "it's",
+        'say "yes"',
+        "$HOME `pwd` !!",
+        "a\nb",
+        "é\x1b[31m's\t\\",
+        "-x",
+    ],
+)
+def test_what_is_typed_is_read_back_by_a_shell(text: str) -> None:
+    command = f"printf %s {wording.typed(text)}"
+    assert command.isprintable()
+    done = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True)
+    assert done.stdout == text
 
 
 def test_a_long_name_keeps_both_ends_on_one_line() -> None:

@@ -1,6 +1,7 @@
 """How numbers and names read in sentences, reports and pictures."""
 
 import math
+import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -33,6 +34,14 @@ def rounded(value: float | None) -> float | None:
 def one_line(text: str) -> str:
     """Text without line breaks and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def typed(text: str) -> str:
+    """Text as one word of a command, on one line: a shell reads it back as it is."""
+    if text.isprintable():
+        return shlex.quote(text)
+    letters = (it if it.isalnum() else f"\\U{ord(it):08x}" for it in text)
+    return f"$'{''.join(letters)}'"
 
 
 def shortened(text: str, longest: int) -> str:

@@ -1,7 +1,6 @@
 """`ops data use`: adopt a file, and write the contract and the source that go with it."""
 
 import argparse
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from ..errors import UserError
 from ..files import write_text
 from ..project import Project
 from ..settings import with_values
-from ..wording import listed, shortened, table
+from ..wording import listed, shortened, table, typed
 from . import code
 from .reading import DataFile, Format, open_file
 from .roles import Draft, Wish, decide
@@ -156,7 +155,7 @@ def _notes(draft: Draft) -> Iterator[str]:
     times = [column.name for column in draft.kept if column.type in ("Date", "Datetime")]
     if times and not any(column.role == "event_time" for column in draft.kept):
         yield (
-            f"{times[0]}: if it says when a row happened, `--time {shlex.quote(times[0])}` "
+            f"{times[0]}: if it says when a row happened, `--time {typed(times[0])}` "
             "has the model judged on the latest rows."
         )
 

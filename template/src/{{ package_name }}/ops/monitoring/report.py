@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from ..evaluation import page as pages
 from ..prediction_log import moment
 from ..settings import Monitoring
-from ..wording import rounded
+from ..wording import rounded, typed
 from . import plots
 from .decision import DECISIONS, Outcome, Verdict, judgeable
 from .reference import Reference
@@ -172,7 +171,7 @@ def registry(report: Report) -> CollectorRegistry:
 
 def _declared(target: str, labels: Sequence[tuple[str, int]]) -> str:
     """What declares labels that the contract does not know, for `ops retrain`."""
-    return " ".join(f"--declare {quote(f'{target}={label}')}" for label, _ in labels)
+    return " ".join(f"--declare {typed(f'{target}={label}')}" for label, _ in labels)
 
 
 def _when(micros: int) -> str:

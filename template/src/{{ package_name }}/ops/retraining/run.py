@@ -1,7 +1,6 @@
 """`ops retrain`: take in what was labelled since, run the pipeline, register what comes out."""
 
 import argparse
-import shlex
 from pathlib import Path
 
 from .. import dvc
@@ -10,7 +9,7 @@ from ..privacy import expire
 from ..project import Project
 from ..registry.promotion import register
 from ..settings import Settings
-from ..wording import listed
+from ..wording import listed, typed
 from . import declaration, examination, journal, labels
 from .declaration import Declaration
 
@@ -97,11 +96,10 @@ def _say(found: labels.Labelled, target: str) -> None:
             f"{truth if truth.isprintable() else ascii(truth)} ({count:,})"
             for truth, count in first
         )
-        typed = f"{target}={first[0][0]}"  # so that it can be pasted into a shell
-        typed = shlex.quote(typed) if typed.isprintable() else f"${typed!a}"
+        declared = typed(f"{target}={first[0][0]}")
         print(
             f"retrain: left out {found.undeclared.total():,} rows, as the contract does not "
-            f"know their {target}: {named}; `--declare {typed}` lets it in."
+            f"know their {target}: {named}; `--declare {declared}` lets it in."
         )
     if found.unanswered:
         print(f"retrain: left out {found.unanswered:,} of ground truth, as no log has their rows.")
