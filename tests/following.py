@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OPS = """\
 #!/bin/sh
-PYTHONPATH=src exec {python} -m "$(basename src/*)".ops.cli "$@"
+PYTHONPATH=src:$PYTHONPATH exec {python} -m "$(basename src/*)".ops.cli "$@"
 """
 CURRENT, MISTAKE, UNRESOLVED, BEHIND = 0, 2, 3, 4
 

@@ -205,9 +205,8 @@ def outcome(root: Path, old: Path, new: Path) -> Outcome:
     moved: Counter[bytes] = Counter()  # a migration moves a file with what was changed in it
     for name in files(new) - files(old):
         moved += parts(content(root / name))
-    for name in sorted(files(old) | files(new)):
+    for name, ours in git.contents(root, sorted(files(old) | files(new))).items():
         was, wanted, now = (content(folder / name) for folder in (old, new, root))
-        ours = git.content(root, name)
         if ours in (was, wanted) or is_yours(name) or name in unresolved:
             continue
         if None not in (ours, wanted) and is_text(root, name, was, ours, wanted):
