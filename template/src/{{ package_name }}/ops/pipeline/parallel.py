@@ -28,9 +28,10 @@ ADDRESS = "RAY_ADDRESS"
 PATIENCE = 10.0  # seconds in which a cluster must answer
 AHEAD = 2  # tasks for each processor that are sent out before the first one is waited for
 
-Engine = tuple[Callable[[Sequence[Any], Path | None], Callable[[], Any]], int]
+Engine = tuple[Callable[[Sequence[Any], Path | None], Callable[[], Any]], Callable[[], int]]
 """What begins a function's work, given its arguments and the folder that it writes to, if it does,
-and gives what waits for the end; and how many may be begun before the first one is waited for."""
+and gives what waits for the end; and how many may be begun by now before the first one is waited
+for: a cluster may grow."""
 
 
 class Packed(NamedTuple):
@@ -77,7 +78,7 @@ def map(
     with _here(function, workers) if here else _cluster(function) as (begin, ahead), progress:
         numbered = enumerate(chain(first, calls))
         while True:
-            for number, call in islice(numbered, ahead + 1 - len(waiting)):
+            for number, call in islice(numbered, max(0, ahead() + 1 - len(waiting))):
                 waiting.append((call[0], begin(call, into and into / f"{number:06}")))
             if not waiting:
                 return
@@ -99,10 +100,10 @@ def _here(function: Callable[..., Any], workers: int) -> Iterator[Engine]:
         return function(*call, folder)
 
     if workers == 1:  # in this thread, which may have set how many others compute
-        yield partial(partial, work), 0
+        yield partial(partial, work), lambda: 0
     else:
         with ThreadPoolExecutor(workers) as pool:
-            yield lambda *call: pool.submit(work, *call).result, workers
+            yield lambda *call: pool.submit(work, *call).result, lambda: workers
 
 
 @contextmanager
@@ -139,7 +140,7 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
         return result
 
     try:
-        yield begin, AHEAD * int(ray.cluster_resources().get("CPU", 1))
+        yield begin, lambda: AHEAD * int(ray.cluster_resources().get("CPU", 1))
     finally:
         for reference in working:
             ray.cancel(reference, force=True)
