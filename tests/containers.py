@@ -42,7 +42,9 @@ def podman(*arguments: str | Path) -> str:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
+    assert done.returncode == 0, (
+        f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
+    )
     return done.stdout.strip()
 
 

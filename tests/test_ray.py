@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import shutil
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ from containers import container, copy, podman, said, until
 from project import Project, change_params
 from render import ROOT, run
 from test_kubernetes import Manifest, build, named
+from walks import Walker, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 JOBS = ("train", "tune", "score")
 IMAGE = "localhost/of-a-ray-cluster"
+IMAGE_OF_WORKERS = f"{IMAGE}-worker"
+PATIENT = ("timeout", "600")
+"""How long a job may take."""
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +108,29 @@ def test_a_job_finds_the_cluster_and_what_it_runs(
     assert held == {command: (folder / command).read_text()}
 
 
+def test_the_page_leads_to_what_is_built(rendered: Callable[..., Path], tmp_path: Path) -> None:
+    """Without a cluster: what only kubectl makes is made, and files are those that are there."""
+    root = shutil.copytree(rendered(deploy="[kubernetes]"), tmp_path / "project")
+    (tmp_path / "cluster.env").write_text("REPOSITORY=https://example.org/project.git\n")
+    walker = Walker(root, dict(os.environ), {"sha256:...": f"sha256:{'7' * 64}"})
+    for step in steps(root / "docs" / "ops" / "ray.md"):
+        if step.kind == "diff":
+            walker.take(step)
+        elif step.text.startswith(("kubectl create namespace", "kubectl create secret")):
+            run("bash", "-c", f"{step.text} --dry-run=client", cwd=root)
+        elif file := re.search(r"--(?:filename|kustomize) (\S+)", step.text):
+            assert (root / file[1]).exists()
+    cluster = named_images(build(root / "deploy" / "ray"))
+    assert cluster == {f"registry/name-worker@sha256:{'7' * 64}"}
+
+
+def named_images(manifests: list[Manifest]) -> set[str]:
+    """What the machines run."""
+    spec = named(manifests, "RayCluster", "ray")["spec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    return {its["image"] for group in groups for its in group["template"]["spec"]["containers"]}
+
+
 def job(folder: Path, name: str) -> dict[str, Any]:
     """What a job is to do."""
     spec: dict[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text())["spec"]
@@ -115,12 +145,18 @@ def project(sample: Project, tmp_path: Path) -> Project:
     shared.mkdir()
     (shared / "data").mkdir()
     project.run("uv", "run", "dvc", "remote", "modify", "storage", "url", "/shared/data")
-    change_params(project, {"model: auto": "model: linear"})
+    change_params(project, {"model: blend": "model: linear"})
     project.commit("Let others reach the data", "--no-verify")
     project.run("git", "clone", "--quiet", "--bare", ".", str(shared / "project.git"))
     project.run("make", "image-worker")
-    run("chmod", "--recursive", "a+rwX", shared, cwd=shared)
     return project
+
+
+def own(shared: Path, owner: int) -> None:
+    """Let it be of who runs in a container, or of who runs the tests (0)."""
+    volume = f"--volume={shared}:/shared"
+    change = ("--user=0", "--entrypoint=chown", IMAGE_OF_WORKERS, "-R", str(owner), "/shared")
+    podman("run", "--rm", volume, *change)
 
 
 @pytest.fixture
@@ -140,6 +176,7 @@ def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -
     guarded = (
         *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:mode=1777", "--cap-drop=all"),
         *("--security-opt=no-new-privileges", "--shm-size=1g", f"--network={network}"),
+        "--restart=on-failure",
         *("--env=RAY_AUTH_MODE=token", f"--env=RAY_AUTH_TOKEN={'7' * 64}"),
     )
     who = {"NAME": "Cluster", "EMAIL": "cluster@example.org"}
@@ -152,15 +189,17 @@ def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -
         f"--volume={folder}/in-project:/usr/local/bin/in-project:ro",
         *(f"--env={name}={its}" for name, its in secret.items()),
     )
-    image = f"{IMAGE}-worker"
     start = ("ray", "start", "--block", "--disable-usage-stats")
+    own(shared, 10001)
     with ExitStack() as stack:
         first = stack.enter_context(
-            container(*guarded, *head, image, *start, "--head", "--port=6379", "--num-cpus=0")
+            container(
+                *guarded, *head, IMAGE_OF_WORKERS, *start, "--head", "--port=6379", "--num-cpus=0"
+            )
         )
         until(lambda: "Ray runtime started" in said(first))
         stack.enter_context(
-            container(*guarded, image, *start, "--address=head:6379", "--num-cpus=2")
+            container(*guarded, IMAGE_OF_WORKERS, *start, "--address=head:6379", "--num-cpus=2")
         )
         told = podman(
             "exec",
@@ -172,7 +211,8 @@ def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -
             *shlex.split(job(folder, "train")["entrypoint"]),
         )
         assert "Review the branch ops/cluster." in told, told
-        assert "Ray works" in told
+        assert "Ray works" in told, told
+    own(shared, 0)
     project.run("git", "fetch", "--quiet", str(shared / "project.git"), "ops/cluster")
     changed = project.run("git", "diff", "--name-only", "HEAD", "FETCH_HEAD").split()
     assert "dvc.lock" in changed

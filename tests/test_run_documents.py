@@ -34,8 +34,9 @@ IMAGES = {
 }
 # What test_run_retraining.py and test_template_update.py run.
 PIPELINE = {"make log", "make challenge", "make propose", "make promote", "make template-propose"}
-# What test_deployment.py runs, where there is a cluster: a page, and these targets.
-WALKED, DEPLOYMENT = "kubernetes.md", ("make deploy", "make rollback")
+# What test_deployment.py and test_ray.py walk, where there is a cluster, and what they run.
+WALKED = {"kubernetes.md", "ray.md"}
+DEPLOYMENT = ("make deploy", "make rollback", "make image-worker")
 # What tests/ops/test_experiments.py runs, in its order.
 EXPERIMENTS = "uv run dvc exp"
 # What tests/ops/test_parallel.py does, on a cluster of its own.
@@ -105,7 +106,7 @@ def reader(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_every_documented_command_and_every_target_runs(reader: Project) -> None:
     readme = list(commands((reader.root / "README.md").read_text()))
     assert {"make setup", "make train"} <= set(readme)
-    paths = [path for path in sorted(reader.root.glob("docs/**/*.md")) if path.name != WALKED]
+    paths = [path for path in sorted(reader.root.glob("docs/**/*.md")) if path.name not in WALKED]
     pages = [path.read_text() for path in paths]
     others = {command for page in pages for command in commands(page)}
     others |= {f"make {target}" for target in reader.menu()}
