@@ -30,8 +30,7 @@ AHEAD = 2  # tasks for each processor that are sent out before the first one is 
 
 Engine = tuple[Callable[[Sequence[Any], Path | None], Callable[[], Any]], Callable[[], int]]
 """What begins a function's work, given its arguments and the folder that it writes to, if it does,
-and gives what waits for the end; and how many may be begun by now before the first one is waited
-for: a cluster may grow."""
+and gives what waits for the end; and how many to begin by now before the first is waited for."""
 
 
 class Packed(NamedTuple):
@@ -140,6 +139,7 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
         return result
 
     try:
+        # asked anew each time: a cluster may grow
         yield begin, lambda: AHEAD * int(ray.cluster_resources().get("CPU", 1))
     finally:
         for reference in working:
