@@ -139,8 +139,7 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
         return result
 
     try:
-        # asked anew each time: a cluster may grow
-        yield begin, lambda: AHEAD * int(ray.cluster_resources().get("CPU", 1))
+        yield begin, lambda: AHEAD * int(ray.cluster_resources().get("CPU", 1))  # it may grow
     finally:
         for reference in working:
             ray.cancel(reference, force=True)
