@@ -20,9 +20,10 @@ from my_model.ops.evaluation.profile import calibration, profile
 from my_model.ops.files import read_json, write_json
 from my_model.ops.monitoring.decision import decide, judge
 from my_model.ops.monitoring.history import CYCLES
+from my_model.ops.monitoring.pools import pooled
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import Report
-from my_model.ops.monitoring.windows import Window
+from my_model.ops.monitoring.windows import Log, Window
 from my_model.ops.pipeline import evaluate
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
 from my_model.ops.project import Project
@@ -299,6 +300,57 @@ def test_rows_of_one_group_count_as_one(tmp_path: Path, role: Role) -> None:
         window.add(log.with_columns(inputs=came.to_struct()))
         found += any(it.column == "distance" for it in judge(window, LIMITS, seed=7).came)
     assert found == 0 if role == "group" else found > 4
+
+
+@pytest.mark.parametrize("role", ["group", "identifier"])
+def test_ground_truth_of_one_group_counts_as_one(tmp_path: Path, role: Role) -> None:
+    """Each client is late or not, twenty times: 25 clients are no 500 labels."""
+    columns = column("client", "category", "String", role), column("distance", "number", "Float64")
+    contract, start = Contract((*columns, CONTRACT.target)), np.random.default_rng(5)
+
+    def clients(count: int, late: float = 0.7) -> tuple[pl.DataFrame, Array]:
+        names = start.random(count).astype(str).repeat(20)
+        inputs = pl.DataFrame({"client": names, "distance": np.ones(20 * count)})
+        return inputs, (start.random(count) > late).astype(np.int64).repeat(20)
+
+    (past, truth), score = clients(300), metrics.find("log_loss")
+    answers = np.tile(np.array([0.7, 0.3], np.float32), (len(past), 1))
+    alike = metrics.groups(past["client"]) if role == "group" else None
+    told = profile(contract, contract.arrays(past), truth, answers)
+    described = {
+        "contract": contract.to_dict(),
+        "profile": told | {"groups": past["client"].n_unique()},
+        "metrics": {score.name: metrics.value(score, truth, answers)},
+        "intervals": metrics.intervals([score], truth, answers, 7, alike),
+        "calibration": calibration(truth, answers),
+    }
+    write_json(tmp_path / MANIFEST, {**manifest(draw("independent", None, 1).learnt), **described})
+    seen, log = Reference(Bundle(tmp_path), "1"), Log()
+    log.windows = [Window(seen, place, place + 1) for place in range(24)]
+    for place, window in enumerate(log.windows):
+        came, known = clients(25, 0.7 if place < 20 else 0.2)
+        chances = pl.DataFrame(answers[: len(came)], schema=list(CLASSES))
+        rows = frame(draw("independent", None, place, rows=len(came), history=1, windows=0).learnt)
+        window.add(
+            rows.with_columns(
+                id=pl.lit(f"{place} ") + pl.col("id"),
+                inputs=came.to_struct(),
+                prediction=pl.lit(CLASSES[0]),
+                probabilities=chances.to_struct(),
+                truth=pl.Series(np.array(CLASSES)[known]),
+                told=pl.col("time"),
+            )
+        )
+    pools, *_ = pooled(log)
+    *calm, fallen = (
+        {it.check for it in judge(pool.windows[-1], LIMITS, 7, pool).true or ()} for pool in pools
+    )
+    assert "score" in fallen
+    assert len(calm) == (5 if role == "group" else 23)
+    alarms = sum(map(bool, calm[:20]))
+    assert alarms == 0 if role == "group" else alarms > 4
+    few = pooled(Log(log.windows[:3]))[1]
+    assert ("fewer than 100 groups are labelled, 75 in" in few) == (role == "group")
 
 
 def test_what_was_taken_in_last_is_the_reference_where_rows_have_no_time(

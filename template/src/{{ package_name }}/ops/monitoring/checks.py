@@ -310,7 +310,7 @@ class Checks:
         expected, by_class = self._reference.trust, self._reference.contract.classes
         if expected is None:
             return
-        found = self._reference.trusted(pool.truth, pool.said, pool.weights)
+        found = self._reference.trusted(*pool[1:])
         # An interval that covers more than it promises breaks no promise.
         gap = abs(found.value - expected.value) if by_class else expected.value - found.value
         sides = 2 if by_class else 1
@@ -331,8 +331,8 @@ def scores(pool: Pool, seed: int) -> list[Scored]:
         # A label that the model never heard of is a miss; only accuracy has a place for it.
         chosen = known | (score.name == "accuracy")
         rows, weights = (truth[chosen], said[chosen]), pool.weights[chosen]
-        value = metrics.prepare(score, *rows)(weights)
-        low, high = metrics.intervals([score], *rows, seed, weights=weights)[score.name]
+        value, units = metrics.prepare(score, *rows)(weights), pool.units[chosen]
+        low, high = metrics.intervals([score], *rows, seed, units, weights)[score.name]
         if np.isfinite([value, low, high]).all():
             found.append(Scored(score, value, low, high, reference.expected(score)))
     return found

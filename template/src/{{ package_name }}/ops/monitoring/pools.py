@@ -19,7 +19,7 @@ from ..wording import share
 from . import drift
 from .windows import Log, Window
 
-LEAST_TRUTHS = 100  # labelled rows without which a score is not judged
+LEAST_TRUTHS = 100  # labelled rows, or groups of them, without which a score is not judged
 LEAST_OF_KIND = 5  # labels without which nothing is known of a kind of answer
 UNTOLD = 0.02  # the share of all answers that may be of such kinds
 UNLIKELY = 0.01  # how likely chance may make a random sample look like none
@@ -34,6 +34,7 @@ class Pool(NamedTuple):
     truth: Array  # shape (rows,): numbers, or positions of the classes, -1 if there is no such one
     said: Prediction  # what the champion had said
     weights: Weights  # all alike if the rows are a random sample
+    units: Array  # which of them resemble each other, see `Window.known`
 
 
 def pooled(log: Log) -> tuple[list[Pool], str, bool]:
@@ -49,15 +50,16 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
     for window in reversed(ended):
         if 2 * window.own < window.asked:
             break
-        some = [window, *some] if window.truths else some
-        if sum(it.truths for it in some) >= LEAST_TRUTHS:
+        some = [window, *some] if window.units else some
+        if _units(some) >= LEAST_TRUTHS:
             found = _pool(some)
             if isinstance(found, Pool):
                 pools, some = [found, *pools], []
             else:
                 missing = found
-    rows, over = sum(window.truths for window in some), ""
-    said = f"not known: fewer than {LEAST_TRUTHS} rows are labelled, {rows} in all windows together"
+    what, over = "groups" if ended and ended[0].reference.group else "rows", ""
+    said = f"not known: fewer than {LEAST_TRUTHS} {what} are labelled, {_units(some)} in all"
+    said += " windows together"
     if pools:
         newest = pools[-1].windows
         known, delays = newest[-1].end, [part for window in newest for part in window.delays]
@@ -65,7 +67,7 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
         over = f" of {len(newest)} windows" if len(newest) > 1 else ""
         said = f"that of {len(pools[-1].truth):,} labelled rows{over}, "
         said += f"{moment(newest[0].start + 1):%Y-%m-%d} to {moment(known):%Y-%m-%d}"
-        fewer = newest[-1].truths < LEAST_TRUTHS
+        fewer = len(newest[-1].units) < LEAST_TRUTHS
         said += f": the newest of them has fewer than {LEAST_TRUTHS}" if fewer else ""
         said += "; no random sample, and so weighed" if np.ptp(pools[-1].weights) else ""
     elif missing:
@@ -75,22 +77,29 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
     return pools, f"The score is {said}.", late
 
 
+def _units(windows: Sequence[Window]) -> int:
+    """How many labelled rows of some windows tell something of their own: of a group one does."""
+    return len(set[int]().union(*(window.units for window in windows)))
+
+
 def _pool(windows: Sequence[Window]) -> Pool | str:
     """Pool all labelled rows of some windows, or say why they do not tell the score."""
     parts = zip(*(part for window in windows for part in window.known), strict=True)
-    truths, answers, kinds_of = parts
-    truth, labelled, said = np.concatenate(truths), np.concatenate(kinds_of), joined(answers)
+    truths, answers, kinds_of, units_of = parts
+    truth, labelled, units = map(np.concatenate, (truths, kinds_of, units_of))
+    own = _units(windows) / len(truth)
     counted = sum((window.kinds for window in windows), Counter[int]())
     kinds = np.array(sorted(counted))
     every, places = np.array([counted[kind] for kind in kinds]), np.searchsorted(kinds, labelled)
     some, weights = np.bincount(places, minlength=len(every)), np.ones(len(truth))
-    if drift.chi_square(drift.pooled(np.stack([every - some, some]))) < UNLIKELY:
+    table = np.rint(own * np.stack([every - some, some])).astype(np.int64)
+    if drift.chi_square(drift.pooled(table)) < UNLIKELY:
         untold = every[some < LEAST_OF_KIND].sum() / every.sum()
         if untold > UNTOLD:
             what = "labelled rows are no random sample of the answers, and hardly any is like"
             return f"{what} {share(untold)} of these"
         weights = (every / np.maximum(some, 1))[places]
         weights /= weights.mean()
-    if weights.sum() ** 2 < LEAST_TRUTHS * np.square(weights).sum():
+    if own * weights.sum() ** 2 < LEAST_TRUTHS * np.square(weights).sum():
         return "labelled rows are no random sample of the answers, and too few to be weighed"
-    return Pool(windows, truth, said, weights)
+    return Pool(windows, truth, joined(answers), weights, units)

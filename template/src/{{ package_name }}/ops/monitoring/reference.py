@@ -137,15 +137,16 @@ class Reference:
     @cached_property
     def trust(self) -> Known | None:
         """How far the model's certainty was from the truth on the holdout, see `trusted`."""
+        own = np.sqrt(self.independent)
         if self.contract.classes:
             told = self._manifest.get("calibration")
-            return told and Known(told["gap"], told["deviation"] / np.sqrt(told["rows"]))
+            return told and Known(told["gap"], told["deviation"] / own / np.sqrt(told["rows"]))
         if (interval := self._manifest.get("interval")) is None:
             return None
         share = interval["coverage"]
-        return Known(share, float(np.sqrt(share * (1 - share) / self.held_out)))
+        return Known(share, float(np.sqrt(share * (1 - share) / self.held_out) / own))
 
-    def trusted(self, truth: Array, said: Prediction, weights: Weights) -> Known:
+    def trusted(self, truth: Array, said: Prediction, weights: Weights, units: Array) -> Known:
         """How far it is on other rows, see `pools.Pool`.
 
         For classes, how much more often the model is right than confident; for numbers, how often
@@ -156,7 +157,8 @@ class Reference:
         else:
             found = np.abs(truth - said.values) <= self._manifest["interval"]["half_width"]
         mean = metrics.mean(found, weights)
-        return Known(mean, float(np.linalg.norm(weights * (found - mean)) / weights.sum()))
+        strayed = np.bincount(np.unique(units, return_inverse=True)[1], weights * (found - mean))
+        return Known(mean, float(np.linalg.norm(strayed) / weights.sum()))
 
     def kinds(self, said: Prediction) -> Array:
         """Of which kind each answer is: its class, and the tenth that it is in on the holdout.

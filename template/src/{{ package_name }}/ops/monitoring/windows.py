@@ -52,20 +52,22 @@ class Window:
     refused = own = 0  # rows that broke the contract; those that the champion answered or refused
     repeated = 0  # rows with the inputs of another one, which stood near it in the log
     groups = 0  # how many the rows are of, counted part by part of the log
-    labelled = truths = 0  # rows whose truth is known, of all versions, and of the champion
+    labelled = 0  # rows whose truth is known, of all versions
 
     def __post_init__(self) -> None:
         """Begin empty: what came in, and what the champion said, are counted as in the reference.
 
         Of its answers `kinds` counts those of each kind; of its truths `known` has the truth, what
-        it had said and of which kind, and `delays` the seconds until then, both in parts.
+        it had said, of which kind, and of which unit, and `delays` the seconds until then, both in
+        parts. A unit is a group where there are some, else a row.
         """
         self.columns = self.reference.columns() if self.shown else {}
         self.answers = self.reference.answers() if self.shown else {}
         self.kinds, self._times = Counter[int](), np.zeros(2)
         self.violations = Counter[str]()  # which rules were broken, and how often
         self.unknown = Counter[str]()  # labels that the contract does not know, of all versions
-        self.known: list[tuple[Array, Prediction, Array]] = []
+        self.known: list[tuple[Array, Prediction, Array, Array]] = []
+        self.units = set[int]()
         self.delays: list[NDArray[np.float64]] = []
 
     @property
@@ -139,9 +141,10 @@ class Window:
         if labels := self.reference.labels:
             strange = told.filter(~told.is_in(labels))
             self.unknown = frequent(self.unknown + Counter(strange.to_list()))
-        truths = log.told_in(self.reference.contract, rows["truth"])
-        self.known.append((truths, said[known], kinds[known]))
-        self.truths += len(rows)
+        truths, group = log.told_in(self.reference.contract, rows["truth"]), self.reference.group
+        its = (rows["inputs"].struct.field(group.name) if group else rows["id"]).hash()
+        self.known.append((truths, said[known], kinds[known], its.to_numpy()))
+        self.units.update(its)
         self.delays.append((rows["told"] - rows["time"]).to_numpy() / 1_000_000)
 
 
@@ -234,7 +237,7 @@ def read(
 
 def _enough(windows: Sequence[Window]) -> bool:
     """Whether older rows would tell little more of the champion."""
-    most = sum(min(window.truths, ENOUGH_TRUTHS // ENOUGH_WINDOWS) for window in windows)
+    most = sum(min(len(window.units), ENOUGH_TRUTHS // ENOUGH_WINDOWS) for window in windows)
     return most >= ENOUGH_TRUTHS or any(2 * window.own < window.asked for window in windows)
 
 
