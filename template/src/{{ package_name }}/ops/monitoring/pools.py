@@ -24,6 +24,7 @@ LEAST_OF_KIND = 5  # labels without which nothing is known of a kind of answer
 UNTOLD = 0.02  # the share of all answers that may be of such kinds
 UNLIKELY = 0.01  # how likely chance may make a random sample look like none
 WEEK = 604_800  # seconds for which a score may be unknown where ground truth comes
+NO_SAMPLE = "labelled rows are no random sample of the answers"
 DELAYS = 3  # or times the usual delay of ground truth, if that is longer
 
 
@@ -67,8 +68,8 @@ def pooled(log: Log) -> tuple[list[Pool], str, bool]:
         over = f" of {len(newest)} windows" if len(newest) > 1 else ""
         said = f"that of {len(pools[-1].truth):,} labelled rows{over}, "
         said += f"{moment(newest[0].start + 1):%Y-%m-%d} to {moment(known):%Y-%m-%d}"
-        fewer = len(newest[-1].units) < LEAST_TRUTHS
-        said += f": the newest of them has fewer than {LEAST_TRUTHS}" if fewer else ""
+        if len(newest[-1].units) < LEAST_TRUTHS:
+            said += f": the newest of them has fewer than {LEAST_TRUTHS}"
         said += "; no random sample, and so weighed" if np.ptp(pools[-1].weights) else ""
     elif missing:
         return [], f"The score is not known: {missing}.", False
@@ -84,9 +85,9 @@ def _units(windows: Sequence[Window]) -> int:
 
 def _pool(windows: Sequence[Window]) -> Pool | str:
     """Pool all labelled rows of some windows, or say why they do not tell the score."""
-    parts = zip(*(part for window in windows for part in window.known), strict=True)
-    truths, answers, kinds_of, units_of = parts
-    truth, labelled, units = map(np.concatenate, (truths, kinds_of, units_of))
+    parts = (part for window in windows for part in window.known)
+    truths, answers, *rest = zip(*parts, strict=True)
+    truth, labelled, units = map(np.concatenate, (truths, *rest))
     own = _units(windows) / len(truth)
     counted = sum((window.kinds for window in windows), Counter[int]())
     kinds = np.array(sorted(counted))
@@ -96,10 +97,9 @@ def _pool(windows: Sequence[Window]) -> Pool | str:
     if drift.chi_square(drift.pooled(table)) < UNLIKELY:
         untold = every[some < LEAST_OF_KIND].sum() / every.sum()
         if untold > UNTOLD:
-            what = "labelled rows are no random sample of the answers, and hardly any is like"
-            return f"{what} {share(untold)} of these"
+            return f"{NO_SAMPLE}, and hardly any is like {share(untold)} of these"
         weights = (every / np.maximum(some, 1))[places]
         weights /= weights.mean()
     if own * weights.sum() ** 2 < LEAST_TRUTHS * np.square(weights).sum():
-        return "labelled rows are no random sample of the answers, and too few to be weighed"
+        return f"{NO_SAMPLE}, and too few to be weighed"
     return Pool(windows, truth, joined(answers), weights, units)
