@@ -29,7 +29,9 @@ from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
 from my_model.ops.project import Project
 from my_model.ops.settings import Monitoring, Settings
 from scipy.signal import lfilter
+from sklearn.datasets import load_diabetes
 from streams import BEGUN, CLASSES, FLAGS, KINDS, NUMBERS, Rows, chances, draw, labels
+from vega_datasets import local_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,6 +276,84 @@ def test_a_category_that_comes_in_bursts_may_stay_away(tmp_path: Path) -> None:
     seen = champion(tmp_path / "bundle", came.having(area=evenly))
     (found,) = watched(seen, stream.windows[0], LIMITS).came
     assert (found.check, found.column) == ("vanished categories", "area")
+
+
+def real(numbers: list[Any], area: Any, rain: Any, time: Any) -> Rows:
+    """Real columns in place of drawn ones; the model knows nothing of them."""
+    start = np.random.default_rng(7)
+    columns = {name: np.asarray(its, float) for name, its in zip(NUMBERS, numbers, strict=True)}
+    columns |= {"area": np.asarray(area, object), "rain": np.asarray(rain, float)}
+    late = start.uniform(0.2, 0.8, len(time))
+    return Rows(np.asarray(time, "M8[us]"), columns, late, labels(start.random(len(time)) < late))
+
+
+def gross(rows: Rows) -> dict[str, Rows]:
+    """Rows with each gross fault."""
+    warm, area = rows.columns["temperature"], rows.columns["area"]
+    most = Counter(area).most_common(1)[0][0]
+    lost = np.arange(len(rows)) % 7 == 0
+    return {
+        "unit changed": rows.having(temperature=warm * 1.8 + 32),
+        "category renamed": rows.having(area=np.where(area == most, "other", area).astype(object)),
+        "values missing": rows.having(temperature=np.where(lost, np.nan, warm)),
+        "category vanished": rows.at(area != most),
+    }
+
+
+@pytest.mark.parametrize("cities", [("seattle", "sf"), ("sf", "seattle")])
+def test_hours_of_real_weather_are_calm_and_each_gross_fault_in_them_is_found(
+    tmp_path: Path, cities: tuple[str, str]
+) -> None:
+    """Nine months of hours, and the three after them: autumn is no alarm, Fahrenheit is one."""
+    here, there = (getattr(local_data, f"{city}_temps")() for city in cities)
+    warm, other = ((its["temp"].to_numpy() - 32) / 1.8 for its in (here, there))
+    change = np.diff(warm, prepend=warm[0])
+    parts = np.array(["night", "morning", "afternoon", "evening"])
+    area = parts[here["date"].dt.hour.to_numpy() // 6]
+    rows = real([other, change, warm], area, change < 0, here["date"])
+    begin, missed = 6_570, Counter[str]()
+    seen, limits = champion(tmp_path / "bundle", rows.at(slice(0, begin))), Monitoring(window=100)
+    for at in range(begin, len(rows) - 99, 100):
+        window = rows.at(slice(at, at + 100))
+        assert watched(seen, window, limits).came == [], at
+        for fault, changed in gross(window).items():
+            found = {it.column for it in watched(seen, changed, limits).came}
+            missed[fault] += not found & {"temperature", "area"}
+    assert not +missed
+
+
+def test_three_years_of_real_days_alert_and_ask_for_no_model(tmp_path: Path) -> None:
+    """Eleven hundred days are too few for limits of windows of a hundred."""
+    days = local_data.seattle_weather()
+    numbers = [days[name] for name in ("precipitation", "wind", "temp_max")]
+    rows = real(numbers, days["weather"], days["precipitation"] > 0, days["date"])
+    seen, limits = champion(tmp_path / "bundle", rows.at(slice(0, 1_096))), Monitoring(window=100)
+    windows = [rows.at(slice(at, at + 100)) for at in (1_096, 1_196, 1_296)]
+    assert decide([watched(seen, it, limits) for it in windows], limits).decision == "alert"
+    for fault, changed in gross(windows[1]).items():
+        found = {it.column for it in watched(seen, changed, limits).came}
+        assert found & {"temperature", "area"}, fault
+
+
+def test_real_rows_that_are_independent_are_calm_and_each_gross_fault_in_them_is_found(
+    tmp_path: Path,
+) -> None:
+    """Patients with diabetes, shuffled: half of them teach what is usual, others come in."""
+    table, target = load_diabetes(return_X_y=True, scaled=False)
+    sex = np.where(table[:, 1] > 1, "first", "second")
+    rows = real([*table[:, [0, 3, 2]].T], sex, target > 140, np.arange(len(table)))
+    (tmp_path / "bundle").mkdir()
+    for seed in range(5):
+        rows = rows.at(np.random.default_rng(seed).permutation(len(rows)))
+        told = manifest(rows.at(slice(0, 242)))
+        del told["profile"]["history"]
+        write_json(tmp_path / "bundle" / MANIFEST, told)
+        seen = Reference(Bundle(tmp_path / "bundle"), "1")
+        for window in (rows.at(slice(242, 342)), rows.at(slice(342, 442))):
+            assert watched(seen, window, LIMITS).came == []
+            for fault, changed in gross(window).items():
+                found = {it.column for it in watched(seen, changed, LIMITS).came}
+                assert found & {"temperature", "area"}, fault
 
 
 @pytest.mark.parametrize("role", ["group", "identifier"])

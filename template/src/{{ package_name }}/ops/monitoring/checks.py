@@ -28,6 +28,7 @@ from .windows import Window
 
 BY_PSI = ("drift", "vocabulary")  # the checks of columns whose value is a PSI
 LEAST_DISTANCE = 0.2  # of distributions, where history shows less: of the order of a PSI of 0.2
+ALMOST_ALL = 0.99  # of the rows: no history makes that usual
 LEAST_SHARE = 0.01  # of a value that may not vanish unnoticed
 FAMILIES = 3  # of tests, each with its part of `alpha`
 MOST_NAMED = 3  # values in a sentence
@@ -171,7 +172,9 @@ class Checks:
             return replace(finding, firm=False)
         largest = self._history.largest(name, self._column)
         check = "drift" if finding.check == "predictions" else finding.check
-        limit = max(finding.limit, largest[check] * (MARGIN**2 if check in BY_PSI else MARGIN))
+        most = largest[check]
+        usual = MARGIN**2 * most if check in BY_PSI else min(MARGIN * most, ALMOST_ALL)
+        limit = max(finding.limit, usual)
         if finding.distance:
             # The PSI at which the distance would be usual: it goes with the square.
             apart = max(LEAST_DISTANCE, MARGIN * largest[DISTANCE])
