@@ -177,7 +177,7 @@ def test_monitoring_counts_what_was_answered(trained_by_costs: Project) -> None:
     window = Window(Reference(bundle, "1"), -1, 1)
     window.add(lines)
     ((truth, answers, *_),) = window.known
-    pool = Pool([window], truth, answers, np.ones(len(truth)), np.arange(len(truth)))
+    pool = Pool([window], truth, answers, np.ones(len(truth)), np.arange(len(truth)), 1.0)
     found = {it.score.name: it for it in checks.scores(pool, 7)}
     assert set(found) == {"cost", "accuracy"}
     for name, scored in found.items():

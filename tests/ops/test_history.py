@@ -165,13 +165,16 @@ def test_a_trend_is_silent_for_a_while_and_then_alarms(tmp_path: Path) -> None:
     assert came == [False, False, False, True]
 
 
-def recurring(cycle: str, each: float, cycles: int, later: int) -> Rows:
-    """Warm and cold once in so many rows, each a little as the row before; and some rows more."""
-    start = np.random.default_rng(3)
+def recurring(
+    cycle: str, each: float, cycles: int, later: int, alike: float = 0.2, seed: int = 3
+) -> Rows:
+    """Warm and cold once in so many rows, each so far like the one before; and some rows more."""
+    start = np.random.default_rng(seed)
     count = int(each * cycles) + later
     numbers = {name: start.normal(10, 2, count) for name in NUMBERS}
     season = -5 * np.cos(2 * np.pi * np.arange(count) / each)
-    weather = lfilter([1], [1, -0.2], start.normal(0, 3, count))
+    chance = start.normal(0, 3 * np.sqrt(1 - alike**2), count)
+    weather = lfilter([1], [1, -alike], chance)
     numbers["temperature"] = 10 + season + weather
     area = np.array(["north", "south"], dtype=object)[start.integers(0, 2, count)]
     columns = {**numbers, "area": area, "rain": (start.random(count) < 0.3).astype(np.float64)}
@@ -198,6 +201,18 @@ def test_what_comes_back_is_compared_with_the_same_part_of_other_cycles(
     assert all(f"in other {cycle}s" in it.sentence for it in drifts[cycle])
     assert f"the same part of other {cycle}s" in note(seen, limits)
     assert "left out" in note(seen, Monitoring(window=1_000, cycle="day"))
+
+
+def test_each_of_six_years_shows_what_is_usual_in_its_season(tmp_path: Path) -> None:
+    """Days that are half like the day before: with two years of six, one of eight was found."""
+    rows, past = recurring("year", 365.25, 6, 800, alike=0.5, seed=2), int(6 * 365.25)
+    seen, limits = (
+        champion(tmp_path / "bundle", rows.at(slice(0, past))),
+        Monitoring(window=100, cycle="year"),
+    )
+    windows = [rows.at(slice(begin, begin + 100)) for begin in range(past, past + 800, 100)]
+    assert not any(watched(seen, window, limits).came for window in windows)
+    assert sum(bool(watched(seen, by(2.0, window), limits).came) for window in windows) >= 5
 
 
 def test_a_second_shift_after_a_retraining_is_found(tmp_path: Path) -> None:

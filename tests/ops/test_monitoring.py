@@ -320,6 +320,27 @@ def test_few_rows_to_compare_with_alarm_no_more(tmp_path: Path, quick: None, cou
     assert alarms < 0.05 * count
 
 
+def certain(count: int, wrong: float) -> pl.DataFrame:
+    """Rows of which the model is certain, and a share of which it is wrong about."""
+    chances = pl.DataFrame(np.tile([0.98, 0.01, 0.01], (count, 1)), schema=list(QUEUES))
+    truth = pl.when(some(wrong)).then(pl.lit("loans")).otherwise(pl.lit("cards"))
+    answered = {"prediction": pl.lit("cards"), "probabilities": chances.to_struct()}
+    return calm_rows(count).with_columns(**answered, truth=truth)
+
+
+@pytest.mark.parametrize(("wrong", "violated"), [(0.04, False), (0.2, True)])
+def test_a_small_holdout_that_was_easy_is_no_surer_for_it(
+    tmp_path: Path, wrong: float, violated: bool
+) -> None:
+    """One of its hundred rows was hard, where four are to be expected: that is luck."""
+    held_out = certain(100, 0.001)
+    seen = champion(tmp_path / "bundle", calm_rows(320), held_out)
+    window = Window(seen, 0, 1_000)
+    window.add(certain(1_000, wrong))
+    found = judged(window).true
+    assert bool(found) == violated, found
+
+
 def test_more_or_fewer_rows_are_no_drift(tmp_path: Path, quick: None) -> None:
     """Windows by time hold what a season brings."""
     del quick

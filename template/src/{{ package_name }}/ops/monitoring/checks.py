@@ -144,7 +144,7 @@ class Checks:
 
     def true(self, pool: Pool, scores: Iterable[Scored]) -> list[Finding]:
         """The violated findings on what turned out to be true."""
-        found = [self._fallen(scored) for scored in scores if scored.expected]
+        found = [self._fallen(scored, pool) for scored in scores if scored.expected]
         if self._reference.labels:
             unknown = sum((window.unknown for window in pool.windows), Counter[str]())
             labelled = sum(window.labelled for window in pool.windows)
@@ -294,13 +294,13 @@ class Checks:
         sentence += f": {moved} ({self._since})." if moved else "."
         return Finding("vocabulary", name, "chi-square", psi, limits.psi, p, sentence)
 
-    def _fallen(self, scored: Scored) -> Finding:
+    def _fallen(self, scored: Scored, pool: Pool) -> Finding:
         """How much worse a score is than on the holdout."""
         score, expected = scored.score, cast(Known, scored.expected)
         gap = (expected.value - scored.value) * (-1 if score.loss else 1)
         # Intervals lean: what counts is how far both reach towards each other.
         reach = scored.value - scored.low if score.loss else scored.high - scored.value
-        p = _beyond(gap, expected.deviation, reach / 1.96)
+        p = self._beyond(gap, expected.deviation, reach / 1.96, pool)
         sentence = (
             f"{score.label} is {number(scored.value)} (95% interval {number(scored.low)} to "
             f"{number(scored.high)}), and was {number(expected.value)} on the holdout."
@@ -313,14 +313,23 @@ class Checks:
         expected, by_class = self._reference.trust, self._reference.contract.classes
         if expected is None:
             return
-        found = self._reference.trusted(*pool[1:])
+        found = self._reference.trusted(*pool[1:5])
         # An interval that covers more than it promises breaks no promise.
         gap = abs(found.value - expected.value) if by_class else expected.value - found.value
         sides = 2 if by_class else 1
-        p = min(1.0, sides * _beyond(gap, expected.deviation, found.deviation))
+        p = min(1.0, sides * self._beyond(gap, expected.deviation, found.deviation, pool))
         check, form = ("calibration", _points) if by_class else ("coverage", share)
         sentence = SENTENCES[check].format(then=form(expected.value), now=form(found.value))
         yield Finding(check, None, "z", gap, self._limits.share, p, sentence)
+
+    def _beyond(self, gap: float, then: float, now: float, pool: Pool) -> float:
+        """How likely chance goes as far as a gap between two values of such deviations.
+
+        Where nothing has changed, rows of both spread alike: what is known best from the many rows
+        tells how far the few may stray, and a holdout that was easy by chance looks no surer.
+        """
+        rows = np.sqrt(self._reference.held_out * self._reference.independent / pool.worth)
+        return float(ndtr(-gap / max(float(np.hypot(then * rows, now / rows)), 1e-12)))
 
 
 def scores(pool: Pool, seed: int) -> list[Scored]:
@@ -360,11 +369,6 @@ def _measured(column: Distribution, found: Iterable[Finding]) -> Measured:
         "out_of_range": rounded(out_of_range),
         "unknown": rounded(unknown),
     }
-
-
-def _beyond(gap: float, then: float, now: float) -> float:
-    """How likely chance goes as far as a gap between two values of such deviations."""
-    return float(ndtr(-gap / max(float(np.hypot(then, now)), 1e-12)))
 
 
 def _named(counted: Counter[str]) -> str:

@@ -31,7 +31,8 @@ FURTHER = 4.0
 BESIDE = 3
 """A window and those beside it, this part of all on either side, are left out together.
 
-A level that lasts some windows is theirs in common, and not that of the windows to come.
+A level that lasts some windows is theirs in common, and not that of the windows to come. Other
+cycles, which alone count with `cycle`, lie further away than that.
 """
 
 DISTANCE = "distance"
@@ -89,7 +90,7 @@ class History:
         """How far each check went at most, where every window was left out in turn, see BESIDE."""
         if name not in self._largest:
             counted, found = self._made[name], defaultdict[str, float](float)
-            near = len(self.windows) // BESIDE
+            near = 0 if self.phased else len(self.windows) // BESIDE
             for place, own in enumerate(self.windows):
                 beside = np.concatenate(self.windows[max(0, place - near) : place + near + 1])
                 others = np.setdiff1d(self._alike(float(self._times[own].mean())), beside)

@@ -36,6 +36,7 @@ class Pool(NamedTuple):
     said: Prediction  # what the champion had said
     weights: Weights  # all alike if the rows are a random sample
     units: Array  # which of them resemble each other, see `Window.known`
+    worth: float  # as many independent rows, all alike, would tell as much
 
 
 def pooled(log: Log) -> tuple[list[Pool], str, bool]:
@@ -100,6 +101,7 @@ def _pool(windows: Sequence[Window]) -> Pool | str:
             return f"{NO_SAMPLE}, and hardly any is like {share(untold)} of these"
         weights = (every / np.maximum(some, 1))[places]
         weights /= weights.mean()
-    if own * weights.sum() ** 2 < LEAST_TRUTHS * np.square(weights).sum():
+    worth = float(own * weights.sum() ** 2 / np.square(weights).sum())
+    if worth < LEAST_TRUTHS:
         return f"{NO_SAMPLE}, and too few to be weighed"
-    return Pool(windows, truth, joined(answers), weights, units)
+    return Pool(windows, truth, joined(answers), weights, units, worth)

@@ -30,6 +30,7 @@ from .report import FORMAT, Report, registry
 
 FOLDER = "monitoring"  # below what the service keeps
 ACCEPTED = 1.5  # times what was found: as far may go what is accepted
+NONE_EXCLUDED = "There is no data/labelled here: labels that were excluded count as all others do."
 EXIT_CODES = {"none": 0, "alert": 4, "retrain": 5}  # what `ops monitor --exit-code` ends with
 
 
@@ -72,6 +73,8 @@ def monitor(project: Project, settings: Settings) -> Report:
     with _reference(project) as reference:
         excluded = labelled.excluded_in_log(project)
         report = look(project.served, reference, settings, excluded=excluded)
+    if report.labelled and not project.labelled.exists():
+        report.outcome.reasons.append(NONE_EXCLUDED)
     folder = project.served / FOLDER
     write_text(folder / "report.html", report.page())
     write_text(folder / "summary.md", report.markdown())

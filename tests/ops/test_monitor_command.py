@@ -1,0 +1,120 @@
+"""What people type, night after night: `ops monitor` and `ops retrain --if-needed`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from deliveries import UNDATED, VERSION, champion, log
+from my_model.ops.bundle import MODEL, Bundle
+from my_model.ops.cli import main
+from my_model.ops.files import read_json, write_json, write_text
+from my_model.ops.monitoring.run import EXIT_CODES
+from streams import Rows, draw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from my_model.ops.project import Project
+
+ROWS = 400
+"""Of a window."""
+NIGHTS = 8
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A project whose champion learnt from independent rows, and what its monitor says."""
+
+    project: Project
+
+    def monitor(self, *windows: Rows) -> tuple[str, str]:
+        """Log rows, look, and tell the decision and what is to be done."""
+        log(self.project, windows, UNDATED)
+        with pytest.raises(SystemExit) as ended:
+            main(["monitor", "--exit-code"])
+        found = read_json(self.project.served / "monitoring" / "monitoring.json")
+        assert ended.value.code == EXIT_CODES[found["decision"]]
+        return found["decision"], found["action"]
+
+
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    """A project in which nothing has come in yet; it is the current folder."""
+    monkeypatch.setenv("PREDICTIONS", "")
+    learnt = draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt
+    project, _ = champion(tmp_path, learnt, UNDATED)
+    for name in ("pyproject.toml", "dvc.yaml", f"models/champion/{MODEL}"):
+        (tmp_path / name).touch()
+    signed = {"commit": "none", "data": "none", "digest": Bundle(project.champion).digest}
+    write_json(project.champion / "version.json", {"version": VERSION, **signed})
+    write_text(project.params, f"monitoring:\n  window: {ROWS}\n")
+    monkeypatch.chdir(tmp_path)
+    return Loop(project)
+
+
+def came(change: str | None = None, windows: int = 4, since: int = 2) -> list[Rows]:
+    """Windows of rows, of which the later ones are changed."""
+    asked = {"rows": ROWS, "history": 10, "windows": windows, "since": since}
+    return draw("independent", change, 2, **asked).windows
+
+
+def test_calm_rows_ask_for_nothing(loop: Loop) -> None:
+    assert loop.monitor(*came()) == ("none", "Nothing to do.")
+    reasons = read_json(loop.project.served / "monitoring" / "monitoring.json")["reasons"]
+    assert "There is no data/labelled here" in reasons[-1]
+    loop.project.labelled.mkdir()
+    loop.monitor()
+    assert (
+        reasons[:-1] == read_json(loop.project.served / "monitoring" / "monitoring.json")["reasons"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        ("category renamed", "Look upstream: area has central station where it had station, since"),
+        ("category vanished", r"Look upstream: what comes in has moved \(area\), since"),
+        (
+            "column permuted",
+            r"Look upstream: (minutes|distance) no longer goes with the other columns, since",
+        ),
+    ],
+)
+def test_faults_upstream_alert_and_train_nothing(
+    loop: Loop, change: str, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision, said = loop.monitor(*came(change))
+    assert decision == "alert"
+    assert re.match(action, said)
+    assert main(["retrain", "--if-needed"]) == 0
+    assert "not needed" in capsys.readouterr().out
+
+
+def test_rows_that_are_sent_twice_alert(loop: Loop) -> None:
+    calm = came()
+    twice = [rows.at(np.arange(ROWS) // 2) for rows in calm[2:]]
+    decision, said = loop.monitor(*calm[:2], *twice)
+    assert decision == "alert"
+    assert "of the rows repeat others, since" in said
+
+
+def test_a_shift_that_does_no_harm_trains_nothing_however_long_it_lasts(
+    loop: Loop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.4.0 asked for a new model eight nights in a row, though the score stood."""
+    calm = came(windows=2 + NIGHTS)
+    shifted = [
+        rows.having(temperature=rows.columns["temperature"] + 5) if place > 1 else rows
+        for place, rows in enumerate(calm)
+    ]
+    loop.project.train.unlink()  # as in a cluster: columns are not compared together, for time
+    for night in range(NIGHTS):
+        log(loop.project, shifted[: 3 + night], UNDATED)
+        assert main(["retrain", "--if-needed"]) == 0
+        said = capsys.readouterr().out
+        assert "not needed, for `ops monitor` decides: alert." in said
+        assert "The score has not fallen, so train nothing." in said
