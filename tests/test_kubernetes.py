@@ -111,6 +111,15 @@ def test_every_pod_is_guarded(kubernetes: Path, everything: list[Manifest]) -> N
         assert any(labels.items() >= its["matchLabels"].items() for its in policies), labels
 
 
+def test_dvc_has_a_place_to_write_to(everything: list[Manifest]) -> None:
+    """Where the file system is read-only, /var/tmp is no such place."""
+    pod = named(everything, "CronJob", "retrain")["spec"]["jobTemplate"]["spec"]["template"]
+    (its,) = pod["spec"]["containers"]
+    (place,) = (it["value"] for it in its["env"] if it["name"] == "DVC_SITE_CACHE_DIR")
+    mounted = {mount["mountPath"] for mount in its["volumeMounts"] if not mount.get("readOnly")}
+    assert any(place.startswith(f"{path}/") for path in mounted)
+
+
 def test_a_pod_may_take_as_long_to_end_as_the_service_needs(kubernetes: Path) -> None:
     manifests = build(kubernetes / "environments" / "production")
     settings = named(manifests, "ConfigMap", "settings")["data"]
