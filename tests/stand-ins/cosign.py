@@ -67,7 +67,7 @@ parser.add_argument("act", choices=["sign", "attest", "verify", "verify-attestat
 parser.add_argument("image")
 parser.add_argument("--yes", action="store_true")
 parser.add_argument("--type", choices=TYPES)
-parser.add_argument("--predicate", type=Path)
+parser.add_argument("--predicate", choices=["-"])
 parser.add_argument("--certificate-identity-regexp")
 parser.add_argument("--certificate-oidc-issuer")
 options = parser.parse_args()
@@ -82,5 +82,5 @@ if options.act.startswith("verify"):
         sys.exit("cosign: say who must have signed")
     verify(name, digest, about)
 else:
-    signed = json.loads(options.predicate.read_text()) if options.predicate else {}
+    signed = json.load(sys.stdin) if options.predicate else {}
     sign(name, digest, about, signed)
