@@ -19,6 +19,8 @@ import json
 import re
 import shlex
 import tomllib
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path, PurePosixPath
@@ -49,8 +51,9 @@ NO_PACKAGE = {"tests", "test", "docs", "scripts", "notebooks", "src"}
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
 HOLDER = re.compile(
-    r"copyright\s+(?:\(c\)|©|(?=\d))[\d,\s-]*(?:by\s+)?([^\d\s<>][^<>\n]*)", re.IGNORECASE
+    r"copyright\s+(?:\(c\)|©|(?=\d))[\d,\s-]*(?:by\s+)?([^\d\s<>\[][^<>\n]*)", re.IGNORECASE
 )
+SETUP = re.compile(r"(\w+)\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')")
 REFUSED = re.compile(r"Validation error for question '(\w+)': (.+)")
 TERMS = re.compile(r"\A(licen[cs]e|copying)(\.\w+)?\Z")
 PROJECTS = r"(.+/)(pyproject\.toml|setup\.py|package\.json|go\.mod)\Z"
@@ -154,14 +157,46 @@ def derived(repository: Repository) -> dict[str, tuple[str, str]]:
 
 
 def project_table(repository: Repository) -> Mapping[str, Any]:
-    """What pyproject.toml says of the project, in the standard's names or in Poetry's."""
+    """What pyproject.toml says of the project, in the standard's names or in Poetry's.
+
+    Where it says nothing, what setup.cfg and setup.py say; `place` is which of them.
+    """
     try:
         every = tomllib.loads(repository.text("pyproject.toml"))
     except tomllib.TOMLDecodeError:
-        return {}
+        every = {}
     poetry = every.get("tool", {}).get("poetry", {})
+    if not poetry and "project" not in every:
+        return setup_table(repository)
     python = poetry.get("dependencies", {}).get("python", "")
-    return {"requires-python": python, **poetry, **every.get("project", {})}
+    about = {"requires-python": python, **poetry, **every.get("project", {})}
+    return {**about, "place": "pyproject.toml"}
+
+
+def setup_table(repository: Repository) -> Mapping[str, Any]:
+    """What setup.cfg says in plain words, else setup.py, in the standard's names."""
+    parser = ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(repository.text("setup.cfg"))
+    except ConfigError:
+        parser.clear()
+    told = {
+        name: it
+        for section in ("options", "metadata")
+        if section in parser
+        for name, it in parser[section].items()
+    }
+    place = "setup.cfg" if told.get("name") else "setup.py"
+    for name, *values in SETUP.findall(repository.text("setup.py")):
+        told.setdefault(name, "".join(values))
+    author = {"name": told.get("author", ""), "email": told.get("author_email", "")}
+    return {
+        "name": None if told.get("name") in NO_PACKAGE else told.get("name"),
+        "authors": [author],
+        "license": told.get("license", ""),
+        "requires-python": told.get("python_requires", ""),
+        "place": place,
+    }
 
 
 def _author(about: Mapping[str, Any]) -> Mapping[str, str]:
@@ -174,7 +209,7 @@ def _author(about: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _project_name(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]:
     if name := about.get("name"):
-        return str(name), "pyproject.toml"
+        return str(name), about["place"]
     return re.sub(r"[-_]+", " ", repository.root.name).strip().capitalize(), "the folder"
 
 
@@ -195,14 +230,14 @@ def _holder(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]
     if found := HOLDER.search(repository.text("LICENSE", "LICENSE.txt", "LICENSE.md")):
         return found[1].strip().rstrip("."), "the licence"
     if name := _author(about).get("name"):
-        return name, "pyproject.toml"
+        return name, about["place"]
     author = git(repository.root, "log", "-1", "--format=%an").strip()
     return (author, "the last commit") if author else None
 
 
 def _address(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
     if ADDRESS.fullmatch(stated := _author(about).get("email", "")):
-        return stated, "pyproject.toml"
+        return stated, about["place"]
     address = git(repository.root, "log", "-1", "--format=%ae").strip()
     known = ADDRESS.fullmatch(address) and "noreply" not in address
     return (address, "the last commit") if known else None
@@ -216,14 +251,14 @@ def _license(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str
     stated = about.get("license", "")
     stated = stated.get("text", "") if isinstance(stated, dict) else stated
     if not text and stated in LICENSES:
-        return stated, "pyproject.toml"
+        return stated, about["place"]
     return "Proprietary", "no licence that the template knows" if text else "there is no licence"
 
 
 def _python(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
     places = {
         ".python-version": repository.text(".python-version"),
-        "pyproject.toml": str(about.get("requires-python", "")),
+        about["place"]: str(about.get("requires-python", "")),
         "environment.yml": "".join(
             re.findall(r"python\s*[=>~]+\s*[\d.]+", repository.text("environment.yml"))
         ),
@@ -349,13 +384,21 @@ def collisions(repository: Repository, render: Path) -> list[str]:
     """The paths that both have, with different content.
 
     Raises:
-        UserError: if a file stands where the other side has a folder, or where git does not see it.
+        UserError: if a file stands where the other side has a folder, or where git does not see it,
+            or a link.
     """
     tracked = set(repository.paths)
     found = []
     for name, path in files(render).items():
         now = repository.root / name
-        above = [str(it) for it in PurePosixPath(name).parents if (repository.root / it).is_file()]
+        own = PurePosixPath(name)
+        around = [repository.root / it for it in (own, *own.parents[:-1])]
+        if link := next((it for it in around if it.is_symlink()), None):
+            raise UserError(
+                f"{link.relative_to(repository.root)} is a link, and the template has one of that "
+                "name: put what it points to in its place."
+            )
+        above = [str(it) for it in own.parents if (repository.root / it).is_file()]
         if above or now.is_dir():
             odd = above[0] if above else name
             raise UserError(f"{odd} is a file on one side and a folder on the other: move yours.")

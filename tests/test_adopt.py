@@ -42,7 +42,7 @@ SHAPES: dict[str, tuple[dict[str, str], list[str], dict[str, str], set[str]]] = 
             "references/.gitkeep": "",
             "reports/figures/.gitkeep": "",
             "requirements.txt": "scikit-learn\n",
-            "setup.py": "from setuptools import setup\nsetup(name='src')\n",
+            "setup.py": "from setuptools import setup\nsetup(name='src', author='Alan Turing')\n",
             "src/__init__.py": "",
             "src/data/make_dataset.py": "ROWS = 1\n",
             "src/features/build_features.py": "WIDTH = 2\n",
@@ -130,10 +130,19 @@ SHAPES: dict[str, tuple[dict[str, str], list[str], dict[str, str], set[str]]] = 
             "src/mails/train.py": "import mlflow\n\nmlflow.autolog()\n",
             "mlruns/0/meta.yaml": "experiment_id: '0'\n",
             "environment.yml": "dependencies:\n  - python=3.9\n",
-            "LICENSE": "GNU GENERAL PUBLIC LICENSE\n",
+            "LICENSE": "GNU GENERAL PUBLIC LICENSE\nCopyright (C) [year] [name of the author]\n",
+            "setup.cfg": "[metadata]\nname = mail-router\nauthor = Grace Hopper\n",
+            "setup.py": "setup(author_email='grace@example.org')\n",
         },
-        ["MLflow"],
-        {"package_name": "mails", "python_version": "3.11", "license": "Proprietary"},
+        ["MLflow", "scripts"],
+        {
+            "project_name": "mail-router",
+            "package_name": "mails",
+            "user_name": "Grace Hopper",
+            "user_email": "grace@example.org",
+            "python_version": "3.11",
+            "license": "Proprietary",
+        },
         {"src/mails/__init__.py"},
     ),
 }
@@ -255,7 +264,7 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     monkeypatch.setenv("GIT_AUTHOR_EMAIL", "7+ada@users.noreply.example.org")
     files = {
         ".github/PULL_REQUEST_TEMPLATE.md": "Ours.\n",
-        ".gitignore": "/notebooks/\n*.log\n",
+        ".gitignore": "/notebooks/\n/.github/*\n*.log\n",
         ".python-version": "3.14\n",
         "LICENSE.txt": "The copyright notice and this permission notice shall be included.\n",
         "a/pyproject.toml": "",
@@ -284,7 +293,7 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     assert "git commit --message" in said
     run("git", "checkout", "--theirs", "--", ".python-version", cwd=repository)
     ignored = (repository / ".gitignore").read_text().splitlines()
-    assert ("*.log" in ignored, "/notebooks/" in ignored) == (True, False)
+    assert ("*.log" in ignored, {"/notebooks/", "/.github/*"} & {*ignored}) == (True, set())
     settings = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
     assert settings["ruff"]["extend-exclude"] == ["models", "tests"]
     assert settings["mypy"]["exclude"] == ["^models", "^tests"]
@@ -317,6 +326,12 @@ def _ignored(folder: Path) -> None:
     (folder / "Makefile").write_text("ours\n")
 
 
+def _link(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "data").symlink_to("/mnt/share")
+    planted(folder, {"train.py": ""})
+
+
 REFUSALS: dict[str, tuple[Any, str]] = {
     "no repository": (_none, "is no git repository"),
     "a folder of one": (_inside, "lies inside a repository: name its root"),
@@ -332,6 +347,7 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         functools.partial(planted, files={"src": "ours\n"}),
         "src is a file on one side and a folder on the other",
     ),
+    "a link": (_link, "data is a link, and the template has one of that name"),
     "a folder for a file": (
         functools.partial(planted, files={"Makefile/notes.md": "ours\n"}),
         "Makefile is a file on one side and a folder on the other",

@@ -14,6 +14,7 @@ from servers import StandIn, service, stand_in, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # A target that waits for a person to look at it.
 SERVERS = {
@@ -124,6 +125,21 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
         if first:
             reader.run("git", "stash", "pop", "--quiet")
     assert (reader.root / "scores.csv").exists()
+
+
+def test_a_documented_exception_lets_a_security_fix_through(
+    reader: Project, tmp_path: Path
+) -> None:
+    page = (reader.root / "docs" / "ops" / "ci.md").read_text()
+    (exception,) = re.findall(r"^exclude-newer-package = .+$", page, re.MULTILINE)
+    for name in ("pyproject.toml", "uv.lock", "README.md"):
+        shutil.copy(reader.root / name, tmp_path)
+    settings = tmp_path / "pyproject.toml"
+    place = re.compile(r"(?<=^exclude-newer = )(.+\n\n# project-specific\n)", re.MULTILINE)
+    told = f"\\1{exception.replace('NAME', 'idna')}\n"
+    settings.write_text(place.sub(told, settings.read_text()))
+    reader.run("uv", "lock", "--upgrade-package", "idna", cwd=tmp_path)
+    assert "[options.exclude-newer-package]\nidna = " in (tmp_path / "uv.lock").read_text()
 
 
 def test_every_documented_call_of_the_service_is_answered(reader: Project) -> None:

@@ -902,6 +902,7 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
         ('{\n  "y": 1\n}', {}, "its first line is no object"),
         ('{"y": 1}\n{"y": \n', {}, "line 2 is no JSON object"),
         ('{"y": 1}\n3\n', {}, "line 2 is no JSON object"),
+        ('{"x": 1, "y": "a"}\n{"x": 1, "y": "a", "x": 2}\n', {}, "names 'x' twice in line 2"),
         ('{"y": 1, "x": NaN}\n' * 60, {}, "line 1 holds NaN, which JSON has not; write null"),
         ('{"y": 1, "x": 1e400}\n' * 60, {}, "line 1 holds 1e400, which JSON has not; write null"),
         (table({"*": X, "y": Y}), {}, r"a column called \*, a pattern; rename it"),

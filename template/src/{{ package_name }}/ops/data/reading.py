@@ -10,7 +10,7 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO, StringIO
@@ -323,6 +323,11 @@ def _json_lines(file: DataFile, start: str) -> DataFile:
             f"{file.origin} begins like JSON, but its first line is no object; "
             "write one object to a line."
         )
+    for number, line in enumerate((first, *others), start=1):
+        for name in _repeated(line)[:1]:
+            raise UserError(
+                f"{file.origin} names {name!r} twice in line {number}; write each name once."
+            )
     with file.explained():
         rows = pl.scan_ndjson(glob.escape(str(file.path)), infer_schema_length=LINES)
         return _named(file, rows.collect_schema().names())
@@ -396,6 +401,19 @@ def _named(file: DataFile, names: list[str]) -> DataFile:
     if odd := [name for name in names if name == "*" or re.fullmatch(r"\^.*\$", name, re.DOTALL)]:
         raise UserError(f"{file.origin} has a column called {odd[0]}, a pattern; rename it.")
     return replace(file, columns=tuple(names))
+
+
+def _repeated(line: str) -> list[str]:
+    """The names that a JSON object has more than once; of a line that is cut, none."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        counts = Counter(name for name, _ in pairs)
+        found.extend(name for name, count in counts.items() if count > 1)
+
+    with suppress(ValueError):
+        json.loads(line, object_pairs_hook=look)
+    return found
 
 
 def _is_object(line: str) -> bool:
