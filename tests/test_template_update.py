@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from copier import VcsRef
 from following import CURRENT, MISTAKE, UNRESOLVED, Follower, edit, migrate
 from gitconfig import hostile
 from hosted import Hosted, World, runner
-from render import run
+from render import ROOT, run
 from servers import stand_in
 from test_update import commit, update
 
@@ -93,6 +94,19 @@ def test_what_is_dropped_is_for_people_to_resolve(follower: Follower) -> None:
     assert "uv lock --upgrade" in said
     run("git", "checkout", "HEAD", "--", ".editorconfig", cwd=root)
     assert follower.lost(CURRENT) == {}
+
+
+def test_code_that_was_formatted_otherwise_has_a_way_through(follower: Follower) -> None:
+    root = follower.project.root
+    run("ruff", "format", "--quiet", "--no-cache", "--line-length=79", "src", "tests", cwd=root)
+    commit(root, "Our own style")
+    page = " ".join((ROOT / "template" / "docs" / "ops" / "updating.md").read_text().split())
+    (back,) = re.findall(r"`(git checkout COMMIT [^`]+)`", page)
+    (last,) = re.findall(r"`(git log [^`]+)` tells COMMIT", page)
+    run("bash", "-c", back.replace("COMMIT", f"$({last})"), cwd=root)
+    commit(root, "The template's style")
+    follower.release("v9999.1.0", "src/*/ops/updating.py", "an update needs that", "it must be")
+    assert "Nothing is left to resolve" in take(follower)
 
 
 @pytest.fixture(params=["github", "gitlab"])

@@ -20,7 +20,7 @@ LINES, CODE, TESTS = 21_798, 15_300, 711
 The aim is 11,000 and 7,500: decision 21.
 """
 
-HOOKS = 2_653
+HOOKS = 2_654
 """At most so many lines of `hooks/`, what Copier and maintainers run; 2,700 is the aim."""
 
 COLUMNS = 100

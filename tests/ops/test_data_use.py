@@ -773,7 +773,11 @@ def test_a_table_is_unpacked(adopt: Adopt, pack: Callable[[bytes], bytes]) -> No
         (["9-3-2024 at 12:30", "9-3-2024 at 13:30"], "times"),
         (["2.5k", "3.5k", "1.5M"], "numbers"),
         (["$1.5-2.5", "$3.5-7"], "numbers"),
+        (["1.2k", "3M", "500"], "numbers"),
+        (["<0.1", "0.5", ">100"], "numbers"),
         (["plain", "1.5k"], ""),
+        (["18-25", "36+"], ""),
+        (["1a", "2b"], ""),
     ],
 )
 def test_text_that_looks_like_something_else_is_named(

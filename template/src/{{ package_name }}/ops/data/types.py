@@ -77,11 +77,12 @@ CLOCK = re.compile(
 ISO = re.compile(r"%Y-%m-%d([ T]%H:%M(:%S%\.f(%#z)?)?)?")
 """The forms of times that ingest reads by itself."""
 
-ALIKE = {
-    "times": r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d",
-    "numbers": r"^\P{L}*\p{L}{0,3}\P{L}*(\p{Sc}|\d[.,]\d)\P{L}*\p{L}{0,3}\P{L}*$",
-}
-"""What texts may be that were not read, by how all of them look."""
+ALIKE = (
+    ("times", r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d", ""),
+    ("numbers", r"^\P{L}*\p{L}{0,3}\P{L}*(\p{Sc}|\d[.,]\d)\P{L}*\p{L}{0,3}\P{L}*$", ""),
+    ("numbers", r"^[<>≤≥~≈]?\s*[+−-]?\d[\d.,]*\s?\p{L}{0,2}$", r"[<>≤≥~≈]|\d[.,]\d"),
+)
+"""What texts may be that were not read, by how all of them look, and one of them at least."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Co
     found = _boolean(present) or _number(present, comma, timely) or _time(present)
     if found:
         return found
-    alike = [kind for kind, form in ALIKE.items() if present.str.contains(form).all()]
+    looks = present.str.contains
+    alike = [kind for kind, every, some in ALIKE if looks(every).all() and looks(some).any()]
     warning = f"text that looks like {alike[0]}, in a form that is not known" if alike else ""
     return Column(name, "String", warning=warning)
 
