@@ -2,7 +2,7 @@
 
 The newest truth of a prediction counts. What was taken in before is not taken again, unless its
 truth was told otherwise since. Both logs are read part by part, and what is found waits on disk: so
-memory holds the ids of what was taken in before, and no more than about `MOST` new truths.
+memory holds no more than about `MOST` truths, and as many of those that were taken in before.
 """
 
 from collections import Counter
@@ -29,8 +29,8 @@ from ..project import Project
 ID, TIME, TRUTH = "id", "time", "truth"
 """How the logs call them."""
 
-MOST = 1_000_000
-"""New truths that are held in memory at once; for more of them, both logs are read again."""
+MOST = 500_000
+"""Truths that are held in memory at once; for more of them, both logs are read again."""
 
 
 class Labelled(NamedTuple):
@@ -50,16 +50,18 @@ def unlogged(contract: Contract) -> list[str]:
 @contextmanager
 def gathered(project: Project, contract: Contract) -> Iterator[Labelled]:
     """Join new truths with the rows that they are about; the rows last as long as the block."""
-    taken, excluded = _taken(project, contract.target), labelled.excluded(project)
-    told = partial(_told, project.served / "feedback", taken, excluded)
-    parts = 1 + sum(map(len, told())) // MOST
+    told = partial(_told, project.served / "feedback", labelled.excluded(project))
+    before = labelled.scan(project)
+    taken = 0 if before is None else before.select(pl.len()).collect().item()
+    parts = 1 + max(taken, sum(map(len, told()))) // MOST
     count, unanswered, undeclared = 0, 0, Counter[str]()
     aside = project.root / ".dvc" / "tmp"
     aside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=aside, ignore_cleanup_errors=True) as folder:
         for part in range(parts):
             mine = pl.col(ID).hash() % parts == part
-            truths = _new([frame.filter(mine) for frame in told()])
+            known = _taken(before, contract.target, mine)
+            truths = _new([frame.filter(mine) for frame in told()], known)
             fits = _is_allowed(contract) | pl.col(TRUTH).is_null()
             allowed, refused = truths.filter(fits), truths.filter(~fits)
             undeclared.update(refused[TRUTH].to_list())
@@ -81,37 +83,38 @@ def write(rows: pl.LazyFrame, path: Path) -> None:
         parquet.sink(rows, aside).collect(engine="streaming")
 
 
-def _told(folder: Path, taken: pl.DataFrame, excluded: pl.Expr) -> Iterator[pl.DataFrame]:
-    """What was told of predictions, unless it is excluded, or older than what was taken in."""
+def _told(folder: Path, excluded: pl.Expr) -> Iterator[pl.DataFrame]:
+    """What was told of predictions, unless it is excluded."""
     reader = Reader({ID: pl.String, TRUTH: pl.String, "key": pl.String})
-    later = pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))
     for frame in reader.since(folder):
-        known = frame.drop_nulls(ID).join(taken, on=ID, how="left", maintain_order="left")
-        yield labelled.from_log(known.filter(later)).filter(~excluded)
+        told = labelled.from_log(frame.drop_nulls(ID)).filter(~excluded)
+        yield told.drop(FILE, "key")
 
 
-def _new(told: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def _new(told: Sequence[pl.DataFrame], taken: pl.DataFrame) -> pl.DataFrame:
     """The newest truth of each prediction; null if it was taken back.
 
-    What was taken in before is left out, unless its truth is another one now.
+    What was taken in before is left out, unless its truth was told otherwise since.
     """
     if not told:
         text, time = dict.fromkeys((ID, TRUTH, PREDICTION, KEY), pl.String), pl.Datetime("us")
         return pl.DataFrame(schema={**text, LABELLED: time})
+    later = pl.col("since").is_null() | (pl.col(TIME) > pl.col("since"))
     is_new = pl.col(TRUTH).ne_missing(pl.col("before"))
-    return newest(pl.concat(told)).filter(is_new).drop(TIME, FILE, "key", "before", "since")
+    known = newest(pl.concat(told)).join(taken, on=ID, how="left", maintain_order="left")
+    return known.filter(later & is_new).drop(TIME, "before", "since")
 
 
-def _taken(project: Project, target: Column) -> pl.DataFrame:
-    """The truths that were taken in before."""
-    found = labelled.scan(project)
+def _taken(found: pl.LazyFrame | None, target: Column, mine: pl.Expr) -> pl.DataFrame:
+    """The truths that were taken in before, of some predictions."""
     if found is None:
         return pl.DataFrame(schema={ID: pl.String, "before": pl.String, "since": pl.Int64})
     known = target.name in found.collect_schema()
     truth = pl.col(target.name) if known else pl.lit(None, pl.String)
     before, since = pl.when(~pl.col(EXCLUDED)).then(truth), pl.col(LABELLED).dt.epoch("us")
-    newest = found.unique(PREDICTION, keep="last", maintain_order=True)
-    return newest.select(pl.col(PREDICTION).alias(ID), before=before, since=since).collect()
+    own = found.with_columns(pl.col(PREDICTION).alias(ID)).filter(mine)
+    newest = own.unique(ID, keep="last", maintain_order=True)
+    return newest.select(ID, before=before, since=since).collect()
 
 
 def _is_allowed(contract: Contract) -> pl.Expr:
