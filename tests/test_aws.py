@@ -161,7 +161,7 @@ def policies(cloud: Mapping[str, str], role: str) -> str:
 @contextmanager
 def beside(command: str, project: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """A command that runs beside the block, and must end well."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command.split(),
         cwd=project,
         env=dict(environment),
@@ -169,12 +169,12 @@ def beside(command: str, project: Path, environment: Mapping[str, str]) -> Itera
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    try:
-        yield
-        said, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            yield
+            said, _ = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 0, said
 
 
