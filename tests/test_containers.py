@@ -210,6 +210,7 @@ def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
 
 def test_the_image_serves_what_is_mounted_where_a_host_says(shipped: Project) -> None:
     """As SageMaker starts it (`serve`), and on Vertex AI's port, with two workers."""
+    shipped.run("chmod", "--recursive", "a+rX", "models")  # a host's is for all to read
     variables = ("BUNDLE=/mounted/champion", "AIP_HTTP_PORT=9999", "WORKERS=2")
     options = [f"--volume={shipped.root}/models:/mounted:ro", *map("--env={}".format, variables)]
     with (
