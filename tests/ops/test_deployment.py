@@ -146,7 +146,7 @@ def test_what_a_person_wrote_there_by_mistake_is_no_deployment(project: Project)
     with pytest.raises(UserError, match=r"dev\.yaml is not what `make deploy` wrote"):
         deploy(project)
     write(project, whole)
-    assert state.earlier(project, "dev").image == FIRST.image
+    assert state.earlier(project, "dev").is_same(FIRST)
 
 
 def test_a_deployment_is_written_down_under_any_settings_of_git(
