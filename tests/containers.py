@@ -92,13 +92,13 @@ def documented(volume: str, port: int = 8080) -> list[str]:
 
 
 @contextmanager
-def volume() -> Iterator[str]:
-    """A new volume; it is gone afterwards."""
-    name = podman("volume", "create")
+def created(kind: str) -> Iterator[str]:
+    """A new volume or network; it is gone afterwards."""
+    name = podman(kind, "create")
     try:
         yield name
     finally:
-        podman("volume", "rm", "--force", name)
+        podman(kind, "rm", "--force", name)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from containers import (
     ask,
     container,
     copy,
+    created,
     documented,
     healthy,
     image,
@@ -29,7 +30,6 @@ from containers import (
     rows,
     said,
     until,
-    volume,
 )
 from render import ROOT
 from test_kubernetes import build, named, with_components
@@ -169,7 +169,7 @@ def test_without_rules_across_columns_the_image_has_no_polars(
     assert found["packages"].keys() == inside["packages"].keys() - RULES
     assert inside["packages"].keys() >= RULES
     assert added(shipped, lean) < ADDED_MEGABYTES
-    with volume() as log, container(*documented(log), lean) as name:
+    with created("volume") as log, container(*documented(log), lean) as name:
         until(lambda: ready(address(name)))
 
 
@@ -189,7 +189,7 @@ def test_without_a_champion_there_is_no_image(sample: Project, tmp_path: Path) -
 def test_the_image_answers_and_loses_nothing(shipped: Project) -> None:
     """Read-only, without capabilities, as nobody; what it answered outlives it."""
     asked = rows(shipped, 50)
-    with volume() as log:
+    with created("volume") as log:
         with container(*documented(log), IMAGE) as name:
             service = address(name)
             until(lambda: ready(service))
@@ -214,7 +214,7 @@ def test_the_image_serves_what_is_mounted_where_a_host_says(shipped: Project) ->
     variables = ("BUNDLE=/mounted/champion", "AIP_HTTP_PORT=9999", "WORKERS=2")
     options = [f"--volume={shipped.root}/models:/mounted:ro", *map("--env={}".format, variables)]
     with (
-        volume() as log,
+        created("volume") as log,
         container(*documented(log, 9999), *options, IMAGE, "serve") as name,
     ):
         service = address(name, 9999)

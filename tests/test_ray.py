@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from containers import container, copy, podman, said, until
+from containers import container, copy, created, podman, said, until
 from project import Project, change_params
 from render import ROOT, run
-from test_kubernetes import Manifest, build, named
+from test_kubernetes import Manifest, build, hold_to_guards, named
 from walks import Walker, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 JOBS = ("train", "tune", "score")
@@ -26,6 +26,12 @@ IMAGE = "localhost/of-a-ray-cluster"
 IMAGE_OF_WORKERS = f"{IMAGE}-worker"
 PATIENT = ("timeout", "600")
 """How long a job may take."""
+GUARDED = (
+    *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:mode=1777", "--cap-drop=all"),
+    *("--security-opt=no-new-privileges", "--shm-size=1g", "--restart=on-failure"),
+    *("--env=RAY_AUTH_MODE=token", f"--env=RAY_AUTH_TOKEN={'7' * 64}"),
+)
+"""What a machine may do, and who it lets in."""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,11 @@ def manifests(folder: Path) -> list[Manifest]:
 
 @pytest.fixture(scope="module")
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Those of what is built."""
+    return machines(manifests)
+
+
+def machines(manifests: list[Manifest]) -> dict[str, Manifest]:
     """The pods that KubeRay makes, as far as the manifest says."""
     spec = named(manifests, "RayCluster", "ray")["spec"]
     (workers,) = spec["workerGroupSpecs"]
@@ -64,17 +75,7 @@ def test_the_pods_keep_the_schema_of_kubernetes(
 
 def test_the_pods_are_guarded(pods: dict[str, Manifest], manifests: list[Manifest]) -> None:
     for pod in pods.values():
-        spec = pod["spec"]
-        assert spec["securityContext"]["runAsNonRoot"]
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        (its,) = spec["containers"]
-        assert its["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        assert its["resources"].keys() == {"requests", "limits"}
-        assert all("sizeLimit" in it["emptyDir"] for it in spec["volumes"] if "emptyDir" in it)
+        hold_to_guards(pod)
     assert "envFrom" not in pods["worker"]["spec"]["containers"][0]
     assert pods["worker"]["spec"]["automountServiceAccountToken"] is False
     cluster = named(manifests, "RayCluster", "ray")
@@ -120,15 +121,9 @@ def test_the_page_leads_to_what_is_built(rendered: Callable[..., Path], tmp_path
             run("bash", "-c", f"{step.text} --dry-run=client", cwd=root)
         elif file := re.search(r"--(?:filename|kustomize) (\S+)", step.text):
             assert (root / file[1]).exists()
-    cluster = named_images(build(root / "deploy" / "ray"))
-    assert cluster == {f"registry/name-worker@sha256:{'7' * 64}"}
-
-
-def named_images(manifests: list[Manifest]) -> set[str]:
-    """What the machines run."""
-    spec = named(manifests, "RayCluster", "ray")["spec"]
-    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
-    return {its["image"] for group in groups for its in group["template"]["spec"]["containers"]}
+    for pod in machines(build(root / "deploy" / "ray")).values():
+        (its,) = pod["spec"]["containers"]
+        assert its["image"] == f"registry/name-worker@sha256:{'7' * 64}"
 
 
 def job(folder: Path, name: str) -> dict[str, Any]:
@@ -159,26 +154,10 @@ def own(shared: Path, owner: int) -> None:
     podman("run", "--rm", volume, *change)
 
 
-@pytest.fixture
-def network() -> Iterator[str]:
-    """A network of the machines alone."""
-    name = podman("network", "create")
-    try:
-        yield name
-    finally:
-        podman("network", "rm", "--force", name)
-
-
 @pytest.mark.exhaustive
-def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -> None:
+def test_a_job_trains_on_machines_of_the_image(project: Project) -> None:
     """As KubeRay starts them, on machines that share no disk; only the head has the project."""
     shared, folder = project.root.parent / "shared", project.root / "deploy" / "ray"
-    guarded = (
-        *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:mode=1777", "--cap-drop=all"),
-        *("--security-opt=no-new-privileges", "--shm-size=1g", f"--network={network}"),
-        "--restart=on-failure",
-        *("--env=RAY_AUTH_MODE=token", f"--env=RAY_AUTH_TOKEN={'7' * 64}"),
-    )
     who = {"NAME": "Cluster", "EMAIL": "cluster@example.org"}
     secret = {
         "REPOSITORY": "/shared/project.git",
@@ -192,6 +171,7 @@ def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -
     start = ("ray", "start", "--block", "--disable-usage-stats")
     own(shared, 10001)
     with ExitStack() as stack:
+        guarded = (*GUARDED, f"--network={stack.enter_context(created('network'))}")
         first = stack.enter_context(
             container(
                 *guarded, *head, IMAGE_OF_WORKERS, *start, "--head", "--port=6379", "--num-cpus=0"
@@ -201,15 +181,8 @@ def test_a_job_trains_on_machines_of_the_image(project: Project, network: str) -
         stack.enter_context(
             container(*guarded, IMAGE_OF_WORKERS, *start, "--address=head:6379", "--num-cpus=2")
         )
-        told = podman(
-            "exec",
-            first,
-            "ray",
-            "job",
-            "submit",
-            "--",
-            *shlex.split(job(folder, "train")["entrypoint"]),
-        )
+        entry = shlex.split(job(folder, "train")["entrypoint"])
+        told = podman("exec", first, *PATIENT, "ray", "job", "submit", "--", *entry)
         assert "Review the branch ops/cluster." in told, told
         assert "Ray works" in told, told
     own(shared, 0)
