@@ -89,10 +89,9 @@ def test_no_package_can_hide_the_standard_library() -> None:
 def test_few_files_are_templated() -> None:
     """Static first: a file with an answer in it can neither be linted nor run where it lies.
 
-    Those that need only the package's name, tests and the notebook, are not counted, nor Copier's
-    own record of the answers.
+    Those that need only the package's name, tests and the notebook, are not counted.
     """
-    named = {"tests", "notebooks", ".copier-answers.yml.jinja"}
+    named = {"tests", "notebooks"}
     templated = [path for path in ROOT.glob("template/**/*.jinja") if not named & {*path.parts}]
     assert len(templated) < 15
     assert not [path for path in ROOT.glob("template/**/*") if "raw %}" in path.name]

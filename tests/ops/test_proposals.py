@@ -29,7 +29,7 @@ REMOTE = """\
 VARIABLES = {
     "GITHUB_REPOSITORY": "ada/model",
     "GITHUB_REF_NAME": "main",
-    "GITHUB_TOKEN": "a secret",
+    "RETRAIN_TOKEN": "a secret",
 }
 
 
@@ -174,7 +174,7 @@ def test_monitoring_has_the_first_word(shared: Project, world: Pulls) -> None:
     ("variable", "said"),
     [
         (("MLFLOW_TRACKING_URI", ""), "MLFLOW_TRACKING_URI is not set"),
-        (("GITHUB_TOKEN", ""), "GITHUB_TOKEN is not set"),
+        (("RETRAIN_TOKEN", ""), "RETRAIN_TOKEN is not set"),
         (("GITHUB_REPOSITORY", "ada/absent"), "git failed: '"),
         (("GITHUB_API_URL", "http://127.0.0.1:9"), "does not answer GET /repos/ada/model/pulls"),
     ],

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from .errors import Refused, UserError
+from .menu import Menu
 from .project import Project
 from .use_case.questions import QUESTIONS
 
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     if "project" in asked:
         given["project"] = Project.find()
     if "host" in asked:
-        given["host"] = import_module(".hosting.{{ ci }}", __package__).host(options.variable)
+        given["host"] = import_module(".hosting", __package__).host(options.token)
     does(**{name: given[name] for name in asked if name in given})
 
 
@@ -72,20 +74,8 @@ def stage(project: Project, name: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The menu."""
-    parser = argparse.ArgumentParser(prog="ops", description="The operations of this project.")
-    debug = argparse.ArgumentParser(add_help=False)
-    debug.add_argument("--debug", action="store_true", help="show where an error comes from")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def add(
-        name: str, does: str, purpose: str, among: Any = verbs, **fixed: str
-    ) -> argparse.ArgumentParser:
-        verb: argparse.ArgumentParser = among.add_parser(
-            name, help=purpose, description=purpose, parents=[debug]
-        )
-        verb.set_defaults(does=does, **fixed)
-        return verb
-
+    menu = Menu()
+    add = menu.add
     add("setup", "setup:run", "prepare git, DVC and the hooks (safe twice)")
     add("doctor", "doctor:run", "say what is amiss on this machine and in this project")
     purpose = "say what the model is for: answer by options, or be asked"
@@ -94,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         asked.add_argument(f"--{it.name.replace('_', '-')}", metavar="TEXT", help=it.asks)
 
     purpose = "bring your own data"
-    data = verbs.add_parser("data", help=purpose, description=purpose)
+    data = menu.verbs.add_parser("data", help=purpose, description=purpose)
     purpose = "take a file of yours as the project's data and write its contract"
     use = add("use", "data.adopt:run", purpose, data.add_subparsers(required=True, metavar="VERB"))
     use.add_argument("file", metavar="FILE", help="CSV, Parquet or JSON lines")
@@ -149,26 +139,8 @@ def parser() -> argparse.ArgumentParser:
     forget = add("forget", "privacy:run", purpose)
     forget.add_argument("person", nargs="?", default="", metavar="COLUMN=VALUE")
 
-    # {% if storage != 'folder' %}
-    purpose = "keep data and models, and all that the DVC remote holds, elsewhere (safe twice)"
-    storage = add("storage", "storage.remote:move", purpose)
-    storage.add_argument("address", metavar="URL", help="such as s3://bucket/folder")
-    # {% endif %}
-    # {% if storage != 'folder' and serving and monitoring %}
-    log = add("log", "storage.log:fetch", "fetch what the service has logged to data/served")
-    log.add_argument("address", metavar="URL", help="such as s3://bucket/served")
-    # {% endif %}
-    # {% if storage in ('s3', 'gcs', 'azure') %}
-    purpose = "in a pipeline: log in to the cloud by a token of the host"
-    login = add("login", "storage.login:run", purpose)
-    login.add_argument("audience", metavar="AUDIENCE", help="whom the token is for")
-    # {% endif %}
     purpose = "score the rows of a file; the same command goes on after a kill"
-    # {% if storage == 'folder' %}
     score = add("score", "scoring.files:score", purpose)
-    # {% else %}
-    score = add("score", "storage.scoring:score", purpose)
-    # {% endif %}
     score.add_argument("origin", metavar="IN", help="CSV, Parquet, JSON lines; a folder of Parquet")
     score.add_argument("destination", metavar="OUT", help="ends in .csv, .parquet or / (a folder)")
     score.add_argument(
@@ -182,73 +154,6 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("row", metavar="ROW", help="as JSON, or the number of a held-out one")
     explain.add_argument("--model", metavar="MODEL", help="(the champion by default)")
 
-    # {% if serving %}
-    serve = add("serve", "serving.server:run", "answer over HTTP with the champion")
-    serve.add_argument("--model", metavar="MODEL", help="an alias, a version or a folder")
-    serve.add_argument(
-        "--shadow", metavar="MODEL", help="try another out on what comes in: challenger, for one"
-    )
-    serve.add_argument("--host", help="(127.0.0.1 by default)")
-    serve.add_argument("--port", type=int, help="(8080 by default; 0 takes a free one)")
-    serve.add_argument("--workers", type=int, metavar="N", help="processes (1 by default)")
-
-    # {% endif %}
-    # {% if serving and deploy %}
-    purpose = "let an environment run an image and a version of the model"
-    deploy = add("deploy", "deployment.run:deploy", purpose)
-    deploy.add_argument("environment", metavar="ENVIRONMENT", help="such as dev")
-    deploy.add_argument("--image", default="", metavar="NAME@sha256:...", help="(as it is)")
-    deploy.add_argument("--version", default="", help="of the registry, or an alias (as it is)")
-    deploy.add_argument(
-        "--from", dest="source", default="", metavar="ENVIRONMENT", help="what runs there"
-    )
-    deploy.add_argument("--monitor", default="", metavar="NAME@sha256:...", help="(as it is)")
-    deploy.add_argument("--rollback", action="store_true", help="what ran here before")
-    deploy.add_argument("--seconds", type=int, default=0, help="(as the platform needs)")
-    purpose = "say what runs where, since when, and whether git says the same"
-    deployed = add("deployed", "deployment.run:deployed", purpose)
-    deployed.add_argument("environment", nargs="?", default="", metavar="ENVIRONMENT")
-
-    # {% endif %}
-    # {% if serving and monitoring %}
-    purpose = "compare requests and ground truth with the training, and decide what to do"
-    monitor = add("monitor", "monitoring.run:run", purpose)
-    monitor.add_argument(
-        "--exit-code", action="store_true", help="end with 4 for alert and 5 for retrain"
-    )
-    monitor.add_argument("--every", metavar="TIME", help="again and again, such as 1h; for ever")
-    purpose = "let a column that has moved be as it is, for a reason"
-    accept = add("accept", "monitoring.run:accept", purpose, monitor.add_subparsers(metavar=""))
-    accept.add_argument("column", metavar="COLUMN", help="or a check, such as predictions")
-    accept.add_argument("--reason", required=True, help="why, for the report")
-    accept.add_argument("--until", metavar="DATE", help="(the next champion by default)")
-    purpose = "learn from what was labelled since, and register what comes out"
-    retrain = add("retrain", "retraining.run:run", purpose)
-    retrain.add_argument("--if-needed", action="store_true", help="if `ops monitor` decides so")
-    retrain.add_argument(
-        "--declare",
-        metavar="COLUMN=VALUE",
-        action="append",
-        default=[],
-        help="let a column take one more value (repeatable)",
-    )
-    retrain.add_argument("--propose", action="store_true", help="leave the promotion to a person")
-    retrain.add_argument("--trust-labels", action="store_true", help="do not examine new labels")
-    purpose = "show labels that were taken in, or exclude some from what is learnt"
-    labels = add("labels", "retraining.exclusion:run", purpose)
-    labels.add_argument("action", choices=("show", "exclude"))
-    for option, what in (("--id", "prediction"), ("--file", "file"), ("--key", "API key by name")):
-        labels.add_argument(
-            option, action="append", default=[], help=f"of this {what} (repeatable)"
-        )
-    for option, meaning in {"--since": "told then or later", "--until": "told before"}.items():
-        labels.add_argument(option, metavar="2030-01-31T12:00:00Z", help=meaning)
-    labels.add_argument("--reason", help="why, for the list")
-    purpose = "propose what the last retraining changed, on the host of the repository"
-    variable = "{{ 'GITHUB_TOKEN' if ci == 'github' else 'RETRAIN_TOKEN' }}"
-    add("propose", "retraining.proposal:propose", purpose, variable=variable)
-
-    # {% endif %}
     purpose = "compare the last training with another revision, as markdown"
     report = add("report", "evaluation.report:run", purpose)
     report.add_argument("--against", default="HEAD", metavar="REV", help="(HEAD by default)")
@@ -267,8 +172,10 @@ def parser() -> argparse.ArgumentParser:
         help="let a release run the code of its migration (repeatable)",
     )
     purpose = "propose what an update changed, on the host of the repository"
-    add("template-propose", "updating:propose", purpose, variable="TEMPLATE_TOKEN")
-    return parser
+    add("template-propose", "updating:propose", purpose, token="TEMPLATE_TOKEN")
+    for room in sorted(Path(__file__).parent.glob("*/verbs.py")):
+        import_module(f".{room.parent.name}.verbs", __package__).declare(menu)
+    return menu.parser
 
 
 if __name__ == "__main__":
