@@ -32,6 +32,9 @@ from .settings import Settings
 
 PAGE = Path(__file__).with_name("page.html")
 UNREADY = "No model is loaded yet; try again soon."
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
+
 CLOSED_CONNECTION = 499
 ENCODER = msgspec.json.Encoder()
 
@@ -126,7 +129,7 @@ class Application:
             return Json({"detail": error.detail}, error.status_code, error.headers)
         except Refusal as error:
             self.service.metrics.refused(error)
-            refusal = openapi.Refusal(str(error), error.violations)
+            refusal = {"detail": str(error), "violations": error.violations}
             return Json(refusal, HTTPStatus.UNPROCESSABLE_ENTITY)
         except ClientDisconnect:
             raise
@@ -202,7 +205,8 @@ class Application:
 
     async def feedback(self, model: Model, body: bytes) -> Response:
         """The truth for one prediction or many."""
-        return Json(openapi.Accepted(await self.service.learn(model, body)), HTTPStatus.ACCEPTED)
+        accepted = await self.service.learn(model, body)
+        return Json({"accepted": accepted}, HTTPStatus.ACCEPTED)
 
 
 def unknown(rows: Rows) -> dict[str, str]:
@@ -233,22 +237,32 @@ def pages(service: Service, host: Host) -> Starlette:
             yield
 
     page = PAGE.read_text(encoding="utf-8")
-    policy = {"content-security-policy": openapi.page_policy(page)}
+    policy = {"content-security-policy": access.page_policy(page)}
 
     async def root(_: Request) -> Response:
         return HTMLResponse(page, headers=policy)
 
     async def health(_: Request) -> Response:
-        return Json(openapi.Health("alive"))
+        return Json({"status": "alive"})
 
     async def ready(_: Request) -> Response:
         model, ready = service.model, service.model is not None and not service.ending
-        answer = openapi.Ready(ready, model.version if model else None)
+        answer = {"ready": ready, "model_version": model and model.version}
         return Json(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def version(_: Request) -> Response:
-        shadow = service.shadow.model if service.shadow else None
-        return Json(openapi.version(loaded(service), shadow))
+        model, shadow = loaded(service), service.shadow and service.shadow.model
+        decision = model.bundle.manifest.get("decision")
+        answer = {
+            "model_version": model.version,
+            "digest": model.digest,
+            "git_commit": model.bundle.origin.commit,
+            "data_hash": model.bundle.origin.data,
+            "created": model.bundle.origin.created,
+            "contract": model.bundle.fingerprint,
+            "shadow_version": shadow and shadow.version,
+        }
+        return Json(answer | ({"decision": decision} if decision else {}))
 
     async def example(_: Request) -> Response:
         return Json(loaded(service).example)
@@ -262,7 +276,7 @@ def pages(service: Service, host: Host) -> Starlette:
 
     def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
         service.metrics.logged(service.logs.values())
-        return Response(service.metrics.show(), media_type=openapi.METRICS_TYPE)
+        return Response(service.metrics.show(), media_type=METRICS_TYPE)
 
     async def refuse(_: Request, error: Any) -> Response:  # an HTTPException, as asked for below
         return Json({"detail": error.detail}, error.status_code, error.headers)

@@ -323,7 +323,10 @@ class Reader:
         return violations
 
     def schema(self) -> dict[str, Any]:
-        """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row."""
+        """A JSON Schema (2020-12) of one row, for people and for tools; it refuses no good row.
+
+        `x-` is what the page's form is made of.
+        """
         _, components = msgspec.json.schema_components([self.row_type])
         schema: dict[str, Any] = components["Row"]
         if self._strictness.unknown_fields != "refuse":
@@ -337,8 +340,14 @@ class Reader:
             rules = (rule.phrase for name, rule in its.rules.items() if name != "inf")
             said = "; ".join([its.phrase, *rules])
             said = f"{said[0].upper()}{said[1:]}{'; or null' if column.nullable else ''}."
-            described = {"title": column.name, "description": said}
-            schema["properties"][column.name] = described | known
+            schema["properties"][column.name] = {
+                "title": column.name,
+                "description": said,
+                **known,
+                "x-kind": column.kind,
+                "x-choices": column.choices or (),
+                "x-number": column.dtype.startswith(("Int", "UInt", "Float")),
+            }
         return schema
 
 
