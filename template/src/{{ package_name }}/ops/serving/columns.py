@@ -55,7 +55,9 @@ bound and a value; and what is said of it."""
 
 
 class Unread(Exception):
-    """A value cannot be read as its column's type."""
+    """A value cannot be read as its column's type; of an array, the item at `place`."""
+
+    place: int | None = None
 
 
 class Rule(NamedTuple):
@@ -63,7 +65,15 @@ class Rule(NamedTuple):
 
     keeps: Check
     phrase: str
-    """What a value must be."""
+    """What a value must be, or each item of an array."""
+    each: Check | None = None
+    """Whether an item of an array keeps it; None if it is one of the whole value."""
+
+    def culprit(self, value: Any) -> int | None:
+        """The place of the first item that breaks it; None if it is one of the whole value."""
+        if self.each is None:
+            return None
+        return next(place for place, item in enumerate(value) if not self.each(item))
 
 
 class Reading(NamedTuple):
@@ -97,9 +107,7 @@ class Reading(NamedTuple):
             Unread: if it is of another type.
         """
         if self.item:
-            if not isinstance(value, list) or self._is_of_wrong_length(value):
-                raise Unread
-            return [None if each is None else self.item.read(each) for each in value]
+            return self._items(self.item, value)
         # Writers of JSON that know one type of number put a point into whole ones, too.
         whole = isinstance(value, float) and abs(value) < EXACT
         try:
@@ -108,34 +116,28 @@ class Reading(NamedTuple):
             raise Unread from None
         return self.convert(taken) if self.convert else taken
 
-    def culprit(self, rule: str, came: Any) -> int | None:
-        """The place of the first item of an array that breaks a rule, or cannot be read."""
-        for place, value in enumerate(came if self.item and isinstance(came, list) else ()):
+    def _items(self, item: "Reading", value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise Unread
+        read = []
+        for place, each in enumerate(value):
             try:
-                if not self._keeps(rule, value):
-                    return place
-            except Unread:
-                return place
-        return None
-
-    def _is_of_wrong_length(self, value: list[Any]) -> bool:
-        return self.column.dtype == "Array" and len(value) != self.column.width
-
-    def _keeps(self, rule: str, value: Any) -> bool:
-        """Whether an item keeps a rule that an array has of each; raises `Unread`."""
-        if value is None or self.item is None:
-            return rule != INNER + "nullability"
-        read, its = self.item.read(value), self.item.rules.get(rule.removeprefix(INNER))
-        return not rule.startswith(INNER) or its is None or its.keeps(read)
+                read.append(None if each is None else item.read(each))
+            except Unread as error:
+                error.place = place
+                raise
+        if self.column.dtype == "Array" and len(read) != self.column.width:
+            raise Unread
+        return read
 
 
 def reading(column: Column) -> Reading:
     """How the values of a column are read."""
     if column.item:
-        single = column.item.dtype == "Float32"  # a few double numbers more are taken so
-        return _array(
-            column, reading(replace(column.item, dtype="Float64") if single else column.item)
-        )
+        item = column.item
+        if item.dtype == "Float32":  # a few double numbers more are taken so
+            item = replace(item, dtype="Float64")
+        return _array(column, reading(item))
     dtype = dtype_of(column)
     rules = _rules(column, dtype)
     bounds = {
@@ -143,6 +145,13 @@ def reading(column: Column) -> Reading:
         for word, (_, field, _, _) in BOUNDS.items()
         if _is_number(bound := getattr(column, field))
     }
+
+    def within(least: float, most: float) -> Meta:
+        """The bounds; of `ge` and `gt` there may be but one, and so of `le` and `lt`."""
+        low = {} if "gt" in bounds else {"ge": least}
+        high = {} if "lt" in bounds else {"le": most}
+        return Meta(**{**low, **high, **bounds})
+
     convert: Callable[[Any], Any] | None = None
     proven: Collection[str] = ()
     json: Any = {"Bool": bool, "Float64": float, "Float32": int | float}.get(dtype, str)
@@ -155,20 +164,15 @@ def reading(column: Column) -> Reading:
         elif most > MOST:
             convert = partial(_at_most, most)
         elif all(isinstance(bound, int) for bound in bounds.values()):
-            # Of `ge` and `gt` there may be but one, and so of `le` and `lt`.
-            low = {} if "gt" in bounds else {"ge": least}
-            high = {} if "lt" in bounds else {"le": most}
-            bounded, proven = Annotated[int, Meta(**{**low, **high, **bounds})], rules.keys()
+            bounded, proven = Annotated[int, within(least, most)], rules.keys()
     elif dtype == "Enum":
         json = bounded = Literal[column.choices]
     elif column.kind == "time":
         convert = partial(_time, dtype)
     elif dtype == "Float32":
-        convert = _single
+        convert = single
     elif dtype == "Float64":
-        low = {} if "gt" in bounds else {"ge": -LARGEST}
-        high = {} if "lt" in bounds else {"le": LARGEST}
-        bounded, proven = Annotated[float, Meta(**{**low, **high, **bounds})], set(rules)
+        bounded, proven = Annotated[float, within(-LARGEST, LARGEST)], set(rules)
         if any(abs(bound) > LARGEST for bound in bounds.values()):
             proven.remove("inf")
     unproven = tuple(rule.keeps for name, rule in rules.items() if name not in proven)
@@ -179,13 +183,13 @@ def _array(column: Column, item: Reading) -> Reading:
     """How arrays are read, given how their items are."""
     least, most = column.min_length or 0, column.width
     rules = {
-        f"{INNER}{name}": _of_each(rule.keeps, rule.phrase) for name, rule in item.rules.items()
+        INNER + name: _of_each(_lax(its.keeps), its.phrase) for name, its in item.rules.items()
     }
     held = item.bounded
     if item.column.nullable:
         held |= None
     else:
-        rules[INNER + "nullability"] = Rule(lambda items: None not in items, "without null")
+        rules[INNER + "nullability"] = _of_each(lambda it: it is not None, "not null")
     count = str(most)
     if column.dtype == "List":
         rules["min_length"] = Rule(
@@ -200,14 +204,19 @@ def _array(column: Column, item: Reading) -> Reading:
         Annotated[list.__class_getitem__(held), Meta(min_length=least, max_length=most)],
         partial(_converted, item.convert) if item.convert else None,
         rules,
-        tuple(_of_each(keeps, "").keeps for keeps in item.unproven),
+        tuple(_of_each(_lax(keeps), "").keeps for keeps in item.unproven),
         item,
     )
 
 
-def _of_each(keeps: Check, phrase: str) -> Rule:
-    """What is asked of each item that is there."""
-    return Rule(lambda items: all(it is None or keeps(it) for it in items), f"each {phrase}")
+def _lax(keeps: Check) -> Check:
+    """The same, and of what is missing nothing is asked."""
+    return lambda item: item is None or keeps(item)
+
+
+def _of_each(each: Check, phrase: str) -> Rule:
+    """What is asked of each item."""
+    return Rule(lambda items: all(map(each, items)), phrase, each)
 
 
 def _converted(convert: Callable[[Any], Any], items: list[Any]) -> list[Any]:
@@ -267,7 +276,7 @@ def _bound(bound: Any, dtype: str) -> Any:
     if isinstance(bound, str):
         moment = datetime.fromisoformat(bound)
         return moment.date() if dtype == "Date" else moment
-    return _single(bound) if dtype == "Float32" and bound is not None else bound
+    return single(bound) if dtype == "Float32" and bound is not None else bound
 
 
 def _is_number(bound: Any) -> bool:
@@ -280,10 +289,10 @@ def _at_most(most: int, value: int) -> int:
     return value
 
 
-def _single(value: float) -> float:
+def single(value: float) -> float:
     """A number rounded to single precision, and once; beyond its range it is infinite."""
-    if isinstance(value, int) and abs(value) > EXACT and abs(value) <= MOST:
-        return float(np.int64(value).astype(np.float32))
+    if isinstance(value, int) and EXACT < abs(value) < 2**64:
+        return float(np.array(value).astype(np.float32))
     return ctypes.c_float(value).value
 
 

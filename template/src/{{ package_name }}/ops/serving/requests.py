@@ -8,9 +8,9 @@ wrong with it. Rules across columns are for `RowRules`, for many rows at once.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
 from operator import itemgetter
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
 from ..contract import EXACT, Column, Contract, padded
-from ..schema_rules import INNER
-from .columns import Reading, Unread, dtype_of, reading, respelt
+from ..wording import closest
+from .columns import Reading, Unread, reading, respelt, single
 from .row_rules import BrokenRules, RowRules
 
 MOST_VIOLATIONS = 100
@@ -32,20 +32,11 @@ MOST_VIOLATIONS = 100
 LONGEST_SHOWN = 200
 """As many characters of a value are repeated in a refusal at most."""
 
-CLOSE = 0.7
-"""How alike two names are, of 1, if the one may be a slip for the other."""
-
-MOST_COMPARED = 100
-"""How many unknown fields of a request are compared with absent columns."""
-
-MOST_PAIRS = 10_000
-"""How many names are compared with how many at most: it takes some microseconds for each."""
+MOST_COMPARED = 3_000
+"""How many unknown fields times columns are compared: it takes some microseconds for each."""
 
 UNKNOWN_FIELD = "unknown_field"
 """The rule that a row breaks by a field that the contract does not know."""
-
-WIDE = {"Int64": np.int64, "UInt64": np.uint64}
-"""Types of whole numbers that no float64 holds exactly."""
 
 Record = tuple[Any, ...]
 """A float, int, bool, str, datetime or date, or None, for each of the contract's inputs."""
@@ -127,8 +118,7 @@ class Reader:
         self.known = frozenset(self._names)
         self._missing = frozenset(contract.missing)
         self._readings = [reading(column) for column in columns]
-        self._folded = {name.casefold(): name for name in self._names}
-        self._close = lru_cache(1_000)(self._close_to)
+        self._close = lru_cache(1_000)(partial(closest, names=self._names, most=len(self._names)))
         self.row_type = _row_type(
             self._readings, strict=self._strictness.unknown_fields != "ignore"
         )
@@ -251,7 +241,7 @@ class Reader:
         wrong = []
         for name in sorted(strange):
             if name not in unknown:
-                few = len(unknown) < MOST_COMPARED and len(unknown) * len(self._names) < MOST_PAIRS
+                few = len(unknown) * len(self._names) < MOST_COMPARED
                 unknown[name] = self._close(name) if few else ()
             shown = _shown(name)
             if meant := next((column for column in unknown[name] if column not in fields), None):
@@ -262,11 +252,6 @@ class Reader:
                 wrong.append(Violation(number, None, UNKNOWN_FIELD, shown, said))
         return wrong
 
-    def _close_to(self, name: str) -> Sequence[str]:
-        """The columns that a field may mean by its name, the closest first; it takes a while."""
-        close = get_close_matches(name.casefold(), self._folded, len(self._folded) or 1, CLOSE)
-        return [self._folded[its] for its in close]
-
     def _value_by_value(
         self, number: int, fields: Mapping[str, Any]
     ) -> tuple[Record, list[Violation], int]:
@@ -275,24 +260,24 @@ class Reader:
         wrong: list[Violation] = []
         old = 0
         for its in self._readings:
-            came, value, broken = fields.get(its.column.name), None, []
+            came, value = fields.get(its.column.name), None
+            broken: list[tuple[str, int | None]] = []
             if came is not None and not (isinstance(came, str) and came in self._missing):
                 try:
                     value = its.read(came)
-                except Unread:
-                    try:
-                        if self._strictness.types:
-                            raise
-                        value = respelt(its, came)
-                        old += 1
-                    except Unread:
-                        broken = ["dtype"]
+                except Unread as error:
+                    broken = [("dtype", error.place)]
+                    if not self._strictness.types:
+                        with suppress(Unread):
+                            value = respelt(its, came)
+                            broken, old = [], old + 1
             if value is not None:
-                broken = [name for name, rule in its.rules.items() if not rule.keeps(value)]
+                rules = its.rules.items()
+                broken = [(n, rule.culprit(value)) for n, rule in rules if not rule.keeps(value)]
             elif not broken and not its.column.nullable:
-                broken = ["nullability"]
+                broken = [("nullability", None)]
             values.append(value)
-            wrong += [_violation(number, its, rule, came) for rule in broken]
+            wrong += [_violation(number, its, came, *its_broken) for its_broken in broken]
         return tuple(values), wrong, old
 
     def refusals(self, requests: Sequence[Sequence[Record]]) -> list[Refusal | None]:
@@ -337,7 +322,11 @@ class Reader:
             known = schema["properties"].pop(column.name)
             if self._missing and column.nullable and not its.takes_text:
                 known = {"anyOf": [known, words]}
-            rules = (rule.phrase for name, rule in its.rules.items() if name != "inf")
+            rules = [
+                f"each {rule.phrase}" if rule.each else rule.phrase
+                for name, rule in its.rules.items()
+                if name != "inf"
+            ]
             said = "; ".join([its.phrase, *rules])
             said = f"{said[0].upper()}{said[1:]}{'; or null' if column.nullable else ''}."
             schema["properties"][column.name] = {
@@ -369,20 +358,18 @@ def count_rows(body: bytes, most: int) -> None:
     msgspec.json.decode(body, type=list.__class_getitem__(row))
 
 
-def _violation(number: int, its: Reading, rule: str, came: Any) -> Violation:
-    """What is said of a value that breaks a rule of its column."""
-    column, breaks = its.column.name, rule
-    name = column
-    if its.item and (place := its.culprit(rule, came)) is not None:
+def _violation(number: int, its: Reading, came: Any, broken: str, place: int | None) -> Violation:
+    """What is said of a value that breaks a rule of its column; of an array, by one item."""
+    column = name = its.column.name
+    rule = its.rules.get(broken)
+    if its.item and place is not None:
         name, its, came = f"{column}[{place}]", its.item, came[place]
-        rule = rule.removeprefix(INNER)
-    if rule == "nullability":
+    said = f"must be {rule.phrase if rule else its.phrase}"
+    if broken.endswith("nullability"):
         said = "must not be missing"
-    else:
-        said = f"must be {its.phrase if rule == 'dtype' else its.rules[rule].phrase}"
-    if rule == "dtype" and isinstance(came, str) and its.column.kind in ("number", "boolean"):
+    elif not rule and isinstance(came, str) and its.column.kind in ("number", "boolean"):
         said += ", and not text"
-    return Violation(number, column, breaks, _shown(came), f"{name} {said}.")
+    return Violation(number, column, broken, _shown(came), f"{name} {said}.")
 
 
 def _row_type(readings: Sequence[Reading], *, strict: bool) -> type[msgspec.Struct]:
@@ -403,22 +390,12 @@ class _Arrays:
     def __init__(self, contract: Contract) -> None:
         """Sort the columns by kind."""
         self._names = [column.name for column in contract.features]
-        columns = [
-            (place, column)
-            for place, column in enumerate(contract.inputs)
-            if column.name in self._names
-        ]
+        columns = [its for its in enumerate(contract.inputs) if its[1].name in self._names]
         numbers = [its for its in columns if its[1].kind in ("number", "boolean")]
-        self._arrays = [its for its in columns if its[1].item]
-        self._others = [its for its in columns if its not in numbers and not its[1].item]
+        self._others = [its for its in columns if its not in numbers]
         self._numbers = [column.name for _, column in numbers]
         everything = len(numbers) == len(contract.inputs)
         self._pick = None if everything else picker([place for place, _ in numbers])
-        self._wide = [
-            (row, place, WIDE[dtype])
-            for row, (place, column) in enumerate(numbers)
-            if (dtype := dtype_of(column)) in WIDE
-        ]
 
     def made(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
         """The model's input columns, as `Contract.arrays` makes them of the same rows."""
@@ -427,33 +404,26 @@ class _Arrays:
             rows = [self._pick(record) for record in records] if self._pick else records
             table = np.array(rows, np.float32).reshape(len(records), len(self._numbers))
             matrix = np.ascontiguousarray(table.T)
-            for row, place, dtype in self._wide:
-                # Beyond this, a whole number would be rounded twice on its way.
-                for at in np.flatnonzero(np.abs(matrix[row]) >= EXACT).tolist():
-                    matrix[row, at] = dtype(records[at][place])
+            if (large := np.abs(matrix) >= EXACT).any():
+                for place, row in np.argwhere(large).tolist():  # else they are rounded twice
+                    matrix[place, row] = single(rows[row][place])
             made.update(zip(self._numbers, matrix, strict=True))
         for place, column in self._others:
-            values = [record[place] for record in records]
-            if column.kind == "time":
-                made[column.name] = np.array(values, "datetime64[us]")
-            else:
-                texts = ["" if value is None else str(value) for value in values]
-                made[column.name] = np.array(texts, object)
-        for place, column in self._arrays:
-            made[column.name] = _padded(column, [record[place] or () for record in records])
-        return (
-            {name: made[name] for name in self._names} if len(made) > len(self._numbers) else made
-        )
+            made[column.name] = _array(column, [record[place] for record in records])
+        return {name: made[name] for name in self._names} if self._others else made
 
 
-def _padded(column: Column, lists: Sequence[Sequence[Any]]) -> NDArray[Any]:
-    """Arrays as `Contract.arrays` makes them."""
-    items = [item for its in lists for item in its]
-    if column.item and column.item.kind == "category":
-        known = np.array(["" if item is None else str(item) for item in items], object)
-    else:
-        known = np.array(items, np.float32)
-    return padded(known, np.array([len(its) for its in lists]), column.width)
+def _array(column: Column, values: Sequence[Any]) -> NDArray[Any]:
+    """The values of a column, or the items of arrays, as `Contract.arrays` makes them."""
+    if column.item:
+        lists = [value or () for value in values]
+        known = _array(column.item, [item for its in lists for item in its])
+        return padded(known, np.array([len(its) for its in lists]), column.width)
+    if column.kind == "time":
+        return np.array(values, "datetime64[us]")
+    if column.kind in ("number", "boolean"):
+        return np.array(values, np.float32)
+    return np.array(["" if value is None else str(value) for value in values], object)
 
 
 def picker(places: Sequence[int]) -> Callable[[Record], Record]:
