@@ -26,7 +26,6 @@ from my_model.ops.files import read_json
 from my_model.ops.pipeline import evaluate, train
 from my_model.ops.project import Project
 from my_model.ops.serving.app import Application
-from my_model.ops.serving.hosts import Host
 from my_model.ops.serving.settings import Settings
 from sklearn.datasets import load_digits
 from small import judged
@@ -120,7 +119,7 @@ def look(folder: Path) -> dict[str, Any]:
 async def serve(project: Project, bundle: Path, rows: list[dict[str, Any]]) -> Any:
     """What the service answers with a new model."""
     settings = Settings(bundle=str(bundle), predictions=str(project.served))
-    app = Application(settings, Host())
+    app = Application(settings)
     async with app.service.running():
         return (await ask(app, "/predict", rows)).body
 

@@ -20,7 +20,6 @@ from my_model.ops.errors import UserError
 from my_model.ops.serving import access, feedback, hosts, messages, openapi, service
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
-from my_model.ops.serving.hosts import Host
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.requests import Reader
 from my_model.ops.serving.settings import Settings
@@ -90,7 +89,7 @@ async def ask(
 async def running(trained: Project, folder: Path, **settings: Any) -> AsyncIterator[Application]:
     """A service of the trained model."""
     given = {"bundle": str(trained.bundle), "predictions": str(folder), **settings}
-    app = Application(Settings(**given), Host())
+    app = Application(Settings(**given))
     async with app.service.running():
         yield app
 
@@ -286,7 +285,7 @@ def test_a_host_takes_no_route_that_means_something_else(
     name: str, route: str, taken: bool
 ) -> None:
     with nullcontext() if taken else pytest.raises(UserError, match=f"{name} is {route}"):
-        Host.read({name: route})
+        hosts.routes(Settings.read({name: route}))
 
 
 KEYS = """# Keys of our callers # and words
@@ -357,7 +356,7 @@ def test_keys_change_without_a_restart(
 @pytest.mark.parametrize("keys", ["short", "a-good-key,#", "team:short"])
 def test_a_key_that_can_be_guessed_is_refused(keys: str) -> None:
     with pytest.raises(UserError, match="fewer than 8 characters"):
-        Application(Settings(api_keys=keys), Host())
+        Application(Settings(api_keys=keys))
 
 
 def test_pages_may_need_a_key(trained: Project, tmp_path: Path) -> None:

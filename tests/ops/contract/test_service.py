@@ -23,7 +23,6 @@ from my_model.ops.files import read_json, replacing, write_json
 from my_model.ops.project import Project
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.feedback import shape
-from my_model.ops.serving.hosts import Host
 from my_model.ops.serving.server import listen
 from my_model.ops.serving.settings import Settings
 
@@ -72,7 +71,7 @@ class Client:
 def serving(settings: Settings) -> Iterator[Client]:
     """A service that runs, and ends as it does for a signal."""
     listening = listen("127.0.0.1", 0)
-    application = Application(settings, Host())
+    application = Application(settings)
     server = uvicorn.Server(uvicorn.Config(application, lifespan="on", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -1,12 +1,9 @@
-"""The application: Starlette's routes, and in front of them the few that must be fast.
-
-`/predict` and its like are plain ASGI: routing and request objects would cost as much as the model.
-"""
+"""The application, as plain ASGI: routing and request objects would cost as much as the model."""
 
 import asyncio
 import contextlib
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -15,16 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Router
+from starlette.types import Message, Receive, Scope, Send
 
 from . import access, hosts, messages, openapi
 from .access import HeaderFields
-from .hosts import Host
 from .models import Model
 from .requests import Refusal, Rows
 from .service import Service, logger
@@ -63,15 +58,20 @@ class Json(Response):
 class Application:
     """The service as an ASGI application."""
 
-    def __init__(self, settings: Settings, host: Host) -> None:
-        """Wire the routes; the lifespan starts the service."""
+    def __init__(self, settings: Settings) -> None:
+        """Wire the routes; the lifespan starts the service.
+
+        Raises:
+            UserError: as `hosts.routes` does.
+        """
         self.settings = settings
         self.service = Service(settings)
-        self.pages = pages(self.service, host)
-        self.fast = {**dict.fromkeys(host.predict_routes, self.predict), "/feedback": self.feedback}
-        routes = [route.path for route in self.pages.routes if isinstance(route, Route)]
-        self.known = {*self.fast, *routes}
-        self.probes = {*hosts.PROBES, *host.health_routes}
+        health, predict = hosts.routes(settings)
+        self.pages = pages(self.service, health)
+        self.posted = {**dict.fromkeys(predict, self.predict), "/feedback": self.feedback}
+        self.known = {*self.posted, *self.pages}
+        self.probes = {*hosts.PROBES, *health}
+        self.lifespan = Router(lifespan=lambda _: self.service.running())
         self.places = settings.max_requests
         # There is always room for one body, zipped and unzipped.
         self.room = max(settings.max_waiting_bytes, 2 * settings.max_body_bytes)
@@ -79,11 +79,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the headers that protect a browser, and count the answer."""
         if scope["type"] != "http":
-            await self.pages(scope, receive, send)
+            await self.lifespan(scope, receive, send)
             return
         status, scope["start"] = CLOSED_CONNECTION, perf_counter()
         path, headers = scope["path"], dict(scope["headers"])
-        added = access.SECURITY_HEADERS if path in self.fast else access.PAGE_HEADERS
+        added = access.SECURITY_HEADERS if path in self.posted else access.PAGE_HEADERS
         request = access.request_id(headers)
         messages.REQUEST.set(request)
 
@@ -117,12 +117,24 @@ class Application:
                 }
                 logger.info("%s %s %s %s %s", *fields.values(), extra={"fields": fields})
 
-    async def answer(self, scope: Scope, headers: HeaderFields, receive: Receive) -> ASGIApp:
+    async def answer(self, scope: Scope, headers: HeaderFields, receive: Receive) -> Response:
         """What is answered to a request, be it good or bad; ClientDisconnect if nobody hears it."""
         try:
-            if scope["path"] in self.fast:
+            path, method = scope["path"], scope["method"]
+            allowed = "POST" if path in self.posted else "GET, HEAD"
+            if method == "OPTIONS" and path in self.known:
+                return Response(None, HTTPStatus.NO_CONTENT, {"allow": f"{allowed}, OPTIONS"})
+            private = self.settings.pages_need_key and self.service.keys
+            if private and path not in (*self.probes, *self.posted):
+                private.check(headers)
+            if path not in self.known:
+                raise HTTPException(HTTPStatus.NOT_FOUND)
+            if method not in allowed.split(", "):
+                sentence = f"Use {allowed}."
+                raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, sentence, {"allow": allowed})
+            if path in self.posted:
                 return await self.post(scope, headers, receive)
-            return self.page(scope, headers)
+            return await self.pages[path]()
         except HTTPException as error:
             if isinstance(error, access.Overloaded):
                 self.service.metrics.counters["service_overloaded"].inc()
@@ -141,26 +153,13 @@ class Application:
             }
             return Json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def page(self, scope: Scope, headers: HeaderFields) -> ASGIApp:
-        """What answers on a route that is read, to those who may read it."""
-        if scope["method"] == "OPTIONS" and scope["path"] in self.known:
-            return Response(None, HTTPStatus.NO_CONTENT, {"allow": "GET, HEAD, OPTIONS"})
-        keys = self.settings.pages_need_key and self.service.keys
-        if keys and scope["path"] not in self.probes:
-            keys.check(headers)
-        return self.pages
-
     async def post(self, scope: Scope, headers: HeaderFields, receive: Receive) -> Response:
-        """Do what one of the fast routes is asked for; it takes a place, and room, meanwhile.
+        """Do what is asked for by a body; that takes a place, and room, meanwhile.
 
         Raises:
             HTTPException, Refusal: if it is answered otherwise.
             ClientDisconnect: if the caller is gone.
         """
-        if scope["method"] == "OPTIONS":
-            return Response(None, HTTPStatus.NO_CONTENT, {"allow": "POST, OPTIONS"})
-        if scope["method"] != "POST":
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"allow": "POST"})
         if self.service.keys:
             feedback = scope["path"] == "/feedback"
             use = "feedback" if feedback else "predict"
@@ -192,7 +191,7 @@ class Application:
                 body = await asyncio.to_thread(access.unzipped, body, most)
                 hold(len(body))
             model = loaded(self.service)
-            return await self.fast[scope["path"]](model, body.removeprefix(BOM_UTF8))
+            return await self.posted[scope["path"]](model, body.removeprefix(BOM_UTF8))
         finally:
             self.places += 1
             self.room += held
@@ -228,29 +227,25 @@ def loaded(service: Service) -> Model:
     return service.model
 
 
-def pages(service: Service, host: Host) -> Starlette:
-    """The routes that need not be fast."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with service.running():
-            yield
-
+def pages(
+    service: Service, health_routes: Iterable[str]
+) -> dict[str, Callable[[], Awaitable[Response]]]:
+    """What answers on each route that is read."""
     page = PAGE.read_text(encoding="utf-8")
     policy = {"content-security-policy": access.page_policy(page)}
 
-    async def root(_: Request) -> Response:
+    async def root() -> Response:
         return HTMLResponse(page, headers=policy)
 
-    async def health(_: Request) -> Response:
+    async def health() -> Response:
         return Json({"status": "alive"})
 
-    async def ready(_: Request) -> Response:
+    async def ready() -> Response:
         model, ready = service.model, service.model is not None and not service.ending
         answer = {"ready": ready, "model_version": model and model.version}
         return Json(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    async def version(_: Request) -> Response:
+    async def version() -> Response:
         model, shadow = loaded(service), service.shadow and service.shadow.model
         decision = model.bundle.manifest.get("decision")
         answer = {
@@ -264,37 +259,28 @@ def pages(service: Service, host: Host) -> Starlette:
         }
         return Json(answer | ({"decision": decision} if decision else {}))
 
-    async def example(_: Request) -> Response:
+    async def example() -> Response:
         return Json(loaded(service).example)
 
     @lru_cache(maxsize=1)
     def described(_: Model | None) -> bytes:  # of one model: making it takes milliseconds
         return ENCODER.encode(openapi.describe(service))
 
-    async def description(_: Request) -> Response:
+    async def description() -> Response:
         return Response(described(service.model), media_type=Json.media_type)
 
-    def metrics(_: Request) -> Response:  # in a thread: there may be much to tell
+    async def metrics() -> Response:
         service.metrics.logged(service.logs.values())
-        return Response(service.metrics.show(), media_type=METRICS_TYPE)
+        shown = await asyncio.to_thread(service.metrics.show)  # there may be much to tell
+        return Response(shown, media_type=METRICS_TYPE)
 
-    async def refuse(_: Request, error: Any) -> Response:  # an HTTPException, as asked for below
-        return Json({"detail": error.detail}, error.status_code, error.headers)
-
-    routes = {
+    return {
         "/": root,
         "/health": health,
         "/ready": ready,
-        **dict.fromkeys(host.health_routes, ready),
+        **dict.fromkeys(health_routes, ready),
         "/version": version,
         "/example": example,
         "/openapi.json": description,
         "/metrics": metrics,
     }
-    application = Starlette(
-        routes=[Route(path, endpoint) for path, endpoint in routes.items()],
-        lifespan=lifespan,
-        exception_handlers={HTTPException: refuse},
-    )
-    application.router.redirect_slashes = False  # it would lead to whatever Host a caller names
-    return application

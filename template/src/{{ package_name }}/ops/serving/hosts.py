@@ -4,15 +4,14 @@ SageMaker asks `GET /ping` and `POST /invocations` on port 8080; Azure ML `GET /
 Vertex AI names its routes and its port in `AIP_*` variables, and wraps rows and answers.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
-from typing import Self
 
 import msgspec
 from starlette.exceptions import HTTPException
 
 from ..errors import UserError
+from .settings import Settings
 
 PROBES = ("/ping", "/health", "/ready")
 PREDICT = ("/predict", "/invocations", "/score")
@@ -35,29 +34,20 @@ SPLIT = msgspec.json.Decoder(Split)
 BY_COLUMN = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 
 
-@dataclass(frozen=True)
-class Host:
-    """Routes that the host asks for."""
+def routes(settings: Settings) -> tuple[set[str], set[str]]:
+    """The routes of all hosts: those that tell whether a model is ready, and those that predict.
 
-    health_routes: tuple[str, ...] = ("/ping",)
-    predict_routes: tuple[str, ...] = PREDICT
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Self:
-        """Read the variables that Vertex AI sets.
-
-        Raises:
-            UserError: if one is no route, or a route that the service has for something else.
-        """
-        health = environment.get("AIP_HEALTH_ROUTE") or PROBES[0]
-        predict = environment.get("AIP_PREDICT_ROUTE") or PREDICT[0]
-        for name, route, others in (
-            ("AIP_HEALTH_ROUTE", health, PREDICT),
-            ("AIP_PREDICT_ROUTE", predict, PROBES),
-        ):
-            if route[0] != "/" or route in (*TAKEN, *others):
-                raise UserError(f"{name} is {route}; give it a route of its own, as /v1/predict.")
-        return cls(("/ping", *({health} - {*PROBES})), (*PREDICT, predict))
+    Raises:
+        UserError: if one is no route, or a route that the service has for something else.
+    """
+    health, predict = settings.aip_health_route, settings.aip_predict_route
+    for name, route, others in (
+        ("AIP_HEALTH_ROUTE", health, PREDICT),
+        ("AIP_PREDICT_ROUTE", predict, PROBES),
+    ):
+        if route[0] != "/" or route in (*TAKEN, *others):
+            raise UserError(f"{name} is {route}; give it a route of its own, as /v1/predict.")
+    return {"/ping", health} - {"/health", "/ready"}, {*PREDICT, predict}
 
 
 def opened(body: bytes, columns: Collection[str]) -> tuple[bytes, bool]:

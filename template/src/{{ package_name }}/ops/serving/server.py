@@ -28,7 +28,6 @@ from ..registry.champion import located
 from ..registry.tracking import CHALLENGER
 from . import messages
 from .app import Application
-from .hosts import Host
 from .locations import locate
 from .metrics import SHARED
 from .protocol import Protocol
@@ -167,7 +166,7 @@ def build(settings: Settings) -> Application:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # While a thread scores long requests, the event loop has its turn as soon as it asks.
     sys.setswitchinterval(SWITCH_SECONDS)
-    application = Application(settings, Host.read(os.environ))
+    application = Application(settings)
     Protocol.seconds = settings.head_seconds
     Protocol.most_bytes = max(Protocol.most_bytes, 2 * settings.max_body_bytes)
     Protocol.most_connections = settings.max_connections

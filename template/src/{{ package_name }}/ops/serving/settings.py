@@ -84,6 +84,9 @@ class Settings:
     """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
     unknown_fields: UnknownFields = "name"
     """Whether a field that the contract does not know is named in the answer, or refused."""
+    aip_health_route: str = "/ping"
+    aip_predict_route: str = "/predict"
+    """What Vertex AI asks for."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
