@@ -159,18 +159,13 @@ class Origin(NamedTuple):
 class Session:
     """A whole pipeline in ONNX, fed by position: the converter renames odd names of features."""
 
-    def __init__(
-        self, model: Path | bytes, threads: int = 1, told: Mapping[str, Any] | None = None
-    ) -> None:
-        """Load a model. One thread is the fastest for few rows; 0 takes every core for many.
-
-        It chooses the class by itself, unless a decision is `told`, see `decided`.
-        """
+    def __init__(self, model: Path | bytes, told: Mapping[str, Any] | None = None) -> None:
+        """Load a model; it chooses the class by itself, unless a decision is `told`: `decided`."""
         import onnxruntime
 
         self._decision = decided(told) if told else None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # the fastest for few rows; many are scored in parts
         options.log_severity_level = 3
         source = str(model) if isinstance(model, Path) else model
         self._session = onnxruntime.InferenceSession(
@@ -235,7 +230,7 @@ def own_predict(arrays: Arrayed, numbers: NDArray[Any], texts: NDArray[Any]) -> 
 
 def load(model: Path, told: Mapping[str, Any] | None) -> Scorer:
     """The model in a file, as its name says; see `Session`."""
-    return Arrays(model, told) if model.name == ARRAYS else Session(model, told=told)
+    return Arrays(model, told) if model.name == ARRAYS else Session(model, told)
 
 
 class Bundle:

@@ -152,13 +152,15 @@ def reading(column: Column) -> Reading:
         high = {} if "lt" in bounds else {"le": most}
         return Meta(**{**low, **high, **bounds})
 
+    phrase = "text"
+    json: Any = str
+    bounded: Any = None
     convert: Callable[[Any], Any] | None = None
     proven: Collection[str] = ()
-    json: Any = {"Bool": bool, "Float64": float, "Float32": int | float}.get(dtype, str)
-    bounded = json
     if dtype in INTEGERS:
         least, most = INTEGERS[dtype]
-        json = bounded = Annotated[int, Meta(ge=least, le=most) if most <= MOST else Meta(ge=least)]
+        phrase = f"a whole number from {least} to {most}"
+        json = Annotated[int, Meta(ge=least, le=most) if most <= MOST else Meta(ge=least)]
         if column.choices is not None:
             bounded, proven = Literal[column.choices], ["is_in"]
         elif most > MOST:
@@ -166,17 +168,22 @@ def reading(column: Column) -> Reading:
         elif all(isinstance(bound, int) for bound in bounds.values()):
             bounded, proven = Annotated[int, within(least, most)], rules.keys()
     elif dtype == "Enum":
-        json = bounded = Literal[column.choices]
+        phrase, json = f"one of {_listed(column)}", Literal[column.choices]
+    elif dtype == "Bool":
+        phrase, json = "true or false", bool
     elif column.kind == "time":
+        day, time = "a date, such as 2024-01-31", "a date and time, such as 2024-01-31T08:30:00Z"
+        phrase = day if dtype == "Date" else time
         convert = partial(_time, dtype)
     elif dtype == "Float32":
-        convert = single
+        phrase, json, convert = "a number", int | float, single
     elif dtype == "Float64":
+        phrase, json = "a number", float
         bounded, proven = Annotated[float, within(-LARGEST, LARGEST)], set(rules)
         if any(abs(bound) > LARGEST for bound in bounds.values()):
             proven.remove("inf")
     unproven = tuple(rule.keeps for name, rule in rules.items() if name not in proven)
-    return Reading(column, _type(column, dtype), json, bounded, convert, rules, unproven)
+    return Reading(column, phrase, json, bounded or json, convert, rules, unproven)
 
 
 def _array(column: Column, item: Reading) -> Reading:
@@ -192,10 +199,7 @@ def _array(column: Column, item: Reading) -> Reading:
         rules[INNER + "nullability"] = _of_each(lambda it: it is not None, "not null")
     count = str(most)
     if column.dtype == "List":
-        rules["min_length"] = Rule(
-            lambda items: len(items) >= least, f"at least {least} items long"
-        )
-        rules["max_length"] = Rule(lambda items: len(items) <= most, f"at most {most} items long")
+        rules |= _lengths(column, len, "items")
         count = f"{least} to {most}"
     return Reading(
         column,
@@ -228,19 +232,6 @@ def dtype_of(column: Column) -> str:
     return {"Integer": "Int64", "Float": "Float64"}.get(column.dtype, column.dtype)
 
 
-def _type(column: Column, dtype: str) -> str:
-    """What a value of a column must be to be read."""
-    if dtype in INTEGERS:
-        return "a whole number from {} to {}".format(*INTEGERS[dtype])
-    if dtype == "Enum":
-        return f"one of {_listed(column)}"
-    if dtype == "Date":
-        return "a date, such as 2024-01-31"
-    if column.kind == "time":
-        return "a date and time, such as 2024-01-31T08:30:00Z"
-    return {"number": "a number", "boolean": "true or false"}.get(column.kind, "text")
-
-
 def _rules(column: Column, dtype: str) -> dict[str, Rule]:
     """What a value is held to, by the names of the rules."""
     rules = {
@@ -254,16 +245,22 @@ def _rules(column: Column, dtype: str) -> dict[str, Rule]:
         )
     elif column.choices is not None and dtype not in ("Bool", "Enum"):
         rules["is_in"] = Rule(frozenset(column.choices).__contains__, f"one of {_listed(column)}")
-    if (shortest := column.min_length) is not None:
-        phrase = f"at least {shortest} bytes long"
-        rules["min_length"] = Rule(lambda text: len(text.encode()) >= shortest, phrase)
-    if (longest := column.max_length) is not None:
-        phrase = f"at most {longest} bytes long"
-        rules["max_length"] = Rule(lambda text: len(text.encode()) <= longest, phrase)
+    rules |= _lengths(column, lambda text: len(text.encode()), "bytes")
     if column.pattern is not None:  # its engine is polars' own
         schema = core_schema.str_schema(pattern=column.pattern, regex_engine="rust-regex")
         matches = SchemaValidator(schema).isinstance_python
         rules["regex"] = Rule(matches, f"text that matches {column.pattern}")
+    return rules
+
+
+def _lengths(column: Column, length: Callable[[Any], int], unit: str) -> dict[str, Rule]:
+    """How long a text or a list may be."""
+    least, most = column.min_length, column.max_length
+    rules = {}
+    if least is not None:
+        rules["min_length"] = Rule(lambda it: length(it) >= least, f"at least {least} {unit} long")
+    if most is not None:
+        rules["max_length"] = Rule(lambda it: length(it) <= most, f"at most {most} {unit} long")
     return rules
 
 

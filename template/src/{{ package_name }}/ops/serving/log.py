@@ -13,10 +13,9 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from ..files import lock
 
@@ -30,15 +29,10 @@ MIB = 1024**2
 BATCH = 8 * MIB
 """As soon as this many bytes have come together, they are written."""
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 CLOSE_SECONDS = 5.0
 """How long the end waits for a disk."""
-
-
-class Chunk(NamedTuple):
-    """Lines that came together, and how many rows they tell of."""
-
-    lines: bytes
-    rows: int
 
 
 @dataclass(eq=False)
@@ -60,7 +54,7 @@ class Log:
     def __post_init__(self) -> None:
         """Begin; the folder and its files are made when there is something to write."""
         self._files = Files(self.folder, self.rotate_bytes)
-        self._waiting: deque[Chunk] = deque()
+        self._waiting = deque[tuple[bytes, int]]()  # lines, and how many rows they tell of
         self._bytes = 0
         self._closed = False
         self._appending, self._writing = threading.Lock(), threading.Lock()
@@ -76,7 +70,7 @@ class Log:
             if self._closed:
                 self.dropped += rows
                 return
-            self._waiting.append(Chunk(lines, rows))
+            self._waiting.append((lines, rows))
             self._bytes += len(lines)
             self._drop()
         if self._bytes > BATCH and not self.failing:
@@ -89,7 +83,7 @@ class Log:
                 batch, self._waiting = self._waiting, deque()  # its bytes count until then
             if not batch:
                 return
-            lines = b"".join(chunk.lines for chunk in batch)
+            lines = b"".join(lines for lines, _ in batch)
             try:
                 self._files.append(lines)
             except OSError as error:
@@ -100,7 +94,7 @@ class Log:
                 return
             with self._appending:
                 self._bytes -= len(lines)
-            self.written += sum(chunk.rows for chunk in batch)
+            self.written += sum(rows for _, rows in batch)
             self._fails(None)
 
     def close(self) -> None:
@@ -124,9 +118,9 @@ class Log:
     def _drop(self) -> None:
         """Forget the oldest lines until no more wait than may."""
         while self._bytes > self.most_bytes and self._waiting:
-            oldest = self._waiting.popleft()
-            self._bytes -= len(oldest.lines)
-            self.dropped += oldest.rows
+            lines, rows = self._waiting.popleft()
+            self._bytes -= len(lines)
+            self.dropped += rows
 
     def _fails(self, reason: str | None) -> None:
         """Note whether the disk refuses, and say so when that changes."""
@@ -148,8 +142,7 @@ class Files:
         self.folder = folder
         self._rotate_bytes = rotate_bytes
         self._writer = secrets.token_hex(4)
-        self._begun = datetime.min.replace(tzinfo=UTC)
-        self._day = date.min
+        self._begun = LONG_AGO
         self._path = folder
 
     def append(self, lines: bytes) -> None:
@@ -159,7 +152,7 @@ class Files:
             OSError: if the disk refuses.
         """
         now = datetime.now(UTC)
-        if now.date() != self._day or not self._path.exists():
+        if now.date() > self._begun.date() or not self._path.exists():
             self._next(now)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileIO(self._path, "a", opener=_private) as file:
@@ -171,16 +164,15 @@ class Files:
                     rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             except OSError:
-                self._day = date.min  # should half a line be left, nothing is written behind it
-                file.truncate(size)
-                self._day = now.date()
+                begun, self._begun = self._begun, LONG_AGO
+                file.truncate(size)  # should half a line be left, nothing is written behind it
+                self._begun = begun
                 raise
             if file.tell() >= self._rotate_bytes:
                 self._next(now)
 
     def _next(self, now: datetime) -> None:
         """Leave the file at hand for another; names rise even where the clock is set back."""
-        self._day = now.date()
         self._begun = max(now, self._begun + timedelta(microseconds=1))
         self._path = self.folder / f"{self._begun:%Y%m%dT%H%M%S.%fZ}-{self._writer}.jsonl"
 

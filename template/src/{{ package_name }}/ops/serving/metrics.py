@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from ..bundle import UNKNOWN
+from ..contract import label
 from .log import Log
 from .models import Model
 from .requests import Refusal, Rows
@@ -40,6 +41,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 COUNTERS = {
     "service_requests": ("Requests by route and status", "route status"),
     "service_rows": ("Rows that were answered", "version"),
+    "service_predictions": ("Rows by class", "class"),
     "service_refused_rows": ("Rows that break the contract", "field rule"),
     "service_unknown_fields_requests": ("Requests with fields that the contract lacks", ""),
     "service_respelt_values": ("Values in a spelling that STRICT_TYPES=false lets pass", ""),
@@ -102,11 +104,10 @@ class Metrics:
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.gauges["service_model_created_timestamp_seconds"].set(nan)
-        self._classes: Counter | None = None
-        self._by_class: dict[Any, Counter] = {}
         self._values: Any = None
         self._request = cache(self._labelled)
         self._rows = cache(self.counters["service_rows"].labels)
+        self._classes = cache(self.counters["service_predictions"].labels)
         self._told = (0, 0)
         self._telling = Lock()
         self._shown: dict[str, tuple[str, ...]] = {}
@@ -138,7 +139,7 @@ class Metrics:
         self._rows(model.version).inc(len(predictions))
         if model.bundle.contract.classes:
             for value in set(predictions):
-                self._by_class[value].inc(predictions.count(value))
+                self._classes(label(value)).inc(predictions.count(value))
         elif model.bundle.contract.task == "regression":
             for value in predictions:
                 self._values.observe(value)
@@ -146,14 +147,9 @@ class Metrics:
     def serves(self, model: Model) -> None:
         """Note which model answers from now on."""
         contract = model.bundle.contract
-        if contract.classes:
-            if self._classes is None:
-                self._classes = Counter(
-                    "service_predictions", "Rows by class", ["class"], registry=self.registry
-                )
-            for choice, label in zip(contract.target.choices or (), contract.classes, strict=True):
-                self._by_class[choice] = self._classes.labels(label)
-        elif contract.task == "regression" and self._values is None:
+        for name in contract.classes:
+            self._classes(name)
+        if contract.task == "regression" and self._values is None:
             cuts = model.bundle.manifest["profile"]["prediction"]["values"]["edges"]
             self._values = Histogram(
                 "service_prediction_value", "The numbers that the model gave",
