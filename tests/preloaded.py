@@ -28,30 +28,56 @@ from typing import Any
 
 LIBRARIES = (
     "alembic.command",
-    "dvc.cli",
-    "dvc.commands.repro",
-    "dvc.repo",
+    "alembic.config",
+    "configobj",
+    "dataframely",
+    "dulwich.client",
+    "dulwich.ignore",
+    "dulwich.worktree",
+    "dvc.cli.parser",
+    "dvc.data_cloud",
+    "dvc.dirs",
+    "dvc.repo.graph",
+    "dvc.lock",
+    "dvc.repo.artifacts",
+    "dvc.repo.index",
+    "dvc.repo.open_repo",
+    "dvc.repo.plots",
+    "dvc.repo.worktree",
+    "dvc.rwlock",
+    "dvc.scm",
+    "dvc.utils.strictyaml",
     "httpx",
     "jinja2",
     "markdown_it",
     "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
+    "matplotlib.pyplot",
     "mlflow",
     "mlflow.artifacts",
-    "mlflow.store.model_registry.sqlalchemy_store",
-    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "msgspec.json",
+    "networkx",
+    "onnx",
+    "polars",
     "prometheus_client",
+    "pydantic",
+    "ruamel.yaml",
     "scipy.stats",
+    "skl2onnx",
     "sklearn.calibration",
     "sklearn.ensemble",
     "sklearn.inspection",
     "sklearn.linear_model",
     "sklearn.model_selection",
     "sklearn.pipeline",
+    "sqlalchemy.dialects.sqlite",
     "sqlalchemy.orm",
     "starlette.applications",
 )
-"""What is loaded. Polars and ONNX Runtime start threads, which no fork takes along."""
+"""What is loaded. Polars begins its pool of threads at its first use, which is after the fork; what
+threads it has from the start clean up in the background, and no command of a test needs them. ONNX
+Runtime's are needed, so each command imports it."""
 
 AT_IMPORT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -260,11 +286,9 @@ class Server:
 
 def load() -> None:
     """Import the libraries, as far as the environment has them."""
-    sys.modules["polars"] = None  # type: ignore[assignment]  # it is not to be found yet
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             import_module(library)
-    del sys.modules["polars"]
     gc.collect()
     gc.freeze()
 
