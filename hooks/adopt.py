@@ -265,7 +265,7 @@ def _python(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]
         "runtime.txt": repository.text("runtime.txt"),
     }
     for place, text in places.items():
-        if stated := re.search(r"3\.(\d+)", text):
+        if stated := re.search(r"3\.(\d+)", re.sub(r"(<=?|!=)\s*[\d.*]+", "", text)):
             fitting = [it for it in PYTHONS if int(it[2:]) >= int(stated[1])]
             above = "" if fitting else ", which is above what the template has"
             return (fitting or PYTHONS[-1:])[0], f"{place} says {stated[0]}{above}"

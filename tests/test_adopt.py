@@ -112,13 +112,13 @@ SHAPES: dict[str, tuple[dict[str, str], list[str], dict[str, str], set[str]]] = 
     ),
     "a DVC pipeline": (
         {
-            "dvc.yaml": "stages:\n  prepare:\n    cmd: python prepare.py\n    deps: [prepare.py]\n",
+            "dvc.yaml": "stages:\n  train:\n    cmd: python prepare.py\n    deps: [prepare.py]\n",
             "params.yaml": "prepare:\n  share: 0.2\n",
             ".dvc/config": "[core]\n    remote = ours\n",
             ".dvcignore": "scratch/\n",
             "data/rows.csv.dvc": "outs:\n- path: rows.csv\n",
             "prepare.py": "",
-            ".python-version": "3.13\n",
+            "setup.py": "setup(python_requires='!=3.12.*, < 3.14,>=3.13')\n",
         },
         ["a DVC pipeline", "scripts"],
         {"python_version": "3.13"},
@@ -251,6 +251,9 @@ def test_the_report_says_where_files_belong(tmp_path: Path, ask: Ask) -> None:
         assert re.search(rf"^  {re.escape(path)}\n    {re.escape(sentence)}", said, re.MULTILINE)
     assert "README.md: yours is kept" in said
     assert ".gitignore: the template's lines, and yours below them" in said
+    files, *_ = SHAPES["a DVC pipeline"]  # with a stage of the same name as the template's
+    _, said = ask(planted(tmp_path / "pipeline", files))
+    assert "under names and with outputs of their own" in said
     files, *_ = SHAPES["cookiecutter-data-science 2"]
     _, said = ask(planted(tmp_path / "prices", files), "-d", "ci=gitlab")
     assert "src/house_prices/: two packages of one name would hide each other" in said
