@@ -52,7 +52,7 @@ OF_CLASSES, OF_NUMBERS = (
     {score.name for score in metrics.SCORES if score.task == task}
     for task in ("classification", "regression")
 )
-AUC, R2, RMSE = (metrics.find(name) for name in ("roc_auc", "r2", "rmse"))
+AUC, R2, RMSE, MAE = (metrics.find(name) for name in ("roc_auc", "r2", "rmse", "mae"))
 
 
 def classified(classes: int, rows: int = 400, seed: int = 0) -> tuple[Array, Array]:
@@ -193,9 +193,9 @@ def test_a_loss_is_gained_on_as_a_share_and_a_score_as_a_difference() -> None:
 
 
 def test_auto_is_a_score() -> None:
-    assert metrics.resolve("auto", "classification") == "roc_auc"
-    assert metrics.resolve("auto", "regression") == "r2"
-    assert metrics.resolve("log_loss", "classification") == "log_loss"
+    assert metrics.find("auto", task="classification").name == "roc_auc"
+    assert metrics.find("auto", task="regression").name == "r2"
+    assert metrics.find("log_loss", task="classification").name == "log_loss"
 
 
 def mean_of(values: Array) -> Callable[[Array], metrics.Measure]:
@@ -296,6 +296,12 @@ def test_a_row_must_be_scored_in_time() -> None:
     assert "Of its members forest takes the longest." in gates.latency(31.5, 20, "forest").reason
 
 
+def lost(parts: list[Slice], losses: Array, baseline: Array) -> list[dict[str, Any]]:
+    """Slices of rows in which a model and the trivial baseline lose so much."""
+    rows = len(losses)
+    return slices.measure(parts, MAE, np.zeros(rows), losses, baseline, np.ones(rows))
+
+
 def test_what_is_not_a_number_passes_no_gate() -> None:
     nan = float("nan")
     truth, answers = classified(2)
@@ -306,7 +312,7 @@ def test_what_is_not_a_number_passes_no_gate() -> None:
         gates.baseline_gain(AUC, nan, 0.5, 0.02),
         gates.baseline_gain(AUC, 0.9, nan, 0.02),
         gates.minimum_score(AUC, nan, 0.1),
-        gates.worst_slice(part, np.full(400, nan), loss, 0.05, 1),
+        gates.worst_slice(lost(part, np.full(400, nan), loss), 0.05),
         gates.export_parity(broken, answers, 1e-4),
         gates.export_parity(broken, broken, 1e-4),
         gates.regression(AUC, truth, broken, answers, 0.01, 1),
@@ -419,12 +425,12 @@ def test_a_slice_that_is_lost_is_refused_by_name() -> None:
     parts = [Slice("country", f"= {n}", np.arange(n * 50, n * 50 + 50)) for n in range(8)]
     baseline = draw.exponential(1.0, 400)
     losses = baseline * 0.4
-    assert gates.worst_slice(parts, losses, baseline, 0.05, 1).passed
+    assert gates.worst_slice(lost(parts, losses, baseline), 0.05).passed
     losses[parts[3].rows] += 1.5
-    gate = gates.worst_slice(parts, losses, baseline, 0.05, 1)
+    gate = gates.worst_slice(lost(parts, losses, baseline), 0.05)
     assert not gate.passed
     assert gate.reason.startswith("In country = 3 (50 rows) the loss ")
-    few = gates.worst_slice([], losses, baseline, 0.05, 1)
+    few = gates.worst_slice([], 0.05)
     assert few.passed
     assert few.skipped
 
@@ -435,7 +441,7 @@ def test_chance_refuses_hardly_any_slice() -> None:
         draw = np.random.default_rng(trial)
         parts = [Slice("a", f"= {n}", np.arange(n * 40, n * 40 + 40)) for n in range(10)]
         model, baseline = draw.exponential(1.0, (2, 400))
-        refused += not gates.worst_slice(parts, model, baseline, 0.05, trial).passed
+        refused += not gates.worst_slice(lost(parts, model, baseline), 0.05).passed
     assert refused <= 3
 
 
@@ -759,6 +765,7 @@ def test_a_card_warns_of_what_the_run_saw(again: Project) -> None:
     made["importance"] = [{"column": "one", "importance": 0.9, "deviation": 0.0}]
     made["importance"].append({"column": "two", "importance": 0.1, "deviation": 0.0})
     part = {"slice": "here", "rows": 40, "score": 0.2, "loss": 2.0, "baseline loss": 1.0}
+    part["excess"] = 0.5
     made["slices"] = [part]
     validation = read_json(again.reports / "validation.json")
     pictures = {path.name: path.read_bytes() for path in again.reports.glob("plots/*.png")}

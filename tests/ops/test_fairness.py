@@ -10,7 +10,7 @@ import pytest
 from copies import set_params
 from my_model.ops.bundle import Prediction
 from my_model.ops.errors import UserError
-from my_model.ops.evaluation import fairness, gates, metrics
+from my_model.ops.evaluation import gates, metrics, slices
 from my_model.ops.files import read_json
 from my_model.ops.pipeline import evaluate
 from sklearn.metrics import accuracy_score
@@ -38,25 +38,25 @@ def said(wrong: np.ndarray) -> tuple[np.ndarray, Prediction]:
 
 def test_a_group_is_a_condition_or_the_values_of_a_column() -> None:
     declared = {"old": "age >= 65", "rich men": "\"pay 2\" > 0.5 AND sex = 'm'", "sex": "sex"}
-    found = fairness.find(declared, FRAME)
+    found = slices.groups(declared, FRAME)
     assert [*found] == ["old", "rich men", "sex f", "sex m"]
     assert found["old"].sum() == FRAME.filter(pl.col("age") >= 65).height
     assert found["rich men"].sum() == FRAME.filter(pl.col("pay 2") > 0.5, sex="m").height
     assert (found["sex f"] == ~found["sex m"]).all()
-    assert [*fairness.find(declared, FRAME.clear())] == ["old", "rich men", "sex"]
+    assert [*slices.groups(declared, FRAME.clear())] == ["old", "rich men", "sex"]
 
 
 @pytest.mark.parametrize("told", ["age >", "wage > 1", "sex > 3", "SELECT 1", ""])
 def test_what_is_no_condition_is_told_in_a_sentence(told: str) -> None:
     with pytest.raises(UserError, match=r"params\.yaml: gates\.groups\.old is "):
-        fairness.find({"old": told}, FRAME)
+        slices.groups({"old": told}, FRAME)
 
 
 def test_each_group_is_measured_beside_all_others() -> None:
-    old = fairness.find({"old": "age >= 65"}, FRAME)
+    old = slices.groups({"old": "age >= 65"}, FRAME)
     inside = old["old"]
     truth, answers = said(inside & (np.arange(ROWS) % 4 == 0))
-    (record,) = fairness.measure(old, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
+    (record,) = slices.beside_others(old, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
     score = accuracy_score(truth[inside], answers.values[inside])
     assert (record["rows"], record["score"]) == (inside.sum(), pytest.approx(score, abs=1e-6))
     assert (record["others"], record["gap"]) == (1.0, pytest.approx(1 - score, abs=1e-6))
@@ -64,20 +64,20 @@ def test_each_group_is_measured_beside_all_others() -> None:
     assert record["deviation"] == pytest.approx(spread, rel=0.15)
     assert record["gap interval"][0] < record["gap"] < record["gap interval"][1]
     weights = np.where(answers.values == truth, 1.0, 0.0)
-    (same,) = fairness.measure(old, ACCURACY, truth, answers, 7, None, weights)
+    (same,) = slices.beside_others(old, ACCURACY, truth, answers, 7, None, weights)
     assert (same["score"], same["gap"]) == (1.0, 0.0)
 
 
 def test_a_group_that_is_worse_off_is_refused_and_chance_is_not() -> None:
     groups, draw = (
-        fairness.find({"old": "age >= 65", "sex": "sex"}, FRAME),
+        slices.groups({"old": "age >= 65", "sex": "sex"}, FRAME),
         np.random.default_rng(0),
     )
     verdicts = []
     for harm in (0.0, 0.3):
         chance = np.where(groups["old"], 0.1 + harm, 0.1)
         truth, answers = said(draw.random(ROWS) < chance)
-        measured = fairness.measure(groups, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
+        measured = slices.beside_others(groups, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
         verdicts.append(gates.fairness(ACCURACY, measured, 0.05))
     fair, unfair = verdicts
     assert (fair.passed, unfair.passed) == (True, False)
@@ -90,9 +90,9 @@ def test_a_group_that_is_worse_off_is_refused_and_chance_is_not() -> None:
 
 def test_of_a_loss_the_gap_is_a_share_of_it() -> None:
     truth = np.zeros(ROWS)
-    rows = fairness.find({"men": "sex = 'm'"}, FRAME)
+    rows = slices.groups({"men": "sex = 'm'"}, FRAME)
     answers = Prediction(np.where(rows["men"], 2.0, 1.0).astype(np.float32), None)
-    measured = fairness.measure(rows, RMSE, truth, answers, 7, None, np.ones(ROWS))
+    measured = slices.beside_others(rows, RMSE, truth, answers, 7, None, np.ones(ROWS))
     assert measured[0]["gap"] == 0.5
     gate = gates.fairness(RMSE, measured, 0.05)
     assert (gate.passed, gate.value) == (False, 0.5)
@@ -102,8 +102,8 @@ def test_of_a_loss_the_gap_is_a_share_of_it() -> None:
 @pytest.mark.parametrize("told", ["age > 200", "age IS NULL", "1 = 1", '"pay 2"'])
 def test_a_group_of_which_nothing_can_be_said_is_refused(told: str) -> None:
     truth, answers = said(np.zeros(ROWS, dtype=bool))
-    rows = fairness.find({"some": told}, FRAME)
-    measured = fairness.measure(rows, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
+    rows = slices.groups({"some": told}, FRAME)
+    measured = slices.beside_others(rows, ACCURACY, truth, answers, 7, None, np.ones(ROWS))
     gate = gates.fairness(ACCURACY, measured, 0.05)
     assert not gate.passed
     assert gate.reason.startswith("Too little is known of some (")

@@ -102,8 +102,8 @@ def test_a_wrong_name_is_one_sentence_with_the_closest(
         rf"No score of a {task} is called {name}: train.score in params.yaml may be {close}.*, or "
     )
     with pytest.raises(UserError, match=said):
-        metrics.resolve(name, task)
-    assert metrics.resolve("tardyness", "regression") == "tardyness"
+        metrics.find(name, task=task)
+    assert metrics.find("tardyness", task="regression").name == "tardyness"
 
 
 @pytest.mark.parametrize("name", ["accuracy", "auto", "cost", "a/b", " a", ""])
@@ -154,11 +154,10 @@ def test_the_loss_of_rows_is_that_of_the_score(says: Callable[..., None]) -> Non
     central = np.full(len(truth), truth.mean())
     says(LOSSES={"pinball": own.pinball(0.9)})
     pinball, part = metrics.find("pinball"), [Slice("a", "= b", np.arange(300))]
-    ours, theirs = (metrics.losses(pinball, truth, said) for said in (high, central))
-    assert gates.worst_slice(part, ours, theirs, 0.05, 1).passed
-    squares = (metrics.losses(metrics.find("r2"), truth, said) for said in (high, central))
-    assert not gates.worst_slice(part, *squares, 0.05, 1).passed
-    (record,) = slices.measure(part, pinball, truth, high, central, np.ones(len(truth)))
+    said = truth, high, central, np.ones(len(truth))
+    (record,) = slices.measure(part, pinball, *said)
+    assert gates.worst_slice([record], 0.05).passed
+    assert not gates.worst_slice(slices.measure(part, metrics.find("r2"), *said), 0.05).passed
     assert record["score"] == pytest.approx(record["loss"])
 
     says(LOSSES={"price": price}, LOSS="price")
@@ -248,7 +247,7 @@ def test_what_the_document_shows_runs(says: Callable[..., None]) -> None:
         exec(example, told)  # noqa: S102  it is ours
     says(SCORES=told["SCORES"], GATES={**told["GATES"], "recall": told["recall"]})
     truth, answers = classified(2)
-    assert metrics.resolve("f2", "classification") == "f2"
+    assert metrics.find("f2", task="classification").name == "f2"
     (gate,) = asked(truth, answers, answers)
     assert (gate.name, gate.passed) == ("recall", True)
 

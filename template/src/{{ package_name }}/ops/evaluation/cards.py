@@ -63,7 +63,15 @@ def told(name: str, reports: Path, answers: Mapping[str, str | None]) -> dict[st
 
 def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
     """What the template says of the model beside what stands in the manifest."""
-    score = metrics.of(manifest)
+    score, bins = metrics.of(manifest), diagnostics.get("calibration", ())
+    lost = [record for record in diagnostics["slices"] if (record["excess"] or 0.0) > 0]
+    off = sum(abs(record["stated"] - record["observed"]) * record["rows"] for record in bins)
+    off /= sum(record["rows"] for record in bins) or 1
+    columns = diagnostics["importance"]
+    worth = [max(record["importance"], 0.0) for record in columns]
+    alone = len(worth) > 1 and worth[0] > DOMINANT * sum(worth)
+    last = [it for it in diagnostics["learning_curve"] if it["score"] is not None][-2:]
+    climbs = len(last) == 2 and score.gain(last[1]["score"], last[0]["score"]) > CLIMBING
     return {
         "untold": Markdown(UNTOLD),
         "score": score,
@@ -71,43 +79,16 @@ def model_card(manifest: Manifest, diagnostics: Diagnostics) -> dict[str, Any]:
         "found": diagnostics,
         "models": folds(diagnostics["validation"]),
         "worth": share if score.loss else "{:.4f}".format,
-        "weakest": _weakest(diagnostics["slices"]),
-        "miscalibration": _miscalibration(diagnostics.get("calibration", ())),
-        "dominant": _dominant(diagnostics["importance"]),
-        "climb": _climb(diagnostics["learning_curve"], score),
+        "weakest": max(lost, key=lambda record: record["excess"], default=None),
+        "miscalibration": off if off > MISCALIBRATED else None,
+        "dominant": columns[0]["column"] if alone else None,
+        "climb": last if climbs else None,
     }
 
 
 def verdicts(gates: Sequence[Mapping[str, Any]]) -> str:
     """What each gate said, and why, as Markdown."""
     return markdown(HERE / "gates.md.j2", gates=gates)
-
-
-def _weakest(slices: Sequence[Record]) -> Record | None:
-    """The slice that loses most against the trivial baseline; None if none does."""
-    worse = [record for record in slices if record["loss"] > record["baseline loss"]]
-    return max(worse, key=lambda r: r["loss"] - r["baseline loss"], default=None)
-
-
-def _miscalibration(bins: Sequence[Record]) -> float | None:
-    """By how much probabilities are off on average; None if it is little."""
-    rows = sum(record["rows"] for record in bins) or 1
-    off = sum(abs(r["stated"] - r["observed"]) * r["rows"] for r in bins) / rows
-    return off if off > MISCALIBRATED else None
-
-
-def _dominant(importance: Sequence[Record]) -> str | None:
-    """The column that nearly all importance falls to, if there is one."""
-    worth = [max(record["importance"], 0.0) for record in importance]
-    alone = len(worth) > 1 and worth[0] > DOMINANT * sum(worth)
-    return str(importance[0]["column"]) if alone else None
-
-
-def _climb(curve: Sequence[Record], score: metrics.Score) -> Sequence[Record] | None:
-    """The last two points of a learning curve that still gains between them."""
-    last = [record for record in curve if record["score"] is not None][-2:]
-    gains = len(last) == 2 and score.gain(last[1]["score"], last[0]["score"]) > CLIMBING
-    return last if gains else None
 
 
 def _allowed(column: Mapping[str, Any]) -> str:

@@ -30,9 +30,6 @@ MOST_NAMES = 1_000
 MOST_DRAWN = 1_000
 """Values of a number that are kept."""
 
-COUNTED = ("rows", "missing", "table", "sums", "texts", "lengths", "unfamiliar", "summaries")
-"""What a history holds of a distribution, as far as it has that."""
-
 CELLS, FEWEST, MOST = 150_000, 32, 720
 """Counts of a history, about, and its pieces of time."""
 
@@ -48,18 +45,13 @@ class Distribution:
     Attributes:
         rows: of the reference and of the window, shape (2,).
         missing: those without a value, shape (2,).
+        parts: all that is counted, in place, each of the reference and of the window.
     """
 
     def __init__(self, seen: Seen, rows: int) -> None:
         """Begin with an empty window, and a reference whose `rows` have a profile."""
         self.rows, self.missing = np.array([rows, 0]), np.array([seen["missing"], 0])
-
-    @property
-    def parts(self) -> list[NDArray[Any]]:
-        """All that is counted, each of the reference and of the window."""
-        held = [vars(self)[name] for name in COUNTED if vars(self).get(name) is not None]
-        each = [its for one in held for its in (one.values() if isinstance(one, dict) else [one])]
-        return [part for one in each for part in getattr(one, "parts", [one])]
+        self.parts: list[NDArray[Any]] = [self.rows, self.missing]
 
     def put(self, side: int, counts: NDArray[Any]) -> None:
         """Take other rows for those of the reference or of the window: all parts in a row."""
@@ -96,6 +88,7 @@ class Numbers(Distribution):
         self.highest = highest + abs(highest) * ROUNDED
         self.table = _table([0, *(seen["counts"] or [0]), 0])
         self.sums = np.array([seen.get("mean", 0.0) * self.table.sum(), 0.0])
+        self.parts += [self.table, self.sums]
         self.some, self._drawn, self._chance = np.empty(0), 1.0, np.random.default_rng(0)
 
     def add(self, values: Array) -> None:
@@ -143,6 +136,7 @@ class Categories(Distribution):
         self.names = tuple(seen["counts"])
         self.known = {name for part in both for name in part["counts"]} if every else None
         self.table = _table([*seen["counts"].values(), seen.get("other", 0)])
+        self.parts += [self.table]
         self.unknown = np.array([0, 0])
         self.new: Counter[str] = Counter()
 
@@ -185,6 +179,8 @@ class Texts(Distribution):
         self.texts = np.array([texts, 0])
         self.lengths = Numbers(seen["words"], rows, learnt and learnt["words"])
         self.unfamiliar = Numbers(seen["unfamiliar"], texts) if "unfamiliar" in seen else None
+        self.parts += [self.table, self.texts, *self.lengths.parts]
+        self.parts += self.unfamiliar.parts if self.unfamiliar else []
         self.new: Counter[str] = Counter()
 
     def add(self, values: Array) -> None:
@@ -213,6 +209,7 @@ class Vectors(Distribution):
         self.summaries = {
             name: Numbers(seen[name], rows, learnt and learnt[name]) for name in profile.SUMMARIES
         }
+        self.parts += [part for numbers in self.summaries.values() for part in numbers.parts]
 
     def add(self, values: Array) -> None:
         """Count arrays of the window, shape (rows, items), missing items as NaN."""

@@ -20,7 +20,6 @@ from ..errors import UserError
 from ..wording import listed, number, one_line, rounded, share
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
-from .slices import LEAST_ROWS, Slice
 
 NAMES = (
     "baseline gain", "minimum score", "worst slice", "export parity", "refitted export parity",
@@ -30,9 +29,6 @@ NAMES = (
 
 CONFIDENCE = 0.95
 """How sure a gate must be before it refuses a model for a difference that could be chance."""
-
-TOLD = ("answers", "probabilities", "scores")
-"""What a gate of `ml/metrics.py` may ask for of a model; of the champion as `champion_answers`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def baseline_gain(score: Score, value: float, baseline: float, limit: float) -> 
     compares = "improves on" if gain >= 0 else "is worse than"
     reason = (
         f"{score.label} {number(value)} {compares} the trivial baseline's {number(baseline)} by "
-        f"{_amount(score, abs(gain))}; {_amount(score, limit)} is asked."
+        f"{score.amount(abs(gain))}; {score.amount(limit)} is asked."
     )
     return _judge("baseline gain", gain, limit, gain >= limit, reason)
 
@@ -78,91 +74,41 @@ def minimum_score(score: Score, value: float, limit: float | None) -> Gate:
     return _judge(name, value, limit, passed, reason)
 
 
-def worst_slice(
-    slices: Sequence[Slice],
-    losses: NDArray[np.float64],
-    baseline: NDArray[np.float64],
-    limit: float,
-    seed: int,
-    groups: Array | None = None,
-    weights: Weights | None = None,
-) -> Gate:
+def worst_slice(measured: Sequence[Mapping[str, Any]], limit: float) -> Gate:
     """In no slice may the model lose more than the trivial baseline, beyond chance.
 
-    What counts is the excess of the model's mean loss over the baseline's in the slice, as a share
-    of the baseline's mean loss over all rows. A slice is refused when its excess lies above
-    `limit` with confidence: by the bootstrap's standard error, for as many slices as there are.
-
-    Args:
-        slices: positions of their rows.
-        losses: shape (rows,), the model's, see `metrics.losses`.
-        baseline: shape (rows,), the trivial baseline's.
-        limit: the excess that is tolerated.
-        seed: of the bootstrap.
-        groups: shape (rows,), see `metrics.deviations`.
-        weights: shape (rows,), how much each one counts.
+    What counts is the `excess` that `slices.measure` found. A slice is refused when it lies above
+    `limit` with confidence, for as many slices as there are.
     """
     name = "worst slice"
-    if not slices:
+    if not measured:
         return Gate.skip(name, "No slice has enough rows to be judged.")
-    weighed = np.ones(len(losses)) if weights is None else weights
-    whole = abs(metrics.mean(baseline, weighed))
-    excess = (losses - baseline) / (whole or 1.0)
-    if not np.isfinite(excess).all():
+    its, excess, sure = _worst(measured, "excess")
+    if np.isnan(sure):
         return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
-    trust = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(slices))
-    found = []
-    for part in slices:
-        value = sure = metrics.mean(excess[part.rows], weighed[part.rows])
-        if value > limit:
-            rows = part.rows
-            strayed = metrics.deviations(
-                _mean_of(excess[rows], weighed[rows]),
-                len(rows),
-                seed,
-                None if groups is None else groups[rows],
-            )
-            sure = value - trust * float(np.nanstd(strayed))
-        found.append((sure, value, part))
-    sure, value, part = max(found, key=lambda item: item[:2])
-    model, trivial = (
-        metrics.mean(its[part.rows], weighed[part.rows]) for its in (losses, baseline)
+    reason = (
+        f"In {its['slice']} ({its['rows']} rows) the loss is {number(its['loss'])} against the "
+        f"trivial baseline's {number(its['baseline loss'])}: in the weakest of {len(measured)} "
+        f"slices {_behind(share, excess, sure, limit)}."
     )
-    where = f"{part} ({len(part.rows)} rows)"
-    if value <= 0:
-        reason = (
-            f"Of {len(slices)} slices the weakest is {where}: loss {number(model)} against the "
-            f"trivial baseline's {number(trivial)}."
-        )
-    else:
-        least = f", and by at least {share(sure)} with confidence" if sure > limit else ""
-        chance = " beyond chance" if sure <= limit < value else ""
-        reason = (
-            f"In {where} the loss {number(model)} exceeds the trivial baseline's "
-            f"{number(trivial)} by {share(value)} of its loss overall{least}; "
-            f"{share(limit)} is allowed{chance}."
-        )
-    return _judge(name, value, limit, sure <= limit, reason)
+    return _judge(name, excess, limit, sure <= limit, reason)
 
 
 def fairness(score: Score, measured: Sequence[Mapping[str, Any]], limit: float) -> Gate:
     """No group may be worse off than all other rows by more than `limit`, beyond chance.
 
-    Chance is the bootstrap's standard error, for as many groups as there are; `measured` is what
-    `fairness.measure` found. A group that nothing can be said of is refused.
+    What counts is the `gap` that `slices.beside_others` found, for as many groups as there are. A
+    group that nothing can be said of is refused.
     """
-    trust, found = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(measured)), []
-    for its in measured:
-        where = f"{its['group']} ({its['rows']} rows)"
-        if its["deviation"] is None or its["rows"] < LEAST_ROWS:
-            reason = f"Too little is known of {where}: hold out more, or declare another group."
-            return _judge("fairness", np.nan, limit, False, reason)
-        found.append((its["gap"] - trust * its["deviation"], its["gap"], where, its))
-    sure, gap, where, its = max(found, key=lambda item: item[:2])
+    its, gap, sure = _worst(measured, "gap")
+    where = f"{its['group']} ({its['rows']} rows)"
+    if np.isnan(sure):
+        reason = f"Too little is known of {where}: hold out more, or declare another group."
+        return _judge("fairness", np.nan, limit, False, reason)
     reason = (
-        f"Of {len(found)} groups the furthest behind is {where}: {score.label} "
+        f"Of {len(measured)} groups the furthest behind is {where}: {score.label} "
         f"{number(its['score'])} against {number(its['others'])} of all other rows: "
-        f"{_behind(score, gap, sure, limit)}."
+        f"{_behind(score.amount, gap, sure, limit)}."
     )
     return _judge("fairness", gap, limit, sure <= limit, reason)
 
@@ -258,31 +204,27 @@ def regression(
     """
     rivals = {"the champion": champion, **(earlier or {})}
 
-    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
-        ours, *theirs = (
-            metrics.prepare(score, truth[chosen], said[chosen])
-            for said in (challenger, *rivals.values())
-        )
+    models = [challenger, *rivals.values()]
 
-        def gains(times: Weights) -> list[float]:
-            counted = times * weighed[chosen]
-            return [score.gain(its(counted), ours(counted)) for its in theirs]
+    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
+        measures = [metrics.prepare(score, truth[chosen], said[chosen]) for said in models]
+
+        def gains(counted: Weights) -> list[float]:
+            ours, *theirs = (measure(counted) for measure in measures)
+            return [score.gain(its, ours) for its in theirs]
 
         return gains
 
-    weighed = np.ones(len(truth)) if weights is None else weights
-    new, *olds = (
-        metrics.value(score, truth, said, weighed) for said in (challenger, *rivals.values())
-    )
+    new, *olds = (metrics.value(score, truth, said, weights) for said in models)
     leads = np.array([score.gain(old, new) for old in olds])
-    strayed = metrics.deviations(prepare_rows, len(truth), seed, groups)
+    strayed = metrics.deviations(prepare_rows, len(truth), seed, groups, weights)
     defined = strayed[np.isfinite(strayed).all(axis=1)]
     strayed = defined if len(defined) else np.full((1, len(leads)), np.nan)
     best = int(leads.argmax())
     lead, name = float(leads[best]), [*rivals][best]
     sure = lead + float(np.quantile(strayed.min(axis=1), 1 - CONFIDENCE))
     gain = 0.0 - float((leads + np.quantile(strayed, CONFIDENCE, axis=0)).max())
-    verdict = _behind(score, lead, sure, limit)
+    verdict = _behind(score.amount, lead, sure, limit)
     reason = f"{score.label} {number(new)} against {name}'s {number(olds[best])}: {verdict}."
     if best and sure > limit:
         reason += (
@@ -290,14 +232,14 @@ def regression(
         )
     if improvement is not None:
         reason += (
-            f" With 95% confidence it is better by {_amount(score, gain)} or more; over "
-            f"{_amount(score, improvement)} is asked."
+            f" With 95% confidence it is better by {score.amount(gain)} or more; over "
+            f"{score.amount(improvement)} is asked."
         )
     loss = 3 * limit or 0.03  # one that a reader would want to be seen
     apart = min(loss, 0.5)  # models that differ by this disagree on as large a share of the rows
     spread = max(float(strayed[:, best].std()), sqrt(apart * (1 - apart) / len(truth)))
     seen = NormalDist().cdf((loss - limit) / spread - NormalDist().inv_cdf(CONFIDENCE))
-    reason += f" On {len(truth):,} rows a loss of {_amount(score, loss)} is seen with {seen:.0%}."
+    reason += f" On {len(truth):,} rows a loss of {score.amount(loss)} is seen with {seen:.0%}."
     passed = sure <= limit and (improvement is None or gain > improvement)
     return _judge("champion regression", lead, limit, passed, reason)
 
@@ -337,24 +279,23 @@ def own(
 
     A UserError if one asks for what there is not, or gives anything else than its verdict.
     """
-
-    def of(whose: str, answers: Prediction) -> dict[str, Any]:
-        measured = {it.name: metrics.value(it, truth, answers, weights) for it in scores}
-        told = (answers.values, answers.probabilities, measured)
-        return {f"{whose}{what}": its for what, its in zip(TOLD, told, strict=True)}
-
-    known = ["truth", "columns", "weights", *TOLD]
-    judged, names = [], [*known, *(f"champion_{what}" for what in TOLD)]
-    for name, gate in metrics.named("GATES", *NAMES):
+    functions = [*metrics.named("GATES", *NAMES)]
+    if not functions:
+        return []
+    seen: dict[str, Any] = {"truth": truth, "columns": columns, "weights": weights}
+    for whose, its in (("", said), ("champion_", said if champion is None else champion)):
+        seen[f"{whose}answers"], seen[f"{whose}probabilities"] = its.values, its.probabilities
+        measured = {it.name: metrics.value(it, truth, its, weights) for it in scores}
+        seen[f"{whose}scores"] = measured
+    judged = []
+    for name, gate in functions:
         asked = [*signature(gate).parameters]
-        if unknown := [what for what in asked if what not in names]:
+        if unknown := [what for what in asked if what not in seen]:
             raise UserError(
-                f"ml/metrics.py: {name} asks for {listed(unknown)}; there are {listed(names)}."
+                f"ml/metrics.py: {name} asks for {listed(unknown)}; there are {listed([*seen])}."
             )
         if any(what.startswith("champion") for what in asked) == (champion is None):
             continue
-        seen = {"truth": truth, "columns": columns, "weights": weights, **of("", said)}
-        seen |= of("champion_", champion) if champion else {}
         match gate(**deepcopy({what: seen[what] for what in asked})):
             case (bool() | np.bool() as passed, str() as reason):
                 judged.append(Gate(name, bool(passed), None, None, one_line(reason)))
@@ -368,20 +309,26 @@ def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> 
     return Gate(name, bool(passed) and finite, float(value) if finite else None, limit, reason)
 
 
-def _behind(score: Score, lead: float, sure: float, limit: float) -> str:
+def _worst(
+    measured: Sequence[Mapping[str, Any]], gap: str
+) -> tuple[Mapping[str, Any], float, float]:
+    """Which part of the rows is the furthest behind for sure, by how much it is, and for sure.
+
+    `gap` is what this is called; its standard error is the `deviation`. It is sure for all parts
+    together, and NaN of the first one of which too little is known.
+    """
+    trust = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(measured))
+    told = [[its[gap], its["deviation"]] for its in measured]
+    gaps, errors = np.array(told, dtype=np.float64).T
+    sure = gaps - trust * errors
+    place = int(sure.argmax())  # NaN comes first
+    return measured[place], float(gaps[place]), float(sure[place])
+
+
+def _behind(amount: Callable[[float], str], lead: float, sure: float, limit: float) -> str:
     """How another's lead reads, which is at least what one can be sure of."""
     if lead <= 0:
         return "no worse"
-    least = f", and by at least {_amount(score, sure)} with 95% confidence" if sure > limit else ""
+    least = f", and by at least {amount(sure)} with 95% confidence" if sure > limit else ""
     chance = " beyond chance" if sure <= limit < lead else ""
-    return f"worse by {_amount(score, lead)}{least}; {_amount(score, limit)} is allowed{chance}"
-
-
-def _amount(score: Score, difference: float) -> str:
-    return share(difference) if score.loss else number(difference)
-
-
-def _mean_of(
-    rows: NDArray[np.float64], weights: Weights
-) -> Callable[[NDArray[np.int64]], metrics.Measure]:
-    return lambda chosen: lambda drawn: metrics.mean(rows[chosen], drawn * weights[chosen])
+    return f"worse by {amount(lead)}{least}; {amount(limit)} is allowed{chance}"

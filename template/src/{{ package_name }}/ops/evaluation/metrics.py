@@ -27,7 +27,7 @@ from ..bundle import Decision, Prediction, decided
 from ..contract import Task
 from ..errors import UserError
 from ..user_code import PACKAGE
-from ..wording import closest, listed
+from ..wording import closest, listed, number, share
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
@@ -75,22 +75,18 @@ class Score:
         lead = reference - value
         return lead / abs(reference) if reference else (lead * np.inf if lead else 0.0)
 
-
-def resolve(name: str, task: Task) -> str:
-    """The name of a task's score; `auto` is that of `DEFAULTS`.
-
-    Raises:
-        UserError: if the task has no score of that name.
-    """
-    return DEFAULTS[task] if name == "auto" else find(name, task=task).name
+    def amount(self, gain: float) -> str:
+        """How a gain reads."""
+        return share(gain) if self.loss else number(gain)
 
 
 def find(name: str, costs: Costs | None = None, task: Task | None = None) -> Score:
-    """The score of that name, as `resolve` gives it; that of costs has those given.
+    """The score of that name, of a task or of any; that of costs has those given.
 
-    A UserError if there is none, or none any more, of that task or any.
+    `auto` is the task's in `DEFAULTS`. A UserError if there is no such score, or none any more.
     """
     known = {score.name: score for score in scores_of(task, costs or ())}
+    name = DEFAULTS[task] if task and name == "auto" else name
     if name not in known:
         close = listed(closest(name, known, 3) or ["auto", *known])
         raise UserError(
@@ -205,6 +201,7 @@ def deviations(
     rows: int,
     seed: int,
     groups: Array | None = None,
+    weights: Weights | None = None,
 ) -> NDArray[np.float64]:
     """Bootstrap: how far a measurement strays from its value when other rows are drawn.
 
@@ -214,6 +211,7 @@ def deviations(
         rows: how many rows there are.
         seed: of the draws.
         groups: shape (rows,): rows of one group are drawn together, for they resemble each other.
+        weights: shape (rows,), how much each counts whenever it is drawn; None: all the same.
 
     Returns:
         Shape (REPLICATES,) or (REPLICATES, measurements).
@@ -228,10 +226,11 @@ def deviations(
         kept = max(2, int(np.searchsorted(size, BOOTSTRAP_ROWS, side="right")))
         chosen = np.flatnonzero(position < kept)
         unit = position[chosen]
-    measure = prepare_rows(chosen)
-    center = np.asarray(measure(np.ones(len(chosen))), dtype=np.float64)
+    measure, weighed = prepare_rows(chosen), np.ones(rows) if weights is None else weights
+    once = weighed[chosen]
+    center = np.asarray(measure(once), dtype=np.float64)
     replicates = [
-        measure(np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit].astype(np.float64))
+        measure(np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit] * once)
         for _ in range(REPLICATES)
     ]
     strayed: NDArray[np.float64] = np.asarray(replicates, dtype=np.float64) - center
@@ -247,16 +246,15 @@ def intervals(
     weights: Weights | None = None,
 ) -> dict[str, tuple[float, float]]:
     """The 95% confidence interval of each score, by name; NaN where it has no meaning."""
-    weighed = np.ones(len(truth)) if weights is None else weights
 
     def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
         measures = [prepare(score, truth[chosen], answers[chosen]) for score in scores]
-        return lambda drawn: [measure(drawn * weighed[chosen]) for measure in measures]
+        return lambda counted: [measure(counted) for measure in measures]
 
-    strayed = deviations(prepare_rows, len(truth), seed, groups)
+    strayed = deviations(prepare_rows, len(truth), seed, groups, weights)
     return {
-        score.name: span(prepare(score, truth, answers)(weighed), strayed[:, position])
-        for position, score in enumerate(scores)
+        its.name: span(value(its, truth, answers, weights), strayed[:, position])
+        for position, its in enumerate(scores)
     }
 
 
@@ -324,6 +322,13 @@ def mean(rows: NDArray[np.float64], weights: Weights) -> float:
     """The weighted mean of rows; NaN if they weigh nothing."""
     total = weights.sum()
     return float((rows * weights).sum() / total) if total else float("nan")
+
+
+def error(rows: NDArray[np.float64], weights: Weights, units: Array) -> float:
+    """The standard error of the weighted mean of rows, of which those of one unit are alike."""
+    places = np.unique(units, return_inverse=True)[1]
+    strayed = np.bincount(places, weights * (rows - mean(rows, weights)))
+    return float(np.linalg.norm(strayed) / weights.sum())
 
 
 @dataclass(frozen=True)

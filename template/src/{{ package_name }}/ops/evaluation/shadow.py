@@ -6,7 +6,7 @@ is read as text, so that lines of versions with other classes are no obstacle.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -26,16 +26,6 @@ LEAST_ROWS = 30  # with the truth about fewer rows, nothing is said of the score
 MOST_ROWS = 200_000  # of more rows whose truth is known, the newest count
 
 
-class Compared(NamedTuple):
-    """What two versions said of the same rows, as `metrics` takes it, the oldest row first."""
-
-    truth: Array
-    ours: Prediction
-    theirs: Prediction
-    """A class that the champion does not know has probability 0 here."""
-    groups: Array | None
-
-
 def gate(
     project: Project, settings: Settings, challenger: Bundle, version: int, champion: int
 ) -> Gate:
@@ -51,14 +41,14 @@ def gate(
         return _judged(answered, asked, False, f"{said} and failed at {failed:,}; none is allowed.")
     if answered < asked:
         return _judged(answered, asked, False, f"{said}; {asked:,} are asked.")
-    both = compared(project.served, challenger.contract, version, champion)
-    rows = len(both.truth)
+    kept = project.served, challenger.contract
+    truth, ours, theirs, groups = compared(*kept, version, champion)
+    rows = len(truth)
     if rows < LEAST_ROWS:
         few = f"ground truth has come for {rows}, too few to compare it with the champion"
         return _judged(answered, asked, True, f"{said}; {few}.")
     score, limit = metrics.of(challenger.manifest), settings.gates.regression
-    said_of = both.truth, both.ours, both.theirs
-    verdict = gates.regression(score, *said_of, limit, settings.seed, both.groups)
+    verdict = gates.regression(score, truth, ours, theirs, limit, settings.seed, groups)
     reason = f"{said}; where ground truth has come ({rows:,} rows), {verdict.reason}"
     return replace(verdict, name=NAME, reason=reason)
 
@@ -69,8 +59,15 @@ def counted(folder: Path, version: int) -> tuple[int, int]:
     return said.count(), said.null_count()
 
 
-def compared(served: Path, contract: Contract, version: int, champion: int) -> Compared:
-    """Rows that both have answered and whose newest truth is known to the contract."""
+def compared(
+    served: Path, contract: Contract, version: int, champion: int
+) -> tuple[Array, Prediction, Prediction, Array | None]:
+    """What two versions said of rows whose newest truth is known, the oldest row first.
+
+    Returns:
+        The truth, what each said, with probability 0 of classes that it does not know, and the
+        rows' groups, see `metrics`.
+    """
     truth = newest(_lines(served / "feedback", id=pl.String, truth=pl.String)).drop("time")
     classes, answer = contract.classes, answer_of(contract)
     if classes:
@@ -101,7 +98,7 @@ def compared(served: Path, contract: Contract, version: int, champion: int) -> C
     ours, theirs = (
         said_in(contract, frame[name].struct.unnest(), unknown=0.0) for name in ("ours", "theirs")
     )
-    return Compared(told_in(contract, frame["truth"]), ours, theirs, groups)
+    return told_in(contract, frame["truth"]), ours, theirs, groups
 
 
 def _of(version: int) -> pl.Expr:

@@ -1,14 +1,20 @@
-"""Parts of the rows that a model should serve as well as the whole."""
+"""Parts of the rows that a model should serve as well as the rest.
+
+Slices are cut by the values of each column. Groups that must not be worse off are declared in
+`params.yaml`.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..contract import Column
+from ..errors import UserError
 from ..wording import rounded
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
@@ -18,6 +24,15 @@ LEAST_ROWS = 30  # a slice of fewer rows says nothing
 MOST_COLUMNS = 40  # of more, the sensitive and the most important ones are sliced
 MOST_VALUES = 8  # the values of a category that are slices of their own, the most frequent first
 FEW_VALUES = 5  # a number with more distinct values is sliced in terciles
+
+NAMED: Mapping[str, Callable[[Any], str]] = {
+    "number": "{:.4g}".format,
+    "boolean": lambda value: str(bool(value)).lower(),
+    "category": str,
+    "text": "{:.0f} words".format,
+    "time": lambda value: str(value.astype("datetime64[D]")),
+}
+"""How a value is called, by the kind of its column."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +60,10 @@ def slices(
     rank = {name: position for position, name in enumerate(order)}
     chosen = sorted(columns, key=lambda c: (not c.sensitive, rank.get(c.name, len(rank))))
     return [
-        Slice(column.name, label, rows)
+        Slice(column.name, label, np.flatnonzero(rows))
         for column in chosen[:MOST_COLUMNS]
         for label, rows in _parts(column.kind, arrays[column.name])
-        if LEAST_ROWS <= len(rows) < len(arrays[column.name])
+        if LEAST_ROWS <= rows.sum() < len(rows)
     ]
 
 
@@ -59,61 +74,131 @@ def measure(
     answers: Answers,
     baseline: Answers,
     weights: Weights,
+    groups: Array | None = None,
 ) -> list[dict[str, Any]]:
     """Score each slice, the weakest first; those without a score stand at the end.
 
-    `truth` is of all rows, as are the answers of the model and of the trivial `baseline`, and the
-    `weights`.
+    The `excess` is how much more the model loses there than the trivial `baseline`, as a share of
+    what that loses over all rows, and `deviation` its standard error. `truth` is of all rows, as
+    are the answers of both, the `weights`, and the `groups` of rows that resemble each other.
     """
     losses, trivial = (metrics.losses(score, truth, said) for said in (answers, baseline))
-    measured: list[dict[str, Any]] = [
-        {
-            "slice": str(part),
-            "rows": len(rows),
-            "score": rounded(metrics.value(score, truth[rows], answers[rows], weights[rows])),
-            "loss": rounded(metrics.mean(losses[rows], weights[rows])),
-            "baseline loss": rounded(metrics.mean(trivial[rows], weights[rows])),
-        }
-        for part, rows in ((part, part.rows) for part in slices)
-    ]
+    excess = (losses - trivial) / (abs(metrics.mean(trivial, weights)) or 1.0)
+    units = np.arange(len(truth)) if groups is None else groups
+    measured: list[dict[str, Any]] = []
+    for part in slices:
+        rows, counted = part.rows, weights[part.rows]
+        measured.append(
+            {
+                "slice": str(part),
+                "rows": len(rows),
+                "score": rounded(metrics.value(score, truth[rows], answers[rows], counted)),
+                "loss": rounded(metrics.mean(losses[rows], counted)),
+                "baseline loss": rounded(metrics.mean(trivial[rows], counted)),
+                "excess": rounded(metrics.mean(excess[rows], counted)),
+                "deviation": rounded(metrics.error(excess[rows], counted, units[rows])),
+            }
+        )
     known = [record for record in measured if record["score"] is not None]
     known.sort(key=lambda record: record["score"], reverse=score.loss)
     return known + [record for record in measured if record["score"] is None]
 
 
-def _parts(kind: str, values: Array) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    if kind == "array":
-        known = (values != "" if values.dtype == object else ~np.isnan(values)).any(axis=1)
-    elif kind == "time":
-        known = ~np.isnat(values)
-        yield from _terciles(values, known, lambda time: str(time.astype("datetime64[D]")))
-    elif kind == "text":
-        length = np.array([len(text.split()) for text in values], dtype=np.float64)
-        known = length > 0
-        yield from _terciles(length, known, lambda words: f"{words:.0f} words")
-    elif kind == "category":
-        known = values != ""
-        for value, _ in frequent(Counter(values[known].tolist()), MOST_VALUES):
-            yield f"= {value}", np.flatnonzero(values == value)
-    else:
-        known = ~np.isnan(values)
-        found = np.unique(values[known])
-        if len(found) <= FEW_VALUES:
-            for value in found:
-                name = f"{value:.4g}" if kind == "number" else str(bool(value)).lower()
-                yield f"= {name}", np.flatnonzero(values == value)
-        else:
-            yield from _terciles(values, known, lambda number: f"{number:.4g}")
-    yield "missing", np.flatnonzero(~known)
+def groups(declared: Mapping[str, str], frame: pl.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Which rows are in each group, by its name: those that meet its condition.
+
+    A column stands for one group of each value that enough rows have. A UserError if what is
+    declared is no SQL, or names a column that is not there.
+    """
+    found: dict[str, NDArray[np.bool_]] = {}
+    for name, told in declared.items():
+        try:
+            values = frame.with_columns(group=pl.sql_expr(told))["group"]
+        except pl.exceptions.PolarsError as error:
+            fault = str(error).partition("\n")[0]
+            raise UserError(
+                f"params.yaml: gates.groups.{name} is {told!r}: {fault}. "
+                "In SQL a text is in single quotes, and in double ones the name of a column."
+            ) from error
+        some = {name: values}
+        if values.dtype != pl.Boolean:
+            counts = values.drop_nulls().value_counts().filter(pl.col("count") >= LEAST_ROWS)
+            some = {f"{name} {value}": values == value for value in counts["group"].sort()}
+        nobody = {name: pl.zeros(len(frame), pl.Boolean, eager=True)}
+        found |= {its: rows.fill_null(False).to_numpy() for its, rows in (some or nobody).items()}
+    return found
 
 
-def _terciles(
-    values: Array, known: NDArray[np.bool_], name: Any
-) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    ordered = np.sort(values[known])
-    if not len(ordered):
-        return
-    low, high = ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]
-    yield f"below {name(low)}", np.flatnonzero(known & (values < low))
-    yield f"{name(low)} to {name(high)}", np.flatnonzero(known & (values >= low) & (values < high))
-    yield f"from {name(high)}", np.flatnonzero(known & (values >= high))
+def beside_others(
+    parts: Mapping[str, NDArray[np.bool_]],
+    score: Score,
+    truth: Array,
+    answers: Answers,
+    seed: int,
+    clusters: Array | None,
+    weights: Weights,
+) -> list[dict[str, Any]]:
+    """The score in each group and in all other rows, and how much better it is there: the `gap`.
+
+    `parts` are as `groups` gives them; `clusters` are rows that the bootstrap draws together.
+    Intervals are of 95%, and `deviation` is the standard error of the gap; None if too little is
+    known of it.
+    """
+
+    def prepare_rows(chosen: NDArray[np.int64]) -> Any:
+        measure = metrics.prepare(score, truth[chosen], answers[chosen])
+
+        def compare(counted: Weights) -> list[tuple[float, float, float]]:
+            pairs = [
+                (measure(counted * its[chosen]), measure(counted * ~its[chosen]))
+                for its in parts.values()
+            ]
+            return [(ours, theirs, score.gain(theirs, ours)) for ours, theirs in pairs]
+
+        return compare
+
+    values = prepare_rows(np.arange(len(truth)))(weights)
+    strayed = metrics.deviations(prepare_rows, len(truth), seed, clusters, weights)
+    strayed = strayed.transpose(1, 2, 0)
+    records = []
+    for name, (ours, theirs, gap), (own, _, apart) in zip(parts, values, strayed, strict=True):
+        rows = int(parts[name].sum())
+        enough = rows >= LEAST_ROWS and np.isfinite(apart).any()
+        records.append(
+            {
+                "group": name,
+                "rows": rows,
+                "score": rounded(ours),
+                "interval": [rounded(end) for end in metrics.span(ours, own)],
+                "others": rounded(theirs),
+                "gap": rounded(gap),
+                "gap interval": [rounded(end) for end in metrics.span(gap, apart)],
+                "deviation": rounded(float(np.std(apart[np.isfinite(apart)]))) if enough else None,
+            }
+        )
+    return records
+
+
+def _parts(kind: str, values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
+    """What the parts of a column are called, and which rows are in each; of text, by its length."""
+    if kind == "text":
+        values = np.array([len(text.split()) or np.nan for text in values])
+    known = values != "" if values.dtype == object else ~np.isnan(values)
+    missing = "missing", np.asarray(~known.reshape(len(known), -1).any(axis=1))
+    if kind == "array" or not known.any():
+        return [missing]
+    found, named = np.sort(values[known]), NAMED[kind]
+    few: list[Any] = []
+    if kind == "category":
+        few = [value for value, _ in frequent(Counter(found.tolist()), MOST_VALUES)]
+    elif kind in ("number", "boolean") and len(np.unique(found)) <= FEW_VALUES:
+        few = [*np.unique(found)]
+    if few:
+        return [*((f"= {named(value)}", values == value) for value in few), missing]
+    low, high = found[len(found) // 3], found[2 * len(found) // 3]
+    return [
+        (f"below {named(low)}", values < low),
+        (f"{named(low)} to {named(high)}", (values >= low) & (values < high)),
+        (f"from {named(high)}", values >= high),
+        missing,
+    ]

@@ -156,9 +156,7 @@ class Reference:
             found = metrics.surety(truth, said)
         else:
             found = np.abs(truth - said.values) <= self._manifest["interval"]["half_width"]
-        mean = metrics.mean(found, weights)
-        strayed = np.bincount(np.unique(units, return_inverse=True)[1], weights * (found - mean))
-        return Known(mean, float(np.linalg.norm(strayed) / weights.sum()))
+        return Known(metrics.mean(found, weights), metrics.error(found, weights, units))
 
     def kinds(self, said: Prediction) -> Array:
         """Of which kind each answer is: its class, and the tenth that it is in on the holdout.

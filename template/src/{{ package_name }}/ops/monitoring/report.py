@@ -122,7 +122,7 @@ class Report:
             report=self,
             captions=captions,
             declared=_declared,
-            when=_when,
+            when=lambda micros: f"{moment(micros):%Y-%m-%d %H:%M}",
         )
 
 
@@ -172,10 +172,6 @@ def registry(report: Report) -> CollectorRegistry:
 def _declared(target: str, labels: Sequence[tuple[str, int]]) -> str:
     """What declares labels that the contract does not know, for `ops retrain`."""
     return " ".join(f"--declare {typed(f'{target}={label}')}" for label, _ in labels)
-
-
-def _when(micros: int) -> str:
-    return f"{moment(micros):%Y-%m-%d %H:%M}"
 
 
 def _window(verdict: Verdict, sample: float) -> dict[str, Any]:

@@ -202,7 +202,12 @@ def read(
         excluded: which labels are wrong, see `labelled.excluded_in_log`; None if none is.
     """
     predictions = folder / "predictions"
-    edges = _by_count(size, folder, known) if isinstance(size, int) else _by_time(size, now)
+    if isinstance(size, int):
+        edges = _by_count(size, folder, known)
+    else:
+        step = size // timedelta(microseconds=1)
+        # A window holds what is later than one edge and not later than the next.
+        edges = [(now // step - back) * step - 1 for back in range(SHOWN, -1, -1)]
     found = Log()
     if not edges:
         return found
@@ -241,15 +246,11 @@ def _enough(windows: Sequence[Window]) -> bool:
     return most >= ENOUGH_TRUTHS or any(2 * window.own < window.asked for window in windows)
 
 
-def _by_time(length: timedelta, now: int) -> list[int]:
-    """The ends of the newest whole windows, preceded by where the first begins."""
-    step = length // timedelta(microseconds=1)
-    # A window holds what is later than one edge and not later than the next.
-    return [(now // step - back) * step - 1 for back in range(SHOWN, -1, -1)]
-
-
 def _by_count(rows: int, folder: Path, known: Sequence[int]) -> list[int]:
-    """The same for windows of so many rows; `known` are the edges of an earlier run."""
+    """The ends of the newest whole windows, after where the first begins, of so many rows.
+
+    `known` are those of an earlier run.
+    """
     most = rows * (SHOWN + 1)
     times = _newest_times(folder, known[-1] if known else -1, most)
     edges = [*known]

@@ -19,7 +19,7 @@ from ...ml.features import features
 from .. import mlflow_model, user_code
 from ..bundle import FORMAT, JUDGED, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
-from ..evaluation import cards, diagnostics, fairness, gates, metrics, plots, slices
+from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
 from ..evaluation.profile import calibration, interval, profile
 from ..files import read_json, sha256, write_files, write_json
@@ -78,13 +78,13 @@ def run(project: Project) -> None:
     every = slices.slices(contract.features, holdout.arrays, order)
     parts = [part for part in every if holdout.weights[part.rows].any()]
     asked, seed = (holdout.truth, holdout.answers), training["seed"]
-    declared = fairness.find(settings.gates.groups or {}, frame)
+    counted, alike = holdout.weights, holdout.groups
+    by_slice = slices.measure(parts, primary, *asked, holdout.baseline, counted, alike)
+    declared = slices.groups(settings.gates.groups or {}, frame)
     by_group = []
     if declared:
-        by_group = fairness.measure(
-            declared, primary, *asked, seed, holdout.groups, holdout.weights
-        )
-    judged = judge(contract, settings.gates, training, holdout, parts, by_group)
+        by_group = slices.beside_others(declared, primary, *asked, seed, alike, counted)
+    judged = judge(contract, settings.gates, training, holdout, by_slice, by_group)
     again = holdout.refitted is not None
     manifest = {
         "format": FORMAT,
@@ -112,9 +112,7 @@ def run(project: Project) -> None:
     }
     found = {
         "importance": worth,
-        "slices": slices.measure(
-            parts, primary, holdout.truth, holdout.answers, holdout.baseline, holdout.weights
-        ),
+        "slices": by_slice,
         "validation": diagnostics.validation(training["validation"], primary),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
     }
@@ -170,13 +168,13 @@ def judge(
     limits: Gates,
     training: Mapping[str, Any],
     holdout: Holdout,
-    parts: Sequence[slices.Slice],
+    by_slice: Sequence[diagnostics.Record],
     by_group: Sequence[diagnostics.Record],
 ) -> dict[str, Any]:
     """What the manifest says of the scores, and of the gates that need no champion.
 
-    `training` says how the model was made, as `train` wrote it; `parts` are slices of the holdout;
-    `by_group` is what `fairness.measure` found, if groups are declared.
+    `training` says how the model was made, as `train` wrote it; `by_slice` is what
+    `slices.measure` found, and `by_group` what `slices.beside_others` did, if groups are declared.
     """
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
     seed, groups, weights = training["seed"], holdout.groups, holdout.weights
@@ -192,7 +190,6 @@ def judge(
 
     trivial = {score.name: metrics.value(score, truth, baseline, weights) for score in scores}
     value, least = metrics.value(primary, truth, answers, weights), trivial[primary.name]
-    losses, least_losses = (metrics.losses(primary, truth, said) for said in (answers, baseline))
 
     def parity(said: Prediction, fitted: Prediction) -> gates.Gate:
         told = training["decision"]  # else the model may have a threshold of its own, see `train`
@@ -202,7 +199,7 @@ def judge(
     verdicts = [
         gates.baseline_gain(primary, value, least, limits.baseline_gain),
         gates.minimum_score(primary, value, limits.minimum_score),
-        gates.worst_slice(parts, losses, least_losses, limits.slice, seed, groups, weights),
+        gates.worst_slice(by_slice, limits.slice),
         *([gates.fairness(primary, by_group, limits.group_gap)] if by_group else []),
         parity(answers, holdout.fitted),
         *gates.own(scores, truth, holdout.arrays, weights, answers),

@@ -245,7 +245,7 @@ class Rows:
         """Options of the baseline: the number that loses least by the score, if not the mean."""
         rows = rows[:: -(-len(rows) // blend.ENOUGH_ROWS)]
         truth, weights = self.labels[rows], self.weights[rows]
-        score = metrics.find(metrics.resolve(self.train.score, self.contract.task))
+        score = metrics.find(self.train.score, task=self.contract.task)
 
         def loss(number: float) -> float:
             lost = metrics.losses(score, truth, np.full(len(truth), number))
@@ -429,7 +429,7 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
     Gives how the model was chosen and made, as JSON-able data; and both, `model` and `trivial`.
     """
     seed, train = settings.seed, settings.train
-    score = metrics.resolve(train.score, rows.contract.task)
+    score = metrics.find(train.score, task=rows.contract.task).name
     hold(rows, train, seed)
     compare(rows, train, seed, score)
     best = max([*rows.validation][1:], key=lambda model: float(np.mean(rows.validation[model])))

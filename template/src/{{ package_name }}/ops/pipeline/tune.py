@@ -27,7 +27,7 @@ def run(project: Project) -> None:
     if not {column.name for column in contract.columns} <= set(frame.columns):
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
     rows = Rows(contract, frame, settings.train)
-    score = metrics.resolve(settings.train.score, contract.task)
+    score = metrics.find(settings.train.score, task=contract.task).name
     hold(rows, settings.train, settings.seed)
     wanted = asked(settings.train)
 

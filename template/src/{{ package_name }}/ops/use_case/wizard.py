@@ -121,7 +121,7 @@ def _page(project: Project) -> tuple[dict[str, Any], str, str]:
 def _check(settings: Settings) -> None:
     """Hold costs and groups to the contract, if there is one yet."""
     from .. import contract as contracts
-    from ..evaluation import fairness
+    from ..evaluation import slices
     from ..pipeline import decisions
 
     try:
@@ -129,4 +129,4 @@ def _check(settings: Settings) -> None:
     except UserError:
         return
     decisions.costs(settings.train, contract)
-    fairness.find(settings.gates.groups or {}, contracts.schema().create_empty())
+    slices.groups(settings.gates.groups or {}, contracts.schema().create_empty())
