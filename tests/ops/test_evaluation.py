@@ -198,25 +198,25 @@ def test_auto_is_a_score() -> None:
     assert metrics.find("log_loss", task="classification").name == "log_loss"
 
 
-def mean_of(values: Array) -> Callable[[Array], metrics.Measure]:
+def mean_of(values: Array) -> Callable[[Array], list[metrics.Measure]]:
     """A measurement whose bootstrap is known."""
-    return lambda chosen: lambda weights: float(np.average(values[chosen], weights=weights))
+    return lambda chosen: [lambda weights: float(np.average(values[chosen], weights=weights))]
 
 
 def test_a_bootstrap_strays_as_much_as_theory_says(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=900)
-    assert metrics.deviations(mean_of(values), 900, 1).std() == pytest.approx(1 / 30, rel=0.1)
+    assert metrics.replicates(mean_of(values), 900, 1).std() == pytest.approx(1 / 30, rel=0.1)
     monkeypatch.setattr(metrics, "BOOTSTRAP_ROWS", 200)
-    assert metrics.deviations(mean_of(values), 900, 1).std() == pytest.approx(1 / 30, rel=0.15)
+    assert metrics.replicates(mean_of(values), 900, 1).std() == pytest.approx(1 / 30, rel=0.15)
 
 
 def test_rows_of_a_group_are_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.repeat(np.random.default_rng(0).normal(size=100), 9)
     groups = np.repeat([f"g{n}" for n in range(100)], 9)
-    spread = metrics.deviations(mean_of(values), 900, 1, groups).std()
+    spread = metrics.replicates(mean_of(values), 900, 1, groups).std()
     assert spread == pytest.approx(values.std() / 10, rel=0.1)
     monkeypatch.setattr(metrics, "BOOTSTRAP_ROWS", 450)
-    spread = metrics.deviations(mean_of(values), 900, 1, groups).std()
+    spread = metrics.replicates(mean_of(values), 900, 1, groups).std()
     assert spread == pytest.approx(values.std() / 10, rel=0.2)
 
 

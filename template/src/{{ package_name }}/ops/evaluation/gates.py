@@ -83,7 +83,7 @@ def worst_slice(measured: Sequence[Mapping[str, Any]], limit: float) -> Gate:
     name = "worst slice"
     if not measured:
         return Gate.skip(name, "No slice has enough rows to be judged.")
-    its, excess, sure = _worst(measured, "excess")
+    its, excess, sure = _worst(measured, "excess", limit)
     if np.isnan(sure):
         return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
     reason = (
@@ -100,7 +100,7 @@ def fairness(score: Score, measured: Sequence[Mapping[str, Any]], limit: float) 
     What counts is the `gap` that `slices.beside_others` found, for as many groups as there are. A
     group that nothing can be said of is refused.
     """
-    its, gap, sure = _worst(measured, "gap")
+    its, gap, sure = _worst(measured, "gap", limit)
     where = f"{its['group']} ({its['rows']} rows)"
     if np.isnan(sure):
         reason = f"Too little is known of {where}: hold out more, or declare another group."
@@ -197,7 +197,7 @@ def regression(
         champion: the answers of the model that it would replace.
         limit: the lead that is tolerated, see `Score.gain`.
         seed: of the bootstrap.
-        groups: shape (rows,), see `metrics.deviations`.
+        groups: shape (rows,), see `metrics.replicates`.
         earlier: the answers of the champions since a person promoted one, by their names.
         improvement: how much better than all of them the model must be, beyond chance, if at all.
         weights: shape (rows,), how much each row counts.
@@ -206,18 +206,16 @@ def regression(
 
     models = [challenger, *rivals.values()]
 
-    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
-        measures = [metrics.prepare(score, truth[chosen], said[chosen]) for said in models]
+    def prepare_rows(chosen: NDArray[np.int64]) -> list[metrics.Measure]:
+        return [metrics.prepare(score, truth[chosen], said[chosen]) for said in models]
 
-        def gains(counted: Weights) -> list[float]:
-            ours, *theirs = (measure(counted) for measure in measures)
-            return [score.gain(its, ours) for its in theirs]
-
-        return gains
+    def gains(ours: float, *theirs: float) -> list[float]:
+        return [score.gain(its, ours) for its in theirs]
 
     new, *olds = (metrics.value(score, truth, said, weights) for said in models)
-    leads = np.array([score.gain(old, new) for old in olds])
-    strayed = metrics.deviations(prepare_rows, len(truth), seed, groups, weights)
+    leads = np.array(gains(new, *olds))
+    drawn = metrics.replicates(prepare_rows, len(truth), seed, groups, weights)
+    strayed = np.array([gains(*values) for values in drawn.tolist()]) - leads
     defined = strayed[np.isfinite(strayed).all(axis=1)]
     strayed = defined if len(defined) else np.full((1, len(leads)), np.nan)
     best = int(leads.argmax())
@@ -310,17 +308,17 @@ def _judge(name: str, value: float, limit: float, passed: bool, reason: str) -> 
 
 
 def _worst(
-    measured: Sequence[Mapping[str, Any]], gap: str
+    measured: Sequence[Mapping[str, Any]], gap: str, limit: float
 ) -> tuple[Mapping[str, Any], float, float]:
-    """Which part of the rows is the furthest behind for sure, by how much it is, and for sure.
+    """Which part of the rows is the furthest behind, by how much it is, and by how much for sure.
 
-    `gap` is what this is called; its standard error is the `deviation`. It is sure for all parts
-    together, and NaN of the first one of which too little is known.
+    `gap` is what this is called; its standard error is the `deviation`. What exceeds the limit is
+    sure for all parts together. Of the first one of which too little is known it is NaN.
     """
     trust = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / len(measured))
     told = [[its[gap], its["deviation"]] for its in measured]
     gaps, errors = np.array(told, dtype=np.float64).T
-    sure = gaps - trust * errors
+    sure = gaps - trust * errors * (gaps > limit)
     place = int(sure.argmax())  # NaN comes first
     return measured[place], float(gaps[place]), float(sure[place])
 

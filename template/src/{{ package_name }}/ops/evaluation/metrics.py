@@ -196,45 +196,44 @@ def losses(score: Score, truth: Array, answers: Answers) -> NDArray[np.float64]:
     return (_squared_error if said.probabilities is None else _surprise)(truth, said)
 
 
-def deviations(
-    prepare_rows: Callable[[NDArray[np.int64]], Callable[[Weights], Any]],
+def replicates(
+    prepare_rows: Callable[[NDArray[np.int64]], Sequence[Measure]],
     rows: int,
     seed: int,
     groups: Array | None = None,
     weights: Weights | None = None,
 ) -> NDArray[np.float64]:
-    """Bootstrap: how far a measurement strays from its value when other rows are drawn.
+    """Bootstrap: what measurements would be if other rows had been drawn.
 
     Args:
-        prepare_rows: takes the positions of the rows to work on and returns a measurement of
-            their weights, a number or a sequence of numbers.
+        prepare_rows: takes the positions of the rows to work on and returns what measures them.
         rows: how many rows there are.
         seed: of the draws.
         groups: shape (rows,): rows of one group are drawn together, for they resemble each other.
         weights: shape (rows,), how much each counts whenever it is drawn; None: all the same.
 
     Returns:
-        Shape (REPLICATES,) or (REPLICATES, measurements).
+        Shape (REPLICATES, measurements).
     """
-    draw = np.random.default_rng(seed)
+    draw, counted = np.random.default_rng(seed), np.ones(rows) if weights is None else weights
     unit = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(unit.max(initial=-1)) + 1
-    chosen, kept = np.arange(rows), units
+    every = chosen = np.arange(rows)
+    kept = units
     if rows > BOOTSTRAP_ROWS:
         position = np.argsort(draw.permutation(units), kind="stable")[unit]
         size = np.cumsum(np.bincount(position, minlength=units))
         kept = max(2, int(np.searchsorted(size, BOOTSTRAP_ROWS, side="right")))
         chosen = np.flatnonzero(position < kept)
         unit = position[chosen]
-    measure, weighed = prepare_rows(chosen), np.ones(rows) if weights is None else weights
-    once = weighed[chosen]
-    center = np.asarray(measure(once), dtype=np.float64)
-    replicates = [
-        measure(np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit] * once)
-        for _ in range(REPLICATES)
-    ]
-    strayed: NDArray[np.float64] = np.asarray(replicates, dtype=np.float64) - center
-    return strayed * math.sqrt(kept / max(units, 1))
+    measures, once = prepare_rows(chosen), counted[chosen]
+    drawn = np.empty((REPLICATES, len(measures)))
+    for replicate in drawn:
+        times = np.bincount(draw.integers(0, kept, kept), minlength=kept)[unit] * once
+        replicate[:] = [measure(times) for measure in measures]
+    strayed = drawn - np.array([measure(once) for measure in measures])
+    whole = np.array([measure(counted) for measure in prepare_rows(every)])
+    return np.asarray(whole + strayed * math.sqrt(kept / max(units, 1)))
 
 
 def intervals(
@@ -247,15 +246,11 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """The 95% confidence interval of each score, by name; NaN where it has no meaning."""
 
-    def prepare_rows(chosen: NDArray[np.int64]) -> Callable[[Weights], list[float]]:
-        measures = [prepare(score, truth[chosen], answers[chosen]) for score in scores]
-        return lambda counted: [measure(counted) for measure in measures]
+    def prepare_rows(chosen: NDArray[np.int64]) -> list[Measure]:
+        return [prepare(score, truth[chosen], answers[chosen]) for score in scores]
 
-    strayed = deviations(prepare_rows, len(truth), seed, groups, weights)
-    return {
-        its.name: span(value(its, truth, answers, weights), strayed[:, position])
-        for position, its in enumerate(scores)
-    }
+    drawn = replicates(prepare_rows, len(truth), seed, groups, weights)
+    return dict(zip((score.name for score in scores), map(span, drawn.T), strict=True))
 
 
 def surety(truth: Array, answers: Answers) -> NDArray[np.float64]:
@@ -309,13 +304,11 @@ def average_precision(found: Weights, missed: Weights) -> float:
     return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
 
 
-def span(center: float, strayed: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95% interval of a value, given what `deviations` says of it; NaN where it has none."""
-    defined = strayed[np.isfinite(strayed)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, (0.025, 0.975))
-    return center + float(low), center + float(high)
+def span(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95% interval of a value, given its `replicates`; NaN where it has none."""
+    defined = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(defined if len(defined) else [np.nan], (0.025, 0.975))
+    return float(low), float(high)
 
 
 def mean(rows: NDArray[np.float64], weights: Weights) -> float:

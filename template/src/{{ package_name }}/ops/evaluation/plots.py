@@ -172,18 +172,13 @@ def _errors(title: str, kind: str, truth: Array, answers: Array) -> Figure:
 
 def importance(records: Sequence[Record], score: Score) -> Figure:
     """What each column is worth, the most important at the top."""
-    shown = records[:MOST_BARS]
-    more = f", {len(shown)} of {len(records)}" if len(records) > len(shown) else ""
-    figure, axes = paper(
-        f"Importance of columns{more}",
-        f"How much {score.label} is lost when a column is shuffled",
-        height(len(shown)),
-    )
+    shown, told = records[:MOST_BARS], f"How much {score.label} is lost when a column is shuffled"
+    names = _all(shown, "column")
+    figure, axes = listing("Importance of columns", told, names, len(records))
     worth, deviation = _all(shown, "importance"), _all(shown, "deviation")
     colours = [BLUE if value > 0 else QUIET for value in worth]
     axes.barh(range(len(shown)), worth, xerr=deviation, color=colours, ecolor=INK, zorder=2)
     axes.axvline(0, color=INK, linewidth=1, zorder=3)
-    label_rows(axes, _all(shown, "column"))
     axes.set_xlabel(f"{score.label} lost{' (share)' if score.loss else ''}")
     return figure
 
@@ -191,17 +186,13 @@ def importance(records: Sequence[Record], score: Score) -> Figure:
 def slices(records: Sequence[Record], score: Score, value: float) -> Figure:
     """The score of the weakest slices beside the whole."""
     known = [record for record in records if record["score"] is not None]
-    shown = known[:MOST_BARS]
-    figure, axes = paper(
-        "Scores by slice" + (f", the weakest {len(shown)}" if len(known) > len(shown) else ""),
-        f"{score.label} of rows that have something in common; the line is that of all rows",
-        height(len(shown)),
-    )
+    shown, told = known[:MOST_BARS], f"{score.label} of the weakest; the line is that of all rows"
+    names = [f"{record['slice']} ({record['rows']:,})" for record in shown]
+    figure, axes = listing("Scores by slice", told, names, len(known), longest=44)
     places, values = range(len(shown)), _all(shown, "score")
     axes.axvline(value, color=GREEN, zorder=1)
     axes.hlines(places, values, value, color=LINE, linewidth=3, zorder=1)
     axes.scatter(values, places, color=BLUE, s=44, zorder=3, clip_on=False)
-    label_rows(axes, [f"{record['slice']} ({record['rows']:,})" for record in shown], 44)
     axes.set_xlabel(f"{score.label} (rows in brackets)")
     return figure
 
@@ -239,11 +230,6 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def height(bars: int) -> float:
-    """Inches that so many horizontal bars take."""
-    return 1.6 + 0.27 * max(bars, 3)
-
-
 def plain(text: str, longest: int = 30) -> str:
     """A name from the data, short; a legend would hide one that begins with `_`."""
     line = shortened(text, longest)
@@ -259,12 +245,17 @@ def legend(axes: Axes, place: str, title: str | None = None) -> None:
     box.get_title().set_color(QUIET)
 
 
-def label_rows(axes: Axes, labels: Sequence[str], longest: int = 30) -> None:
-    """Name the rows of a horizontal picture, the first at the top."""
+def listing(
+    title: str, subtitle: str, labels: Sequence[str], total: int, longest: int = 30
+) -> tuple[Figure, Axes]:
+    """An empty picture of rows with labels, the first at the top, which are some of a total."""
+    title += f", {len(labels)} of {total}" if total > len(labels) else ""
+    figure, axes = paper(title, subtitle, 1.6 + 0.27 * max(len(labels), 3))
     axes.set_yticks(range(len(labels)), [plain(label, longest) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
+    return figure, axes
 
 
 def _all(records: Sequence[Record], key: str) -> list[Any]:

@@ -145,35 +145,33 @@ def beside_others(
     known of it.
     """
 
-    def prepare_rows(chosen: NDArray[np.int64]) -> Any:
+    def prepare_rows(chosen: NDArray[np.int64]) -> list[metrics.Measure]:
         measure = metrics.prepare(score, truth[chosen], answers[chosen])
 
-        def compare(counted: Weights) -> list[tuple[float, float, float]]:
-            pairs = [
-                (measure(counted * its[chosen]), measure(counted * ~its[chosen]))
-                for its in parts.values()
-            ]
-            return [(ours, theirs, score.gain(theirs, ours)) for ours, theirs in pairs]
+        def within(rows: NDArray[np.bool_]) -> metrics.Measure:
+            return lambda counted: measure(counted * rows[chosen])
 
-        return compare
+        return [within(rows) for inside in parts.values() for rows in (inside, ~inside)]
 
-    values = prepare_rows(np.arange(len(truth)))(weights)
-    strayed = metrics.deviations(prepare_rows, len(truth), seed, clusters, weights)
-    strayed = strayed.transpose(1, 2, 0)
+    values = [measure(weights) for measure in prepare_rows(np.arange(len(truth)))]
+    drawn = metrics.replicates(prepare_rows, len(truth), seed, clusters, weights)
     records = []
-    for name, (ours, theirs, gap), (own, _, apart) in zip(parts, values, strayed, strict=True):
-        rows = int(parts[name].sum())
-        enough = rows >= LEAST_ROWS and np.isfinite(apart).any()
+    for place, (name, inside) in enumerate(parts.items()):
+        pair = slice(2 * place, 2 * place + 2)
+        (ours, theirs), rows = values[pair], int(inside.sum())
+        apart = np.array([score.gain(other, own) for own, other in drawn[:, pair].tolist()])
+        known = apart[np.isfinite(apart)]
+        enough = rows >= LEAST_ROWS and len(known)
         records.append(
             {
                 "group": name,
                 "rows": rows,
                 "score": rounded(ours),
-                "interval": [rounded(end) for end in metrics.span(ours, own)],
+                "interval": [rounded(end) for end in metrics.span(drawn[:, 2 * place])],
                 "others": rounded(theirs),
-                "gap": rounded(gap),
-                "gap interval": [rounded(end) for end in metrics.span(gap, apart)],
-                "deviation": rounded(float(np.std(apart[np.isfinite(apart)]))) if enough else None,
+                "gap": rounded(score.gain(theirs, ours)),
+                "gap interval": [rounded(end) for end in metrics.span(apart)],
+                "deviation": rounded(float(known.std())) if enough else None,
             }
         )
     return records

@@ -82,16 +82,13 @@ def heat_map(windows: Sequence[Verdict], limit: float) -> Figure:
     table = np.array([*moved.values()], dtype=np.float64).reshape(len(moved), len(windows))
     chosen = np.argsort(-table.max(axis=1), kind="stable")[:MOST_COLUMNS]
     names = [[*moved][place] for place in chosen]
-    title = "Columns by window"
-    title += f", {len(names)} of {len(moved)}" if len(moved) > len(names) else ""
     subtitle = f"Population stability index; {limit:g} is allowed; violated windows are framed"
-    figure, axes = plots.paper(title, subtitle, plots.height(len(names)) + 0.3)
+    figure, axes = plots.listing("Columns by window", subtitle, names, len(moved))
     image = axes.imshow(table[chosen], cmap="Blues", vmin=0, vmax=3 * limit or 1, aspect="auto")
     for place, verdict in enumerate(windows):
         for name in {found.column or "" for found in verdict.findings} & set(names):
             corner = place - 0.5, names.index(name) - 0.5
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ORANGE, linewidth=2))
-    plots.label_rows(axes, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False)
     _name_windows(axes, windows)
@@ -118,12 +115,11 @@ def then_and_now(name: str, counted: Distribution, since: str) -> Figure:
         size = np.abs(shares[NOW] - shares[THEN])
         chosen = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
     what = "Share of texts with a word" if isinstance(counted, Texts) else "Share of rows"
-    height = plots.height(len(chosen))
-    figure, axes = plots.paper(plots.plain(name, 50), f"{what}, {since} and now", height)
+    told, shown = f"{what}, {since} and now", [labels[place] for place in chosen]
+    figure, axes = plots.listing(plots.plain(name, 50), told, shown, len(shown))
     places = np.arange(len(chosen))
     axes.barh(places - 0.2, shares[THEN, chosen], height=0.36, color=QUIET, label=since)
     axes.barh(places + 0.2, shares[NOW, chosen], height=0.36, color=ORANGE, label="now")
-    plots.label_rows(axes, [labels[place] for place in chosen])
     axes.xaxis.set_major_formatter("{x:.0%}")
     plots.legend(axes, "best")
     return figure
