@@ -259,47 +259,19 @@ def surety(truth: Array, answers: Answers) -> NDArray[np.float64]:
     return np.asarray((said.values == truth) - said.scored[np.arange(len(truth)), said.values])
 
 
-def confusion(truth: Array, answers: Answers) -> NDArray[np.float64]:
-    """How often each class (row) was taken for each class (column), shape (classes, classes)."""
-    return _counts(truth, told(answers))(np.ones(len(truth)))
-
-
-def ranking(positive: Array, answers: Array) -> Callable[[Weights], tuple[Weights, Weights]]:
-    """Rank rows by answer, the highest first, once for all weights.
-
-    Args:
-        positive: shape (rows,), boolean: the rows that should rank high.
-        answers: shape (rows,).
-
-    Returns:
-        A function from weights to the positives and the negatives found down to each distinct
-        answer, shapes (distinct,).
-    """
-    order = np.argsort(-answers, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(answers[order]) != 0, True))
-    hits = positive[order].astype(np.float64)
-
-    def cumulate(weights: Weights) -> tuple[Weights, Weights]:
-        ordered = weights[order]
-        found = np.cumsum(ordered * hits)[ends]
-        return found, np.cumsum(ordered)[ends] - found
-
-    return cumulate
-
-
 def positives(classes: int) -> range:
     """The classes that are ranked against the rest: the second of two, or all of more."""
     return range(1, 2) if classes == 2 else range(classes)
 
 
-def roc_area(found: Weights, missed: Weights) -> float:
-    """The area under the ROC curve, from what `ranking` counts."""
+def _roc_area(found: Weights, missed: Weights) -> float:
+    """The area under the ROC curve, as `_against_the_rest` asks for it."""
     height = found + np.append(0.0, found[:-1])
     return float((np.diff(missed, prepend=0.0) * height).sum() / (2 * found[-1] * missed[-1]))
 
 
-def average_precision(found: Weights, missed: Weights) -> float:
-    """The mean precision over the recalls, from what `ranking` counts."""
+def _average_precision(found: Weights, missed: Weights) -> float:
+    """The mean precision over the recalls, likewise."""
     seen = np.maximum(found + missed, 1e-300)
     return float((np.diff(found, prepend=0.0) * found / seen).sum() / found[-1])
 
@@ -432,20 +404,28 @@ def _relative_error(truth: Array, said: Prediction) -> NDArray[np.float64]:
 def _against_the_rest(
     area: Callable[[Weights, Weights], float],
 ) -> Callable[[Array, Prediction], Measure]:
-    """The mean over the classes that have rows inside and outside of them."""
+    """The mean of an area over the classes that have rows inside and outside of them.
+
+    It takes what weighs inside and what weighs outside among the rows down to each distinct
+    probability of a class, the highest first, shapes (distinct,).
+    """
 
     def measure(truth: Array, said: Prediction) -> Measure:
-        rankings = [
-            ranking(truth == position, said.scored[:, position])
-            for position in positives(said.scored.shape[1])
-        ]
+        rankings = []
+        for position in positives(said.scored.shape[1]):
+            likely = said.scored[:, position]
+            order = np.argsort(-likely, kind="stable")
+            ends = np.flatnonzero(np.append(np.diff(likely[order]) != 0, True))
+            rankings.append((order, ends, (truth[order] == position).astype(np.float64)))
 
         def average(weights: Weights) -> float:
-            areas = [
-                area(found, missed)
-                for found, missed in (cumulate(weights) for cumulate in rankings)
-                if found[-1] > 0 and missed[-1] > 0
-            ]
+            areas = []
+            for order, ends, inside in rankings:
+                ordered = weights[order]
+                found = np.cumsum(ordered * inside)[ends]
+                missed = np.cumsum(ordered)[ends] - found
+                if found[-1] > 0 and missed[-1] > 0:
+                    areas.append(area(found, missed))
             return float(np.mean(areas)) if areas else float("nan")
 
         return average
@@ -453,7 +433,8 @@ def _against_the_rest(
     return measure
 
 
-def _counts(truth: Array, said: Prediction) -> Callable[[Weights], NDArray[np.float64]]:
+def counts(truth: Array, said: Prediction) -> Callable[[Weights], NDArray[np.float64]]:
+    """What weighs of each class (row) was taken for each class (column), (classes, classes)."""
     classes = said.scored.shape[1]
     cells = truth * classes + said.values
 
@@ -474,10 +455,10 @@ def _mean_rate(
     """
 
     def measure(truth: Array, said: Prediction) -> Measure:
-        counts = _counts(truth, said)
+        count = counts(truth, said)
 
         def average(weights: Weights) -> float:
-            table = counts(weights)
+            table = count(weights)
             hits, total = rate(table)
             there = table.sum(axis=1) > 0
             return float((hits[there] / total[there]).mean()) if there.any() else float("nan")
@@ -515,10 +496,10 @@ def _median_error(truth: Array, said: Prediction) -> Measure:
 
 _recall = _mean_rate(lambda table: (table.diagonal(), table.sum(axis=1)))
 _f1 = _mean_rate(lambda table: (2 * table.diagonal(), table.sum(axis=0) + table.sum(axis=1)))
-_precision = _against_the_rest(average_precision)
+_precision = _against_the_rest(_average_precision)
 
 SCORES = (
-    Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(roc_area)),
+    Score("roc_auc", "ROC AUC", "classification", False, _against_the_rest(_roc_area)),
     Score("average_precision", "average precision", "classification", False, _precision),
     Score("accuracy", "accuracy", "classification", False, _Mean(_hit)),
     Score("balanced_accuracy", "balanced accuracy", "classification", False, _recall),
