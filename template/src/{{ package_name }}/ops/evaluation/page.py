@@ -7,9 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
 from pathlib import Path, PurePosixPath
-from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -104,10 +102,6 @@ def _span(values: Sequence[float | None]) -> str:
     return f"{number(min(known))} to {number(max(known))}" if known else ""
 
 
-def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else nan
-
-
 def _quoted(name: str) -> Markdown:
     """A name in a chart of Mermaid."""
     plain = "".join(c if c.isalnum() or c in " .,:_-+*/()=<>≤≥²%'" else " " for c in name)
@@ -121,7 +115,6 @@ FILTERS: Mapping[str, Callable[[Any], Any]] = {
     "digits": "{:.4g}".format,
     "json": json.dumps,
     "listed": listed,
-    "mean": _mean,
     "number": _if_known(number),
     "quoted": _quoted,
     "span": _span,

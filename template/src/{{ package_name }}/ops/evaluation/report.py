@@ -12,7 +12,6 @@ from ..bundle import MANIFEST
 from ..errors import UserError
 from ..files import read_json
 from ..project import Project
-from ..wording import number
 from . import metrics
 from .diagnostics import folds
 from .page import HERE, markdown
@@ -47,7 +46,6 @@ def report(project: Project, against: str) -> str:
         now=values.get(score.name),
         before=earlier.get(score.name),
         against=against,
-        change=_change,
         scores=[
             (known, values[known.name], earlier.get(known.name))
             for known in metrics.scores_of(manifest["task"], costs=())
@@ -76,13 +74,3 @@ def metrics_at(root: Path, revision: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return found
-
-
-def _change(score: metrics.Score, now: float, before: float | None) -> str:
-    """How much better or worse, in the score's own units."""
-    if before is None:
-        return "new"
-    if now == before:
-        return "the same"
-    better = (now < before) == score.loss
-    return f"{'better' if better else 'worse'} by {number(abs(now - before))}"

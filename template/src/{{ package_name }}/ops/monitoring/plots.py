@@ -1,6 +1,6 @@
 """Pictures of the windows, in the style of the training's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,26 +30,24 @@ MOST_TICKS = 8  # windows that are named below a picture
 @rc_context(fname=plots.STYLE)
 def draw(report: "Report") -> dict[str, bytes]:
     """Draw what was found: PNG files, by what they show."""
-    return {caption: plots.png(figure) for caption, figure in _figures(report)}
-
-
-def _figures(report: "Report") -> Iterator[tuple[str, Figure]]:
+    figures: dict[str, Figure] = {}
     windows = [v for v in report.verdicts if v.window.whole and v.window.asked]
     if score := next((verdict.score.score for verdict in windows if verdict.score), None):
-        yield f"The true {score.label} of each window", timeline(report, windows, score)
+        figures[f"The true {score.label} of each window"] = timeline(report, windows, score)
     if windows := [verdict for verdict in windows if verdict.window.shown]:
-        yield "How far each column moved in each window", heat_map(windows, report.limits.psi)
+        moved = heat_map(windows, report.limits.psi)
+        figures["How far each column moved in each window"] = moved
     if report.judged:
         newest, since = report.judged[-1], report.reference.since
-        moved = dict.fromkeys(found.column for found in newest.findings if found.column)
-        for name in [*moved][:MOST_PICTURES]:
+        names = dict.fromkeys(found.column for found in newest.findings if found.column)
+        for name in [*names][:MOST_PICTURES]:
             figure = then_and_now(name, newest.window.columns[name], since)
-            yield f"{name}, {since} and in the newest window", figure
+            figures[f"{name}, {since} and in the newest window"] = figure
         if any(found.check in ("predictions", "probabilities") for found in newest.findings):
             then = since if report.reference.told else HELD_OUT
             answers, *_ = newest.window.answers.values()
-            figure = then_and_now("Predictions", answers, then)
-            yield f"The predictions, {then} and now", figure
+            figures[f"The predictions, {then} and now"] = then_and_now("Predictions", answers, then)
+    return {caption: plots.png(figure) for caption, figure in figures.items()}
 
 
 def timeline(report: "Report", windows: Sequence[Verdict], score: Score) -> Figure:

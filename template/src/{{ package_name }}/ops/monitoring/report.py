@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
 from ..evaluation import page as pages
@@ -18,7 +18,7 @@ from ..wording import rounded, typed
 from . import plots
 from .decision import DECISIONS, Outcome, Verdict, judgeable
 from .reference import Reference
-from .windows import Log
+from .windows import Log, Window
 
 FORMAT = 1
 
@@ -86,7 +86,7 @@ class Report:
     @cached_property
     def delay(self) -> float | None:
         """The median time in seconds from an answer to its truth; None if no truth is known."""
-        return _median([part for window in self.log.windows for part in window.delays])
+        return _delay(self.log.windows)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data."""
@@ -176,7 +176,7 @@ def _declared(target: str, labels: Sequence[tuple[str, int]]) -> str:
 
 def _window(verdict: Verdict, sample: float) -> dict[str, Any]:
     window = verdict.window
-    delay = _median(window.delays)
+    delay = _delay([window])
     return {
         "start": moment(window.start).isoformat(),
         "end": moment(window.end).isoformat() if window.whole else None,
@@ -194,9 +194,9 @@ def _window(verdict: Verdict, sample: float) -> dict[str, Any]:
     }
 
 
-def _median(parts: list[Any]) -> float | None:
-    known = np.concatenate(parts) if parts else np.empty(0)
-    return float(np.median(known)) if len(known) else None
+def _delay(windows: Sequence[Window]) -> float | None:
+    known = [delay for window in windows for part in window.delays for delay in part.tolist()]
+    return median(known) if known else None
 
 
 def _seconds(micros: int) -> float | None:
