@@ -87,7 +87,7 @@ class Stage:
 
     def run(self, *requests: Request) -> pl.DataFrame:
         """Let the shadow have requests, and end when it is done; gives its log."""
-        self.shadow.start(60)
+        self.shadow.start()
         for request in requests:
             self.shadow.offer(self.champion, *request)
         self.shadow.close()

@@ -239,8 +239,7 @@ class Bundle:
     def __init__(self, folder: Path) -> None:
         """Read the manifest; the model itself is loaded when it is first used.
 
-        Raises:
-            UserError: if the folder holds no bundle, or one of a format not known here.
+        A UserError if the folder holds no bundle, or one of a format not known here.
         """
         self.folder = folder
         self.features: Features = features

@@ -66,11 +66,7 @@ class Key(NamedTuple):
 
     @classmethod
     def read(cls, entry: str) -> Self:
-        """Read `KEY`, `NAME:KEY`, `SCOPE:KEY` or `NAME:SCOPE:KEY`.
-
-        Raises:
-            UserError: if the key is too short.
-        """
+        """Read `KEY`, `NAME:KEY`, `SCOPE:KEY` or `NAME:SCOPE:KEY`; a UserError if it is short."""
         *about, key = entry.split(":")
         if len(key) < LEAST_KEY:
             raise UserError(
@@ -85,11 +81,7 @@ class Keys:
     """The keys of those who may ask. Only their hashes are held."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        """Take the keys; none at all lets everybody ask.
-
-        Raises:
-            UserError: as `Key.read` does.
-        """
+        """Take the keys, see `Key.read`; none at all lets everybody ask."""
         self._keys = [Key.read(entry) for entry in entries]
 
     def __bool__(self) -> bool:
@@ -129,8 +121,7 @@ class Keys:
 def check_kind(headers: HeaderFields) -> None:
     """Take JSON in UTF-8 only, zipped or not; a form of another site can then not post here.
 
-    Raises:
-        HTTPException: if the body is something else.
+    An HTTPException if the body is something else.
     """
     kind, *more = headers.get(b"content-type", b"").lower().replace(b" ", b"").split(b";")
     charsets = {its.replace(b'"', b"") for its in more if its.startswith(b"charset=")}
@@ -144,11 +135,7 @@ def check_kind(headers: HeaderFields) -> None:
 
 
 def unzipped(body: bytes, most_bytes: int) -> bytes:
-    """What a zipped body holds.
-
-    Raises:
-        HTTPException: if it is not zipped, or too long.
-    """
+    """What a zipped body holds; an HTTPException if it is not zipped, or too long."""
     try:
         with gzip.open(io.BytesIO(body)) as file:
             content = file.read(most_bytes + 1)

@@ -59,11 +59,7 @@ class Application:
     """The service as an ASGI application."""
 
     def __init__(self, settings: Settings) -> None:
-        """Wire the routes; the lifespan starts the service.
-
-        Raises:
-            UserError: as `hosts.routes` does.
-        """
+        """Wire the routes, see `hosts.routes`; the lifespan starts the service."""
         self.settings = settings
         self.service = Service(settings)
         health, predict = hosts.routes(settings)
@@ -217,11 +213,7 @@ def unknown(rows: Rows) -> dict[str, str]:
 
 
 def loaded(service: Service) -> Model:
-    """The model that answers.
-
-    Raises:
-        HTTPException: if there is none yet.
-    """
+    """The model that answers; an HTTPException if there is none yet."""
     if service.model is None:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNREADY, access.SOON)
     return service.model

@@ -32,8 +32,7 @@ class Batcher:
     async def score(self, model: Model, records: Records) -> list[Said]:
         """Score rows by this very model, even if another takes its place meanwhile.
 
-        Raises:
-            Refusal: if a row breaks a rule across columns.
+        A Refusal if a row breaks a rule across columns.
         """
         loop = asyncio.get_running_loop()
         if not self._waiting:
@@ -46,11 +45,7 @@ class Batcher:
         return answer
 
     async def alone(self, work: Callable[[], Done]) -> Done:
-        """Do all the work of a long request in the thread.
-
-        Raises:
-            Overloaded: if it takes too long.
-        """
+        """Do all the work of a long request in the thread; `Overloaded` if it takes too long."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.get_running_loop().run_in_executor(self.thread, work)

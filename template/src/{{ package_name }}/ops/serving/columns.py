@@ -101,11 +101,7 @@ class Reading(NamedTuple):
         return self.column.kind in ("text", "time") or self.column.dtype in ("String", "Enum")
 
     def read(self, value: Any) -> Any:
-        """Read a JSON value.
-
-        Raises:
-            Unread: if it is of another type.
-        """
+        """Read a JSON value; `Unread` if it is of another type."""
         if self.item:
             return self._items(self.item, value)
         # Writers of JSON that know one type of number put a point into whole ones, too.
@@ -317,11 +313,7 @@ def _time(dtype: str, text: str) -> date:
 def respelt(reading: Reading, value: Any) -> Any:
     """Read a value as releases before 0.5.0 did: text might stand for any, and any for text.
 
-    Returns:
-        A value of the column's type; None for blank text.
-
-    Raises:
-        Unread: if it says nothing in this type.
+    It is of the column's type, and None for blank text; `Unread` if it says nothing in this type.
     """
     if not isinstance(value, str | int | float):
         raise Unread

@@ -37,8 +37,7 @@ BY_COLUMN = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 def routes(settings: Settings) -> tuple[set[str], set[str]]:
     """The routes of all hosts: those that tell whether a model is ready, and those that predict.
 
-    Raises:
-        UserError: if one is no route, or a route that the service has for something else.
+    A UserError if one is no route, or a route that the service has for something else.
     """
     health, predict = settings.aip_health_route, settings.aip_predict_route
     for name, route, others in (

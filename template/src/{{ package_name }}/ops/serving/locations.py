@@ -122,8 +122,7 @@ def locate(where: str, setting: str = "BUNDLE") -> Location:
 def fetch(location: Location, folder: Path) -> Bundle:
     """Copy the bundle that lies somewhere into a folder of its own below `folder`.
 
-    Raises:
-        Unavailable: if there is none, then as `Absent`, or a broken one, then as `Broken`.
+    `Absent` if there is none, `Broken` if it will not do, else `Unavailable` if it fails.
     """
     for _ in range(ATTEMPTS):
         state = location.state()
@@ -140,12 +139,7 @@ def fetch(location: Location, folder: Path) -> Bundle:
 
 
 def _checked(folder: Path, shown: str) -> Bundle:
-    """The bundle in a copy.
-
-    Raises:
-        Broken: if there is none, or another than the one that was registered, or one that the code
-            here does not score.
-    """
+    """The bundle in a copy; `Broken` if it is not what was registered, or is not scored here."""
     try:
         bundle = Bundle(folder)
     except UserError as error:

@@ -146,11 +146,7 @@ class Files:
         self._path = folder
 
     def append(self, lines: bytes) -> None:
-        """Write all of some lines, or nothing.
-
-        Raises:
-            OSError: if the disk refuses.
-        """
+        """Write all of some lines, or nothing; an OSError if the disk refuses."""
         now = datetime.now(UTC)
         if now.date() > self._begun.date() or not self._path.exists():
             self._next(now)

@@ -76,8 +76,7 @@ class Model:
     def load(cls, bundle: Bundle, strictness: Strictness | None = None) -> Self:
         """Load a bundle and score some rows with it.
 
-        Raises:
-            UserError: if it is broken, or its contract has a rule that no service can check.
+        A UserError if it is broken, or its contract has a rule that no service can check.
         """
         origin = bundle.origin
         try:

@@ -137,8 +137,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Note that the head is whole; a body has a time of its own.
 
-        Raises:
-            ValueError: if it is too long, or too many wait; uvicorn then calls `send_400_response`.
+        A ValueError if it is too long, or too many wait; uvicorn then calls `send_400_response`.
         """
         self.received = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
         if self.received > HEAD_BYTES or len(self.pipeline) >= PIPELINED:

@@ -166,8 +166,7 @@ class Registry:
     ) -> None:
         """Ask, and write the answer to a file.
 
-        Raises:
-            Unavailable: if there is none, or a refusal, or it is too long, too slow or cut short.
+        `Unavailable` if there is none, or a refusal, or it is too long, too slow or cut short.
         """
 
         async def download() -> None:
@@ -224,8 +223,7 @@ class Registry:
 def _proof(user: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The header that says who asks, from an address or the environment; none if nobody does.
 
-    Raises:
-        UserError: if it cannot be sent.
+    A UserError if it cannot be sent.
     """
     name, _, password = (unquote(part) for part in user.partition(":"))
     name = name or environment.get("MLFLOW_TRACKING_USERNAME", "")

@@ -63,8 +63,7 @@ class Follower:
     def update(self) -> None:
         """Copy, load and take what lies there, unless that was done, or has failed just now.
 
-        Raises:
-            Unavailable: if that cannot be done; as `Broken`, if it is no use to try again soon.
+        `Unavailable` if that cannot be done; `Broken` if it is no use to try again soon.
         """
         state = self.location.state()
         if state == self._state:
@@ -83,11 +82,7 @@ class Follower:
         self._state = state
 
     def _load(self, bundle: Bundle) -> None:
-        """Load a bundle and take it into service.
-
-        Raises:
-            Broken: if that fails, whatever the reason.
-        """
+        """Load a bundle and take it into service; `Broken` if that fails, whatever the reason."""
         try:
             self.take(Model.load(bundle, self.strictness))
         except Exception as error:

@@ -107,11 +107,7 @@ class Reader:
     """Reads rows of one contract."""
 
     def __init__(self, contract: Contract, strictness: Strictness | None = None) -> None:
-        """Prepare for a contract.
-
-        Raises:
-            UserError: if its rules cannot be evaluated here.
-        """
+        """Prepare for a contract; a UserError if its rules cannot be evaluated here."""
         self._strictness = strictness or Strictness()
         columns = contract.inputs
         self._names = [column.name for column in columns]
@@ -134,11 +130,7 @@ class Reader:
         self.arrays = _Arrays(contract).made
 
     def read(self, body: bytes) -> Rows:
-        """Decode one row, or a list of rows, and hold them to the whole contract.
-
-        Raises:
-            HTTPException, Refusal: as `decode` does; Refusal too for a rule across columns.
-        """
+        """Decode rows, see `decode`, and hold them to the rules across columns, too."""
         rows = self.decode(body)
         for refusal in self.refusals([rows.records]):
             if refusal:

@@ -23,8 +23,7 @@ class RowRules:
     def of(cls, contract: Contract) -> Self | None:
         """The rules that a contract asks each row by itself; None if it has none.
 
-        Raises:
-            UserError: if one of them cannot be evaluated here, or is another by now.
+        A UserError if one of them cannot be evaluated here, or is another by now.
         """
         rules = [rule for rule in contract.rules if not rule.batch]
         return cls(contract, rules) if rules else None

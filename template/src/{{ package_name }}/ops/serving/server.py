@@ -82,9 +82,7 @@ def refuse_more(listening: socket.socket) -> None:
 def run(options: argparse.Namespace) -> None:
     """Serve until a signal says to stop.
 
-    Raises:
-        UserError: if there is no model in the folder to serve, the port is taken, or a setting
-            will not do.
+    A UserError if the folder holds no model, the port is taken, or a setting will not do.
     """
     settings = configure(options)
     champion = locate(settings.bundle)
@@ -153,11 +151,7 @@ def supervise(settings: Settings, listening: socket.socket) -> None:
 
 
 def build(settings: Settings) -> Application:
-    """The application, in a process that is made ready for it.
-
-    Raises:
-        UserError: if they will not do.
-    """
+    """The application, in a process that is made ready for it; a UserError if it will not do."""
     messages.set_up(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn repeats the signal when all is done: the end was asked for, and is no failure.
@@ -202,8 +196,7 @@ def end_in_time(application: Application) -> ASGIApp:
 def configure(options: argparse.Namespace) -> Settings:
     """The settings of the environment, and over them what the command line says.
 
-    Raises:
-        UserError: if neither names a bundle and this is no project with a champion.
+    A UserError if neither names a bundle and this is no project with a champion.
     """
     environment = dict(os.environ)
     environment.setdefault("PORT", environment.get("AIP_HTTP_PORT", ""))
@@ -235,11 +228,7 @@ def shadow(model: str) -> str:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port.
-
-    Raises:
-        UserError: if it cannot be had.
-    """
+    """Take the port; a UserError if it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,7 @@ class Service:
     def start(self) -> None:
         """Load the first model; a registry that cannot be asked yet is waited for.
 
-        Raises:
-            UserError: if there is nothing that can be served here.
+        A UserError if there is nothing that can be served here.
         """
         try:
             self._follower.update()
@@ -93,10 +92,10 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Load the model and look for new ones, until all is answered and logged."""
         await asyncio.to_thread(self._look)
-        # A registry that says nothing may hold a look up for long; no end waits for that.
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._repeat(self._tend)
         if self.shadow:
-            await asyncio.to_thread(self.shadow.start, self.settings.poll_seconds)
+            await asyncio.to_thread(self.shadow.start)
+            self._repeat(self.shadow.look)
         try:
             yield
         finally:
@@ -105,11 +104,19 @@ class Service:
                 self.shadow.close()
             await asyncio.gather(*(asyncio.to_thread(log.close) for log in self.logs.values()))
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self.settings.poll_seconds):
-            self._look()
-            self._rotate()
-            self.metrics.logged(self.logs.values())
+    def _repeat(self, work: Callable[[], None]) -> None:
+        """Do something from time to time; a silent registry may hold it up, and no end with it."""
+
+        def watch() -> None:
+            while not self._stopped.wait(self.settings.poll_seconds):
+                work()
+
+        threading.Thread(target=watch, name="watch", daemon=True).start()
+
+    def _tend(self) -> None:
+        self._look()
+        self._rotate()
+        self.metrics.logged(self.logs.values())
 
     def _rotate(self) -> None:
         """Take other keys, if they are others now; those before hold while there is trouble."""
@@ -183,11 +190,7 @@ class Service:
         return answers
 
     async def learn(self, model: Model, body: bytes) -> int:
-        """Log the truth for predictions; gives how many.
-
-        Raises:
-            HTTPException, Refusal: as `feedback.read` does.
-        """
+        """Log the truth for predictions, see `feedback.read`; gives how many."""
         target = model.bundle.contract.target
         read = partial(feedback.read, body, target, self.settings.max_rows)
         lines = await asyncio.to_thread(read) if len(body) > LONG_BYTES else read()

@@ -92,8 +92,7 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the environment; what it leaves out, or leaves empty, has its default.
 
-        Raises:
-            UserError: if a value will not do.
+        A UserError if a value will not do.
         """
         given: dict[str, Any] = {}
         for field, kind in get_type_hints(cls, include_extras=True).items():
@@ -114,8 +113,7 @@ class Settings:
     def keys(self) -> tuple[str, ...]:
         """All keys, as `access.Key` reads them; empty if nobody needs one.
 
-        Raises:
-            UserError: if the file of keys cannot be read, or holds none.
+        A UserError if the file of keys cannot be read, or holds none.
         """
         keys = [key.strip() for key in self.api_keys.split(",") if key.strip()]
         if self.api_keys_file:

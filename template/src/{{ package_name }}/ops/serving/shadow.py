@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Any
 
 import msgspec
@@ -62,24 +62,21 @@ class Shadow:
         """Prepare; `start` begins."""
         lenient = replace(self.strictness, unknown_fields="ignore")
         take = self._take
-        self._follower = Follower(self.location, lenient, take, what="shadow", optional=True)
+        self.look = Follower(self.location, lenient, take, what="shadow", optional=True).look
         self._encoder = msgspec.json.Encoder()
         self._waiting: SimpleQueue[tuple[bytes, Sequence[Answer]] | None] = SimpleQueue()
         self._bytes = 0
         self._counting = Lock()
-        self._stopped = Event()
         self._faulty = ""
         self._thread = Thread(target=self._run, name="shadow", daemon=True)
 
-    def start(self, poll_seconds: float) -> None:
-        """Look for the model now and from time to time, and score what was answered."""
-        self._follower.look()
+    def start(self) -> None:
+        """Look for the model, and score what was answered from now on."""
+        self.look()
         self._thread.start()
-        Thread(target=self._watch, args=(poll_seconds,), name="shadow's watch", daemon=True).start()
 
     def close(self) -> None:
         """End, when what waits is scored, or has had its time."""
-        self._stopped.set()
         self._waiting.put(None)
         self._thread.join(CLOSE_SECONDS)
 
@@ -101,10 +98,6 @@ class Shadow:
                 return
             self._bytes += len(body)
         self._waiting.put((body, answers))
-
-    def _watch(self, poll_seconds: float) -> None:
-        while not self._stopped.wait(poll_seconds):
-            self._follower.look()
 
     def _take(self, model: Model | None) -> None:
         self.metrics.shadows(model)
