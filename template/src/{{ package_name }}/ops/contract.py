@@ -80,11 +80,6 @@ class Column:
         """How many values a model gets of it: an array is unfolded into as many columns."""
         return self.max_length or 0 if self.item else 1
 
-    def to_dict(self) -> dict[str, Any]:
-        """The column as JSON-able data."""
-        values = asdict(self)
-        return values if self.item else {k: v for k, v in values.items() if k != "item"}
-
 
 @dataclass(frozen=True)
 class Contract:
@@ -143,11 +138,11 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as JSON-able data."""
-        return {
-            "columns": [column.to_dict() for column in self.columns],
-            "rules": [asdict(rule) for rule in self.rules],
-            "missing": list(self.missing),
-        }
+        values = asdict(self)
+        for column in values["columns"]:
+            if column["item"] is None:  # no fingerprint has it but of an array
+                del column["item"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
