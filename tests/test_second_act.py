@@ -55,3 +55,7 @@ def test_wrong_labels_are_refused_by_the_name_of_who_told_them(act: Act) -> None
 
 def test_without_them_the_model_learns(act: Act) -> None:
     assert re.search(r"^Version 2 \(champion\) is registered", act.retrained, re.MULTILINE)
+
+
+def test_what_was_taken_back_is_not_learnt(act: Act) -> None:
+    assert f"took in {len(act.sure):,} labelled rows" in act.retrained

@@ -298,6 +298,21 @@ LARGE_BODY = "Content-Length: 200000"
         pytest.param([get("/slow"), b"no HTTP\r\n\r\n"], False, [200], id="ends in nonsense"),
         pytest.param([get("/slow"), WHOLE[0]], False, [200], id="ends in a long head"),
         pytest.param([b"no HTTP\r\n\r\n"], False, [400], id="nonsense"),
+        pytest.param([get("/", "host: there")], False, [400], id="two hosts"),
+        pytest.param([b"GET / HTTP/1.1\r\n\r\n"], False, [400], id="no host"),
+        pytest.param([b"GET / HTTP/1.0\r\n\r\n"], False, [200], id="no host, of old"),
+        pytest.param(
+            [chunked(b"{}", "/read").replace(b"chunked", b"gzip, chunked")],
+            False,
+            [400],
+            id="coded twice",
+        ),
+        pytest.param(
+            [chunked(b"{}", "/read").replace(b"chunked", b"Chunked")],
+            True,
+            [200],
+            id="coded",
+        ),
     ],
 )
 def test_each_whole_request_has_its_own_answer(

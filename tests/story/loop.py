@@ -366,10 +366,15 @@ class Teller:
             self.live(Service(port), asker, logs)
             self.shuffled()
         story.asked, story.dropped = asker.asked, asker.dropped
-        for version in ("1", *story.trained.values()):
-            story.accuracy[version] = self.judged(version)
-        told = json.loads(project.world("limit", self.folder).splitlines()[-1])
-        story.kind, story.limit, story.best = told["kind"], told["limit"], told["best"]
+        versions = ["1", *story.trained.values()]
+        mails = str(self.folder / "judged.parquet")
+        for version in versions:
+            scored = str(self.folder / f"scored-{version}.parquet")
+            project.ops("score", mails, scored, "--model", version)
+        said = project.world("judge", self.folder, json.dumps(versions))
+        told = json.loads(said.splitlines()[-1])
+        story.accuracy, story.kind = told["accuracy"], told["kind"]
+        story.limit, story.best = told["limit"], told["best"]
         story.history = project.run("uv", "run", "ops", "history")
         story.seconds = time.monotonic() - start
         return story
@@ -433,11 +438,3 @@ class Teller:
         print(story.refusal, flush=True)
         project.run("git", "restore", ".")
         project.run("uv", "run", "dvc", "checkout", "--force")
-
-    def judged(self, version: str) -> float:
-        """The accuracy of a version on mails of the changed world that nothing learnt from."""
-        scored = self.folder / f"scored-{version}.parquet"
-        mails = self.folder / "judged.parquet"
-        self.project.ops("score", str(mails), str(scored), "--model", version)
-        said = self.project.world("accuracy", self.folder, json.dumps(version))
-        return float(said.splitlines()[-1])

@@ -2,7 +2,7 @@
 
 A project learns from three years of deliveries whether one will be late. A fourth year comes, whose
 seasons are those of the years before. Then a program upstream sends distances in another unit. It
-is mended, and a partner tells a fifth of its labels the wrong way round.
+is mended, a partner tells a fifth of its labels the wrong way round, and the depot takes some back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from streams import CLASSES, CYCLE, draw
 
-from .loop import Service, answers, looked, served
+from .loop import ACCEPTED, Service, answers, looked, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ SETTINGS = {
     "model: blend": "model: linear",
 }
 """In `params.yaml`: what its people know of their data."""
+TAKEN_BACK = 60
+"""Labels that the depot takes back."""
 REFUSED = 3
 """The exit code."""
 
@@ -63,6 +65,8 @@ class Act:
     """Labels that the partner told the wrong way round."""
     refusal: str = ""
     """What `ops retrain` said of them."""
+    sure: set[str] = field(default_factory=set)
+    """Predictions of which the depot told what became, and took nothing back."""
     retrained: str = ""
     """What it said once they were excluded."""
 
@@ -106,12 +110,13 @@ class Teller:
                 truths = self.pour(port, window)
                 if number % self.every == 0:
                     self.act.season.append(self.monitor())
-                Service(port, self.keys["depot"]).tell(truths)
+                self.tell_truly(port, truths)
             self.pour(port, faulty)
             self.act.fault = self.monitor()
             self.act.if_needed = self.retrain("--if-needed")
             for window in later:
                 self.tell_labels(port, self.pour(port, window))
+            self.take_back(port)
             time.sleep(1)
             self.act.refusal = self.retrain(code=REFUSED)
             self.exclude()
@@ -145,13 +150,31 @@ class Teller:
     def tell_labels(self, port: int, truths: Mapping[str, str]) -> None:
         """The depot tells what became of every other delivery, and the partner of the others."""
         told = list(truths.items())
-        Service(port, self.keys["depot"]).tell(dict(told[::2]))
+        self.tell_truly(port, dict(told[::2]))
         wrong = self.draw.random(len(told[1::2])) < WRONG
         self.act.wrong += int(wrong.sum())
         other = dict(zip(CLASSES, reversed(CLASSES), strict=True))
         partner = zip(told[1::2], wrong, strict=True)
         said = {number: other[truth] if flip else truth for (number, truth), flip in partner}
         Service(port, self.keys["partner"]).tell(said)
+
+    def tell_truly(self, port: int, truths: Mapping[str, str]) -> None:
+        """The depot tells what became of deliveries."""
+        Service(port, self.keys["depot"]).tell(truths)
+        self.act.sure |= truths.keys()
+
+    def take_back(self, port: int) -> None:
+        """The depot takes back what it told of some deliveries.
+
+        Raises:
+            RuntimeError: if that is not taken.
+        """
+        gone = sorted(self.act.sure)[:TAKEN_BACK]
+        told = [{"prediction_id": number, "retract": True} for number in gone]
+        status, body = Service(port, self.keys["depot"]).ask("/feedback", told)
+        if status != ACCEPTED:
+            raise RuntimeError(f"/feedback said {status}: {body.decode()}")
+        self.act.sure -= {*gone}
 
     def monitor(self) -> str:
         """Let the project look at what came in; give what it decided."""

@@ -1,8 +1,8 @@
 """What the story needs of the project's own simulator and models; it runs in the project.
 
 python world.py mails FOLDER   writes the mails of the story to FOLDER
-python world.py limit FOLDER   prints the accuracy of a model that learnt without limit
-python world.py accuracy FOLDER VERSION   prints that of a version, from what it scored
+python world.py judge FOLDER VERSIONS   prints the accuracy of versions, from what they scored, and
+                               of a model that learnt without limit
 python world.py shuffle        shuffles the target of the rows to learn from
 """
 
@@ -59,8 +59,8 @@ def write(path: Path, rows: pl.DataFrame) -> None:
     rows.with_columns(times).write_ndjson(path)
 
 
-def limit(folder: Path) -> None:
-    """Learn from very many mails of the changed world, as the champion learnt, and be judged."""
+def judge(folder: Path, versions: list[str]) -> None:
+    """Judge what versions scored, and a model that learnt as the champion, from very many mails."""
     project = Project.find()
     settings, contract = Settings.load(project.params), contracts.load()
     champion = Bundle(project.champion).manifest["model"]
@@ -76,22 +76,22 @@ def limit(folder: Path) -> None:
     )
     made = features(contract.arrays(judged), contract.text)
     said = train.predict(pipeline, contract, train.frame_of(made, rows.kinds))
+    truth = contract.labels(typed(judged))
+    accuracy = {}
+    for version in versions:
+        scored = pl.read_parquet(folder / f"scored-{version}.parquet")
+        predicted = contract.labels(typed(scored.select(queue="prediction")))
+        accuracy[version] = float(np.mean(predicted == truth))
     print(
         json.dumps(
             {
+                "accuracy": accuracy,
                 "kind": champion["kind"],
-                "limit": float(np.mean(said.values == contract.labels(typed(judged)))),
+                "limit": float(np.mean(said.values == truth)),
                 "best": [source.best_accuracy(world) for world in (BEFORE, AFTER)],
             }
         )
     )
-
-
-def accuracy(folder: Path, version: str) -> None:
-    """Print how many of the mails that judge a version sent to the right queue."""
-    said = pl.read_parquet(folder / f"scored-{version}.parquet")["prediction"]
-    truth = pl.read_parquet(folder / "truth.parquet")["queue"]
-    print((said.cast(pl.String) == truth.cast(pl.String)).mean())
 
 
 def typed(frame: pl.DataFrame) -> pl.DataFrame:
@@ -112,8 +112,7 @@ if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
     known: dict[str, Any] = {
         "mails": mails,
-        "limit": limit,
-        "accuracy": accuracy,
+        "judge": judge,
         "shuffle": shuffle,
     }
     known[verb](*map(Path, arguments[:1]), *map(json.loads, arguments[1:]))

@@ -137,10 +137,11 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Note that the head is whole; a body has a time of its own.
 
-        A ValueError if it is too long, or too many wait; uvicorn then calls `send_400_response`.
+        A ValueError if it is too long or means two things, or if too many wait; uvicorn then calls
+        `send_400_response`.
         """
         self.received = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
-        if self.received > HEAD_BYTES or len(self.pipeline) >= PIPELINED:
+        if self.received > HEAD_BYTES or len(self.pipeline) >= PIPELINED or self.ambiguous:
             raise ValueError
         self.head_open, self.body_open = False, True
         super().on_headers_complete()
@@ -220,6 +221,17 @@ class Protocol(HttpToolsProtocol):
         end = self.transport.close if asked else self.transport.write_eof
         end()
         self.wait()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether a proxy may read the head otherwise: not one host, or a body that is coded twice.
+
+        HTTP/1.0 knew no hosts (RFC 9112, sections 3.2 and 6.1).
+        """
+        hosts = [value for name, value in self.headers if name == b"host"]
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        least = self.parser.get_http_version() != "1.0"
+        return not least <= len(hosts) <= 1 or codings not in ([], [b"chunked"])
 
     @property
     def asked(self) -> bool:
