@@ -14,7 +14,7 @@ from my_model.ops.bundle import JUDGED, MODEL, Bundle, Session
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import metrics
 from my_model.ops.files import read_json
-from my_model.ops.pipeline import blend, evaluate, train, tune
+from my_model.ops.pipeline import blend, evaluate, recency, train, tune
 from my_model.ops.registry import comparison
 from my_model.ops.settings import Settings, Train
 from onnx import checker, load_from_string
@@ -174,14 +174,14 @@ def test_a_blend_forgets_as_its_members_do() -> None:
     """They fade together, by one half-life."""
     rows = rows_of(trips(1, turns=0.85))
     members = {name: {"weight": 0.5, "parameters": OWN[name]} for name in ("linear", "boosting")}
-    half_life = train.forgetting(rows, blend.BLEND, members, Settings(), "accuracy")
+    half_life = recency.choose(rows, blend.BLEND, members)
     assert half_life is not None
     everything = np.arange(len(rows.labels))
-    made = rows.fit(blend.BLEND, members, 7, everything, half_life)
-    parts = [rows.fit(name, OWN[name], 7, everything, half_life) for name in members]
+    made = rows.fit(blend.BLEND, members, everything, half_life)
+    parts = [rows.fit(name, OWN[name], everything, half_life) for name in members]
     said = [its.predict_proba(rows.features) for its in (made, *parts)]
     assert np.allclose(said[0], (said[1] + said[2]) / 2)
-    without = rows.fit(blend.BLEND, members, 7, everything).predict_proba(rows.features)
+    without = rows.fit(blend.BLEND, members, everything).predict_proba(rows.features)
     assert not np.allclose(said[0], without)
 
 
@@ -211,11 +211,10 @@ def test_a_single_model_is_taken_where_the_blend_is_not(
 def test_a_member_of_plain_arrays_is_refused_before_others_learn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = rows_of(trips(1, turns=1))
-    rows.train = Train(model="blend")
+    rows = rows_of(trips(1, turns=1), train=Train(model="blend", score="accuracy"))
     monkeypatch.setattr(models, "export", lambda *_: {"weights": np.ones(2)}, raising=False)
     with pytest.raises(UserError, match="plain arrays of a model that is blended"):
-        train.compare(rows, rows.train, 7, "accuracy")
+        train.compare(rows)
     assert [*rows.validation] == ["trivial"]
     assert "linear" not in capsys.readouterr().out
 
@@ -251,6 +250,6 @@ def test_a_model_learns_from_no_more_rows_than_it_says(
     learnt = []
     monkeypatch.setattr(models.Pipeline, "fit", lambda self, _, y: learnt.append(len(y)) or self)
     for model in ("linear", "boosting"):
-        its.fit(model, {}, 7, everything)
+        its.fit(model, {}, everything)
     assert 50 <= learnt[0] <= 50 + len(its.contract.classes)
     assert learnt[1] == len(everything)

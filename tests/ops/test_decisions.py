@@ -75,18 +75,18 @@ def visits(rows: int, seed: int, schema: type[dy.Schema] = Visit) -> pl.DataFram
     )
 
 
-def rows_of(schema: type[dy.Schema], rows: int = 900, **values: Any) -> tuple[train.Rows, Settings]:
+def rows_of(schema: type[dy.Schema], rows: int = 900, **values: Any) -> train.Rows:
     frame = visits(rows, 1, schema)
     folds = pl.Series(contracts.FOLD, np.arange(rows) % 3)
     settings = Settings(train=Train(model="linear", **values))
     contract = contracts.compile_schema(schema)
-    return train.Rows(contract, frame.with_columns(folds), settings.train), settings
+    return train.Rows(contract, frame.with_columns(folds), settings)
 
 
 def chosen(schema: type[dy.Schema], **values: Any) -> tuple[dict[str, Any], train.Rows]:
     """How classes are chosen by a linear model that was asked for these."""
-    rows, settings = rows_of(schema, **values)
-    training, _ = train.choose(rows, settings)
+    rows = rows_of(schema, **values)
+    training, _ = train.choose(rows)
     return training, rows
 
 
@@ -230,7 +230,7 @@ def test_a_threshold_is_chosen_by_the_score(score: str) -> None:
 def test_a_threshold_by_hand_is_taken_and_costs_are_measured() -> None:
     training, rows = chosen(Visit, threshold=0.2, costs=MISSED)
     assert training["decision"] == {"threshold": 0.2, "costs": [[0, 1], [10, 0]]}
-    answers = rows.answers("linear", {}, 7, *rows.splits[0])
+    answers = rows.answers("linear", {}, *rows.splits[0])
     assert np.array_equal(answers.values, answers.scored[:, 1] >= np.float32(0.2))
 
 

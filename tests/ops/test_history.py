@@ -465,11 +465,9 @@ def test_what_was_taken_in_last_is_the_reference_where_rows_have_no_time(
     )
     project.labelled.mkdir(exist_ok=True)
     told.write_parquet(project.labelled / "taken.parquet")
-    training = read_json(project.candidate / "training.json")
-    contract = Contract.from_dict(training["contract"])
     held = pl.concat([pl.read_parquet(project.holdout).select(taken.columns), taken[::2]])
-    holdout = evaluate.score(project, contract, training, held)
-    described = evaluate.describe(project, contract, Settings(), held, holdout)
+    holdout = evaluate.Holdout(project, Settings(), held)
+    described, contract = evaluate.describe(holdout), holdout.contract
     newest = described["profile"]["newest"]
     assert (newest["rows"], newest["prediction"]["rows"]) == (len(taken), len(taken[::2]))
     answers = pl.DataFrame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import gates, metrics
 from my_model.ops.pipeline import train
-from my_model.ops.settings import Train
+from my_model.ops.settings import Settings, Train
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
@@ -39,10 +40,14 @@ class Failing(DummyClassifier):
         raise RuntimeError("no validation data\nSee the manual.")
 
 
+Ask = Callable[..., train.Rows]
+
+
 @pytest.fixture
-def rows(trained: Project) -> train.Rows:
-    """Training rows of the first sample."""
-    return train.Rows(contracts.load(), pl.read_parquet(trained.train))
+def rows(trained: Project) -> Ask:
+    """Makes training rows of the first sample, of which `train` of `params.yaml` asks this."""
+    contract, frame = contracts.load(), pl.read_parquet(trained.train)
+    return lambda **asked: train.Rows(contract, frame, Settings(train=Train(**asked)))
 
 
 @pytest.mark.parametrize(
@@ -91,17 +96,17 @@ def test_an_error_in_ml_is_the_users_and_names_the_line(
     ],
 )
 def test_what_the_models_file_declares_is_held(
-    declared: dict[str, Any], said: str, rows: train.Rows, monkeypatch: pytest.MonkeyPatch
+    declared: dict[str, Any], said: str, rows: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in declared.items():
         monkeypatch.setattr(models, name, value)
     with pytest.raises(UserError, match=rf"ml/model.py: {said}"):
-        train.hold(rows, Train("linear"), 7)
+        train.hold(rows(model="linear"))
 
 
-def test_a_name_that_build_does_not_know_is_no_other_model(rows: train.Rows) -> None:
+def test_a_name_that_build_does_not_know_is_no_other_model(rows: Ask) -> None:
     with pytest.raises(UserError, match="makes no model called mine"):
-        rows.build("mine", {}, 7)
+        rows().build("mine", {})
 
 
 def build(model: str, task: str, kinds: models.Kinds, own: Any, seed: int) -> Pipeline:
@@ -115,30 +120,29 @@ BUILD = models.build
 @pytest.mark.parametrize("asked", ["own", "auto"])
 def test_a_model_that_fails_ends_in_a_sentence_or_is_left_out(
     asked: str,
-    rows: train.Rows,
+    rows: Ask,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(models, "MODELS", ("own", "linear"))
     monkeypatch.setattr(models, "build", build)
     if asked == "auto":
-        train.compare(rows, Train(asked), 7, "log_loss")
+        its = rows(model=asked, score="log_loss")
+        train.compare(its)
         told = capsys.readouterr().out
         assert "own is left out" in told
         assert "linear: log_loss 0." in told
-        assert [*rows.validation] == ["trivial", "linear"]
+        assert [*its.validation] == ["trivial", "linear"]
         return
     with pytest.raises(UserError, match=r"own cannot be compared .*: no validation data$"):
-        train.compare(rows, Train(asked), 7, "roc_auc")
+        train.compare(rows(model=asked))
 
 
-def test_a_score_that_is_no_number_is_said(
-    rows: train.Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_score_that_is_no_number_is_said(rows: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correlation has none with constant answers: those of the trivial baseline."""
     monkeypatch.setattr(own, "SCORES", {"odd": lambda truth, answers: float("nan")})
     with pytest.raises(UserError, match=r"trivial cannot be compared .*odd .* is no number"):
-        train.compare(rows, Train("linear"), 7, "odd")
+        train.compare(rows(model="linear", score="odd"))
 
 
 def worst(truth: Array, answers: Array, probabilities: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import reload
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dataframely as dy
 import my_model
@@ -17,7 +17,8 @@ import pytest
 from my_model.ml import model as models
 from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
-from my_model.ops.pipeline import recency, split, train
+from my_model.ops.pipeline import recency, split
+from my_model.ops.pipeline import train as training
 from my_model.ops.settings import Settings, Split, Train
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 START = datetime(2024, 1, 1)
 DAYS = 600
 ROWS = 2400
+JUDGED = Train(score="accuracy")
 
 
 class Trip(dy.Schema):
@@ -62,15 +64,13 @@ def trips(seed: int, turns: float, rows: int = ROWS) -> pl.DataFrame:
     )
 
 
-def rows_of(frame: pl.DataFrame, contract: Contract | None = None) -> train.Rows:
+def rows_of(
+    frame: pl.DataFrame, contract: Contract | None = None, train: Train = JUDGED
+) -> training.Rows:
     """Training rows of trips, in their folds; none are held out here."""
     contract = contract or contracts.compile_schema(Trip)
-    folds = np.arange(len(frame)) * 5 // len(frame)
-    return train.Rows(contract, frame.with_columns(pl.Series(contracts.FOLD, folds)))
-
-
-def settings(half_life: float | Literal["auto", "none"] = "auto") -> Settings:
-    return Settings(train=Train(half_life=half_life))
+    folds = pl.Series(contracts.FOLD, np.arange(len(frame)) * 5 // len(frame))
+    return training.Rows(contract, frame.with_columns(folds), Settings(train=train))
 
 
 def test_threads_that_wait_leave_the_processors_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,22 +88,22 @@ def test_as_many_threads_fit_as_a_container_may_use(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pl, "thread_pool_size", lambda: 3)
     for rows, columns, most in ((20_000, 10, 1), (20_001, 10, 3), (5_000, 41, 3)):
         few: Any = SimpleNamespace(labels=range(rows), kinds=range(columns))
-        with train.threads(few):
+        with training.threads(few):
             assert {pool["num_threads"] for pool in threadpool_info()} == {most}
 
 
 def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "MANY_COLUMNS", 3)
+    monkeypatch.setattr(training, "MANY_COLUMNS", 3)
     rows = rows_of(trips(1, 1.0, 600))
     ((learn, _),) = rows.splits
-    curve = train.learning_curve(rows, "linear", {}, Settings(), "accuracy", None)
+    curve = training.learning_curve(rows, "linear", {}, None)
     assert [point["rows"] for point in curve] == [round(0.7 * len(learn)), len(learn)]
 
 
 def test_many_rows_are_judged_on_one_fold_if_they_are_not_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(train, "ENOUGH_ROWS", 600)
+    monkeypatch.setattr(training, "ENOUGH_ROWS", 600)
     contract, frame = contracts.compile_schema(Trip), trips(1, 1.0, 600)
     timeless = [replace(it, role="feature") for it in contract.columns if it.name == "left"]
     timeless += [it for it in contract.columns if it.name != "left"]
@@ -115,16 +115,16 @@ def test_a_feature_that_is_made_infinite_is_named(monkeypatch: pytest.MonkeyPatc
     def features(columns: Columns, text: Collection[str] = ()) -> dict[str, Any]:
         return {"wind": columns["wind"], "ratio": columns["length"] / np.float32(0)}
 
-    monkeypatch.setattr(train, "features", features)
+    monkeypatch.setattr(training, "features", features)
     with np.errstate(divide="ignore"), pytest.raises(UserError, match="makes infinite ratio; use"):
         rows_of(trips(1, 1.0, 600))
 
 
-def accuracy(rows: train.Rows, half_life: float | None, judge: pl.DataFrame) -> float:
+def accuracy(rows: training.Rows, half_life: float | None, judge: pl.DataFrame) -> float:
     """Of a linear model that learns from all the rows, on others."""
-    pipeline = rows.fit("linear", {}, 7, np.arange(len(rows.labels)), half_life)
+    pipeline = rows.fit("linear", {}, np.arange(len(rows.labels)), half_life)
     judged = rows_of(judge)
-    said = train.predict(pipeline, rows.contract, judged.features.select(list(rows.kinds)))
+    said = training.predict(pipeline, rows.contract, judged.features.select(list(rows.kinds)))
     return float(np.mean(said.values == judged.labels))
 
 
@@ -132,25 +132,22 @@ def test_after_a_change_of_the_world_it_forgets_and_recovers() -> None:
     rows = rows_of(trips(1, turns=0.85))
     after = trips(2, turns=0)
     best = accuracy(rows_of(trips(3, turns=0)), None, after)
-    half_life = train.forgetting(rows, "linear", {}, settings(), "accuracy")
+    half_life = recency.choose(rows, "linear", {})
     assert half_life is not None
     assert accuracy(rows, None, after) < 0.3
     assert accuracy(rows, half_life, after) > best - 0.03
-    assert train.forgetting(rows, "linear", {}, settings("none"), "accuracy") is None
+    never = rows_of(trips(1, turns=0.85), train=Train(half_life="none", score="accuracy"))
+    assert recency.choose(never, "linear", {}) is None
 
 
 def test_where_nothing_changes_it_does_not_forget() -> None:
-    chosen = [
-        train.forgetting(rows_of(trips(seed, turns=1)), "linear", {}, settings(), "accuracy")
-        for seed in range(10, 20)
-    ]
+    chosen = [recency.choose(rows_of(trips(seed, turns=1)), "linear", {}) for seed in range(10, 20)]
     assert chosen == [None] * len(chosen)
 
 
 def test_a_half_life_that_is_set_is_taken() -> None:
-    assert (
-        train.forgetting(rows_of(trips(4, turns=1)), "linear", {}, settings(30.0), "accuracy") == 30
-    )
+    rows = rows_of(trips(4, turns=1), train=Train(half_life=30.0))
+    assert recency.choose(rows, "linear", {}) == 30
 
 
 def test_a_weight_halves_with_every_half_life() -> None:
@@ -172,8 +169,8 @@ def test_a_class_that_is_forgotten_keeps_its_place() -> None:
     first = pl.lit("never", dtype=frame.schema["late"])
     old = pl.int_range(pl.len()) < 40
     rows = rows_of(frame.with_columns(late=pl.when(old).then(first).otherwise("late")))
-    pipeline = rows.fit("linear", {}, 7, np.arange(len(rows.labels)), 5.0)
-    said = train.predict(pipeline, rows.contract, rows.features)
+    pipeline = rows.fit("linear", {}, np.arange(len(rows.labels)), 5.0)
+    said = training.predict(pipeline, rows.contract, rows.features)
     assert said.probabilities is not None
     assert said.probabilities.shape == (ROWS, 3)
     assert np.isfinite(said.probabilities).all()
@@ -187,7 +184,7 @@ def test_a_model_that_takes_no_weights_says_so(
 
     monkeypatch.setattr(models, "build", build)
     rows = rows_of(trips(1, turns=0.85))
-    assert train.forgetting(rows, "linear", {}, settings(), "accuracy") is None
+    assert recency.choose(rows, "linear", {}) is None
     assert capsys.readouterr().out == (
         "linear weighs all rows the same: its last step takes no sample_weight.\n"
     )
@@ -195,11 +192,12 @@ def test_a_model_that_takes_no_weights_says_so(
 
 def test_without_an_event_time_rows_have_no_age(trained: Project) -> None:
     frame = pl.read_parquet(trained.train)
-    rows = train.Rows(contracts.load(), frame)
+    rows = training.Rows(contracts.load(), frame)
     assert not rows.passing
-    assert train.forgetting(rows, "linear", {}, settings(), "roc_auc") is None
+    assert recency.choose(rows, "linear", {}) is None
+    asked = Settings(train=Train(half_life=30.0))
     with pytest.raises(UserError, match=r"train.half_life is 30.0, and rows have no age"):
-        train.forgetting(rows, "linear", {}, settings(30.0), "roc_auc")
+        recency.choose(training.Rows(contracts.load(), frame, asked), "linear", {})
 
 
 def test_dates_and_seasons_that_came_once_are_left_out() -> None:

@@ -141,7 +141,7 @@ def test_rows_keep_their_weights_by_age(monkeypatch: pytest.MonkeyPatch) -> None
     told = {"model": "linear", "seed": 7, "parameters": {"regularization": 1.0, "half_life": 20.0}}
     again = train.again(rows.others(frame), told)
     everything = np.arange(len(frame))
-    same = rows.fit("linear", {"regularization": 1.0}, 7, everything, 20.0)
-    other = rows.fit("linear", {"regularization": 1.0}, 7, everything)
+    same = rows.fit("linear", {"regularization": 1.0}, everything, 20.0)
+    other = rows.fit("linear", {"regularization": 1.0}, everything)
     assert np.array_equal(again.predict_proba(rows.features), same.predict_proba(rows.features))
     assert not np.allclose(again.predict_proba(rows.features), other.predict_proba(rows.features))

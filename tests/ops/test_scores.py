@@ -187,8 +187,8 @@ def test_the_baseline_answers_the_number_that_loses_least(says: Callable[..., No
     frame = folded(pl.DataFrame({"before": range(300), "seconds": seconds}))
     wanted = {"pinball": np.quantile(seconds, 0.9), "mae": np.median(seconds), "r2": seconds.mean()}
     for score, number in wanted.items():
-        rows = train.Rows(contracts.compile_schema(Wait), frame, Train(score=score))
-        said = rows.fit("trivial", {}, 7, np.arange(300)).predict(rows.features)
+        rows = train.Rows(contracts.compile_schema(Wait), frame, Settings(train=Train(score=score)))
+        said = rows.fit("trivial", {}, np.arange(300)).predict(rows.features)
         assert said == pytest.approx(np.full(300, number))
 
 

@@ -53,7 +53,7 @@ def test_a_model_of_ones_own_is_searched(
     monkeypatch.setattr(models, "SEARCH", {"grove": search} if search else {})
     tune.run(project)
     settings = Settings.load(project.params)
-    found = train.parameters(settings.train, "grove")["max_depth"]
+    found = settings.train.sections["grove"]["max_depth"]
     assert found > 1 if search else found == 1
     search_run, trials = tried(project)
     assert search_run.data.metrics == {}

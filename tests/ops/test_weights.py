@@ -113,7 +113,7 @@ def test_a_model_learns_by_the_weights(model: str) -> None:
     everything = np.arange(len(frame))
 
     def score(its: train.Rows) -> float:
-        said = train.predict(its.fit(model, {}, 7, everything), its.contract, its.features)
+        said = train.predict(its.fit(model, {}, everything), its.contract, its.features)
         return metrics.score("log_loss", rows.labels, said, rows.weights)
 
     assert score(rows) > score(plain) + (0.5 if model != "trivial" else 0)
@@ -125,7 +125,7 @@ def test_a_model_that_takes_no_weights_says_so_once(
     monkeypatch.setattr(models, "build", lambda *_: make_pipeline(KNeighborsClassifier()))
     rows = rows_of(answered(300, 1))
     for learn, _ in rows.splits:
-        rows.fit("near", {}, 7, learn)
+        rows.fit("near", {}, learn)
     assert capsys.readouterr().out.count("near weighs all rows the same") == 1
 
 

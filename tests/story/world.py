@@ -66,10 +66,10 @@ def judge(folder: Path, versions: list[str]) -> None:
     champion = Bundle(project.champion).manifest["model"]
     frame = source.simulate(UNLIMITED, AFTER.begins, days=365, seed=998, worlds=(AFTER,))
     folds = np.arange(len(frame)) * settings.split.folds // len(frame)
-    rows = train.Rows(contract, typed(frame).with_columns(pl.Series(FOLD, folds)))
+    rows = train.Rows(contract, typed(frame).with_columns(pl.Series(FOLD, folds)), settings)
     own = {name: its for name, its in champion["parameters"].items() if name != "half_life"}
     with train.threads(rows):
-        pipeline = rows.fit(champion["kind"], own, settings.seed, np.arange(len(frame)))
+        pipeline = rows.fit(champion["kind"], own, np.arange(len(frame)))
     judged = pl.concat(
         [pl.read_parquet(folder / f"{name}.parquet") for name in ("judged", "truth")],
         how="horizontal",

@@ -24,9 +24,9 @@ def chosen(rows: pl.DataFrame, target: Array, others: pl.DataFrame) -> Array:
     contract = contract_of(rows, target)
     folds = np.arange(len(rows)) % SETTINGS.split.folds
     frame = rows.with_columns(pl.Series(TARGET, target), pl.Series(FOLD, folds))
-    known = train.Rows(contract, frame, SETTINGS.train)
+    known = train.Rows(contract, frame, SETTINGS)
     with train.threads(known):
-        _, fitted = train.choose(known, SETTINGS)
+        _, fitted = train.choose(known)
     held = others.select(list(known.kinds))
     return train.predict(fitted["model"], contract, held).scored.astype(np.float64)
 

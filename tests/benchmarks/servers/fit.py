@@ -21,11 +21,10 @@ def main(folder: Path, number: int) -> None:
     """Fit, dump, and score some rows."""
     contract = contracts.load()
     training = pl.read_parquet("data/train.parquet")
-    rows = Rows(contract, training)
+    rows = Rows(contract, training, Settings.load(Path("params.yaml")))
     chosen = Bundle(Path("models/champion")).manifest["model"]
-    seed = Settings.load(Path("params.yaml")).seed
     everything = np.arange(len(training))
-    pipeline = rows.fit(chosen["kind"], chosen["parameters"], seed, everything)
+    pipeline = rows.fit(chosen["kind"], chosen["parameters"], everything)
     joblib.dump(pipeline, folder / "pipeline.joblib")
 
     columns = [column.name for column in contract.features]

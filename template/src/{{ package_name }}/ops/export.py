@@ -107,11 +107,9 @@ def _converted(pipeline: Pipeline, kinds: Mapping[str, str]) -> ModelProto:
             pipeline, name="model", initial_types=inputs, options=options, target_opset=OPSET
         )
         _order(model)
-        if len(model.graph.input) == len(kinds):  # by names that skl2onnx may have changed
-            names = [its.name for its in model.graph.input]
-            join(model, dict(zip(names, kinds.values(), strict=True)))
-        else:
-            join(model, kinds)
+        named = [its.name for its in model.graph.input]  # skl2onnx may have changed the names
+        each = len(named) == len(kinds)
+        join(model, dict(zip(named, kinds.values(), strict=True)) if each else kinds)
         attempt(Session(model.SerializeToString()), kinds, classes(pipeline))
     except UserError:
         raise

@@ -205,12 +205,16 @@ def _plain(value: Any) -> Any:
 
 def _average(item: Column, known: Mapping[str, Any]) -> list[Any]:
     """The average of each item of an array of numbers; nothing of other arrays."""
-    whole = not item.dtype.startswith("Float")
-    return [round(it) if whole and it is not None else it for it in known.get("average", ())]
+    written = _whole if "Int" in item.dtype else str
+    return [it if it is None else written(it) for it in known.get("average", ())]
 
 
-def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:
-    """Values that a profile tells of a column, as JSON has them, the most usual one first."""
+def _whole(number: float) -> str:
+    return str(round(number))
+
+
+def _known(column: Column, known: Mapping[str, Any]) -> list[str]:
+    """Values that a profile tells of a column, as text, the most usual one first."""
     if "items" in known:
         known = {"kind": "number", **known["items"]}
     kind, edges, counts = known["kind"], known.get("edges"), known.get("counts")
@@ -223,15 +227,9 @@ def _known(column: Column, known: Mapping[str, Any]) -> list[Any]:
         middle = len(edges) // 2
         numbers = [float(edge) for edge in (*edges[middle:], *edges[:middle])]
         if kind == "time":
-            moments = [datetime.fromtimestamp(it, UTC).replace(tzinfo=None) for it in numbers]
-            days = column.dtype == "Date"
-            return [f"{it:%Y-%m-%d}" if days else it.isoformat() for it in moments]
+            return [f"{datetime.fromtimestamp(it, UTC).replace(tzinfo=None)}" for it in numbers]
         whole = "Int" in (column.item or column).dtype
-        return [round(it) if whole else float(f"{it:.{DIGITS}g}") for it in numbers]
+        return [_whole(it) if whole else f"{it:.{DIGITS}g}" for it in numbers]
     if not isinstance(counts, Mapping):
         return []
-    labels = sorted(counts, key=lambda name: -int(counts[name]))
-    if kind == "boolean":
-        return [label == "true" for label in labels if counts[label]]
-    named = {str(choice): choice for choice in column.choices or ()}
-    return [named.get(label, label) for label in labels]
+    return sorted((it for it in counts if counts[it]), key=lambda label: -int(counts[label]))

@@ -61,18 +61,19 @@ def run(project: Project, options: argparse.Namespace) -> None:
 
 def _wish(options: argparse.Namespace) -> Wish:
     """What the command line asks for; a column can be asked to be one thing only."""
-    asked: list[tuple[str, Role]] = [
-        *((name, "event_time") for name in [options.time] if name),
-        *((name, "group") for name in [options.group] if name),
-        *((name, "weight") for name in [options.weight] if name),
-        *((name, "identifier") for name in options.id),
-        *((name, "text") for name in options.text),
-        *((name, "left out") for name in options.drop),
-    ]
+    asked: dict[Role, list[str | None]] = {
+        "event_time": [options.time],
+        "group": [options.group],
+        "weight": [options.weight],
+        "identifier": options.id,
+        "text": options.text,
+        "left out": options.drop,
+    }
     roles: dict[str, Role] = {}
-    for name, role in asked:
-        if roles.setdefault(name, role) != role:
-            raise UserError(f"{name!r} cannot be both {roles[name]} and {role}; keep one.")
+    for role, names in asked.items():
+        for name in filter(None, names):
+            if roles.setdefault(name, role) != role:
+                raise UserError(f"{name!r} cannot be both {roles[name]} and {role}; keep one.")
     return Wish(options.target, options.task, roles)
 
 

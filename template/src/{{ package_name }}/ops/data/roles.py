@@ -6,7 +6,7 @@ classification. Ranges, categories and gaps that the file merely shows do not.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, inf
 from typing import Any, Literal, NamedTuple
@@ -16,6 +16,7 @@ import polars as pl
 
 from ..contract import EXACT, FOLD, KEPT, LARGEST
 from ..errors import UserError
+from ..pipeline.parsing import read
 from ..wording import closest, listed, shortened
 from . import leaks, tasks
 from .types import TOLERANCE, YEARS, Column, Role, decimal_comma, guess, stepped, years
@@ -87,7 +88,15 @@ class Census(NamedTuple):
     present: int = 0  # rows that have a value
     unfit: int = 0  # values that do not fit the type
     large: int = 0  # numbers that a feature cannot hold
-    only: object = None  # the one value that there is, if there is but one
+    least: Any = None
+    most: Any = None
+    examples: Sequence[str] = ()  # of values that do not fit
+    decimals: int = 0  # how many of them are numbers
+
+    @property
+    def only(self) -> Any:
+        """The one value that there is, if there is but one."""
+        return self.least if self.least == self.most else None
 
 
 def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
@@ -99,8 +108,11 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
         raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
     sample = _sample(rows, total)
     guesses = _guesses(sample, wish)
-    census = _census(rows, sample, guesses)
-    columns = {its.name: _held(its, census[its.name], rows) for its in guesses}
+    census = _census(rows, guesses)
+    columns = {
+        its.name: _measured(its, rows) if its.item else _held(its, census[its.name])
+        for its in guesses
+    }
     rows = stepped(rows, columns.values())
 
     target, task = _target(rows, columns[wish.target], census[wish.target], wish)
@@ -209,55 +221,47 @@ def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
     return made
 
 
-def _census(rows: pl.LazyFrame, sample: pl.DataFrame, columns: list[Column]) -> dict[str, Census]:
+def _census(rows: pl.LazyFrame, columns: list[Column]) -> dict[str, Census]:
     """Ask all rows, in one pass, whether the guesses hold."""
     rows = stepped(rows, columns)
     given = rows.collect_schema()
     typed = [column for column in columns if column.type and not column.item]
-    some = stepped(sample.lazy(), columns).select(
-        pl.col(its.name).drop_nulls().first() for its in typed
-    )
-    example = some.collect().row(0, named=True)
     parsed = {its.name: its.parsed(given[its.name]) for its in typed if its.type != "String"}
     rows = rows.with_columns(made.alias(f"{name}\0") for name, made in parsed.items())
     asked = []
     for its in typed:
         raw, made = pl.col(its.name), pl.col(f"{its.name}\0" if its.name in parsed else its.name)
+        odd = raw.filter(raw.is_not_null() & made.is_null())
         beyond = made.abs().is_between(LARGEST, inf, closed="right")
         answers = pl.struct(
             present=raw.count(),
             unfit=raw.count() - made.count(),
             large=beyond.sum() if its.type == "Float64" else pl.lit(0),
-            others=(raw != example[its.name]).any(),
+            least=raw.min(),
+            most=raw.max(),
+            examples=odd.head(3).cast(pl.String).implode(),
+            decimals=read(odd, given[its.name], pl.Float64()).count(),
         )
         asked.append(answers.alias(its.name))
     answered = rows.select(asked).collect(engine="streaming").row(0, named=True)
-    census = {column.name: Census() for column in columns}
-    for name, counts in answered.items():
-        only = None if counts.pop("others") else example[name]
-        census[name] = Census(**counts, only=only)
-    return census
+    return {its.name: Census(**answered.get(its.name, {})) for its in columns}
 
 
-def _held(column: Column, census: Census, rows: pl.LazyFrame) -> Column:
+def _held(column: Column, census: Census) -> Column:
     """A guess as all rows bear it out: as it was, with a warning, wider, or taken back."""
-    if column.item:
-        return _measured(column, rows)
-    if column.type in (None, "String") or census.unfit == 0:
+    if census.large:
+        it = "1 number is" if census.large == 1 else f"{census.large:,} numbers are"
+        warning = f"{it} infinite or too large for a model: such rows go to quarantine"
+        column = replace(column, warning=warning)
+    if not census.unfit:
         return column
-    rows = stepped(rows.select(column.name), [column])
-    raw, given = pl.col(column.name), rows.collect_schema()[column.name]
-    wider = replace(column, type="Float64", why="numbers with decimals")
-    odd = rows.filter(raw.is_not_null() & column.parsed(given).is_null()).select(
-        numbers=wider.parsed(given).count(), examples=raw.head(3).cast(pl.String).implode()
-    )
-    numbers, examples = odd.collect(engine="streaming").row(0)
-    if column.type == "Int64" and numbers == census.unfit:
-        return wider
-    shown = _listed(examples)
+    if column.type == "Int64" and census.decimals == census.unfit:
+        return replace(column, type="Float64", why="numbers with decimals")
+    shown = _listed(census.examples)
     if census.unfit <= TOLERANCE * census.present:
         it = "1 value does" if census.unfit == 1 else f"{census.unfit} values do"
-        return replace(column, warning=f"{it} not fit ({shown}): such rows go to quarantine")
+        warning = column.warning or f"{it} not fit ({shown}): such rows go to quarantine"
+        return replace(column, warning=warning)
     return Column(column.name, "String", f"of several kinds, such as {shown}")
 
 
@@ -298,7 +302,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
             f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
         )
     if wish.task == "recommendation":
-        return replace(column, type="String", steps=(), why="items, of an open set"), wish.task
+        why = "items, of an open set"
+        return replace(column, type="String", steps=(), why=why, warning=""), wish.task
     given = rows.collect_schema()[name]
     if column.type == "Float64" and wish.task != "regression":
         number = column.parsed(given)
@@ -311,7 +316,7 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
                 f"The target {name!r} holds numbers with decimals, which are no classes; "
                 "leave out --task classification to predict the number."
             )
-        return replace(column, warning=_too_large(census) or column.warning), "regression"
+        return column, "regression"
     # The words of a boolean are counted as they stand, for they may become the classes.
     values = pl.col(name) if column.type == "Bool" else column.parsed(given)
     counted = rows.select(values).drop_nulls().group_by(name).len().head(CLASSES + 1)
@@ -357,7 +362,7 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
     """Decide what a column other than the target is to the model."""
     asked = wish.roles.get(column.name)
     if asked == "left out":
-        return replace(column, role=asked, why="as asked")
+        return replace(column, role=asked, why="as asked", warning="")
     if column.type is None:
         return replace(column, role="left out")
     if column.item:
@@ -390,8 +395,6 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
             return replace(column, type=type_, role="identifier", why=why, warning="")
         if column.type == "Int64" and values.null_count() == 0 and _counts_up(values):
             return replace(column, role="identifier", why="counts the rows", warning="")
-    if column.type == "Float64":
-        column = replace(column, warning=_too_large(census) or column.warning)
     if column.type == "Int64" and coded:
         return replace(column, why="codes", category=True)
     if column.type == "Int64" and (present.abs() > ROUNDED).any():
@@ -411,13 +414,6 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
     many = distinct > MANY and unique > 0.2
     warning = f"{distinct:,} categories, many for {total:,} rows" if many else column.warning
     return replace(column, why=why, warning=warning)
-
-
-def _too_large(census: Census) -> str:
-    """A warning of numbers that float32 cannot hold."""
-    it = "1 number is" if census.large == 1 else f"{census.large:,} numbers are"
-    warning = f"{it} infinite or too large for a model: such rows go to quarantine"
-    return warning if census.large else ""
 
 
 def _stands_apart(present: pl.Series) -> str:

@@ -20,20 +20,17 @@ WORDS = 3  # distinct words that may stand for a missing number or date
 FEW = 20  # values that show in which forms times may be written
 LONGEST = 40  # bytes of a number, as a rule
 YEARS = (1000, 2500)  # of which a date is believed
-TYPES: dict[Type, pl.DataType] = {
-    "Int64": pl.Int64(),
-    "Float64": pl.Float64(),
-    "Bool": pl.Boolean(),
-    "String": pl.String(),
-    "Date": pl.Date(),
-    "Datetime": pl.Datetime("us"),
+TYPES: dict[Type, tuple[pl.DataType, str]] = {
+    "Int64": (pl.Int64(), "whole numbers"),
+    "Float64": (pl.Float64(), "numbers with decimals"),
+    "Bool": (pl.Boolean(), "truth values"),
+    "String": (pl.String(), "texts"),
+    "Date": (pl.Date(), "days"),
+    "Datetime": (pl.Datetime("us"), "times"),
 }
-ITEMS: dict[Type, str] = {
-    "Int64": "whole numbers",
-    "Float64": "numbers with decimals",
-    "Bool": "truth values",
-    "String": "texts",
-}
+"""What is meant by a type, and what its values are called."""
+
+ITEMS: tuple[Type, ...] = ("Int64", "Float64", "Bool", "String")
 """What an array may hold, the narrowest type first."""
 
 TYPED: dict[Any, tuple[Type, str]] = {
@@ -121,10 +118,9 @@ class Column:
 
     def parsed(self, given: pl.DataType) -> pl.Expr:
         """The column, past its steps and of type `given`, as ingest will read it."""
-        if self.item:
-            meant: pl.DataType = pl.List(TYPES[self.item])
-        else:
-            meant = TYPES[self.type] if self.type else given
+        type_ = self.item or self.type
+        meant = TYPES[type_][0] if type_ else given
+        meant = pl.List(meant) if self.item else meant
         return read(pl.col(self.name), given, meant).alias(self.name)
 
 
@@ -198,8 +194,8 @@ def _typed(present: pl.Series, timely: bool) -> Column:
 
 def _array(present: pl.Series) -> Column | None:
     """Lists of numbers, truth values or texts, perhaps as JSON; None if they hold others."""
-    for item, kind in ITEMS.items():
-        made = Column(present.name, "List", f"lists of {kind}", item=item)
+    for item in ITEMS:
+        made = Column(present.name, "List", f"lists of {TYPES[item][1]}", item=item)
         if isinstance(present.dtype, LISTS):
             held = pl.Series(dtype=present.dtype.inner)
             type_ = "String" if held.dtype == pl.String else _typed(held, timely=False).type

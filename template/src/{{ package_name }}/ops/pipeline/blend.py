@@ -22,13 +22,12 @@ from onnx import helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from ..bundle import MODEL
-from ..evaluation.metrics import Score, find, losses
+from ..evaluation.metrics import Score, losses
 from ..export import export as alone
 from ..export import to_onnx
 from ..own_export import OPSET
 from ..settings import BLEND
 from ..wording import listed
-from .decisions import costs
 
 if TYPE_CHECKING:
     from .train import Rows
@@ -94,20 +93,20 @@ def weigh(
     return {name: count / PARTS for name, count in Counter(least).items()}
 
 
-def offer(rows: "Rows", best: str, score: str) -> tuple[dict[str, float], str]:
+def offer(rows: "Rows", best: str) -> tuple[dict[str, float], str]:
     """The weights of a blend, none if the best single model is better taken; and why.
 
     What it says and scores out of fold is kept beside that of the models.
     """
     held = np.concatenate([held for _, held in rows.splits])
-    truth, found = rows.labels[held], find(score, costs(rows.train, rows.contract))
+    truth = rows.labels[held]
     said = {name: rows.said[name][held] for name in [*rows.validation][1:]}
-    weights = weigh(truth, said, found, rows.weights[held])
+    weights = weigh(truth, said, rows.score, rows.weights[held])
     if len(weights) == 1:
         return {}, f"No blend loses less out of fold than {next(iter(weights))} alone."
     blended = mean(weights.values(), (rows.said[name] for name in weights))
-    lower = np.mean(rows.judge(BLEND, blended, score)) < np.mean(rows.validation[best])
-    single, together = (losses(found, truth, it[held]) for it in (rows.said[best], blended))
+    lower = np.mean(rows.judge(BLEND, blended)) < np.mean(rows.validation[best])
+    single, together = (losses(rows.score, truth, it[held]) for it in (rows.said[best], blended))
     share = rows.weights[held] / rows.weights[held].sum()
     less = float(share @ (single - together))
     error = float(np.sqrt(np.square(share * (single - together - less)).sum()))
@@ -116,7 +115,7 @@ def offer(rows: "Rows", best: str, score: str) -> tuple[dict[str, float], str]:
     told += f", with a standard error of {error:.2g}"
     if less > ERRORS * error and not lower:
         return weights, f"{told}."
-    why = f"but its {score} is worse" if lower else "that may be chance"
+    why = f"but its {rows.score.name} is worse" if lower else "that may be chance"
     return {}, f"{told}; {why}, so {best} is taken."
 
 

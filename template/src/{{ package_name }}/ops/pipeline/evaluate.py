@@ -6,7 +6,7 @@ give the same bytes.
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
 from ..scoring import in_batches
-from ..settings import Gates, Settings
+from ..settings import Settings
 from ..wording import rounded
 from . import labelled, parquet, split
 from .hashing import row_keys
@@ -42,56 +42,88 @@ RECENT, LEAST_RECENT = 1_000, 100  # rows taken in last: so many are looked at, 
 LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx")
 
 
-@dataclass(frozen=True)
 class Holdout:
     """The rows held out, and what is said of them; see `metrics` for the shapes."""
 
-    arrays: dict[str, Array]  # the features, as `Contract.arrays` makes them
-    truth: Array
-    groups: Array | None
-    weights: Array
-    answer: Answer  # the exported model
-    served: Answer  # the one that will serve: the same, or fitted again on all rows
-    answers: Prediction  # its own, on these rows
-    fitted: Prediction  # those of the pipeline that was exported
-    refitted: Prediction | None  # those of the pipeline that was fitted again, if it was
-    baseline: Prediction  # those of the trivial baseline
-    history: Prediction  # what was answered in cross-validation, of the training rows
+    def __init__(self, project: Project, settings: Settings, frame: pl.DataFrame) -> None:
+        """Let the exported model answer these rows, beside those that `train` asked."""
+        self.project, self.settings, self.frame = project, settings, frame
+        self.training = training = read_json(project.candidate / "training.json")
+        self.contract = contract = Contract.from_dict(training["contract"])
+        self.primary, self.decision = metrics.of(training), decided(training["decision"])
+        self.arrays, self.truth = contract.arrays(frame), contract.labels(frame)
+        self.weights, group = contract.weights(frame), contract.with_role("group")
+        self.groups = None if group is None else metrics.groups(frame[group.name])
+        places = [it for it in (project.candidate / JUDGED, project.candidate) if it.exists()]
+        self.answer, *again = (self._scorer(it / training["file"]) for it in places)
+        self.served = [self.answer, *again][-1]  # the same, or what was fitted again on all rows
+        self.answers = self.answer(self.arrays)
+        with np.load(project.candidate / "answers.npz") as file:
+            own = dict(file)
+
+        def fitted(name: str) -> Prediction:
+            return Prediction(own[f"{name}_values"], own.get(f"{name}_probabilities"))
+
+        self.fitted, self.baseline = fitted("model"), fitted("trivial")
+        self.refitted = fitted("served") if again else None
+        self.history = self.decision.answer(own["history"])  # of training rows, out of fold
+        if "history_items" in own:
+            self.history = Prediction(own["history_items"], own["history"])
+
+    def _scorer(self, model: Path) -> Answer:
+        """An exported model; on one thread, so that sums are taken in one order everywhere."""
+        session = load(model, self.training["decision"])
+
+        def predict(arrays: Mapping[str, Array]) -> Prediction:
+            made = features(arrays, self.contract.text)
+            names = (feature["name"] for feature in self.training["features"])
+            return in_batches(session, [made[name] for name in names])
+
+        return predict
 
 
 def run(project: Project) -> None:
     """Write `models/bundle` and `reports/`."""
     settings = Settings.load(project.params)
-    training = read_json(project.candidate / "training.json")
-    contract = Contract.from_dict(training["contract"])
-    most = settings.train.in_memory
-    frame = parquet.spread(project.holdout, most).collect()
+    frame = parquet.spread(project.holdout, settings.train.in_memory).collect()
     print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
-    holdout = score(project, contract, training, frame)
-    primary = metrics.of(training)
-    worth = diagnostics.importance(
-        holdout.answer, holdout.arrays, holdout.truth, primary, training["seed"], holdout.weights
-    )
+    holdout = Holdout(project, settings, frame)
+    contract, training, primary = holdout.contract, holdout.training, holdout.primary
+    truth, answers, weights = holdout.truth, holdout.answers, holdout.weights
+    seed = training["seed"]
+    worth = diagnostics.importance(holdout.answer, holdout.arrays, truth, primary, seed, weights)
     if left_out := len(holdout.arrays) - len(worth):
         print(f"Not measured for their importance: {left_out:,} of the columns", flush=True)
     order = [record["column"] for record in worth]
     every = slices.slices(contract.features, holdout.arrays, order)
-    parts = [part for part in every if holdout.weights[part.rows].any()]
-    asked, seed = (holdout.truth, holdout.answers), training["seed"]
-    counted, alike = holdout.weights, holdout.groups
-    by_slice = slices.measure(parts, primary, *asked, holdout.baseline, counted, alike)
-    declared = slices.groups(settings.gates.groups or {}, frame)
-    by_group = []
+    parts = [part for part in every if weights[part.rows].any()]
+    by_slice = slices.measure(
+        parts, primary, truth, answers, holdout.baseline, weights, holdout.groups
+    )
+    declared, by_group = slices.groups(settings.gates.groups or {}, frame), []
     if declared:
-        by_group = slices.beside_others(declared, primary, *asked, seed, alike, counted)
-    judged = judge(contract, settings.gates, training, holdout, by_slice, by_group)
-    again = holdout.refitted is not None
+        by_group = slices.beside_others(
+            declared, primary, truth, answers, seed, holdout.groups, weights
+        )
+    found = {
+        "importance": worth,
+        "slices": by_slice,
+        "validation": diagnostics.validation(training["validation"], primary),
+        "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
+    }
+    if by_group:
+        found["groups"] = by_group
+    if contract.classes:
+        found["confusion"] = diagnostics.confusion(truth, answers, contract.classes)
+        found["calibration"] = diagnostics.calibration(truth, answers)
+        if told := training["decision"] if "threshold" in training["decision"] else None:
+            found["thresholds"] = diagnostics.thresholds(truth, answers, told, weights)
     manifest = {
         "format": FORMAT,
         "file": training["file"],
         "task": contract.task,
         "classes": list(contract.classes),
-        **({"items": holdout.answers.values.shape[1]} if holdout.answers.values.ndim > 1 else {}),
+        **({"items": answers.values.shape[1]} if answers.values.ndim > 1 else {}),
         "contract": contract.to_dict(),
         "fingerprint": contract.fingerprint,
         "features": training["features"],
@@ -102,84 +134,38 @@ def run(project: Project) -> None:
             "remark": training.get("remark", ""),
         },
         **({"decision": training["decision"]} if training["decision"] else {}),
-        **({"refit": sha256(project.candidate / JUDGED / training["file"])} if again else {}),
-        **judged,
-        **describe(project, contract, settings, frame, holdout, training.get("sample")),
+        **(
+            {"refit": sha256(project.candidate / JUDGED / training["file"])}
+            if holdout.refitted
+            else {}
+        ),
+        **judge(holdout, by_slice, by_group),
+        **describe(holdout),
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
     }
-    found = {
-        "importance": worth,
-        "slices": by_slice,
-        "validation": diagnostics.validation(training["validation"], primary),
-        "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
-    }
-    if by_group:
-        found["groups"] = by_group
-    if contract.classes:
-        found["confusion"] = diagnostics.confusion(*asked, contract.classes)
-        found["calibration"] = diagnostics.calibration(*asked)
-        if "threshold" in training["decision"]:
-            found["thresholds"] = diagnostics.thresholds(
-                *asked, training["decision"], holdout.weights
-            )
-    write(project, manifest, found, holdout)
-    for gate in judged["gates"]:
+    write(manifest, found, holdout)
+    for gate in manifest["gates"]:
         verdict = "passed " if gate["passed"] else "REFUSED"
         print(f"{verdict}  {gate['name']}: {gate['reason']}", flush=True)
 
 
-def score(
-    project: Project, contract: Contract, training: Mapping[str, Any], frame: pl.DataFrame
-) -> Holdout:
-    """Let the exported model answer the rows held out, beside those that `train` asked."""
-    names = [feature["name"] for feature in training["features"]]
-    places = [it for it in (project.candidate / JUDGED, project.candidate) if it.exists()]
-    predict, *again = (
-        scorer(it / training["file"], contract, names, training["decision"]) for it in places
-    )
-    arrays = contract.arrays(frame)
-    said = predict(arrays)
-    group = contract.with_role("group")
-    with np.load(project.candidate / "answers.npz") as own:
-        return Holdout(
-            arrays=arrays,
-            truth=contract.labels(frame),
-            weights=contract.weights(frame),
-            groups=None if group is None else metrics.groups(frame[group.name]),
-            answer=predict,
-            served=[predict, *again][-1],
-            answers=said,
-            fitted=Prediction(own["model_values"], own.get("model_probabilities")),
-            refitted=Prediction(own["served_values"], own.get("served_probabilities"))
-            if again
-            else None,
-            baseline=Prediction(own["trivial_values"], own.get("trivial_probabilities")),
-            history=Prediction(own["history_items"], own["history"])
-            if "history_items" in own
-            else decided(training["decision"]).answer(own["history"]),
-        )
-
-
 def judge(
-    contract: Contract,
-    limits: Gates,
-    training: Mapping[str, Any],
     holdout: Holdout,
     by_slice: Sequence[diagnostics.Record],
     by_group: Sequence[diagnostics.Record],
 ) -> dict[str, Any]:
     """What the manifest says of the scores, and of the gates that need no champion.
 
-    `training` says how the model was made, as `train` wrote it; `by_slice` is what
-    `slices.measure` found, and `by_group` what `slices.beside_others` did, if groups are declared.
+    `by_slice` is what `slices.measure` found, and `by_group` what `slices.beside_others` did, if
+    groups are declared.
     """
+    contract, limits, primary = holdout.contract, holdout.settings.gates, holdout.primary
     truth, answers, baseline = holdout.truth, holdout.answers, holdout.baseline
-    seed, groups, weights = training["seed"], holdout.groups, holdout.weights
-    primary = metrics.of(training)
-    scores = metrics.scores_of(contract.task, decided(training["decision"]).costs)
+    seed, groups, weights = holdout.training["seed"], holdout.groups, holdout.weights
+    scores = metrics.scores_of(contract.task, holdout.decision.costs)
 
     def told_of(weights: Array) -> dict[str, Any]:
         """The scores, and their intervals, if rows count as much as told."""
@@ -192,7 +178,7 @@ def judge(
     value, least = metrics.value(primary, truth, answers, weights), trivial[primary.name]
 
     def parity(said: Prediction, fitted: Prediction) -> gates.Gate:
-        told = training["decision"]  # else the model may have a threshold of its own, see `train`
+        told = holdout.training["decision"]  # else the model may have a threshold of its own
         labels = None if told else (said.values, fitted.values)
         return gates.export_parity(said.scored, fitted.scored, limits.parity, labels)
 
@@ -218,23 +204,14 @@ def judge(
     }
 
 
-def describe(
-    project: Project,
-    contract: Contract,
-    settings: Settings,
-    frame: pl.DataFrame,
-    holdout: Holdout,
-    sample: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What the manifest says of the data; `frame` holds the rows held out that judge.
-
-    `sample` says how many of the training rows compared the models, if not all did.
-    """
+def describe(holdout: Holdout) -> dict[str, Any]:
+    """What the manifest says of the data."""
+    project, contract, settings = holdout.project, holdout.contract, holdout.settings
     learnt = parquet.spread(project.train, settings.train.in_memory)
     every, rows = parquet.count(project.train), learnt.select(pl.len()).collect().item()
     step = max(1, -(-rows // PROFILE_ROWS))
-    train = learnt.gather_every(step).collect()
-    in_time = contract.with_role("event_time")
+    train, frame = learnt.gather_every(step).collect(), holdout.frame
+    in_time, sample = contract.with_role("event_time"), holdout.training.get("sample")
     arrays, labels = contract.arrays(train), contract.labels(train)
     if in_time:
         both = (arrays, {name: values[::step] for name, values in holdout.arrays.items()})
@@ -253,7 +230,7 @@ def describe(
         period = {
             part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()
         }
-    elif taken := newest(project, contract, frame, holdout):
+    elif taken := newest(holdout):
         seen["newest"] = taken
     return {
         "profile": seen,
@@ -269,21 +246,20 @@ def describe(
     }
 
 
-def newest(
-    project: Project, contract: Contract, frame: pl.DataFrame, holdout: Holdout
-) -> dict[str, Any] | None:
+def newest(holdout: Holdout) -> dict[str, Any] | None:
     """The profile of the rows that were taken in last; None if they are few.
 
-    If enough of them were held out, as `frame` says, the answers are those to these.
+    If enough of them were held out, the answers are those to these.
     """
-    taken = labelled.rows(project, contract)
+    contract = holdout.contract
+    taken = labelled.rows(holdout.project, contract)
     if taken is None:
         return None
     rows = check(parse(taken.tail(RECENT), origin="data/labelled").rows.collect()).good
     if len(rows) < LEAST_RECENT:
         return None
     names = [column.name for column in contract.inputs]
-    keys, held = (row_keys(its.lazy(), names) for its in (rows, frame))
+    keys, held = (row_keys(its.lazy(), names) for its in (rows, holdout.frame))
     asked = rows.filter(np.isin(keys, held))
     few = len(asked) < LEAST_RECENT
     answers = holdout.answers if few else holdout.answer(contract.arrays(asked))
@@ -310,29 +286,20 @@ def answered(holdout: Holdout, rows: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def write(
-    project: Project,
-    manifest: Mapping[str, Any],
-    found: Mapping[str, list[diagnostics.Record]],
-    holdout: Holdout,
+    manifest: Mapping[str, Any], found: Mapping[str, list[diagnostics.Record]], holdout: Holdout
 ) -> None:
     """Write the bundle, and the reports on it."""
     print("Plots and cards are drawn", flush=True)
-    score = metrics.of(manifest)
+    score, project = holdout.primary, holdout.project
     value = manifest["metrics"].get(score.name, float("nan"))
     shown = holdout.truth, holdout.answers, manifest["classes"]
     pictures = plots.draw(*shown, found, score, value, holdout.weights)
-    validation = read_json(project.reports / "validation.json")
-    write_files(
-        project.bundle,
-        {
-            **{
-                str(file.relative_to(project.candidate)): file.read_bytes()
-                for file in project.candidate.rglob(manifest["file"])
-            },
-            MANIFEST: manifest,
-            "MLmodel": mlflow_model.description(manifest),
-        },
-    )
+    validation, place = read_json(project.reports / "validation.json"), project.candidate
+    models = {
+        str(file.relative_to(place)): file.read_bytes() for file in place.rglob(manifest["file"])
+    }
+    told = {MANIFEST: manifest, "MLmodel": mlflow_model.description(manifest)}
+    write_files(project.bundle, models | told)
     reports: dict[str, Mapping[str, Any]] = {
         "plots": pictures,
         "findings": {f"{name}.json": records for name, records in found.items()},
@@ -350,22 +317,6 @@ def write(
             **{f"rows_{part}": rows for part, rows in manifest["data"]["rows"].items()},
         },
     )
-
-
-def scorer(
-    model: Path, contract: Contract, names: list[str], told: Mapping[str, Any] | None = None
-) -> Answer:
-    """The exported model as a function of the contract's columns; `told` is how it decides.
-
-    It runs on one thread, so that sums are taken in one order on every machine.
-    """
-    session = load(model, told)
-
-    def predict(arrays: Mapping[str, Array]) -> Prediction:
-        made = features(arrays, contract.text)
-        return in_batches(session, [made[name] for name in names])
-
-    return predict
 
 
 def numbers(values: Mapping[str, float]) -> dict[str, float]:

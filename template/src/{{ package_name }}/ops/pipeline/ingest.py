@@ -1,7 +1,6 @@
 """Read the rows of `ml/source.py`, and those of `data/labelled`, in the contract's types."""
 
 import re
-from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +10,12 @@ import polars as pl
 from ...ml import source
 from .. import contract as contracts
 from ..errors import UserError
-from ..files import replacing
 from ..project import Project
 from ..wording import shortened
 from . import labelled, parallel, parquet
 from .parsing import parse
+
+ROWS = "rows"  # what is made of a frame
 
 
 def run(project: Project) -> None:
@@ -33,16 +33,12 @@ def run(project: Project) -> None:
             frames = [pl.concat([none, rows], how="diagonal") for rows in frames]
         else:
             frames = [joined]
-        with (
-            replacing(project.raw) as aside,
-            TemporaryDirectory(dir=project.data, prefix=".ingest-") as folder,
-        ):
+        with TemporaryDirectory(dir=project.data, prefix=".ingest-") as folder:
             made = Path(folder)
-            deque(parallel.map(write, frames, into=made), maxlen=0)
-            parquet.gather(sorted(made.iterdir()), aside)
-            count = parquet.count(aside)
+            count = sum(parallel.map(write, frames, into=made))
             if not count:
                 raise UserError("The source has no rows; look at ml/source.py.")
+            parquet.gather(made, ROWS, project.raw)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = shortened(str(error).strip().partition("\n\n")[0], 300)
         raise UserError(f"The source cannot be read; look at ml/source.py: {reason}") from error
@@ -51,10 +47,11 @@ def run(project: Project) -> None:
         print(f"ingest: left out, as the contract does not know them: {', '.join(dropped)}.")
 
 
-def write(rows: pl.LazyFrame, folder: Path) -> None:
-    """Write rows as parts; an error names the files that they were to be read from."""
+def write(rows: pl.LazyFrame, folder: Path) -> int:
+    """Write rows as parts, into `ROWS`, and count them; an error names the files they come from."""
     try:
-        parquet.write({folder: rows})
+        parquet.write({folder / ROWS: rows})
     except pl.exceptions.PolarsError as error:
         files = re.findall(r"SCAN \[(.+?)\]", rows.explain(optimized=False))
         raise pl.exceptions.ComputeError(": ".join([*files, str(error)])) from error
+    return parquet.count(folder / ROWS)

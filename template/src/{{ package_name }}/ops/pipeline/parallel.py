@@ -91,18 +91,19 @@ def map(
 @contextmanager
 def _here(function: Callable[..., Any], workers: int) -> Iterator[Engine]:
     """This process: one part after the other, or several in threads."""
-
-    def work(call: Sequence[Any], folder: Path | None) -> Any:
-        if folder is None:
-            return function(*call)
-        folder.mkdir()
-        return function(*call, folder)
-
     if workers == 1:  # in this thread, which may have set how many others compute
-        yield partial(partial, work), lambda: 0
+        yield partial(partial, _work, function), lambda: 0
     else:
         with ThreadPoolExecutor(workers) as pool:
-            yield lambda *call: pool.submit(work, *call).result, lambda: workers
+            yield lambda *call: pool.submit(_work, function, *call).result, lambda: workers
+
+
+def _work(function: Callable[..., Any], call: Sequence[Any], folder: Path | None) -> Any:
+    """What a function makes of a part; the folder that it writes to, if it does, is made."""
+    if folder is None:
+        return function(*call)
+    folder.mkdir()
+    return function(*call, folder)
 
 
 @contextmanager
@@ -173,8 +174,7 @@ def _task(
         given, made = Path(folder, "given"), Path(folder, "made")
         packed = [it for it in call if isinstance(it, Packed)]
         write_files(given, {it.name: it.content for it in packed})
-        made.mkdir()
         arguments = [given / it.name if isinstance(it, Packed) else it for it in call]
-        result = function(*arguments, *([made] if writes else ()))
+        result = _work(function, arguments, made if writes else None)
         files = [file for file in made.rglob("*") if file.is_file()]
         return result, {str(file.relative_to(made)): file.read_bytes() for file in files}

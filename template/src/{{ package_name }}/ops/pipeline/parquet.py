@@ -5,18 +5,16 @@ polars reads as it reads a file. A part is what one process holds at a time, and
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from polars.io.partition import FileProviderArgs
+from ..files import replacing
 
 PART = "*.parquet"
 PART_ROWS = 1_000_000
@@ -51,14 +49,10 @@ def in_parts(folder: Path) -> pl.PartitionBy:
     folder.mkdir(exist_ok=True)
     return pl.PartitionBy(
         folder,
-        file_path_provider=_name,
+        file_path_provider=lambda part: _numbered(part.index_in_partition),
         max_rows_per_file=PART_ROWS,
         approximate_bytes_per_file=None,
     )
-
-
-def _name(part: "FileProviderArgs") -> str:
-    return _numbered(part.index_in_partition)
 
 
 def _numbered(number: int) -> str:
@@ -70,15 +64,16 @@ def parts(path: Path) -> list[Path]:
     return sorted(path.glob(PART)) if path.is_dir() else [path]
 
 
-def gather(folders: Iterable[Path], folder: Path) -> None:
-    """Move the parts of several folders into one, which is made, and number them in their order.
+def gather(made: Path, name: str, path: Path) -> None:
+    """Put all parts that lie under a name in the folders of `made` into one folder at `path`.
 
-    Those without rows are left behind, unless there are no others.
+    They are numbered in their order; those without rows are left out, unless there are no others.
     """
-    found = [part for each in folders for part in parts(each)]
-    folder.mkdir()
-    for number, part in enumerate([part for part in found if count(part)] or found[:1]):
-        part.rename(folder / _numbered(number))
+    found = [part for folder in sorted(made.glob(f"*/{name}")) for part in parts(folder)]
+    with replacing(path) as aside:
+        aside.mkdir()
+        for number, part in enumerate([part for part in found if count(part)] or found[:1]):
+            part.rename(aside / _numbered(number))
 
 
 def count(path: Path) -> int:

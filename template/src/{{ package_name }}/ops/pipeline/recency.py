@@ -7,14 +7,19 @@ sixty-fourth of the training period. To forget must make the newest rows less of
 chance; of the half-lives that do, the one with the best score is taken.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..bundle import Prediction
+from ..errors import UserError
+from ..evaluation import metrics
+from ..settings import BLEND
+
+if TYPE_CHECKING:
+    from .train import Rows
 
 Positions = NDArray[np.intp]
 Ages = NDArray[np.float64]
@@ -49,29 +54,40 @@ def weights(ages: Ages, half_life: float) -> NDArray[np.float64]:
     return np.asarray(fallen / fallen.mean())
 
 
-def choose(
-    ages: Ages,
-    folds: NDArray[np.integer],
-    labels: NDArray[Any],
-    judge: Callable[[Positions, Prediction], tuple[float, NDArray[np.float64]]],
-    answers: Callable[[Positions, Positions, float | None], Prediction],
-) -> float | None:
-    """The half-life in days that suits the newest rows best; None if it is best not to forget.
+def choose(rows: "Rows", model: str, own: Mapping[str, Any]) -> float | None:
+    """The half-life of the rows' weights in days; None where they all weigh the same.
 
-    `ages`, `folds` (in the order of time) and `labels` are of the training rows. `answers` learns
-    from the rows at some positions, weighed by a half-life or alike, and answers those at others,
-    of which `judge` tells the score, and the loss of each row by its weight.
+    It is what `params.yaml` asks for, or suits the newest rows best: if a model with `own`
+    parameters weighs its rows at all. A UserError if one is asked for, and rows have no age.
     """
-    learn, held = _turn(ages, folds)
-    if len(np.unique(labels[learn])) < 2:
+    wanted = rows.train.half_life
+    if wanted == "none" or (wanted == "auto" and not rows.in_time):
+        return None
+    if not rows.in_time:
+        raise UserError(
+            f"params.yaml: train.half_life is {wanted}, and rows have no age; mark the column of "
+            'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
+        )
+    members = own if model == BLEND else {model: {"parameters": own}}
+    built = {name: rows.build(name, its["parameters"]) for name, its in members.items()}
+    if not any(rows.weighs(name, pipeline) for name, pipeline in built.items()):
+        return None
+    if wanted != "auto":
+        return wanted
+
+    learn, held = _turn(rows.ages, rows.folds)
+    if len(np.unique(rows.labels[learn])) < 2:
         return None
 
     def judged(half_life: float | None) -> tuple[float, NDArray[np.float64]]:
-        return judge(held, answers(learn, held, half_life))
+        """The score of the newest rows, and the loss of each by its weight."""
+        said = rows.answers(model, own, learn, held, half_life)
+        losses = metrics.losses(rows.score, rows.labels[held], said) * rows.weights[held]
+        return rows.scored(held, said), losses
 
     (most, surprise), best = judged(None), None
     for part in PARTS:
-        half_life = float(f"{ages.max() / part:.3g}")
+        half_life = float(f"{rows.ages.max() / part:.3g}")
         reached, losses = judged(half_life)
         spared = surprise - losses
         sure = spared.mean() > DEVIATIONS * spared.std() / np.sqrt(len(held))

@@ -13,8 +13,7 @@ The hash is the project's own (see `hashing`): no engine, version or machine mov
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 from .. import contract as contracts
 from ..contract import FOLD, Contract
 from ..errors import UserError
-from ..files import replacing
 from ..project import Project
 from ..settings import Settings, Split
 from . import parallel, parquet
@@ -50,11 +48,7 @@ def run(project: Project) -> None:
     settings, contract = Settings.load(project.params).split, contracts.load()
     rows, parts = pl.scan_parquet(project.valid), parquet.parts(project.valid)
     sizes = [parquet.count(part) for part in parts]
-
-    def keys(names: list[str]) -> Keys:
-        return np.concatenate([*parallel.map(partial(_keys, names), parts, rows=sizes)])
-
-    folds = assign(rows, contract, settings, keys)
+    folds = assign(rows, contract, settings)
     held_out = folds == HELD_OUT
     if contract.task == "classification":
         _check_classes(rows, contract, held_out)
@@ -63,9 +57,8 @@ def run(project: Project) -> None:
     with TemporaryDirectory(dir=project.data, prefix=".split-") as folder:
         made = Path(folder)
         deque(parallel.map(part, parts, its, into=made, rows=sizes), maxlen=0)
-        with replacing(project.train) as train, replacing(project.holdout) as holdout:
-            parquet.gather(sorted(made.glob(f"*/{LEARNT}")), train)
-            parquet.gather(sorted(made.glob(f"*/{JUDGED}")), holdout)
+        parquet.gather(made, LEARNT, project.train)
+        parquet.gather(made, JUDGED, project.holdout)
     print(
         f"split: {np.sum(~held_out):,} rows in {folds.max() + 1} folds to learn from, "
         f"{np.sum(held_out):,} held out ({np.mean(held_out):.1%})."
@@ -83,10 +76,6 @@ def part(path: Path, folds: Folds, folder: Path) -> None:
     )
 
 
-def _keys(names: list[str], part: Path) -> Keys:
-    return row_keys(pl.scan_parquet(part), names)
-
-
 def rule(contract: Contract, settings: Split) -> dict[str, Any]:
     """What decides which rows are held out, as JSON-able data.
 
@@ -102,17 +91,8 @@ def rule(contract: Contract, settings: Split) -> dict[str, Any]:
     }
 
 
-def assign(
-    rows: pl.LazyFrame,
-    contract: Contract,
-    settings: Split,
-    keys: Callable[[list[str]], Keys] | None = None,
-) -> Folds:
-    """Give every row its fold, see the module; a UserError if the rows differ too little.
-
-    `keys` makes the rows' hashes over some columns, if that need not be done here.
-    """
-    keys = keys or partial(row_keys, rows)
+def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
+    """Give every row its fold, see the module; a UserError if the rows differ too little."""
     if time := contract.with_role("event_time"):
         moments = rows.select(pl.col(time.name).to_physical().cast(pl.Int64).fill_null(EVER))
         times = moments.collect(engine="streaming").to_series().to_numpy()
@@ -120,10 +100,10 @@ def assign(
         folds = _by_time(times, settings, labels)
         kind = f"times in {time.name}"
     elif group := contract.with_role("group"):
-        folds = _by_key(keys([group.name]), settings)
+        folds = _by_key(row_keys(rows, [group.name]), settings)
         kind = f"groups in {group.name}"
     else:
-        hashes = keys([column.name for column in contract.features])
+        hashes = row_keys(rows, [column.name for column in contract.features])
         folds = _by_key(_bunched(hashes), settings)
         kind = "rows"
     if folds.max(initial=HELD_OUT) < 1 or folds.min(initial=0) != HELD_OUT:

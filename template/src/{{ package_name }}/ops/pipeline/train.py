@@ -31,8 +31,7 @@ from ..export import blendable
 from ..files import replacing, write_json
 from ..own_export import shortly
 from ..project import Project
-from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, unknown
-from ..settings import Train as TrainSettings
+from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, Train, unknown
 from ..wording import listed
 from . import blend, decisions, parallel, parquet, recency
 from .blend import Blend
@@ -55,13 +54,16 @@ BYTES = 44  # of memory, for each feature of a row that is learnt from: measured
 
 
 class Rows:
-    """Training rows as the models take them."""
+    """Training rows as the models take them, and what `params.yaml` asks of these."""
 
     def __init__(
-        self, contract: Contract, frame: pl.DataFrame, train: TrainSettings | None = None
+        self, contract: Contract, frame: pl.DataFrame, settings: Settings | None = None
     ) -> None:
-        """Make features and labels once, for all folds and models; `train` says what is asked."""
-        self.contract, self.train = contract, train or TrainSettings()
+        """Make features and labels once, for all folds and models."""
+        settings = settings or Settings()
+        self.contract, self.train, self.seed = contract, settings.train, settings.seed
+        self.costs = decisions.costs(self.train, contract)
+        self.score = metrics.find(self.train.score, self.costs, contract.task)
         self._read(frame)
         self.folds = frame[FOLD].to_numpy()
         self.splits = list(self._splits())
@@ -154,15 +156,15 @@ class Rows:
             and min(_range(made[name][fold]) for fold in folds) < SEASON * _range(made[name])
         ]
 
-    def build(self, model: str, parameters: Mapping[str, Any], seed: int) -> Pipeline:
+    def build(self, model: str, parameters: Mapping[str, Any]) -> Pipeline:
         """Build an unfitted pipeline; a UserError if the model does not take its parameters."""
         build = partial(models.build, model, self.contract.task, self.kinds)
         try:
-            made = build(parameters, seed)
+            made = build(parameters, self.seed)
         except (TypeError, ValueError) as error:
             names = set(searched(model))
             with suppress(TypeError, ValueError):
-                names |= build({}, seed).steps[-1][1].get_params().keys()
+                names |= build({}, self.seed).steps[-1][1].get_params().keys()
             wrong = [it for it in parameters if it not in names and f"'{it}'" in str(error)]
             said = f"train.{model} does not fit: {error}"
             if names and wrong:
@@ -181,7 +183,6 @@ class Rows:
         self,
         model: str,
         parameters: Mapping[str, Any],
-        seed: int,
         rows: NDArray[np.intp] | None = None,
         half_life: float | None = None,
     ) -> Pipeline | Blend:
@@ -190,22 +191,17 @@ class Rows:
         Of a blend, `parameters` are of each member its `weight` and its own `parameters`.
         """
         if model == BLEND:
-            return Blend(
-                {
-                    name: self.fit(name, its["parameters"], seed, rows, half_life)
-                    for name, its in parameters.items()
-                },
-                [its["weight"] for its in parameters.values()],
-            )
-        pipeline = self.build(model, parameters, seed)
+            each = parameters.items()
+            fitted = {name: self.fit(name, it["parameters"], rows, half_life) for name, it in each}
+            return Blend(fitted, [it["weight"] for it in parameters.values()])
+        pipeline = self.build(model, parameters)
         in_parts = getattr(models, "PARTS", {}).get(model)
         if rows is None and self.parts and in_parts:
             self.in_parts.add(model)
-            print(
-                f"{model} learns from all rows, a part at a time, of {len(self.parts)}", flush=True
-            )
+            said = f"{model} learns from all rows, a part at a time, of {len(self.parts)}"
+            print(said, flush=True)
             return self._fit_parts(in_parts, pipeline, half_life)
-        rows = self._bounded(model, seed, np.arange(len(self.labels)) if rows is None else rows)
+        rows = self._bounded(model, np.arange(len(self.labels)) if rows is None else rows)
         if model == "trivial" and isinstance(pipeline[-1], DummyRegressor):
             pipeline[-1].set_params(**self._least(rows))
         weighed, weights = {}, self.weights[rows]
@@ -245,10 +241,9 @@ class Rows:
         """Options of the baseline: the number that loses least by the score, if not the mean."""
         rows = rows[:: -(-len(rows) // blend.ENOUGH_ROWS)]
         truth, weights = self.labels[rows], self.weights[rows]
-        score = metrics.find(self.train.score, task=self.contract.task)
 
         def loss(number: float) -> float:
-            lost = metrics.losses(score, truth, np.full(len(truth), number))
+            lost = metrics.losses(self.score, truth, np.full(len(truth), number))
             return metrics.mean(lost, weights)
 
         numbers = [metrics.mean(truth, weights), *np.quantile(truth, PERCENTILES)]
@@ -265,12 +260,12 @@ class Rows:
         self.told.add(model)
         return False
 
-    def _bounded(self, model: str, seed: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def _bounded(self, model: str, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """As many of some rows as ROWS in `ml/model.py` grants a model, and one of each class."""
         most = getattr(models, "ROWS", {}).get(model, len(rows))
         if len(rows) <= most:
             return rows
-        drawn = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+        drawn = np.random.default_rng(self.seed).choice(len(rows), most, replace=False)
         if self.contract.classes:
             drawn = np.union1d(drawn, np.unique(self.labels[rows], return_index=True)[1])
         return np.asarray(rows[np.sort(drawn)])
@@ -279,26 +274,24 @@ class Rows:
         self,
         model: str,
         parameters: Mapping[str, Any],
-        seed: int,
         learn: NDArray[np.intp],
         held: NDArray[np.intp],
         half_life: float | None = None,
     ) -> Prediction:
         """What a model that learns from some rows says of others."""
-        pipeline = self.fit(model, parameters, seed, learn, half_life)
+        with threads(self):  # on whichever machine
+            pipeline = self.fit(model, parameters, learn, half_life)
         if self.train.model == BLEND and isinstance(pipeline, Pipeline) and model != "trivial":
             blendable(pipeline, self.kinds)
         return predict(pipeline, self.contract, self.features[held], self.decisions.get(model))
 
-    def validate(
-        self, model: str, parameters: Mapping[str, Any], seed: int, score: str
-    ) -> list[float]:
+    def validate(self, model: str, parameters: Mapping[str, Any]) -> list[float]:
         """The score of a model on each fold, learnt from the others; its answers are kept."""
-        answered = partial(_answered, self, model, parameters, seed)
+        answered = partial(self.answers, model, parameters)
         parts = list(parallel.map(answered, *zip(*self.splits, strict=True)))
         if self.contract.task == "recommendation":
             self.items[model] = self._placed([part.values for part in parts], "")
-        return self.judge(model, self._placed([part.scored for part in parts], np.nan), score)
+        return self.judge(model, self._placed([part.scored for part in parts], np.nan))
 
     def _placed(self, parts: Sequence[NDArray[Any]], unknown: Any) -> NDArray[Any]:
         """What is said of each fold as an array of all rows."""
@@ -307,37 +300,23 @@ class Rows:
             made[held] = part
         return made
 
-    def judge(self, model: str, said: NDArray[np.float32], score: str) -> list[float]:
+    def judge(self, model: str, said: NDArray[np.float32]) -> list[float]:
         """The score on each fold of what a model `said` of rows that it had not learnt from."""
-        about = self.train, self.contract, score, self.labels, said, self.weights
+        about = self.train, self.contract, self.score.name, self.labels, said, self.weights
         told = self.decisions[model] = decisions.choose(*about)
         self.said[model] = said
         items = self.items.get(model)
         answers = decided(told).answer(said) if items is None else Prediction(items, said)
-        scores = [self.score(score, held, answers[held]) for _, held in self.splits]
+        scores = [self.scored(held, answers[held]) for _, held in self.splits]
         if not np.isfinite(scores).all():
-            raise ValueError(f"{score} of what it answers is no number")
+            raise ValueError(f"{self.score.name} of what it answers is no number")
         self.validation[model] = scores
         return scores
 
-    def score(self, name: str, rows: NDArray[np.intp], answers: Prediction) -> float:
-        """A score of the answers to some rows; higher is better."""
-        costs = decisions.costs(self.train, self.contract)
-        return metrics.score(name, self.labels[rows], answers, self.weights[rows], costs)
-
-    def judged(
-        self, name: str, rows: NDArray[np.intp], answers: Prediction
-    ) -> tuple[float, NDArray[np.float64]]:
-        """That score, and the loss of each row by its weight, where models are judged by it."""
-        score = metrics.find(name, decisions.costs(self.train, self.contract))
-        losses = metrics.losses(score, self.labels[rows], answers) * self.weights[rows]
-        return self.score(name, rows, answers), losses
-
-
-def _answered(rows: Rows, *about: Any) -> Prediction:
-    """What `Rows.answers` gives, on whichever machine."""
-    with threads(rows):
-        return rows.answers(*about)
+    def scored(self, rows: NDArray[np.intp], answers: Prediction) -> float:
+        """The score of the answers to some rows; higher is better."""
+        about = self.labels[rows], answers, self.weights[rows]
+        return metrics.score(self.score.name, *about, self.costs)
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -384,7 +363,7 @@ def run(project: Project) -> None:
     every = parquet.count(project.train)
     afford(min(every, most), len(contract.features))
     learnt, kept = (parquet.spread(it, most).collect() for it in (project.train, project.holdout))
-    rows = Rows(contract, learnt, settings.train)
+    rows = Rows(contract, learnt, settings)
     if len(learnt) < every:
         print(f"models are compared on {len(learnt):,} of {every:,} rows, spread evenly")
         rows.parts = parquet.parts(project.train)
@@ -393,7 +372,7 @@ def run(project: Project) -> None:
     if rows.wide:
         print("one fold judges, and the learning curve has but its end, for the many columns")
     with threads(rows):
-        training, fitted = choose(rows, settings)
+        training, fitted = choose(rows)
         if settings.train.refit:
             both = rows.others(pl.concat([learnt.drop(FOLD), kept]))
             both.parts = [*rows.parts, *parquet.parts(project.holdout)] if rows.parts else ()
@@ -419,36 +398,37 @@ def run(project: Project) -> None:
             if name in fitted:
                 training["file"], model = blend.export(fitted[name], rows.kinds)
                 (place / training["file"]).write_bytes(model)
-        np.savez(folder / "answers.npz", **{name: plain(its) for name, its in answers.items()})
+        plain = {  # written without pickle: texts of one length
+            name: its.astype(str) if its.dtype == object else its for name, its in answers.items()
+        }
+        np.savez(folder / "answers.npz", **plain)
         write_json(folder / "training.json", training)
 
 
-def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pipeline | Blend]]:
+def choose(rows: Rows) -> tuple[dict[str, Any], dict[str, Pipeline | Blend]]:
     """Compare the models, and fit the best one, or their blend, and the baseline on all rows.
 
     Gives how the model was chosen and made, as JSON-able data; and both, `model` and `trivial`.
     """
-    seed, train = settings.seed, settings.train
-    score = metrics.find(train.score, task=rows.contract.task).name
-    hold(rows, train, seed)
-    compare(rows, train, seed, score)
+    hold(rows)
+    compare(rows)
     best = max([*rows.validation][1:], key=lambda model: float(np.mean(rows.validation[model])))
-    options: list[tuple[str, Mapping[str, Any]]] = [(best, parameters(train, best))]
-    remark = ""
-    if train.model == BLEND:
-        weights, remark = blend.offer(rows, best, score)
+    sections, remark = rows.train.sections, ""
+    options: list[tuple[str, Mapping[str, Any]]] = [(best, sections.get(best, {}))]
+    if rows.train.model == BLEND:
+        weights, remark = blend.offer(rows, best)
         print(remark, flush=True)
         members = {
-            name: {"weight": weight, "parameters": parameters(train, name)}
+            name: {"weight": weight, "parameters": sections.get(name, {})}
             for name, weight in weights.items()
         }
         options = [(BLEND, members), *options] if members else options
     for chosen, own in options:
-        half_life = forgetting(rows, chosen, own, settings, score)
+        half_life = recency.choose(rows, chosen, own)
         fading = "" if half_life is None else f", whose weight halves every {half_life:g} days"
         which = "" if rows.parts else f" on all {len(rows.labels):,} training rows"
         print(f"{chosen} is fitted{which}{fading}", flush=True)
-        pipeline = rows.fit(chosen, own, seed, half_life=half_life)
+        pipeline = rows.fit(chosen, own, half_life=half_life)
         if chosen == best or (strayed := astray(rows, pipeline)) <= TOLERANCE:
             break
         remark = f"{remark} Its export strays by {strayed:.1g}, so {best} is taken."
@@ -458,16 +438,15 @@ def choose(rows: Rows, settings: Settings) -> tuple[dict[str, Any], dict[str, Pi
         "model": chosen,
         "parameters": {**own, **({"half_life": half_life or "none"} if rows.in_time else {})},
         "remark": remark,
-        "seed": seed,
-        "score": score,
+        "seed": rows.seed,
+        "score": rows.score.name,
         "decision": rows.decisions[chosen],
         "contract": rows.contract.to_dict(),
         "features": rows.inputs,
         "validation": rows.validation,
-        "learning_curve": learning_curve(rows, chosen, own, settings, score, half_life),
+        "learning_curve": learning_curve(rows, chosen, own, half_life),
     }
-    trivial = rows.fit("trivial", {}, seed)
-    return training, {"model": pipeline, "trivial": trivial}
+    return training, {"model": pipeline, "trivial": rows.fit("trivial", {})}
 
 
 def astray(rows: Rows, model: Blend) -> float:
@@ -478,19 +457,19 @@ def astray(rows: Rows, model: Blend) -> float:
     return distance(said.scored, predict(model, rows.contract, some).scored)
 
 
-def compare(rows: Rows, train: TrainSettings, seed: int, score: str) -> None:
+def compare(rows: Rows) -> None:
     """Validate the baseline and the models asked for; of several, one that fails is left out."""
-    for model in ("trivial", *asked(train)):
+    for model in ("trivial", *asked(rows.train)):
         try:
-            mean = float(np.mean(rows.validate(model, parameters(train, model), seed, score)))
-            print(f"{model}: {metrics.in_units(score, mean)} in cross-validation", flush=True)
+            mean = float(np.mean(rows.validate(model, rows.train.sections.get(model, {}))))
+            said = metrics.in_units(rows.score.name, mean)
+            print(f"{model}: {said} in cross-validation", flush=True)
         except UserError:
             raise
         except Exception as error:
-            if model not in ("trivial", train.model):
-                print(
-                    f"{model} is left out, for it cannot learn from these rows: {error}", flush=True
-                )
+            if model not in ("trivial", rows.train.model):
+                said = f"{model} is left out, for it cannot learn from these rows: {error}"
+                print(said, flush=True)
             elif user_code.place(error):
                 raise
             else:
@@ -505,15 +484,15 @@ def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
     print(f"{training['model']} is fitted again on all {len(rows.labels):,} rows", flush=True)
     own = dict(training["parameters"])
     fading: Any = own.pop("half_life") if rows.in_time else "none"
-    half_life = None if fading == "none" else fading
-    return rows.fit(training["model"], own, training["seed"], half_life=half_life)
+    return rows.fit(training["model"], own, half_life=None if fading == "none" else fading)
 
 
-def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
+def hold(rows: Rows) -> None:
     """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today.
 
     A UserError as well if that file declares none, or what is none.
     """
+    train = rows.train
     try:
         names = msgspec.convert(vars(models), Declared).MODELS
     except msgspec.ValidationError as error:
@@ -521,7 +500,7 @@ def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
         raise UserError(
             f"ml/model.py: {place or 'it'} will not do: {said}; see docs/ops/models.md."
         ) from error
-    if taken := {*names} & {"trivial", AUTO, BLEND, *TrainSettings.__struct_fields__}:
+    if taken := {*names} & {"trivial", AUTO, BLEND, *Train.__struct_fields__}:
         raise UserError(f"ml/model.py: {taken.pop()} in MODELS is taken; use another name.")
     if train.model == BLEND and rows.contract.task == "recommendation":
         raise UserError(
@@ -530,59 +509,23 @@ def hold(rows: Rows, train: TrainSettings, seed: int) -> None:
         )
     for name in (train.model, *train.sections):
         if name in models.MODELS:
-            rows.build(name, parameters(train, name), seed)
+            rows.build(name, train.sections.get(name, {}))
         elif name not in (AUTO, BLEND, *EARLIER):
             raise UserError(f"params.yaml: {unknown(f'train.{name}', models.MODELS)}")
 
 
-def asked(train: TrainSettings) -> Sequence[str]:
+def asked(train: Train) -> Sequence[str]:
     """The models that `params.yaml` asks for: all, or one."""
     return models.MODELS if train.model in (AUTO, BLEND) else (train.model,)
 
 
-def parameters(train: TrainSettings, model: str) -> Mapping[str, Any]:
-    """A model's own section of `params.yaml`."""
-    return train.sections.get(model, {})
-
-
-def forgetting(
-    rows: Rows, model: str, own: Mapping[str, Any], settings: Settings, score: str
-) -> float | None:
-    """The half-life of the rows' weights in days; None where they all weigh the same.
-
-    A UserError if `params.yaml` asks for one, and rows have no age.
-    """
-    wanted = settings.train.half_life
-    if wanted == "none" or (wanted == "auto" and not rows.in_time):
-        return None
-    if not rows.in_time:
-        raise UserError(
-            f"params.yaml: train.half_life is {wanted}, and rows have no age; mark the column of "
-            'their time in ml/schema.py with metadata={"event_time": True}, or use auto.'
-        )
-    seed, members = settings.seed, own if model == BLEND else {model: {"parameters": own}}
-    built = {name: rows.build(name, its["parameters"], seed) for name, its in members.items()}
-    if not any(rows.weighs(name, pipeline) for name, pipeline in built.items()):
-        return None
-    if wanted != "auto":
-        return wanted
-
-    answers = partial(rows.answers, model, own, seed)
-    return recency.choose(rows.ages, rows.folds, rows.labels, partial(rows.judged, score), answers)
-
-
 def learning_curve(
-    rows: Rows,
-    model: str,
-    own: Mapping[str, Any],
-    settings: Settings,
-    score: str,
-    half_life: float | None,
+    rows: Rows, model: str, own: Mapping[str, Any], half_life: float | None
 ) -> list[dict[str, float]]:
     """How the score on the last fold grows with the rows learnt from; its end, if that is long."""
     learn, held = rows.splits[-1]
     if not rows.in_time:
-        learn = np.random.default_rng(settings.seed).permutation(learn)
+        learn = np.random.default_rng(rows.seed).permutation(learn)
     classes = len(np.unique(rows.labels[learn])) if rows.contract.classes else 0
     curve, known = [], half_life is None and model in rows.validation
     for share in CURVE[-2:] if rows.wide else CURVE:
@@ -592,8 +535,8 @@ def learning_curve(
             curve.append({"rows": size, "score": rows.validation[model][-1]})
         elif len(np.unique(rows.labels[some])) >= classes:
             with suppress(ValueError):  # of a model that cannot learn from so few
-                said = rows.answers(model, own, settings.seed, some, held, half_life)
-                curve.append({"rows": size, "score": rows.score(score, held, said)})
+                said = rows.answers(model, own, some, held, half_life)
+                curve.append({"rows": size, "score": rows.scored(held, said)})
     return curve
 
 
@@ -610,7 +553,14 @@ def predict(
     if contract.task == "regression":
         return Prediction(np.ravel(pipeline.predict(frame)).astype(np.float32), None)
     if contract.task == "recommendation":
-        return Prediction(*recommended(pipeline, frame))
+        *steps, (_, last) = pipeline.steps
+        if steps or not hasattr(last, "recommend"):
+            raise UserError(
+                f"{type(last).__name__} in ml/model.py must recommend items: let the only step of "
+                "the pipeline have a method recommend; docs/ops/models.md says which."
+            )
+        items, scores = last.recommend(frame)
+        return Prediction(np.asarray(items, object), np.asarray(scores, np.float32))
     if not hasattr(pipeline, "predict_proba"):
         raise UserError(
             f"{type(pipeline[-1]).__name__} in ml/model.py gives no probabilities (predict_proba); "
@@ -622,32 +572,11 @@ def predict(
     return decided(told).answer(probabilities)
 
 
-def recommended(pipeline: Pipeline, frame: pl.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The items that a fitted pipeline recommends, shape (rows, items), and their scores."""
-    *steps, (_, last) = pipeline.steps
-    if steps or not hasattr(last, "recommend"):
-        raise UserError(
-            f"{type(last).__name__} in ml/model.py must recommend items: let the only step of the "
-            "pipeline have a method recommend; docs/ops/models.md says which."
-        )
-    items, scores = last.recommend(frame)
-    return np.asarray(items, object), np.asarray(scores, np.float32)
-
-
-def plain(values: NDArray[Any]) -> Any:
-    """An array that is written without pickle: texts of one length."""
-    return values.astype(str) if values.dtype == object else values
-
-
 def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:
     """Features as the frame that the pipelines take: Float32 and String columns, see `unfolded`."""
     columns = contracts.unfolded(made)
-    return pl.DataFrame(
-        {
-            name: pl.Series(columns[name], dtype=pl.Float32 if kind == "number" else pl.String)
-            for name, kind in kinds.items()
-        }
-    )
+    schema = {its: pl.Float32 if kind == "number" else pl.String for its, kind in kinds.items()}
+    return pl.DataFrame([pl.Series(its, columns[its], dtype) for its, dtype in schema.items()])
 
 
 def _range(values: NDArray[Any]) -> float:

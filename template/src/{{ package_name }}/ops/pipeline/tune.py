@@ -14,7 +14,7 @@ from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
 from ..wording import listed
 from . import parquet
-from .train import Rows, asked, hold, parameters, searched, threads
+from .train import Rows, asked, hold, searched, threads
 
 
 def run(project: Project) -> None:
@@ -26,23 +26,22 @@ def run(project: Project) -> None:
     frame = parquet.spread(project.train, settings.train.in_memory).collect()
     if not {column.name for column in contract.columns} <= set(frame.columns):
         raise UserError("The training rows are of an earlier contract; run `make train` first.")
-    rows = Rows(contract, frame, settings.train)
-    score = metrics.find(settings.train.score, task=contract.task).name
-    hold(rows, settings.train, settings.seed)
-    wanted = asked(settings.train)
+    rows = Rows(contract, frame, settings)
+    hold(rows)
+    wanted, score = asked(settings.train), rows.score.name
 
     def objective(trial: optuna.Trial) -> float:
         model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend
         first = trial.number < len(wanted)
         if settings.train.model == AUTO and not first:
             model = trial.suggest_categorical("model", wanted)
-        values = dict(parameters(settings.train, model))
+        values = dict(settings.train.sections.get(model, {}))
         if not first:
             values |= {name: _suggest(trial, model, name) for name in searched(model)}
         trial.set_user_attr("model", model)
         trial.set_user_attr("parameters", values)
         try:
-            folds = rows.validate(model, values, settings.seed, score)
+            folds = rows.validate(model, values)
         except UserError:
             raise
         except Exception as error:
@@ -50,7 +49,7 @@ def run(project: Project) -> None:
         trial.set_user_attr("folds", folds)
         return sign * float(np.mean(folds))
 
-    sign = -1 if metrics.find(score).loss else 1
+    sign = -1 if rows.score.loss else 1
     study = optuna.create_study(
         direction="minimize" if sign < 0 else "maximize",
         sampler=optuna.samplers.TPESampler(seed=settings.seed),
@@ -70,9 +69,11 @@ def _keep(
     project: Project, group: Sequence[str], score: str, trials: Sequence[optuna.trial.FrozenTrial]
 ) -> None:
     """Write the best parameters of a group of models, unless they are the present ones."""
-    done = sorted((its for its in trials if its.value is not None), key=_worth, reverse=True)
-    best = next(iter(done), None)
-    first = next((trial for trial in done if trial in trials[: len(group)]), None)
+    present = trials[: len(group)]
+    best, first = (
+        max((it for it in its if it.value is not None), key=_worth, default=None)
+        for its in (trials, present)
+    )
     if best is None or best is first:
         reached = "none was tried" if best is None else f"{score} {best.value:.4f}"
         print(f"No trial beats the present parameters of {listed(group)} ({reached}).")
@@ -103,12 +104,9 @@ def _record(project: Project, study: optuna.Study, score: str) -> None:
     with connected(project) as store:
         run = store.log(("search", f"{done[0].datetime_start}"), "ops tune")
         for trial, scores_of in zip(done, folds.values(), strict=True):
-            title, own = (
-                f"{trial.number} {trial.user_attrs['model']}",
-                trial.user_attrs["parameters"],
-            )
-            chosen, took = trial == study.best_trial, trial.duration
-            seconds = took.total_seconds() if took else 0.0
+            title = f"{trial.number} {trial.user_attrs['model']}"
+            own, chosen = trial.user_attrs["parameters"], trial == study.best_trial
+            seconds = trial.duration.total_seconds() if trial.duration else 0.0
             store.nest(run, title, own, score, scores_of, chosen=chosen, seconds=seconds)
 
 

@@ -85,8 +85,7 @@ def run(project: Project) -> None:
                 f"params.yaml allows {limit:.2%}: {rules.described(broken, counts)}. They lie in "
                 f"{project.quarantine.relative_to(project.root)}; mend the data or ml/schema.py."
             )
-        with replacing(project.valid) as aside:
-            parquet.gather(sorted(made.glob(f"*/{GOOD}")), aside)
+        parquet.gather(made, GOOD, project.valid)
     print(f"validate: {rows - bad:,} of {rows:,} rows keep the contract.")
     for rule, count in counts.items():
         print(f"validate: in quarantine for breaking {rule}: {count:,}.")

@@ -138,7 +138,7 @@ def _second_opinion(
     if kind == BLEND:  # its heaviest member says enough
         members = champion.manifest["model"]["parameters"]
         kind = max(set(members) & set(models.MODELS), key=lambda name: members[name]["weight"])
-    own = train.parameters(settings.train, kind)
+    own = settings.train.sections.get(kind, {})
     model = models.build(kind, champion.contract.task, kinds, own, settings.seed)
     part, source, count = pl.int_range(pl.len()) % 5, pl.col(KEY).rank("dense"), pl.len().over(KEY)
     few = pl.len() - count < pl.max_horizontal(LEAST, count / 4)
