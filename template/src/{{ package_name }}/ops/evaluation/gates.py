@@ -88,8 +88,8 @@ def worst_slice(measured: Sequence[Mapping[str, Any]], limit: float) -> Gate:
         return _judge(name, np.nan, limit, False, "The loss of some rows is not a number.")
     reason = (
         f"In {its['slice']} ({its['rows']} rows) the loss is {number(its['loss'])} against the "
-        f"trivial baseline's {number(its['baseline loss'])}: {_behind(share, excess, sure, limit)}. "
-        f"Of {len(measured)} slices it is the weakest."
+        f"trivial baseline's {number(its['baseline loss'])}: "
+        f"{_behind(share, excess, sure, limit)}. Of {len(measured)} slices it is the weakest."
     )
     return _judge(name, excess, limit, sure <= limit, reason)
 
