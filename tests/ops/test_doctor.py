@@ -90,7 +90,7 @@ def git(project: Project, *arguments: str) -> None:
 
 def missing(check: Callable[[Project], Iterator[doctor.Finding]], project: Project) -> list[str]:
     """The subjects of which one check says that something is to be done."""
-    return [finding.subject for finding in check(project) if finding.remedy]
+    return [finding.subject for finding in doctor.found(check, project) if finding.remedy]
 
 
 def remove(name: str, project: Project) -> None:

@@ -118,9 +118,9 @@ def test_champions_are_compared_by_what_was_judged(
     monkeypatch.setattr(comparison, "latency", latency)
     with tracking.connected(refitted) as store:
         version, bundle = store.versions()[-1], Bundle(refitted.bundle)
-        fetched = champion.kept(refitted, store, version)
+        fetched = champion.kept(store, version)
         shutil.copytree(fetched, refitted.champion, dirs_exist_ok=True)
-        _, evidence = comparison.judge(refitted, store, Settings(), bundle, version)
+        _, evidence = comparison.judge(store, Settings(), bundle, version)
     known = bundle.manifest["metrics"]["accuracy"]
     assert evidence["champion"] == {"version": 2, "value": pytest.approx(known, rel=1e-5)}
     first, second = timed

@@ -570,7 +570,7 @@ def test_a_new_class_is_no_excuse(
     with tracking.connected(project) as store:
         settings = Settings.load(project.params)
         bundle = Bundle(project.bundle)
-        verdicts, _ = comparison.judge(project, store, settings, bundle, store.version(1))
+        verdicts, _ = comparison.judge(store, settings, bundle, store.version(1))
     gates = {gate.name: gate for gate in verdicts}
     assert not gates["champion regression"].passed
     assert "On 108 rows" in gates["champion regression"].reason
@@ -615,7 +615,7 @@ def test_rows_from_before_new_labels_judge_too(
         project.labelled.mkdir(parents=True)
         taken.write_parquet(project.labelled / f"{day}T000000000000Z.parquet")
         with tracking.connected(project) as store:
-            verdicts, _ = comparison.judge(project, store, settings, bundle, store.version(1))
+            verdicts, _ = comparison.judge(store, settings, bundle, store.version(1))
         found.append({gate.name: gate for gate in verdicts})
     assert "earlier rows" not in found[0]
     assert found[1]["earlier rows"].passed == verdict

@@ -49,7 +49,6 @@ from my_model.ops.project import Project
 from my_model.ops.registry import tracking
 from my_model.ops.retraining import declaration, examination, exclusion, journal, labels
 from my_model.ops.retraining import run as retraining
-from my_model.ops.retraining.declaration import Declaration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -796,8 +795,8 @@ def test_what_cannot_be_written_is_said() -> None:
 @pytest.mark.parametrize("text", ["queue", "=x", "queue=", ""])
 def test_a_declaration_is_a_column_and_a_value(text: str) -> None:
     with pytest.raises(UserError, match="write COLUMN=VALUE"):
-        Declaration.parse(text)
+        declaration.parsed(text)
 
 
 def test_a_value_may_hold_what_it_likes() -> None:
-    assert Declaration.parse("a=b=c") == ("a", "b=c")
+    assert declaration.parsed("a=b=c") == ("a", "b=c")

@@ -317,7 +317,7 @@ def test_a_champion_is_compared_by_an_own_score(
     write_json(path, {**read_json(path), "score": "price"})
     with tracking.connected(project) as store:
         verdicts, evidence = comparison.judge(
-            project, store, Settings(), Bundle(project.bundle), store.version(1)
+            store, Settings(), Bundle(project.bundle), store.version(1)
         )
     assert {gate.name: gate.passed for gate in verdicts} == {
         "champion regression": True, "dearer": True, "latency": True,

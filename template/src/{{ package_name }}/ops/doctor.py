@@ -61,7 +61,7 @@ def run() -> None:
     """Print what was found; a UserError if this is no project, or something is to be mended."""
     project = Project.find()
     amiss = []
-    for finding in (finding for check in CHECKS for finding in loaded(check, project)):
+    for finding in (finding for check in CHECKS for finding in found(check, project)):
         mark, remedy = ("mend", f"; {finding.remedy}") if finding.remedy else ("ok", "")
         print(f"{mark:<8} {finding.subject:<12} {finding.state}{remedy}", flush=True)
         amiss += [finding.subject] if finding.remedy else []
@@ -70,12 +70,14 @@ def run() -> None:
     print("All is well.")
 
 
-def loaded(check: Check, project: Project) -> Iterator[Finding]:
-    """What a check finds, or that a library it needs is not installed."""
+def found(check: Check, project: Project) -> Iterator[Finding]:
+    """What a check finds, or what it cannot go on without: a library, or what a person mends."""
     try:
         yield from check(project)
     except ImportError as error:
         yield Finding(check.__name__, f"cannot be read without {error.name}", "run `make setup`")
+    except UserError as error:
+        yield Finding(check.__name__, "cannot be used", str(error))
 
 
 def tools(project: Project) -> Iterator[Finding]:
@@ -142,11 +144,7 @@ def repository(project: Project) -> Iterator[Finding]:
     root = project.root
     if shutil.which("git") is None:
         return
-    try:
-        top = git.top(root)
-    except UserError as error:
-        yield Finding("repository", "is not read", str(error))
-        return
+    top = git.top(root)
     if top is None:
         yield Finding("repository", "the project is in none", "run `make setup`")
         return
@@ -202,14 +200,10 @@ def contract(project: Project) -> Iterator[Finding]:
     from . import contract as contracts
     from .settings import Settings
 
-    try:
-        Settings.load(project.params)
-        known = contracts.load()
-    except UserError as error:
-        yield Finding("contract", "cannot be used", str(error))
-    else:
-        state = f"{len(known.columns)} columns; {known.target.name} is the target"
-        yield Finding("contract", f"{state} of a {known.task}")
+    Settings.load(project.params)
+    known = contracts.load()
+    state = f"{len(known.columns)} columns; {known.target.name} is the target of a {known.task}"
+    yield Finding("contract", state)
 
 
 def registry(project: Project) -> Iterator[Finding]:
@@ -217,11 +211,8 @@ def registry(project: Project) -> Iterator[Finding]:
     from .registry import tracking
 
     address = tracking.address(project)
-    try:
-        tracking.reach(address)
-        yield Finding("registry", tracking.presentable(address))
-    except UserError as error:
-        yield Finding("registry", "is out of reach", str(error))
+    tracking.reach(address)
+    yield Finding("registry", tracking.presentable(address))
 
 
 CHECKS: tuple[Check, ...] = (
@@ -259,8 +250,6 @@ def _fault(project: Project, *asked: str) -> str:
     try:
         variables = {"UV_HTTP_RETRIES": "0"}
         command.output(project.root, *asked, variables=variables, timeout=PATIENCE)
-    except command.CommandError as error:
-        return error.words or str(error)
     except UserError as error:
-        return str(error)
+        return getattr(error, "words", "") or str(error)
     return ""

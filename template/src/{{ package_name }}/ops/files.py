@@ -100,25 +100,18 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-if sys.platform == "win32":
-    import msvcrt
+def lock(file: FileIO, wait: bool = False) -> bool:
+    """Lock a file until it is closed, or say that another process has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
 
-    def lock(file: FileIO, wait: bool = False) -> bool:
-        """Lock a file until it is closed, or say that another process has."""
-        file.seek(1 << 62)
-        try:
+            file.seek(1 << 62)
             msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+        else:
+            import fcntl
 
-else:
-    import fcntl
-
-    def lock(file: FileIO, wait: bool = False) -> bool:
-        """Lock a file until it is closed, or say that another process has."""
-        try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            return False
-        return True
+    except OSError:
+        return False
+    return True

@@ -2,8 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Iterable, Mapping
-from io import SEEK_CUR, BytesIO
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import command
@@ -38,18 +37,6 @@ def output(root: Path, *arguments: str) -> str | None:
 def content(root: Path, name: str, revision: str = "HEAD") -> bytes | None:
     """What a file of `root` holds in a revision; None if it is not there."""
     return raw(root, "show", f"{revision}:./{name}")
-
-
-def contents(root: Path, names: Iterable[str]) -> dict[str, bytes | None]:
-    """What files of `root` hold in the last commit, of which git is asked once."""
-    asked = {name: f"HEAD:./{name}\n" for name in names}
-    batch = raw(root, "cat-file", "--batch", given=os.fsencode("".join(asked.values())))
-    told, held = BytesIO(batch or b""), dict[str, bytes | None]()
-    for name in asked:  # a line that ends with the size, the content, a line end; or one line
-        _, _, size = told.readline().strip().rpartition(b" ")
-        held[name] = told.read(int(size)) if size.isdigit() else None
-        told.seek(1 if size.isdigit() else 0, SEEK_CUR)
-    return held
 
 
 def top(root: Path) -> Path | None:

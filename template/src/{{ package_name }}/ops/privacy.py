@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -255,25 +256,20 @@ def _records(path: Path, column: str) -> Iterator[tuple[str, Any]]:
     """
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="latin-1", newline="") as file:
-        lines: list[str] = []
-
-        def remembered() -> Iterator[str]:
-            for line in file:
-                lines.append(line)
-                yield line
-
-        source = remembered()
-        head = next(source, "").removeprefix(codecs.BOM_UTF8.decode("latin-1"))
-        if head.startswith("{"):
-            while head:
-                yield head, json.loads(head.encode("latin-1")).get(column)
-                head = next(file, "")
+        head = next(file, "")
+        start = head.removeprefix(codecs.BOM_UTF8.decode("latin-1"))
+        if start.startswith("{"):
+            for line in chain([start], file):
+                yield line, json.loads(line.encode("latin-1")).get(column)
             return
-        separator = max(",;\t|", key=head.count)
-        names = next(csv.reader([head], delimiter=separator), [])
+        separator = max(",;\t|", key=start.count)
+        names = next(csv.reader([start], delimiter=separator), [])
         place = next((names.index(it) for it in _spelt(column) if it in names), None)
-        if place is not None:
-            yield lines.pop(), None
-            for cells in csv.reader(source, delimiter=separator):
-                yield "".join(lines), "".join(cells[place : place + 1])
-                lines.clear()
+        if place is None:
+            return
+        yield head, None
+        lines, read = tee(file)
+        rows, done = csv.reader(read, delimiter=separator), 0
+        for cells in rows:
+            yield "".join(islice(lines, rows.line_num - done)), "".join(cells[place : place + 1])
+            done = rows.line_num

@@ -160,7 +160,7 @@ class Facts:
     def compared(self) -> Found:
         """Other models than the one in service were tried on the same folds."""
         names = {record["model"] for record in self.findings("validation")}
-        passed, said = gate("baseline gain")(self)
+        passed, said = gate(self, "baseline gain")
         return passed and len(names) > 2, f"{len(names)} models compared; {said}"
 
     def traced(self) -> Found:
@@ -180,7 +180,8 @@ class Facts:
         return days <= FRESH, f"trained {days} days ago, on {self.champion.created:%F}"
 
 
-Evidence = Callable[[Facts], Found]
+Evidence = Callable[[Facts], Found] | tuple[Any, ...]
+"""What looks for it; or that, and what it is given beside the facts."""
 
 
 class Row(NamedTuple):
@@ -206,76 +207,55 @@ class Result(NamedTuple):
     missing: str
 
 
-def passed(*names: str) -> Evidence:
+def passed(facts: Facts, *names: str) -> Found:
     """There are tests of each of these names, and all have passed."""
-
-    def look(facts: Facts) -> Found:
-        each = [[good for its, good in facts.tests.items() if name in its] for name in names]
-        at = date.fromtimestamp((facts.root / RESULTS).stat().st_mtime)
-        return all(its and all(its) for its in each), f"tests passed on {at}: {sum(map(len, each))}"
-
-    return look
+    each = [[good for its, good in facts.tests.items() if name in its] for name in names]
+    at = date.fromtimestamp((facts.root / RESULTS).stat().st_mtime)
+    return all(its and all(its) for its in each), f"tests passed on {at}: {sum(map(len, each))}"
 
 
-def gate(*names: str) -> Evidence:
+def gate(facts: Facts, *names: str) -> Found:
     """The champion passed these gates, and was not spared them; without names, all that asked."""
-
-    def look(facts: Facts) -> Found:
-        asked = {its["name"]: its for its in facts.champion.gates if not its.get("skipped")}
-        chosen = [asked[name] for name in names or asked]
-        said = " ".join(its["reason"] for its in chosen) if names else f"{len(chosen)} gates passed"
-        return all(its["passed"] for its in chosen), f"{facts.champion.created:%F}: {said}"
-
-    return look
+    asked = {its["name"]: its for its in facts.champion.gates if not its.get("skipped")}
+    chosen = [asked[name] for name in names or asked]
+    said = " ".join(its["reason"] for its in chosen) if names else f"{len(chosen)} gates passed"
+    return all(its["passed"] for its in chosen), f"{facts.champion.created:%F}: {said}"
 
 
-def watched(*checks: str) -> Evidence:
+def watched(facts: Facts, *checks: str) -> Found:
     """In the newest window that could tell, these checks found nothing."""
-
-    def look(facts: Facts) -> Found:
-        window = facts.scored if "score" in checks else facts.windows[-1]
-        held = f"{window['rows']} rows until {window['end'][:10]}, {window['refused']} refused"
-        quiet = all(its["check"] not in checks for its in window["findings"])
-        return quiet, f"{held}: nothing found by {', '.join(checks)}"
-
-    return look
+    window = facts.scored if "score" in checks else facts.windows[-1]
+    held = f"{window['rows']} rows until {window['end'][:10]}, {window['refused']} refused"
+    quiet = all(its["check"] not in checks for its in window["findings"])
+    return quiet, f"{held}: nothing found by {', '.join(checks)}"
 
 
-def repeated(target: str) -> Evidence:
+def repeated(facts: Facts, target: str) -> Found:
     """The host of the repository has a pipeline that runs a target of the Makefile."""
-
-    def look(facts: Facts) -> Found:
-        newest = ("--sort=-committerdate", "--format=%(refname)", "refs/remotes")
-        told = git.output(facts.root, "for-each-ref", "--count=1", *newest) or "no branch"
-        asked = ("grep", "-lE", f"(run:|-) make {target}( |$)", told, "--", *PIPELINES)
-        on = git.output(facts.root, "log", "-1", "--format=%cs", told, "--")
-        return git.output(facts.root, *asked), f"`make {target}` in a pipeline of {on}"
-
-    return look
+    newest = ("--sort=-committerdate", "--format=%(refname)", "refs/remotes")
+    told = git.output(facts.root, "for-each-ref", "--count=1", *newest) or "no branch"
+    asked = ("grep", "-lE", f"(run:|-) make {target}( |$)", told, "--", *PIPELINES)
+    on = git.output(facts.root, "log", "-1", "--format=%cs", told, "--")
+    return git.output(facts.root, *asked), f"`make {target}` in a pipeline of {on}"
 
 
-def make(*targets: str) -> str:
-    """What to type."""
-    return ", ".join(f"`make {its}`" for its in targets)
-
-
-TRAIN, TEST, TUNE, TRIAL = map(make, ("train", "test", "tune", "trial"))
-MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
+TRAIN, TEST, TUNE, TRIAL = (f"`make {its}`" for its in ("train", "test", "tune", "trial"))
+MONITOR, AGAIN = "`make serve`, `make monitor` once it was asked", "`make retrain`"
 LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
-SHADOW = f"registry.shadow_rows, {make('train', 'serve')} with SHADOW=models/challenger"
+SHADOW = f"registry.shadow_rows, {TRAIN}, `make serve` with SHADOW=models/challenger"
 MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
-TESTED, WATCHED, TRIED = repeated("test"), repeated("monitor"), repeated("trial")
+TESTED, WATCHED, TRIED = (repeated, "test"), (repeated, "monitor"), (repeated, "trial")
 INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")
 ROWS = {
     "Data": (
-        Row("A schema holds what is expected", passed(".test_data."), TEST, TESTED),
+        Row("A schema holds what is expected", (passed, ".test_data."), TEST, TESTED),
         Row("All features are beneficial", Facts.beneficial, f"leave out what harms, {TRAIN}"),
-        Row("No feature costs too much", gate("latency")),
-        Row("Features are as they should be", passed("_no_feature", "_only_feat"), TEST, TESTED),
+        Row("No feature costs too much", (gate, "latency")),
+        Row("Features are as they should be", (passed, "_no_feature", "_only_feat"), TEST, TESTED),
         Row("There are privacy controls", Facts.private, f"retention.log_days, {MONITOR}", WATCHED),
         Row("New features come quickly", Facts.quick, f"`git commit`, {TRAIN}", TRIED),
-        Row("All code of features is tested", passed(".test_features."), TEST, TESTED),
+        Row("All code of features is tested", (passed, ".test_features."), TEST, TESTED),
     ),
     "Model": (
         Row("Its code is submitted and reviewed", Facts.committed, TRAIN, Facts.reviewed, MERGE),
@@ -283,26 +263,26 @@ ROWS = {
         Row("All hyperparameters are tuned", Facts.searched, TUNE, Facts.tuned, TRAIN),
         Row("What staleness costs is known", Facts.aged, AGAIN),
         Row("A simpler model is not better", Facts.compared, COMPARE),
-        Row("Important slices are good enough", gate("worst slice")),
-        Row("It is tested for inclusion", gate("fairness"), GROUPS),
+        Row("Important slices are good enough", (gate, "worst slice")),
+        Row("It is tested for inclusion", (gate, "fairness"), GROUPS),
     ),
     "Infrastructure": (
-        Row("Training is reproducible", passed("_same_model"), TEST, TESTED),
-        Row("The model's code is unit tested", passed(".test_model."), TEST, TESTED),
-        Row("The pipeline is tested as a whole", passed(".test_smoke."), TEST, TESTED),
-        Row("Quality is judged before service", gate()),
+        Row("Training is reproducible", (passed, "_same_model"), TEST, TESTED),
+        Row("The model's code is unit tested", (passed, ".test_model."), TEST, TESTED),
+        Row("The pipeline is tested as a whole", (passed, ".test_smoke."), TEST, TESTED),
+        Row("Quality is judged before service", gate),
         Row("The model can be debugged", Facts.traced),
         Row("Models are canaried", Facts.canaried, SHADOW),
-        Row("Models can be rolled back", passed("_gives_way"), TEST, TESTED),
+        Row("Models can be rolled back", (passed, "_gives_way"), TEST, TESTED),
     ),
     "Monitoring": (
-        Row("Changes upstream are told of", watched("contract"), MONITOR, repeated("audit")),
-        Row("Inputs keep the data's invariants", watched(*INCOMING), MONITOR, WATCHED),
-        Row("Training and service do not differ", passed("_as_a_file"), TEST, TESTED),
-        Row("The model is not too stale", Facts.fresh, AGAIN, repeated("challenge")),
-        Row("The model is numerically stable", gate("export parity")),
-        Row("Speed has not regressed", gate("latency")),
-        Row("Quality has not regressed", watched("score"), LABELS, WATCHED),
+        Row("Changes upstream are told of", (watched, "contract"), MONITOR, (repeated, "audit")),
+        Row("Inputs keep the data's invariants", (watched, *INCOMING), MONITOR, WATCHED),
+        Row("Training and service do not differ", (passed, "_as_a_file"), TEST, TESTED),
+        Row("The model is not too stale", Facts.fresh, AGAIN, (repeated, "challenge")),
+        Row("The model is numerically stable", (gate, "export parity")),
+        Row("Speed has not regressed", (gate, "latency")),
+        Row("Quality has not regressed", (watched, "score"), LABELS, WATCHED),
     ),
 }
 """By group, the tests in the paper's order."""
@@ -354,8 +334,9 @@ def judged(name: str, row: Row, facts: Facts) -> Result:
     """Look for the evidence of a row."""
     found: list[str] = []
     with suppress(LookupError, OSError, ValueError, UserError):
-        for look in (row.done, row.again):
-            holds, said = look(facts)
+        for evidence in (row.done, row.again):
+            look, *given = evidence if isinstance(evidence, tuple) else (evidence,)
+            holds, said = look(facts, *given)
             if not holds:
                 break
             found.append(said)

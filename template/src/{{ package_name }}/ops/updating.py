@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from . import command, git, template
 from .errors import UserError
-from .hosting.proposal import Host, Proposal, commit
+from .hosting.proposal import Host, commit
 from .project import Project
 
 BRANCH = "ops/template"
@@ -138,8 +138,8 @@ def propose(project: Project, host: Host) -> None:
     missed = "\n".join(f"- {sentence}" for sentence in left.sentences())
     changes = changelog(root, str(after["_src_path"]), old, new)
     told = [text, missed, f"The template's changelog:\n\n{changes}"]
-    proposal = Proposal(BRANCH, title, "\n\n".join(part for part in told if part))
-    page = host.propose(root, commit(root, ["."], title) or "HEAD", proposal)
+    made = commit(root, ["."], title) or "HEAD"
+    page = host.propose(root, made, BRANCH, title, "\n\n".join(filter(None, told)))
     print(f"{title} is proposed: {page}")
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from .. import git
-from .proposal import Host, Proposal, variables
+from .proposal import Host, variables
 
 
 class GitHub(Host):
     """A repository on GitHub."""
 
-    def open(self, proposal: Proposal) -> str:
+    def open(self, branch: str, title: str, text: str) -> str:
         """Open a pull request, or write the open one of its branch anew; gives the page of it."""
         owner = urlsplit(self.requests).path.split("/")[-3]
-        known = {"state": "open", "head": f"{owner}:{proposal.branch}", "base": self.branch}
-        written = {"title": proposal.title, "body": proposal.text}
+        known = {"state": "open", "head": f"{owner}:{branch}", "base": self.branch}
+        written = {"title": title, "body": text}
         for pull in self.ask("GET", f"?{urlencode(known)}"):
             return str(self.ask("PATCH", f"/{pull['number']}", written)["html_url"])
-        opened = {**written, "head": proposal.branch, "base": self.branch}
+        opened = {**written, "head": branch, "base": self.branch}
         return str(self.ask("POST", body=opened)["html_url"])
 
 

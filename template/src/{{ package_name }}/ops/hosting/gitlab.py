@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from .. import git
-from .proposal import Host, Proposal, variables
+from .proposal import Host, variables
 
 NEEDED = {
     "CI_API_V4_URL": "https://gitlab.com/api/v4",
@@ -17,10 +17,10 @@ NEEDED = {
 class GitLab(Host):
     """A project on GitLab."""
 
-    def open(self, proposal: Proposal) -> str:
+    def open(self, branch: str, title: str, text: str) -> str:
         """Open a merge request, or write the open one of its branch anew; gives the page of it."""
-        branches = {"source_branch": proposal.branch, "target_branch": self.branch}
-        written = {"title": proposal.title, "description": proposal.text}
+        branches = {"source_branch": branch, "target_branch": self.branch}
+        written = {"title": title, "description": text}
         for known in self.ask("GET", f"?{urlencode({'state': 'opened', **branches})}"):
             return str(self.ask("PUT", f"/{known['iid']}", written)["web_url"])
         opened = {**written, **branches, "remove_source_branch": True}

@@ -8,7 +8,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,16 +23,6 @@ LONGEST = 60_000  # characters of a text; a host refuses more than 65,536
 PATIENCE = 30.0  # seconds that a host has to answer
 HELPER = '!answer() { echo "username=$PUSH_USER"; echo "password=$PUSH_TOKEN"; }; answer'
 """What tells git name and token, so that they stand in no file and on no command line."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A change to the branch that people work on."""
-
-    branch: str
-    title: str
-    text: str
-    """Markdown; what is too long for the host is cut off."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +42,23 @@ class Host(ABC):
     headers: Mapping[str, str]
     """What allows to propose, and whatever else a request must say of itself."""
 
-    def propose(self, root: Path, commit: str, proposal: Proposal) -> str:
+    def propose(self, root: Path, commit: str, branch: str, title: str, text: str) -> str:
         """Push a commit and propose it, in place of what its branch held; gives the page of it.
+
+        The text is Markdown; what is too long for the host is cut off.
 
         Raises:
             UserError: if git or the host refuses, or does not answer.
         """
         secret = {"PUSH_USER": self.user, "PUSH_TOKEN": self.token, "GIT_TERMINAL_PROMPT": "0"}
         only = ("-c", "credential.helper=", "-c", f"credential.helper={HELPER}")
-        target = f"{commit}:refs/heads/{proposal.branch}"
+        target = f"{commit}:refs/heads/{branch}"
         push = ("git", *only, "push", "--quiet", "--force", self.repository, target)
         command.output(root, *push, variables=secret)
-        return self.open(replace(proposal, text=proposal.text[:LONGEST]))
+        return self.open(branch, title, text[:LONGEST])
 
     @abstractmethod
-    def open(self, proposal: Proposal) -> str:
+    def open(self, branch: str, title: str, text: str) -> str:
         """Open a proposal of a pushed branch, or write the open one anew; gives the page of it."""
 
     def ask(self, method: str, path: str = "", body: object = None) -> Any:

@@ -45,8 +45,8 @@ def located(project: Project, name: str | None = None) -> Path:
         return folder
     with connected(project) as store:
         if name != CHAMPION:
-            return kept(project, store, named(store, name, "folder, alias or version"))
-        if current(project, store) is None:
+            return kept(store, named(store, name, "folder, alias or version"))
+        if current(store) is None:
             raise UserError("There is no champion yet: run `make train`.")
         return project.champion
 
@@ -72,11 +72,11 @@ def named(store: Store, name: str, kind: str = "alias or version") -> Version:
     return version
 
 
-def current(project: Project, store: Store) -> Version | None:
+def current(store: Store) -> Version | None:
     """The champion, after log and folder were made to agree with its alias."""
     version = in_office(store)
     if version is not None:
-        _keep(store, version, project.champion)
+        kept(store, version, store.project.champion)
     return version
 
 
@@ -157,25 +157,19 @@ def succession(log: Iterable[Promotion]) -> list[Promotion]:
     return line
 
 
-def follow_challenger(project: Project, store: Store) -> None:
+def follow_challenger(store: Store) -> None:
     """Let `models/challenger` hold what the alias names, or nothing: a shadow may follow it."""
     number = store.aliases().get(CHALLENGER)
     version = None if number is None else store.version(number)
     if version is None:
-        remove(project.challenger)
+        remove(store.project.challenger)
     else:
-        _keep(store, version, project.challenger)
+        kept(store, version, store.project.challenger)
 
 
-def kept(project: Project, store: Store, version: Version) -> Path:
-    """The folder of any version's bundle."""
-    folder = project.versions / str(version.number)
-    _keep(store, version, folder)
-    return folder
-
-
-def _keep(store: Store, version: Version, folder: Path) -> None:
-    """Let a folder hold the bundle of a version, and say so beside it."""
+def kept(store: Store, version: Version, folder: Path | None = None) -> Path:
+    """A folder that holds the bundle of a version, and says so beside it; its own by default."""
+    folder = folder or store.project.versions / str(version.number)
     try:
         held = Bundle(folder).digest
     except (UserError, OSError):
@@ -183,9 +177,9 @@ def _keep(store: Store, version: Version, folder: Path) -> None:
     if held != version.digest:
         with replacing(folder) as aside:
             store.fetch(version, aside)
-            sign(aside, version.origin)
     elif Bundle(folder).origin != version.origin:
         sign(folder, version.origin)
+    return folder
 
 
 def now() -> str:

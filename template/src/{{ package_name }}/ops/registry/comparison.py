@@ -19,7 +19,6 @@ from ..evaluation.gates import Gate
 from ..pipeline import labelled, parquet
 from ..pipeline.hashing import row_keys
 from ..pipeline.parsing import parse
-from ..project import Project
 from ..scoring import predict, unfit
 from ..settings import BLEND, Settings
 from ..wording import rounded
@@ -34,7 +33,7 @@ SINGLE_ROWS = 100
 
 
 def judge(
-    project: Project, store: Store, settings: Settings, bundle: Bundle, champion: Version | None
+    store: Store, settings: Settings, bundle: Bundle, champion: Version | None
 ) -> tuple[list[Gate], dict[str, Any]]:
     """Apply the gates that need a champion or a clock; `models/champion` holds the champion.
 
@@ -45,6 +44,7 @@ def judge(
     Raises:
         UserError: if the holdout is not here, or the bundle was made by other code than is here.
     """
+    project = store.project
     if not project.holdout.exists():
         raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
     if obstacle := bundle.obstacle():
@@ -72,7 +72,7 @@ def judge(
     for version in (champion, *rivals(store, champion, score)):
         office = ", the champion," if version == champion else ""
         try:
-            other = Bundle(project.champion if office else kept(project, store, version))
+            other = Bundle(project.champion if office else kept(store, version))
             if obstacle := incomparable(other, bundle):
                 title = f"Version {version.number}{office} is not comparable"
                 raise UserError(f"{title}: {obstacle}.")

@@ -62,7 +62,7 @@ def own_features(
         if obstacle or (known and "code" not in bundle.manifest):
             try:
                 registry = store or stack.enter_context(connected(project))
-                _search(project, bundle, registry, stack, obstacle or "it has no golden rows")
+                _search(registry, bundle, stack, obstacle or "it has no golden rows")
             except UserError as error:
                 if obstacle or strict:
                     raise
@@ -72,15 +72,14 @@ def own_features(
         yield
 
 
-def _search(
-    project: Project, bundle: Bundle, store: Store, stack: ExitStack, obstacle: str
-) -> None:
+def _search(store: Store, bundle: Bundle, stack: ExitStack, obstacle: str) -> None:
     """Take the features of a bundle from its commit, or from the text registered with it."""
     present, registered, name = bundle.features, store.find(bundle.digest), bundle.origin.version
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="version-")))
 
     def of_commit(version: Version) -> Path:
-        return checkout(project, version, store.changes(version), folder / "commit").root / "src"
+        changes = store.changes(version)
+        return checkout(store.project, version, changes, folder / "commit").root / "src"
 
     def of_registry(version: Version) -> Path:
         return stack.enter_context(store.artifact(version, CODE, "modules"))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from msgspec import to_builtins
 
 from .. import costs, git, user_code
-from ..bundle import UNKNOWN, Bundle, sign
+from ..bundle import UNKNOWN, Bundle
 from ..errors import Refused, UserError
 from ..evaluation import cards, diagnostics, shadow
 from ..evaluation.gates import Gate, answered
@@ -61,7 +61,7 @@ def register(project: Project, *, propose: bool = False) -> None:
     bundle = Bundle(project.bundle)
     settings = Settings.load(project.params)
     with connected(project) as store:
-        champion = current(project, store)
+        champion = current(store)
         version = store.find(bundle.digest)
         if version and version.rolled_back:
             raise Refused(
@@ -73,22 +73,24 @@ def register(project: Project, *, propose: bool = False) -> None:
             print(f"{_title(version, store)} is this very model: nothing to register.")
             return
         if version is None or version.status == REFUSED:
-            verdict = _verdict(project, store, settings, bundle, champion)
+            verdict = _verdict(store, settings, bundle, champion)
             if version:
                 version = store.tag(version, **verdict)
             else:
-                version = _enter(project, store, settings, bundle, verdict)
+                version = _enter(store, settings, bundle, verdict)
         if version.status == REFUSED:
             raise Refused(f"{_title(version, store)} is not promoted.\n{version.tags['reasons']}")
         unknown = _unknown(store, version, champion)
-        why = "" if propose or unknown else _automatic(store, settings)
-        shown = _shown(project, store, settings, version) if why else None
+        why = AUTOMATIC if settings.registry.promote == "auto" else ""
+        why = why if champion else "the first champion"
+        why = "" if propose or unknown else why
+        shown = _shown(store, settings, version, champion) if why else None
         store.alias(CHALLENGER, version.number)
         if shown and not shown.passed:
             print(f"waits    {shown.name}: {shown.reason}")
         elif why:
-            _crown(project, store, version, "promotion", why, _evidence(version, shown))
-        follow_challenger(project, store)
+            _crown(store, version, why, _evidence(version, shown))
+        follow_challenger(store)
         store.tag(version, status=ACCEPTED)
         office = store.aliases().get(CHAMPION) == version.number
         by_hand = f"ops promote{' --reason TEXT' if unknown else ''}` makes it the champion"
@@ -131,14 +133,14 @@ def promote(
                 f"Version {version.number} was not compared. {unknown} Say why it shall serve: "
                 f"`uv run ops promote {version.number} --reason TEXT`."
             )
-        shown = _shown(project, store, Settings.load(project.params), version)
+        shown = _shown(store, Settings.load(project.params), version, champion)
         if shown and not shown.passed:
             raise Refused(
                 f"Version {version.number} is not promoted.\n{shown.name}: {shown.reason}"
             )
         why = reason or "promoted by hand"
-        _crown(project, store, version, "promotion", why, _evidence(version, shown))
-        follow_challenger(project, store)
+        _crown(store, version, why, _evidence(version, shown))
+        follow_challenger(store)
         if version.status == PENDING:
             store.tag(version, status=ACCEPTED)
         if version.rolled_back:
@@ -173,8 +175,8 @@ def rollback(project: Project, reason: str = "") -> None:
             "undoes": next(promoted, None),
         }
         why = reason or "rolled back by hand"
-        _crown(project, store, version, "rollback", why, evidence, undone=champion)
-        follow_challenger(project, store)
+        _crown(store, version, why, evidence, undone=champion)
+        follow_challenger(store)
         print(
             f"Version {version.number} is the champion again, and version {champion.number} is "
             "rolled back; the bundle is in models/champion."
@@ -187,12 +189,12 @@ def rollback(project: Project, reason: str = "") -> None:
 
 
 def _verdict(
-    project: Project, store: Store, settings: Settings, bundle: Bundle, champion: Version | None
+    store: Store, settings: Settings, bundle: Bundle, champion: Version | None
 ) -> dict[str, str]:
     """Ask the gates, and give the tags that say what these and evaluation's made of a bundle."""
-    asked, evidence = judge(project, store, settings, bundle, champion)
+    asked, evidence = judge(store, settings, bundle, champion)
     if settings.gates.use_case:
-        asked.append(answered(answers(project, settings)))
+        asked.append(answered(answers(store.project, settings)))
     for gate in asked:
         verdict = "skipped" if gate.skipped else "passed " if gate.passed else "REFUSED"
         print(f"{verdict}  {gate.name}: {gate.reason}")
@@ -206,11 +208,9 @@ def _verdict(
     }
 
 
-def _enter(
-    project: Project, store: Store, settings: Settings, bundle: Bundle, verdict: Mapping[str, str]
-) -> Version:
+def _enter(store: Store, settings: Settings, bundle: Bundle, verdict: Mapping[str, str]) -> Version:
     """Write the run of a bundle, and its version."""
-    manifest = bundle.manifest
+    project, manifest = store.project, bundle.manifest
     score = manifest["score"]
     tags = {
         **lineage(project, bundle),
@@ -277,38 +277,29 @@ def _proven(store: Store, version: Version) -> bool:
     return any(event.version == version.number for event in store.promotions())
 
 
-def _automatic(store: Store, settings: Settings) -> str:
-    """Why an accepted version becomes champion at once; empty if it waits for a person."""
-    if store.aliases().get(CHAMPION) is None:
-        return "the first champion"
-    return AUTOMATIC if settings.registry.promote == "auto" else ""
-
-
-def _shown(project: Project, store: Store, settings: Settings, version: Version) -> Gate | None:
+def _shown(
+    store: Store, settings: Settings, version: Version, champion: Version | None
+) -> Gate | None:
     """What a version has shown in the shadow; None if nobody asks, or it has been champion."""
-    champion = store.aliases().get(CHAMPION)
     if champion is None or _proven(store, version) or not settings.registry.shadow_rows:
         return None
-    bundle = Bundle(kept(project, store, version))
-    return shadow.gate(project, settings, bundle, version.number, champion)
+    bundle = Bundle(kept(store, version))
+    return shadow.gate(store.project, settings, bundle, version.number, champion.number)
 
 
 def _crown(
-    project: Project,
     store: Store,
     version: Version,
-    kind: Literal["promotion", "rollback"],
     why: str,
     evidence: Mapping[str, Any],
     undone: Version | None = None,
 ) -> None:
     """Move the aliases and the log to a new champion, then put its bundle in place."""
-    aliases = store.aliases()
+    aliases, who = store.aliases(), git.person(store.project.root)
     former = aliases.get(CHAMPION)
-    with replacing(project.champion) as folder:
+    kind: Literal["promotion", "rollback"] = "rollback" if undone else "promotion"
+    with replacing(store.project.champion) as folder:
         store.fetch(version, folder)  # before anything is changed: its files may be gone
-        sign(folder, version.origin)
-        who = git.person(project.root)
         event = Promotion(now(), version.number, former, who, why, kind, evidence)
         if former != version.number:
             if undone:

@@ -6,7 +6,7 @@ has a cache of DVC's own: nothing of the project is written to.
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,15 +57,19 @@ def run(project: Project, name: str) -> None:
         if not train(project, copy, Path(folder, "environment")):
             raise UserError(f"The pipeline of version {version.number} fails, as said above.")
         bundle = Bundle(copy.bundle)
+        made = lineage(copy, bundle)
+        was = {key: version.tags.get(key, UNKNOWN) for key in COMPARED}
         found = [
-            *_hashes(version.tags, lineage(copy, bundle)),
-            *differences(Bundle(registered), bundle),
+            f"{what}: {made[key][:7]}, and was {was[key][:7]}"
+            for key, what in COMPARED.items()
+            if made[key] != was[key]
         ]
+        found += differences(Bundle(registered), bundle)
     if found:
         more = [f"and {len(found) - MOST} more differences"] if len(found) > MOST else []
         listed = "\n".join(f"- {sentence}" for sentence in [*found[:MOST], *more])
         raise Refused(f"Version {version.number} is not what comes out:\n{listed}")
-    same = ", ".join(f"{what} ({version.tags[key][:7]})" for key, what in COMPARED.items())
+    same = ", ".join(f"{what} ({was[key][:7]})" for key, what in COMPARED.items())
     print(f"Version {version.number} is reproduced. The same are {same}, and every metric.")
 
 
@@ -78,13 +82,6 @@ def differences(registered: Bundle, made: Bundle) -> Iterator[str]:
         was, now = (str(values.get(place, "absent")) for values in (before, after))
         if was != now:
             yield f"{place} is {now}, and was {was}"
-
-
-def _hashes(registered: Mapping[str, str], made: Mapping[str, str]) -> Iterator[str]:
-    for key, what in COMPARED.items():
-        was, now = registered.get(key, UNKNOWN), made[key]
-        if was != now:
-            yield f"{what}: {now[:7]}, and was {was[:7]}"
 
 
 def checkout(project: Project, version: Version, changes: bytes | None, folder: Path) -> Project:

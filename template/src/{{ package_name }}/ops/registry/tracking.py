@@ -28,7 +28,7 @@ from urllib.error import HTTPError
 
 import msgspec
 
-from ..bundle import UNKNOWN, Bundle, Origin
+from ..bundle import UNKNOWN, Bundle, Origin, sign
 from ..command import NOTHING
 from ..errors import UserError
 from ..project import Project
@@ -191,9 +191,8 @@ class Store:
 
     def __init__(self, project: Project, client: "MlflowClient") -> None:
         """Use `connected` instead, which words its errors."""
-        self.name = project.name
+        self.project, self.name = project, project.name
         self._client = client
-        self._root = project.root
         self._artifacts = project.root / "mlartifacts"
         self._served = client.tracking_uri.startswith(("http://", "https://", "databricks"))
         self._own = not os.environ.get("MLFLOW_TRACKING_URI")
@@ -330,7 +329,7 @@ class Store:
         self._client.set_registered_model_tag(self.name, key, value)
 
     def fetch(self, version: Version, folder: Path) -> None:
-        """Copy the bundle of a version into a new folder.
+        """Copy the bundle of a version into a new folder, and say beside it where it comes from.
 
         A UserError if its files are gone, or are not the ones that were registered.
         """
@@ -341,6 +340,7 @@ class Store:
                 f"The files of version {version.number} are not the ones that were registered; "
                 "promote another version."
             )
+        sign(folder, version.origin)
 
     def changes(self, version: Version) -> bytes | None:
         """What no commit had when a version was trained, see `lineage`; None if all had it."""
@@ -376,7 +376,7 @@ class Store:
         name = self.name
         found = self._client.get_experiment_by_name(name)
         if found and self._own and found.artifact_location != location:
-            name = f"{name} in {self._root.as_posix()}"
+            name = f"{name} in {self.project.root.as_posix()}"
             found = self._client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self._client.create_experiment(name, location))
 

@@ -3,7 +3,6 @@
 import ast
 import importlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ...ml import schema
 from .. import contract as contracts
@@ -14,23 +13,16 @@ from ..files import write_text
 from ..project import Project
 
 
-class Declaration(NamedTuple):
-    """A value that a column may take from now on."""
-
-    column: str
-    value: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Declaration":
-        """Read COLUMN=VALUE; a UserError if it is not that."""
-        column, _, value = text.partition("=")
-        if not column or not value:
-            raise UserError(f"--declare {text}: write COLUMN=VALUE, such as queue=wallet.")
-        return cls(column, value)
+def parsed(text: str) -> tuple[str, str]:
+    """Read COLUMN=VALUE; a UserError if it is not that."""
+    column, _, value = text.partition("=")
+    if not column or not value:
+        raise UserError(f"--declare {text}: write COLUMN=VALUE, such as queue=wallet.")
+    return column, value
 
 
-def declare(project: Project, declarations: Iterable[Declaration]) -> list[str]:
-    """Let `ml/schema.py` allow these values, and say in sentences what was changed.
+def declare(project: Project, declarations: Iterable[tuple[str, str]]) -> list[str]:
+    """Let `ml/schema.py` allow these values of columns, and say in sentences what was changed.
 
     A value that is allowed already changes nothing. A UserError if a column is unknown or open, or
     its values are no plain list; the file may then hold some of the others.

@@ -1,6 +1,5 @@
 """`ops propose`: a retraining as a change that people review, on the host of the repository."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ from ..doctor import remote
 from ..errors import UserError
 from ..evaluation import cards, metrics
 from ..evaluation.report import report
-from ..hosting.proposal import LONGEST, Host, Proposal, commit
+from ..hosting.proposal import LONGEST, Host, commit
 from ..project import Project
 from ..registry.tracking import ACCEPTED, Version, connected
 
@@ -34,9 +33,11 @@ def propose(project: Project, host: Host) -> None:
         return
     check(project)
     version = _challenger(project)
-    proposal = Proposal(BRANCH, _title(version), _text(project, version))
+    score = metrics.find(version.tags["score"])
+    title = f"Retrain: version {version.number}, {score.label} {version.tags['value']}"
+    text = _text(project, version)
     dvc.ask(root, "push", "--quiet")
-    page = host.propose(root, trained, proposal)
+    page = host.propose(root, trained, BRANCH, title, text)
     print(f"Version {version.number} is proposed: {page}")
 
 
@@ -65,15 +66,10 @@ def _challenger(project: Project) -> Version:
     return version
 
 
-def _title(version: Version) -> str:
-    score = metrics.find(version.tags["score"])
-    return f"Retrain: version {version.number}, {score.label} {version.tags['value']}"
-
-
 def _text(project: Project, version: Version) -> str:
     """How it stands beside the champion, why it was trained, what it can do, and its card."""
     asked = {gate["name"] for gate in Bundle(project.bundle).manifest["gates"]}
-    added = [gate for gate in json.loads(version.tags["gates"]) if gate["name"] not in asked]
+    added = [gate for gate in version.gates if gate["name"] not in asked]
     beside = (
         f"Version {version.number} was trained on what has become known since, and waits as "
         "challenger. Merging this makes it the champion; until then, the next retraining replaces "

@@ -11,7 +11,6 @@ from ..registry.promotion import register
 from ..settings import Settings
 from ..wording import listed, typed
 from . import declaration, examination, journal, labels
-from .declaration import Declaration
 
 NAMED_TRUTHS = 5
 """How many labels that the contract does not know are named."""
@@ -25,7 +24,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
             and declared stays, for it is true; the champion stays too.
         UserError: if anything else is in the way; then everything is as it was before.
     """
-    options.declare = [Declaration.parse(text) for text in options.declare]
+    options.declare = [declaration.parsed(text) for text in options.declare]
     with journal.alone(project) as lock:
         if journal.recover(project):
             print("retrain: an earlier one was cut short; everything is as it was before it.")

@@ -246,18 +246,15 @@ def _check_paths(path: Path, target: Path, kind: str) -> None:
         raise UserError(f"{path} does not exist; name a CSV, Parquet or JSON lines file.")
     if kind not in FORMATS:
         raise UserError(f"{target} must end in .csv or .parquet, or in / for a folder of Parquet.")
+    wanted = "folder" if kind == FOLDER else "file"
     for written in (target, _quarantine(target)):
+        what = "folder" if written.is_dir() else "file"
         if written.exists() and written.samefile(path):
-            what = "folder" if path.is_dir() else "file"
-            raise UserError(
-                f"{written} is the {what} to be scored; name another one for the result."
-            )
-        if written.is_dir() and kind != FOLDER:
-            raise UserError(f"{written} is a folder; name a file for the result.")
-        if written.is_dir() and not all(NUMBERED.fullmatch(it.name) for it in written.iterdir()):
+            raise UserError(f"{written} is the {what} to be scored; name another for the result.")
+        if written.exists() and what != wanted:
+            raise UserError(f"{written} is a {what}; name a {wanted} for the result.")
+        if what == "folder" and not all(NUMBERED.fullmatch(it.name) for it in written.iterdir()):
             raise UserError(f"{written} holds more than an earlier result; name another folder.")
-        if written.is_file() and kind == FOLDER:
-            raise UserError(f"{written} is a file; name a folder for the result.")
     if path.resolve() in target.resolve().parents and path.is_dir():
         raise UserError(f"{target} lies in the folder to be scored; name another place for it.")
 
