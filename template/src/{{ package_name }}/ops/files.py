@@ -52,7 +52,7 @@ def write_files(folder: Path, files: Mapping[str, Any]) -> None:
         for name, content in files.items():
             text = content if isinstance(content, bytes | str) else _json(content)
             data = text.encode() if isinstance(text, str) else text
-            (aside / name).parent.mkdir(exist_ok=True)
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
             (aside / name).write_bytes(data)
 
 

@@ -4,7 +4,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Annotated
 
 import httpx
@@ -12,7 +11,7 @@ import msgspec
 
 from .. import command
 from ..errors import UserError
-from ..project import Project
+from . import place as places
 from . import state as states
 from .service import Service
 from .state import State
@@ -38,14 +37,10 @@ class Access(msgspec.Struct):
     """A row, as this cloud wants it."""
 
 
-@dataclass(frozen=True)
-class Environment:
-    """An environment whose service is an endpoint of a cloud."""
+class Environment(places.Environment):
+    """An environment whose service is an endpoint of a cloud, which runs the service alone."""
 
-    project: Project
-    name: str
-    platform: str
-    patience: int = 3600
+    patience = 3600
 
     @property
     def bundle(self) -> str:
@@ -54,23 +49,8 @@ class Environment:
         for file in (folder / "project.auto.tfvars", folder / f"{self.name}.tfvars"):
             text = file.read_text(encoding="utf-8") if file.exists() else ""
             if found := re.search(r'^registry\s*=\s*"(.+)"', text, re.MULTILINE):
-                return f"{found[1]}@{self.model}"
+                return f"{found[1]}@champion"
         return "models/champion"
-
-    @property
-    def has_registry(self) -> bool:
-        """Whether the model comes from a registry, and not with the image."""
-        return "://" in self.bundle
-
-    @property
-    def model(self) -> str:
-        """What the registry is asked for, if nothing is said."""
-        return "champion"
-
-    @property
-    def monitors(self) -> bool:
-        """Never: a cloud runs the service alone."""
-        return False
 
     def roll(self, state: State, seconds: int) -> None:
         """Let the endpoint run this, and wait until it does.
@@ -98,11 +78,6 @@ class Environment:
             raise UserError(f"The endpoint runs {access.image}, and not {state.shown}.")
         with httpx.Client(headers=access.headers, timeout=ANSWER) as client:
             yield Service(client, access.url, access.body.encode())
-
-    def version(self, state: State) -> str:
-        """The version of the model that answers a row there."""
-        with self.service(state) as service:
-            return service.predict()
 
     def running(self, state: State) -> tuple[int, set[str]]:
         """Whether the endpoint runs this, and else what."""

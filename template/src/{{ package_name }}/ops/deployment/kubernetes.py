@@ -19,6 +19,7 @@ from .. import command
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
+from . import place as places
 from .place import ENVIRONMENTS, address
 from .service import ANSWER, Service, worded
 from .state import State
@@ -51,14 +52,8 @@ class Pod:
         )
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(places.Environment):
     """A folder of `deploy/kubernetes/environments`, and what it becomes in a cluster."""
-
-    project: Project
-    name: str
-    platform: str
-    patience: int = 300
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:
@@ -87,16 +82,6 @@ class Environment:
     def bundle(self) -> str:
         """Where the service finds its model: a folder of the image, or a registry."""
         return str(self._one("ConfigMap")["data"]["BUNDLE"])
-
-    @property
-    def has_registry(self) -> bool:
-        """Whether the model comes from a registry, and not with the image."""
-        return "://" in self.bundle
-
-    @property
-    def model(self) -> str:
-        """The version or the alias that `bundle` names in its registry."""
-        return re.split("[/@]", self.bundle)[-1]
 
     @property
     def monitors(self) -> bool:

@@ -1,9 +1,12 @@
 """Where an environment runs: a cluster, or an endpoint of a cloud."""
 
 import os
+import re
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import ClassVar
 
 from ..errors import UserError
 from ..project import Project
@@ -18,44 +21,54 @@ PLATFORMS = ("kubernetes", "aws", "azure", "google")
 """Folders of `deploy/`; environments run on the first that is there, if nothing is said."""
 
 
-class Environment(Protocol):
+@dataclass(frozen=True)
+class Environment(ABC):
     """What can be asked of an environment, wherever it runs."""
 
-    @property
-    def name(self) -> str:
-        """As people type it."""
+    project: Project
+    name: str
+    """As people type it."""
+    platform: str
 
-    @property
-    def patience(self) -> int:
-        """Seconds that a deployment may take, if nothing is said."""
-
-    @property
-    def has_registry(self) -> bool:
-        """Whether the model comes from a registry, and not with the image."""
-
-    @property
-    def bundle(self) -> str:
-        """Where the service finds its model: a folder of the image, or a registry."""
-
-    @property
-    def model(self) -> str:
-        """The version or the alias that `bundle` names in its registry."""
+    patience: ClassVar[int] = 300
+    """Seconds that a deployment may take, if nothing is said."""
 
     @property
     def monitors(self) -> bool:
         """Whether a monitor runs beside the service, from an image of its own."""
+        return False
 
+    @property
+    @abstractmethod
+    def bundle(self) -> str:
+        """Where the service finds its model: a folder of the image, or a registry."""
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether the model comes from a registry, and not with the image."""
+        return "://" in self.bundle
+
+    @property
+    def model(self) -> str:
+        """The version or the alias that `bundle` names in its registry."""
+        return re.split("[/@]", self.bundle)[-1]
+
+    @abstractmethod
     def roll(self, state: State, seconds: int) -> None:
         """Let it run this, and wait until it does; a UserError if it does not."""
 
+    @abstractmethod
     def service(self, state: State) -> AbstractContextManager[Service]:
         """What runs this, to be asked; a UserError if nothing does."""
 
-    def version(self, state: State) -> str:
-        """The version of the model that answers there."""
-
+    @abstractmethod
     def running(self, state: State) -> tuple[int, set[str]]:
         """How many run this, and the images of those that run something else."""
+
+    def version(self, state: State) -> str:
+        """The version of the model that answers there."""
+        with self.service(state) as service:
+            return service.predict()
 
 
 def environments(project: Project) -> list[str]:

@@ -15,7 +15,7 @@ from ..bundle import UNKNOWN, Bundle
 from ..errors import Refused, UserError
 from ..evaluation import cards, diagnostics, shadow
 from ..evaluation.gates import Gate, answered
-from ..files import flat, read_json, replacing, write_files, write_text
+from ..files import flat, read_json, replacing, write_files
 from ..pipeline import labelled
 from ..project import Project
 from ..settings import Settings
@@ -223,20 +223,18 @@ def _enter(store: Store, settings: Settings, bundle: Bundle, verdict: Mapping[st
     if tags["git.commit"] != UNKNOWN:
         mlflow_own["mlflow.source.git.commit"] = tags["git.commit"]
     measured = {f"gate.{gate['name']}": gate["value"] for gate in json.loads(verdict["gates"])}
+    made: dict[str, Mapping[str, Any]] = {CODE: user_code.modules()}
+    if (project.reports / "cards" / "model.md").exists():
+        said = answers(project, settings)
+        made["reports/cards"] = cards.told(project.name, project.reports, said)
+    if patch := changes(project.root):
+        made[CHANGES] = {PATCH: patch}
+        tags["git.changes"] = hashlib.sha256(patch).hexdigest()
     with TemporaryDirectory() as aside:
         folders = {FOLDER: bundle.folder, "reports": project.reports}
-        if (project.reports / "cards" / "model.md").exists():
-            folders["reports/cards"] = Path(aside, "cards")
-            said = answers(project, settings)
-            write_files(folders["reports/cards"], cards.told(project.name, project.reports, said))
-        folders[CODE] = Path(aside, CODE)
-        for name, text in user_code.modules().items():
-            write_text(folders[CODE] / name, text)
-        if patch := changes(project.root):
-            folders[CHANGES] = Path(aside, CHANGES)
-            folders[CHANGES].mkdir()
-            (folders[CHANGES] / PATCH).write_bytes(patch)
-            tags["git.changes"] = hashlib.sha256(patch).hexdigest()
+        for name, files in made.items():
+            folders[name] = Path(aside, name)
+            write_files(folders[name], files)
         run = store.log(
             ("bundle", bundle.digest),
             tags["model"],
