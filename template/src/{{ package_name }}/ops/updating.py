@@ -153,11 +153,9 @@ def changelog(root: Path, source: str, old: str, new: str) -> str:
         if source.startswith(short):
             source = meant + source.removeprefix(short)
     with TemporaryDirectory() as folder:
-        plain = ("-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null")
-        only = ("--quiet", "--depth=1", "--branch", f"v{new}")
-        command.output(root, "git", "clone", *only, *plain, "--", source, folder)
-        path = Path(folder, "CHANGELOG.md")
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        only = ("--quiet", "--no-checkout", "--depth=1", "--branch", f"v{new}")
+        command.output(root, "git", "clone", *only, "--", source, folder)
+        text = (git.content(Path(folder), "CHANGELOG.md") or b"").decode()
     _, *sections = re.split(r"^(?=## v?\d+\.\d+\.\d+\s)", text, flags=re.MULTILINE)
     since = [
         section.strip()

@@ -26,10 +26,7 @@ class Parts:
         """Take up what lies in `folder`, if it is about the same subject."""
         self.folder, self._subject = folder, dict(subject)
         self.finished = self.rows = 0
-        try:
-            known = read_json(folder / SUBJECT)
-        except (OSError, ValueError):
-            known = {}
+        known = read_json(folder / SUBJECT) if (folder / SUBJECT).exists() else {}
         if known != subject:
             changed = [name for name in subject if known.get(name) != subject[name]]
             if known:
