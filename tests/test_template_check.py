@@ -31,10 +31,12 @@ def test_only_what_is_kept_current_can_drift(follower: Follower) -> None:
     with (root / SHARED).open("a") as file:
         file.write("ours: ## a target of our own\n\techo ours\n")
     edit(root / "pyproject.toml", "# project-specific", '"pandas",\n  # project-specific')
+    edit(root / ".gitignore", "# project-specific", "# ours")
     (root / ".editorconfig").unlink()
     (root / "notes.md").write_text("A file of our own.\n")
     found = follower.drift()
-    assert found.keys() == {MANAGED, ".editorconfig", "pyproject.toml"}
+    assert found.keys() == {MANAGED, ".editorconfig", ".gitignore", "pyproject.toml"}
+    assert "-# project-specific" in found[".gitignore"], "below which nothing conflicts"
     assert "-    desc: Read the rows" in found[MANAGED]
     assert "+    desc: Read all rows" in found[MANAGED]
     assert '+  "pandas"' in found["pyproject.toml"]

@@ -130,7 +130,6 @@ def replace(name: str, old: str, new: str, project: Project) -> None:
             "ownership",
             partial(write, "dvc.yaml", "<<<<<<< before updating\n=======\n"),
         ),
-        (doctor.ownership, "ownership", partial(replace, "Makefile", "\n# project-specific", "")),
         (doctor.python, "python", partial(write, ".python-version", "3.9\n")),
         (doctor.repository, "repository", partial(remove, ".git")),
         (doctor.repository, "hooks", partial(remove, ".git/hooks/pre-commit")),

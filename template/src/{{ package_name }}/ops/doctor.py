@@ -90,7 +90,7 @@ def tools(project: Project) -> Iterator[Finding]:
 def layout(project: Project) -> Iterator[Finding]:
     """What the code of `ops` relies on, as the last update, or the render, brought it."""
     root, path = project.root, project.root / ANSWERS
-    for name in _since_update(root, "--diff-filter=D", *RELIED):
+    for name in _gone(root):
         remedy = f"bring it back: `git checkout {_last_update(root)} -- {name}`"
         yield Finding("layout", f"{name} is not here, and something fails without it", remedy)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -104,16 +104,10 @@ def layout(project: Project) -> Iterator[Finding]:
 
 
 def ownership(project: Project) -> Iterator[Finding]:
-    """What was done to files that an update merges, so that one conflicts."""
+    """Files in which an update left a conflict."""
     for name in template.conflicts(project.root):
         remedy = f"resolve it, then `git add {name}`"
         yield Finding("ownership", f"{name} has a conflict that an update left", remedy)
-    for name in _since_update(project.root, "-S# project-specific", "."):
-        if not (project.root / name).is_file():
-            continue
-        remedy = f"put it where `git show {_last_update(project.root)}:./{name}` has it"
-        state = f"{name} lacks a line `# project-specific`, below which yours never conflicts"
-        yield Finding("ownership", state, remedy)
 
 
 def python(project: Project) -> Iterator[Finding]:
@@ -231,18 +225,16 @@ def _last_update(root: Path) -> str:
     return git.output(root, "log", "-1", "--format=%h", "--", ANSWERS) or ""
 
 
-def _since_update(root: Path, kind: str, *paths: str) -> list[str]:
-    """Files that a kind of change was made to since, by an option of `git diff`.
+def _gone(root: Path) -> list[str]:
+    """Files that something relies on, and that were deleted since.
 
     None while an update is under way: its changes are not known from the project's own.
     """
     commit = _last_update(root)
     if not commit or git.output(root, "status", "--porcelain", "--", ANSWERS):
         return []
-    found = git.output(
-        root, "diff", "--no-renames", "--name-only", "--relative", kind, commit, "--", *paths
-    )
-    return (found or "").splitlines()
+    asked = ("--no-renames", "--name-only", "--relative", "--diff-filter=D", commit, "--", *RELIED)
+    return (git.output(root, "diff", *asked) or "").splitlines()
 
 
 def _fault(project: Project, *asked: str) -> str:
