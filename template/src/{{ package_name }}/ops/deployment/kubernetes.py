@@ -147,18 +147,9 @@ class Environment(places.Environment):
     def _forwarded(self, pod: str) -> Iterator[str]:
         """The address of a pod on this machine, whatever the cluster's network lets through."""
         place = (f"--namespace={self.namespace}", "--address=127.0.0.1")
+        asked = ("kubectl", "port-forward", *place, f"--pod-running-timeout={PATIENCE:.0f}s")
         process = subprocess.Popen(
-            [
-                "kubectl",
-                "port-forward",
-                *place,
-                f"--pod-running-timeout={PATIENCE:.0f}s",
-                pod,
-                ":8080",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+            (*asked, pod, ":8080"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         watchdog = Timer(2 * PATIENCE, process.kill)
         watchdog.start()
@@ -176,17 +167,13 @@ class Environment(places.Environment):
     def _with(self, state: State) -> Path:
         """A kustomization of the folder with the image and the model of a state."""
         made = self.project.root / "build" / "deploy" / self.name
-        images = {"service": state.image, "monitor": state.monitor}
+        images = {"service": state.image.split("@"), "monitor": state.monitor.split("@")}
         settings: dict[str, Any] = {
             "namespace": self.namespace,
             "resources": [os.path.relpath(_folder(self.project) / self.name, made)],
             "images": [
-                {
-                    "name": name,
-                    "newName": image.partition("@")[0],
-                    "digest": image.partition("@")[2],
-                }
-                for name, image in images.items()
+                {"name": name, "newName": image, "digest": digest[0]}
+                for name, (image, *digest) in images.items()
                 if image
             ],
         }
