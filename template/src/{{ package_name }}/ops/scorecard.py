@@ -239,11 +239,16 @@ def repeated(facts: Facts, target: str) -> Found:
     return git.output(facts.root, *asked), f"`make {target}` in a pipeline of {on}"
 
 
-TRAIN, TEST, TUNE, TRIAL = (f"`make {its}`" for its in ("train", "test", "tune", "trial"))
-MONITOR, AGAIN = "`make serve`, `make monitor` once it was asked", "`make retrain`"
+def make(*targets: str) -> str:
+    """What to type."""
+    return ", ".join(f"`make {its}`" for its in targets)
+
+
+TRAIN, TEST, TUNE, TRIAL = map(make, ("train", "test", "tune", "trial"))
+MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
 LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
-SHADOW = f"registry.shadow_rows, {TRAIN}, `make serve` with SHADOW=models/challenger"
+SHADOW = f"registry.shadow_rows, {make('train', 'serve')} with SHADOW=models/challenger"
 MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
 TESTED, WATCHED, TRIED = (repeated, "test"), (repeated, "monitor"), (repeated, "trial")
 INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")
