@@ -205,11 +205,14 @@ def outcome(root: Path, old: Path, new: Path) -> Outcome:
     moved: Counter[bytes] = Counter()  # a migration moves a file with what was changed in it
     for name in files(new) - files(old):
         moved += parts(content(root / name))
-    asked = ("diff", "--name-only", "--no-renames", "--relative", "-z", "HEAD")
-    touched = (git.output(root, *asked) or "").split("\0")
+    committed, touched = (
+        (git.output(root, *asked, "--name-only", "-z", "HEAD") or "").split("\0")
+        for asked in (("ls-tree", "-r"), ("diff", "--no-renames", "--relative"))
+    )
     for name in sorted(files(old) | files(new)):
         was, wanted, now = (content(folder / name) for folder in (old, new, root))
-        ours = git.content(root, name) if name in touched else now
+        held = git.content(root, name) if name in touched else now
+        ours = held if name in committed else None
         if ours in (was, wanted) or is_yours(name) or name in unresolved:
             continue
         if None not in (ours, wanted) and is_text(root, name, was, ours, wanted):
