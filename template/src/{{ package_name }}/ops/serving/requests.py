@@ -387,6 +387,7 @@ class _Arrays:
         self._others = [its for its in columns if its not in numbers]
         self._numbers = [column.name for _, column in numbers]
         everything = len(numbers) == len(contract.inputs)
+        self._whole = any("Int" in column.dtype for _, column in numbers)
         self._pick = None if everything else picker([place for place, _ in numbers])
 
     def made(self, records: Sequence[Record]) -> dict[str, NDArray[Any]]:
@@ -396,7 +397,7 @@ class _Arrays:
             rows = [self._pick(record) for record in records] if self._pick else records
             table = np.array(rows, np.float32).reshape(len(records), len(self._numbers))
             matrix = np.ascontiguousarray(table.T)
-            if (large := np.abs(matrix) >= EXACT).any():
+            if self._whole and (large := np.abs(matrix) >= EXACT).any():
                 for place, row in np.argwhere(large).tolist():  # else they are rounded twice
                     matrix[place, row] = single(rows[row][place])
             made.update(zip(self._numbers, matrix, strict=True))
