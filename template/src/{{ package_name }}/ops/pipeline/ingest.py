@@ -33,6 +33,7 @@ def run(project: Project) -> None:
             frames = [pl.concat([none, rows], how="diagonal") for rows in frames]
         else:
             frames = [joined]
+        project.data.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=project.data, prefix=".ingest-") as folder:
             made = Path(folder)
             count = sum(parallel.map(write, frames, into=made))
