@@ -250,7 +250,7 @@ def _check_paths(path: Path, target: Path, kind: str) -> None:
     for written in (target, _quarantine(target)):
         what = "folder" if written.is_dir() else "file"
         if written.exists() and written.samefile(path):
-            raise UserError(f"{written} is the {what} to be scored; name another for the result.")
+            raise UserError(f"{written} is the {what} to be scored; name another one.")
         if written.exists() and what != wanted:
             raise UserError(f"{written} is a {what}; name a {wanted} for the result.")
         if what == "folder" and not all(NUMBERED.fullmatch(it.name) for it in written.iterdir()):
