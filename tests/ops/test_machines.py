@@ -186,7 +186,7 @@ def test_a_repository_of_another_account_is_told_from_none(
         assert cli.main(["setup"]) == 2
         said = capsys.readouterr().err
     else:
-        (finding,) = doctor.repository(begun)
+        (finding,) = doctor.found(doctor.repository, begun)
         said = finding.remedy
     assert "if you trust it, run `git config --global --add safe.directory " in said
     assert begun.root.name in said

@@ -116,7 +116,7 @@ def run(project: Project) -> None:
     if contract.classes:
         found["confusion"] = diagnostics.confusion(truth, answers, contract.classes)
         found["calibration"] = diagnostics.calibration(truth, answers)
-        if told := training["decision"] if "threshold" in training["decision"] else None:
+        if "threshold" in (told := training["decision"]):
             found["thresholds"] = diagnostics.thresholds(truth, answers, told, weights)
     manifest = {
         "format": FORMAT,
