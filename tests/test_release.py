@@ -330,7 +330,7 @@ def need_a_module(tree: Path) -> None:
 def need_an_argument(tree: Path) -> None:
     change(
         tree / OPS / "pipeline/evaluate.py",
-        "features(arrays, contract.text)",
+        "features(arrays, self.contract.text)",
         "features(arrays, of=1)",
     )
 

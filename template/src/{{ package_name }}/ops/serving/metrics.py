@@ -41,7 +41,6 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 COUNTERS = {
     "service_requests": ("Requests by route and status", "route status"),
     "service_rows": ("Rows that were answered", "version"),
-    "service_predictions": ("Rows by class", "class"),
     "service_refused_rows": ("Rows that break the contract", "field rule"),
     "service_unknown_fields_requests": ("Requests with fields that the contract lacks", ""),
     "service_respelt_values": ("Values in a spelling that STRICT_TYPES=false lets pass", ""),
@@ -104,10 +103,10 @@ class Metrics:
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.gauges["service_model_created_timestamp_seconds"].set(nan)
+        self._classes: Any = None
         self._values: Any = None
         self._request = cache(self._labelled)
         self._rows = cache(self.counters["service_rows"].labels)
-        self._classes = cache(self.counters["service_predictions"].labels)
         self._told = (0, 0)
         self._telling = Lock()
         self._shown: dict[str, tuple[str, ...]] = {}
@@ -147,6 +146,11 @@ class Metrics:
     def serves(self, model: Model) -> None:
         """Note which model answers from now on."""
         contract = model.bundle.contract
+        if contract.classes and self._classes is None:
+            by_class = Counter(
+                "service_predictions", "Rows by class", ["class"], registry=self.registry
+            )
+            self._classes = cache(by_class.labels)
         for name in contract.classes:
             self._classes(name)
         if contract.task == "regression" and self._values is None:
