@@ -9,8 +9,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 # Threads of OpenMP that wait would keep the processors busy.
 export OMP_WAIT_POLICY ?= passive
-# An index of packages that is busy is asked again; uv would give up after eight seconds.
-export UV_HTTP_RETRIES ?= 8
 
 help: ## this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
