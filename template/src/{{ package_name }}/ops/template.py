@@ -206,7 +206,7 @@ def outcome(root: Path, old: Path, new: Path) -> Outcome:
     for name in files(new) - files(old):
         moved += parts(content(root / name))
     committed, touched = (
-        (git.output(root, *asked, "--name-only", "-z", "HEAD") or "").split("\0")
+        {*(git.output(root, *asked, "--name-only", "-z", "HEAD") or "").split("\0")}
         for asked in (("ls-tree", "-r"), ("diff", "--no-renames", "--relative"))
     )
     for name in sorted(files(old) | files(new)):
