@@ -92,6 +92,10 @@ READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MPL", "LC_", "LANG")
 IDLE, PATIENCE = 120.0, 30.0
 """Seconds after which a server that is not asked ends, and that a first command waits for it."""
 
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""What is handed on, where the caller does not ignore it. A shell's background ignores SIGINT: a
+server that begins there must not pass this on to all its commands."""
+
 SOCKET, LOCK, LOG = "preloaded", "preloaded.lock", "preloaded.log"
 """Beside the commands: the server's address, a digest of the variables that it began with, and what
 it says where it fails."""
@@ -127,6 +131,7 @@ def ask(folder: Path, name: str, arguments: list[str]) -> int:
 
     Signals are handed on; where this process is killed, the server kills what it runs.
     """
+    ignored = [each for each in SIGNALS if signal.getsignal(each) == signal.SIG_IGN]
     command, mask = [str(folder / "original" / name), *arguments], os.umask(0o22)
     os.umask(mask)
     task = {
@@ -134,6 +139,7 @@ def ask(folder: Path, name: str, arguments: list[str]) -> int:
         "variables": dict(os.environ),
         "folder": os.getcwd(),  # noqa: PTH109  as it is spelt
         "mask": mask,
+        "ignored": ignored,
     }
     connection = connected(folder)
     if connection is None:
@@ -142,7 +148,7 @@ def ask(folder: Path, name: str, arguments: list[str]) -> int:
         told = json.dumps(task).encode()
         socket.send_fds(connection, [len(told).to_bytes(4, "big")], [0, 1, 2])
         connection.sendall(told)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for number in set(SIGNALS).difference(ignored):
             signal.signal(number, lambda number, _: connection.sendall(bytes([number])))
         code = connection.recv(1)
     return code[0] if code else 1
@@ -299,6 +305,9 @@ def run(task: dict[str, Any]) -> None:
     os.environ.update(task["variables"])
     os.chdir(task["folder"])
     os.umask(task["mask"])
+    for number in SIGNALS:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in task["ignored"] else usual)
     original, *arguments = task["command"]
     sys.argv = [str(Path(original).parents[1] / Path(original).name), *arguments]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
