@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from loose_ends import containers, loose_ends, pods
 from render import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from loose_ends import Manifest
 
 ENVIRONMENTS = ("dev", "staging", "production", "canary")
 EXTENSIONS = ("monitoring.coreos.com", "gateway.networking.k8s.io")
 """Of a cluster: Kubernetes' own schema does not know them."""
-
-Manifest = dict[str, Any]
 
 
 def build(folder: Path) -> list[Manifest]:
@@ -63,22 +64,12 @@ def everything(kubernetes: Path) -> list[Manifest]:
     return build(with_components(kubernetes, "production", *names))
 
 
-def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
-    """The specifications of all pods."""
-    for manifest in manifests:
-        match manifest["kind"]:
-            case "Deployment":
-                yield manifest["spec"]["template"]
-            case "CronJob":
-                yield manifest["spec"]["jobTemplate"]["spec"]["template"]
-
-
 def hold_to_guards(pod: Manifest) -> None:
     """Hold a pod to what the profile "restricted" asks, and to bounds of what it takes."""
     spec = pod["spec"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+    for container in containers(pod):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -114,6 +105,47 @@ def test_every_pod_hold_to_guards(kubernetes: Path, everything: list[Manifest]) 
     for pod in pods(every):
         labels = pod["metadata"]["labels"]
         assert any(labels.items() >= its["matchLabels"].items() for its in policies), labels
+
+
+def test_what_a_manifest_names_is_there(
+    rendered: Callable[..., Path], kubernetes: Path, everything: list[Manifest]
+) -> None:
+    recipe = (rendered(deploy="[kubernetes]") / "Dockerfile").read_text()
+    assert loose_ends(everything, recipe) == set()
+    for environment in ENVIRONMENTS:
+        assert loose_ends(build(kubernetes / "environments" / environment), recipe) == set()
+    assert loose_ends(build(with_components(kubernetes, "dev", "log-bucket")), recipe) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        ("containerPort: 8080 -> containerPort: 8081", "no EXPOSE 8081"),
+        ("path: /ready\n              port: 8080 -> port: 80", "readinessProbe asks no port"),
+        ("periodSeconds: 10\n -> periodSeconds: 1\n", "livenessProbe gives up too soon"),
+        ("runAsUser: 10001 -> runAsUser: 1000", "no USER 1000:10001"),
+        ("serviceAccountName: service -> serviceAccountName: it", "no ServiceAccount it"),
+        ("                name: settings -> \n                name: some", "no ConfigMap some"),
+        ("- name: temporary\n              m -> - name: it\n              m", "no volume it"),
+        ("targetPort: http -> targetPort: web", "Service: no port web"),
+        ("- port: 8080 -> - port: 80", "NetworkPolicy shuts 8080"),
+        (
+            "    kind: Deployment\n    name: service -> \n    kind: Deployment\n    name: it",
+            "no Deployment it",
+        ),
+    ],
+)
+def test_a_broken_manifest_is_seen(
+    rendered: Callable[..., Path], tmp_path: Path, change: str, remark: str
+) -> None:
+    """Kubernetes' schema likes each of these."""
+    project = rendered(deploy="[kubernetes]")
+    base = shutil.copytree(project / "deploy" / "kubernetes" / "base", tmp_path / "base")
+    old, new = change.split(" -> ")
+    (file,) = (file for file in base.iterdir() if old in file.read_text())
+    file.write_text(file.read_text().replace(old, new))
+    found = loose_ends(build(base), (project / "Dockerfile").read_text())
+    assert any(it.startswith(remark) for it in found), found
 
 
 def test_dvc_has_a_place_to_write_to(everything: list[Manifest]) -> None:
@@ -180,7 +212,7 @@ def test_a_secret_is_made_as_its_component_says(
     read = set()
     for pod in pods([*everything, *build(with_components(kubernetes, "dev", "log-bucket"))]):
         spec = pod["spec"]
-        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        for container in containers(pod):
             read |= {it["secretRef"]["name"] for it in container["envFrom"] if "secretRef" in it}
         for volume in spec["volumes"]:
             sources = volume.get("projected", {}).get("sources", [])

@@ -14,12 +14,14 @@ import yaml
 from containers import container, copy, created, podman, said, until
 from project import Project, change_params
 from render import ROOT, run
-from test_kubernetes import Manifest, build, hold_to_guards, named
+from test_kubernetes import build, hold_to_guards, named
 from walks import Walker, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from loose_ends import Manifest
 
 JOBS = ("train", "tune", "score")
 IMAGE = "localhost/of-a-ray-cluster"
