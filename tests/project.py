@@ -127,9 +127,12 @@ PROFILES = {
             "monitoring": False,
             "deploy": "[]",
         },
-        folder="services/prices",
+        folder="services/tastings",
         inside=True,
-        data=("houses.jsonl", "--target", "price", "--group", "street", "--id", "id"),
+        data=(
+            *("wines.jsonl", "--target", "quality", "--task", "regression"),
+            *("--group", "estate", "--id", "id"),
+        ),
     ),
 }
 
@@ -321,21 +324,37 @@ def orders(path: Path) -> None:
             )
 
 
-def houses(path: Path) -> None:
-    """Prices with gaps, a target that is missing at times, and rows that belong together."""
+MEASURED = {
+    "fixed acidity": (8.3, 1.7, 1),
+    "volatile acidity": (0.53, 0.18, 3),
+    "citric acid": (0.27, 0.19, 2),
+    "residual sugar": (2.5, 1.4, 1),
+    "chlorides": (0.087, 0.047, 3),
+    "free SO₂": (15.9, 10.5, 0),
+    "total SO₂": (46.5, 32.9, 0),
+    "density": (0.9967, 0.0019, 5),
+    "pH": (3.31, 0.15, 2),
+    "sulphates": (0.66, 0.17, 2),
+    "alcohol % vol": (10.4, 1.07, 1),
+}
+"""What a laboratory measures of a wine: the mean, the spread, and how many decimals it writes."""
+
+
+def wines(path: Path) -> None:
+    """Marks of tasters, mostly 5 and 6, with gaps; wines of an estate belong together."""
     draw = random.Random(11)
     with path.open("w", encoding="utf-8") as file:
-        for number in range(600):
-            area, new = draw.uniform(30, 200), draw.random() < 0.5
-            price = 2000 * area + 50_000 * new + draw.gauss(0, 15_000)
-            row = {
-                "id": number,
-                "street": f"street {draw.randrange(60)}",
-                "area m²": round(area, 1) if draw.random() < 0.95 else None,
-                "new": new,
-                "heating": draw.choice(["gas", "pump", None]),
-                "price": round(price) if draw.random() < 0.97 else None,
-            }
+        for number in range(1500):
+            lots = {name: draw.gauss(0, 1) for name in MEASURED}
+            row: dict[str, Any] = {"id": number, "estate": f"estate {draw.randrange(60)}"}
+            for name, (mean, spread, digits) in MEASURED.items():
+                row[name] = round(max(mean / 9, mean + spread * lots[name]), digits)
+            row["citric acid"] = row["citric acid"] if draw.random() < 0.95 else None
+            row["oak"] = draw.random() < 0.5
+            row["closure"] = draw.choice(["cork", "screw cap", None])
+            good = lots["alcohol % vol"] - lots["volatile acidity"] + lots["sulphates"] + row["oak"]
+            mark = min(9, max(3, round(5.4 + 0.4 * good + draw.gauss(0, 0.5))))
+            row["quality"] = mark if draw.random() < 0.97 else None
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -364,9 +383,9 @@ def begin(template: Template, profile: Profile, variables: Mapping[str, str], fo
         said["test without data"] = project.run("make", "test")
         said["train without data"] = project.refuse("make", "train", code=2)
         orders(project.root / "orders.csv")
-        houses(project.root / "houses.jsonl")
+        wines(project.root / "wines.jsonl")
         said["data"] = project.run("uv", "run", "ops", "data", "use", *profile.data)
-        for name in ("orders.csv", "houses.jsonl"):
+        for name in ("orders.csv", "wines.jsonl"):
             (project.root / name).unlink()
         change_params(project, SMALL)
     if profile.data or profile.inside:
