@@ -9,10 +9,12 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +29,6 @@ from overlay import tools, under_test, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import ModuleType
 
     import pytest
@@ -87,6 +88,23 @@ def ops(project: Project, *arguments: str, code: int = 0) -> str:
 def git(project: Project, *arguments: str) -> str:
     command = ["git", "-C", str(project.root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def numbers_of(file: str, *arguments: Path) -> list[int]:
+    """The numbers that a file of tests prints when it is run as a program."""
+    command = [sys.executable, file, *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables)
+    return [int(it) for it in done.stdout.split()]
+
+
+def most_memory() -> int:
+    """The most memory that this process has held, in KiB.
+
+    The peak that `resource` tells is the parent's, if that was larger when it started this.
+    """
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak)
 
 
 def set_params(project: Project, section: str, **values: object) -> None:

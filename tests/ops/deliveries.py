@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from my_model.ops.bundle import FORMAT, MANIFEST, Bundle, Decision
+from my_model.ops.bundle import FORMAT, MANIFEST, MODEL, Bundle, Decision
 from my_model.ops.contract import Column, Contract, Kind
 from my_model.ops.evaluation import metrics
 from my_model.ops.evaluation.distributions import history
@@ -95,6 +95,14 @@ def champion(root: Path, learnt: Rows, contract: Contract = CONTRACT) -> tuple[P
     project.champion.mkdir(parents=True, exist_ok=True)
     write_json(project.champion / MANIFEST, made)
     return project, Reference(Bundle(project.champion), VERSION, (project.train, project.holdout))
+
+
+def in_office(project: Project) -> None:
+    """Let commands find a champion of which there is no more than the manifest."""
+    for name in ("pyproject.toml", "dvc.yaml", f"models/champion/{MODEL}"):
+        (project.root / name).touch()
+    signed = {"commit": "none", "data": "none", "digest": Bundle(project.champion).digest}
+    write_json(project.champion / "version.json", {"version": VERSION, **signed})
 
 
 def log(project: Project, windows: Sequence[Rows], contract: Contract = CONTRACT) -> None:

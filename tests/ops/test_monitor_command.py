@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from deliveries import UNDATED, VERSION, champion, log
-from my_model.ops.bundle import MODEL, Bundle
+from deliveries import UNDATED, champion, in_office, log
 from my_model.ops.cli import main
-from my_model.ops.files import read_json, write_json, write_text
+from my_model.ops.files import read_json, write_text
 from my_model.ops.monitoring.run import EXIT_CODES
 from streams import Rows, draw
 
@@ -47,10 +46,7 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     monkeypatch.setenv("PREDICTIONS", "")
     learnt = draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt
     project, _ = champion(tmp_path, learnt, UNDATED)
-    for name in ("pyproject.toml", "dvc.yaml", f"models/champion/{MODEL}"):
-        (tmp_path / name).touch()
-    signed = {"commit": "none", "data": "none", "digest": Bundle(project.champion).digest}
-    write_json(project.champion / "version.json", {"version": VERSION, **signed})
+    in_office(project)
     write_text(project.params, f"monitoring:\n  window: {ROWS}\n")
     monkeypatch.chdir(tmp_path)
     return Loop(project)

@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ from copies import (
     feed,
     git,
     learn,
+    most_memory,
     new_rows,
+    numbers_of,
     ops,
     run,
     set_params,
@@ -52,7 +55,6 @@ from my_model.ops.retraining import run as retraining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 DOOMED = """
 import importlib, os, signal, sys
@@ -732,6 +734,48 @@ def test_of_many_truths_only_some_are_held_at_once(
     assert max(held) < 2 * labels.MOST
 
 
+def test_memory_does_not_grow_with_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times the labels, of which a sixth may be held at once."""
+    peaks = []
+    for many in (30_000, 300_000):
+        project = Project(tmp_path / f"{many} labels")
+        project.labelled.mkdir(parents=True)
+        for place in range(0, many, 10_000):
+            log_labels(project.root / "served", place, place + 10_000)
+        monkeypatch.setenv("PREDICTIONS", str(project.root / "served"))
+        taken, peak = numbers_of(__file__, project.root)
+        assert taken == many
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 50 * 1024, peaks
+
+
+def log_labels(served: Path, first: int, last: int) -> None:
+    """Log some predictions, of few columns for the sake of time, and the truth of each."""
+    names = [column.name for column in contracts.load().inputs][:4]
+    numbers = np.random.default_rng(first).random((last - first, len(names)))
+    rows = pl.DataFrame(
+        {
+            "id": [f"{place:024x}" for place in range(first, last)],
+            "time": BEGUN.isoformat(),
+            "inputs": pl.DataFrame(numbers, schema=names).to_struct(),
+            "truth": "benign",
+        }
+    )
+    for log, columns in {"predictions": ("inputs",), "feedback": ("truth",)}.items():
+        (served / log).mkdir(parents=True, exist_ok=True)
+        file = served / log / f"{BEGUN:%Y%m%d}T{first:06}.000000Z-0badcafe.jsonl"
+        rows.select("id", "time", *columns).write_ndjson(file)
+
+
+def take_and_weigh(root: Path) -> None:
+    """Print how many labels are new, and the most memory that was held, in KiB."""
+    labels.MOST = 50_000
+    with labels.gathered(Project(root), contracts.load()) as found:
+        print(found.taken, most_memory())  # noqa: T201
+
+
 def test_without_a_log_there_is_nothing(logs: Project) -> None:
     assert take(logs).taken == 0
     assert labelled.rows(logs, contracts.load()) is None
@@ -800,3 +844,7 @@ def test_a_declaration_is_a_column_and_a_value(text: str) -> None:
 
 def test_a_value_may_hold_what_it_likes() -> None:
     assert declaration.parsed("a=b=c") == ("a", "b=c")
+
+
+if __name__ == "__main__":
+    take_and_weigh(*map(Path, sys.argv[1:]))
