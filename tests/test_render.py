@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections import Counter
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import yaml
 from render import ROOT, all_pairs, choices, closed, questions, run, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from render import Template
@@ -60,18 +61,28 @@ TRACES: dict[str, dict[Any, str]] = {
 SOURCES = re.compile(r'"https://git(hub|lab)\.com/"')
 
 
-def texts(project: Path) -> Iterator[tuple[str, str]]:
+@cache
+def texts(project: Path) -> list[tuple[str, str]]:
     """Every file of a render: its path with forward slashes, and what it says."""
-    for path in sorted(project.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(project).as_posix(), path.read_text(encoding="utf-8")
+    files = [path for path in sorted(project.rglob("*")) if path.is_file()]
+    return [(path.relative_to(project).as_posix(), path.read_text("utf-8")) for path in files]
 
 
-def parse(name: str, text: str) -> None:
-    """Read a file as what its name says it is; raises what the parser raises."""
-    match name.rpartition(".")[2]:
+@cache
+def holds(pattern: str, name: str, text: str) -> bool:
+    """Whether a file or its name says something, but where a template may lie."""
+    return bool(re.search(pattern, f"{name}\n{SOURCES.sub('', text)}", re.IGNORECASE))
+
+
+@cache
+def parse(kind: str, text: str) -> None:
+    """Read a file as what its name's end says it is; raises what the parser raises.
+
+    Most files are the same in all renders, so each is read once.
+    """
+    match kind:
         case "py" | "pyi":
-            ast.parse(text, name)
+            ast.parse(text)
         case "toml":
             tomllib.loads(text)
         case "json" | "ipynb":
@@ -114,7 +125,7 @@ def test_any_two_answers_meet() -> None:
 
 def test_every_file_is_plain_text_that_parses(project: Path) -> None:
     for name, text in texts(project):
-        parse(name, text)
+        parse(name.rpartition(".")[2], text)
         assert "\r" not in text, name
         assert not re.search(r"[ \t]$", text, re.MULTILINE), f"{name}: space at the end of a line"
         assert not text or re.search(r"[^\n]\n\Z", text), f"{name}: one newline ends a file"
@@ -147,11 +158,7 @@ def test_ruff_finds_nothing(project: Path) -> None:
 def test_no_option_leaves_a_trace_of_another(project: Path, answers: dict[str, Any]) -> None:
     for question, words in TRACES.items():
         for answer, pattern in words.items():
-            found = {
-                name
-                for name, text in texts(project)
-                if re.search(pattern, f"{name}\n{SOURCES.sub('', text)}", re.IGNORECASE)
-            }
+            found = {name for name, text in texts(project) if holds(pattern, name, text)}
             given = answers[question]
             if given == answer or (several(question) and answer in given):
                 assert found, f"{answer} is nowhere"
