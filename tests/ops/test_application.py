@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import pytest
-from my_model.ops import prediction_log
+from copies import set_params
+from my_model.ops import cli, contract, prediction_log
 from my_model.ops.bundle import Bundle
 from my_model.ops.errors import UserError
+from my_model.ops.files import read_json
+from my_model.ops.pipeline import labelled
+from my_model.ops.retraining import labels
 from my_model.ops.serving import access, feedback, hosts, messages, openapi, service
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.batching import ROWS_AT_ONCE, Batcher
@@ -406,6 +410,40 @@ def test_what_was_told_last_counts_and_can_be_taken_back(trained: Project, tmp_p
     last = prediction_log.newest(pl.concat(frames)).select("id", "truth")
     known = {one: None, other: "unheard of", of_mongodb: "benign"}
     assert dict(last.rows()) == known
+
+
+def test_what_a_caller_takes_back_is_neither_judged_nor_learnt(
+    project: Project, long: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREDICTIONS", "")
+    set_params(project, "monitoring", window=100)
+
+    async def tell(back: Sequence[str] = ()) -> list[str]:
+        """Answer rows and tell what became of them, or take some of that back."""
+        async with running(project, project.served) as app:
+            asked = [] if back else (await ask(app, "/predict", long[:200])).body
+            told = [{"prediction_id": it["prediction_id"], "truth": "benign"} for it in asked]
+            told += [{"prediction_id": it, "retract": True} for it in back]
+            assert (await ask(app, "/feedback", told)).status == 202
+            return [it["prediction_id"] for it in told]
+
+    ids = asyncio.run(tell())
+    asyncio.run(tell(back=ids[:30]))
+    assert cli.main(["monitor"]) == 0
+    looked = read_json(project.served / "monitoring" / "monitoring.json")
+    assert sum(window["labelled"] for window in looked["windows"]) == 170
+    assert learnt(project) == 170
+    asyncio.run(tell(back=ids[30:50]))  # what was learnt already
+    assert learnt(project) == 150
+
+
+def learnt(project: Project) -> int:
+    """How many rows are learnt from beside the source, once all that is new was taken in."""
+    project.labelled.mkdir(exist_ok=True)
+    with labels.gathered(project, contract.load()) as found:
+        labels.write(found.rows, labels.destination(project))
+    rows = labelled.rows(project, contract.load())
+    return 0 if rows is None else len(rows.collect())
 
 
 def test_whose_key_told_the_truth_is_logged(trained: Project, tmp_path: Path) -> None:
