@@ -11,11 +11,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import numpy as np
 import polars as pl
@@ -26,14 +30,17 @@ from my_model.ops.pipeline import parquet
 from my_model.ops.project import Project
 from my_model.ops.registry import tracking
 from overlay import tools, under_test, variables
+from servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     import pytest
 
 
+PATIENCE = 180
+"""Seconds that a real server may take to install and to start."""
 BEGUN = datetime(2030, 1, 1, tzinfo=UTC)
 """When the first row was answered."""
 
@@ -88,6 +95,54 @@ def ops(project: Project, *arguments: str, code: int = 0) -> str:
 def git(project: Project, *arguments: str) -> str:
     command = ["git", "-C", str(project.root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def registry(trained: Project, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """MLflow's own server, from the environment of `make ui`: its database and files in a folder.
+
+    Gives its address and its process.
+    """
+    address = f"http://127.0.0.1:{free_port()}"
+    environment = {
+        **os.environ,
+        "UV_PROJECT_ENVIRONMENT": ".venv-ui",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    mlflow = ["uv", "run", "--quiet", "--only-group", "ui", "mlflow"]
+    subprocess.run([*mlflow, "--version"], cwd=trained.root, env=environment, check=True)
+    command = [
+        *(*mlflow, "server", "--workers=1", "--host=127.0.0.1", f"--port={address[17:]}"),
+        f"--backend-store-uri=sqlite:///{root}/mlflow.db",
+        "--serve-artifacts",
+        f"--artifacts-destination={root}/files",
+    ]
+    with subprocess.Popen(
+        command,
+        cwd=trained.root,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline and not answers(address):
+                assert process.poll() is None
+                time.sleep(0.2)
+            yield address, process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(address: str) -> bool:
+    """Whether a server is up."""
+    try:
+        with urlopen(f"{address}/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def numbers_of(file: str, *arguments: Path) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
 from pkgutil import resolve_name
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from copies import answer, client, environment, git, learn, ops, run, set_params
+from copies import answer, client, environment, git, learn, ops, registry, run, set_params
 from my_model.ops import privacy
 from my_model.ops.files import read_json
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
@@ -269,6 +270,28 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
     assert read_json(whole.reports / "forgotten.json")[-1]["rows"] == {}
     assert "Name a column and its value" in ops(whole, "forget", "Ada", code=2)
     assert git(whole, "status", "--porcelain", "reports/forgotten.json")
+
+
+def test_a_person_is_forgotten_in_what_a_server_of_mlflow_keeps(
+    whole: Project, trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "server"
+    store.mkdir()
+    with registry(trained, store) as (address, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        ops(whole, "register")
+        report, *_ = (store / "files").rglob("gates.json")
+        report.write_text(f'["{ADA}"]')
+        said = ops(whole, "forget", f"customer={ADA}")
+        (record,) = read_json(whole.reports / "forgotten.json")
+        assert [it.partition("/")[2] for it in record["texts"]] == ["reports/gates.json"]
+        assert not report.exists()
+        assert "1 texts." in said
+        assert "Not looked into" not in said
+        with sqlite3.connect(store / "mlflow.db") as database:  # as `mlflow gc` does
+            database.execute("DELETE FROM runs")
+        said = ops(whole, "forget", f"customer={ADA}")
+        assert "Not looked into: the artifacts of version 1." in said
 
 
 def test_a_retraining_ends_before_anybody_is_forgotten(whole: Project) -> None:

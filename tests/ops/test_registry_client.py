@@ -15,10 +15,9 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import urlopen
 
 import pytest
-from copies import copied
+from copies import copied, registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -30,7 +29,6 @@ from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch,
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
 from my_model.ops.serving.requests import Strictness
-from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -533,47 +531,9 @@ def served(registered: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 @pytest.fixture(scope="module")
 def server(trained: Project, served: Project) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """MLflow's own server, from the environment of `make ui`."""
-    address = f"http://127.0.0.1:{free_port()}"
-    environment = {
-        **os.environ,
-        "UV_PROJECT_ENVIRONMENT": ".venv-ui",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    mlflow = ["uv", "run", "--quiet", "--only-group", "ui", "mlflow"]
-    subprocess.run([*mlflow, "--version"], cwd=trained.root, env=environment, check=True)
-    command = [
-        *(*mlflow, "server", "--workers=1", "--host=127.0.0.1", f"--port={address[17:]}"),
-        f"--backend-store-uri=sqlite:///{served.root}/mlflow.db",
-        "--serve-artifacts",
-        f"--artifacts-destination={served.root}/files",
-    ]
-    with subprocess.Popen(
-        command,
-        cwd=trained.root,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while time.monotonic() < deadline and not answers(address):
-                assert process.poll() is None
-                time.sleep(0.2)
-            yield address, process
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def answers(address: str) -> bool:
-    """Whether a server is up."""
-    try:
-        with urlopen(f"{address}/health", timeout=5):
-            return True
-    except OSError:
-        return False
+    """MLflow's own server."""
+    with registry(trained, served.root) as started:
+        yield started
 
 
 def register(project: Project, address: str, name: str) -> None:

@@ -26,7 +26,7 @@ from .pipeline import parquet
 from .pipeline.labelled import LABELLED, PREDICTION
 from .prediction_log import files, micros
 from .project import Project
-from .registry.tracking import address, connected, presentable
+from .registry.tracking import Version, address, connected
 from .settings import Settings
 from .wording import listed
 
@@ -80,14 +80,13 @@ def run(project: Project, person: str = "") -> None:
         rows = pl.scan_parquet(part)
         ids |= {*rows.filter(meant.rows(rows.collect_schema())).collect()[PREDICTION]}
     meant = replace(meant, ids=[*ids])
-    held, texts = _held(project, meant), _texts(project, value)
+    held = _held(project, meant)
     objects = {f"{path.parent.name}{path.name}" for path in held}
     with connected(project) as store:
-        tags = {
-            it.number: (it.tags.get("dvc.train"), it.tags.get("dvc.holdout"))
-            for it in store.versions()
-        }
-    versions = [str(number) for number, its in tags.items() if objects & {*its}]
+        known = store.versions()
+    parts = [(it, {it.tags.get("dvc.train"), it.tags.get("dvc.holdout")}) for it in known]
+    versions = [str(it.number) for it, its in parts if objects & its]
+    texts, served, left = _texts(project, known, value)
     counts, record = _data(project, meant), project.reports / "forgotten.json"
     told = {
         "at": f"{datetime.now(UTC):%FT%TZ}",
@@ -97,36 +96,30 @@ def run(project: Project, person: str = "") -> None:
         "rows": counts,
         "versions": versions,
         "dvc": sorted(objects),
-        "texts": [path.relative_to(project.root).as_posix() for path in texts],
+        "texts": [*(it.relative_to(project.root).as_posix() for it in texts), *served],
     }
     write_json(record, [*(read_json(record) if record.exists() else []), told])
     for log in ("feedback", "shadow"):
         _blank(project, log, lambda line: line["id"] in ids)
     _data(project, meant, objects, write=True)
     _destroy(project, [*held, *texts])
+    with connected(project) as store:
+        store.delete(served)
     _blank(project, "predictions", lambda line: line["id"] in ids)
     print(
         f"Gone: {len(ids)} answered rows, {sum(counts.values())} rows of {len(counts)} files, "
-        f"{len(objects)} objects of DVC's cache and remote, {len(texts)} texts."
+        f"{len(objects)} objects of DVC's cache and remote, {len(texts) + len(served)} texts."
     )
+    left += [path.name for path in _tracked(project) if path.suffix not in TABLES]
     if versions:
-        print(
-            f"Learnt from them or judged by them: version {listed(versions)}, "
-            "which nobody can reproduce any more."
-        )
-    left = [path.name for path in _tracked(project) if path.suffix not in TABLES]
-    if not address(project).startswith("sqlite:"):
-        left.append(f"the artifacts of {presentable(address(project))}")
+        print(f"Learnt or judged by them, never to be reproduced: version {listed(versions)}.")
     if left:
         print(f"Not looked into: {listed(left)}.")
     print("Run `make train`, commit and push; docs/ops/privacy.md tells what is left to you.")
 
 
 def expire(project: Project, settings: Settings, *, labels: bool = False) -> Meant | None:
-    """Let the service's log go that is older than `params.yaml` lets it be, and labels if asked.
-
-    Give which labels are too old; None if they are kept for ever.
-    """
+    """Let logs go that are too old by `params.yaml`, and labels if asked; give which labels are."""
     now, keeps = datetime.now(UTC), settings.retention
     ends = [days for days in (keeps.log_days, keeps.label_days) if days]
     logs = dict.fromkeys(("predictions", "shadow", "refusals"), keeps.log_days)
@@ -211,13 +204,27 @@ def _destroy(project: Project, paths: list[Path]) -> None:
             path.unlink()
 
 
-def _texts(project: Project, value: str) -> list[Path]:
-    """Texts of runs, of monitoring and of evidence that hold a value."""
+def _texts(
+    project: Project, versions: list[Version], value: str
+) -> tuple[list[Path], list[str], list[str]]:
+    """Texts here, and those that a server keeps of runs, that hold a value; and what it hides."""
     word, root = re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w.])"), project.root
+
+    def holding(folder: Path) -> list[Path]:
+        texts = [it for it in sorted(folder.rglob("*.*")) if it.suffix in TEXTS]
+        asked = texts if len(value) >= LEAST else []
+        return [it for it in asked if word.search(it.read_text("utf-8", errors="replace"))]
+
     places = (root / "mlartifacts", root / "build" / "evidence", project.served / "monitoring")
-    texts = [it for place in places for it in sorted(place.rglob("*.*")) if it.suffix in TEXTS]
-    asked = texts if len(value) >= LEAST else []
-    return [it for it in asked if word.search(it.read_text("utf-8", errors="replace"))]
+    served, hidden = [], []
+    for its in versions if address(project).startswith("http") else ():
+        try:
+            with connected(project) as store, store.artifact(its, "", "artifacts") as folder:
+                found = [it.relative_to(folder).as_posix() for it in holding(folder)]
+            served += [f"{its.run}/{name}" for name in found]
+        except Exception:  # noqa: BLE001  the run may be gone, or the store closed to this person
+            hidden.append(f"the artifacts of version {its.number}")
+    return [it for place in places for it in holding(place)], served, hidden
 
 
 def _rows(path: Path, meant: Meant, write: bool = False) -> int:

@@ -153,9 +153,7 @@ def run(project: Project) -> None:
 
 
 def judge(
-    holdout: Holdout,
-    by_slice: Sequence[diagnostics.Record],
-    by_group: Sequence[diagnostics.Record],
+    holdout: Holdout, by_slice: Sequence[diagnostics.Record], by_group: Sequence[diagnostics.Record]
 ) -> dict[str, Any]:
     """What the manifest says of the scores, and of the gates that need no champion.
 

@@ -15,16 +15,7 @@ from ..bundle import MANIFEST, Bundle, sign
 from ..errors import UserError
 from ..files import remove, replacing
 from ..project import Project
-from .tracking import (
-    CHALLENGER,
-    CHAMPION,
-    PREVIOUS,
-    REFUSED,
-    Promotion,
-    Store,
-    Version,
-    connected,
-)
+from .tracking import CHALLENGER, CHAMPION, PREVIOUS, REFUSED, Promotion, Store, Version, connected
 
 if TYPE_CHECKING:
     from ..evaluation.metrics import Score  # polars, which not every image of the service has

@@ -364,6 +364,14 @@ class Store:
                 )
             yield here
 
+    def delete(self, names: Sequence[str]) -> None:
+        """Let a server delete artifacts, each named by its run and its path."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        for run, _, path in (name.partition("/") for name in names):
+            place, at = self._client.get_run(run).info.artifact_uri, self._client.tracking_uri
+            get_artifact_repository(place, at).delete_artifacts(path)  # type: ignore[no-untyped-call]
+
     @cached_property
     def _experiment(self) -> str:
         """The experiment of the project, made if need be.

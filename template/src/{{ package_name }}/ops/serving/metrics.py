@@ -66,11 +66,7 @@ COUNTERS = {
 
 GAUGES: dict[str, tuple[str, str, Literal["livesum", "livemax", "mostrecent"]]] = {
     "service_in_flight": ("Requests being answered", "", "livesum"),
-    "service_model_info": (
-        "The model in service",
-        "version digest commit contract",
-        "mostrecent",
-    ),
+    "service_model_info": ("The model in service", "version digest commit contract", "mostrecent"),
     "service_model_loaded_timestamp_seconds": ("When it was loaded", "", "mostrecent"),
     "service_model_created_timestamp_seconds": ("When it was registered", "", "mostrecent"),
     "service_reload_failing": ("Whether the last look for a new model failed", "", "livemax"),
