@@ -67,6 +67,7 @@ class Comparison:
             ("start to first answer, s", before.start, after.start),
             ("memory, MB", before.small.resident, after.small.resident),
             ("memory after batches, MB", before.large.resident, after.large.resident),
+            (f"`/health` while all send {BATCH:,} rows, p99 in ms", before.health, after.health),
         ):
             lines.append(
                 f"| {name} | {old_value:.2f} | {new_value:.2f} | {new_value / old_value:.2f} |"
