@@ -1,8 +1,9 @@
 """Lets Copier render in half the time: what it does again and again is left out, or done once.
 
-It compiles the same texts at each render, and asks git at each file whether the folder keeps its
-modes apart, as on Windows. All processes of a run share what is compiled, in a file that each adds
-to; those that begin with Copier are quickened by `quick/sitecustomize.py`.
+It compiles the same texts at each render, and at each file it asks git whether the folder keeps its
+modes apart, as on Windows, and puts the answers together key by key. All processes of a run share
+what is compiled, in a file that each adds to; those that begin with Copier are quickened by
+`quick/sitecustomize.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 from copier._main import Worker
+from copier._user_data import DEFAULT_DATA, AnswersMap
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -62,6 +64,19 @@ class Compiled:
         self.file.write(RECORD.pack(digest, len(stored)) + stored)
 
 
+def combined(self: AnswersMap) -> dict[str, Any]:
+    """All answers, as Copier puts them together; the later ones win."""
+    return {
+        **DEFAULT_DATA,
+        "_external_data": self.external,
+        **self.user_defaults,
+        **self.last,
+        **self.metadata,
+        **self.init,
+        **self.user,
+    }
+
+
 def quicken() -> None:
     """Quicken this process."""
     compiled, compile_text = Compiled(Path(os.environ[COMPILED])), jinja2.Environment.compile
@@ -83,4 +98,5 @@ def quicken() -> None:
         return code
 
     jinja2.Environment.compile = compile_once  # type: ignore[assignment, method-assign]
+    AnswersMap.combined = property(combined)  # type: ignore[method-assign, assignment]
     Worker._sync_git_index_executable_bit = lambda *_: None  # type: ignore[method-assign]  # noqa: SLF001
