@@ -190,6 +190,18 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["2024年02月29日", "2024年03月01日"], "Date", [DAY]),
         (["3.11.4", "3.12.1", "3.9.0"], "String", ["3.11.4", "3.12.1", "3.9.0"]),
         (["1-2-3", "12-10-5"], "String", ["1-2-3", "12-10-5"]),
+        (["١٢٣", "٤٥"], "Int64", [123, 45]),
+        (["１２．５", "-３"], "Float64", [12.5, -3]),  # noqa: RUF001
+        (["१२", "३४"], "Int64", [12, 34]),
+        (["\u0663\u066b\u0665", "1.25"], "Float64", [3.5, 1.25]),
+        (["٢٠٢٤-٠٢-٢٩", ""], "Date", [DAY, None]),
+        (["\u0660\u0660\u0667", "\u0661"], "String", ["\u0660\u0660\u0667", "\u0661"]),
+        (["1.234,50-", "7,25"], "Float64", [-1234.5, 7.25]),
+        (["1\u202f234,50", "7,25"], "Float64", [1234.5, 7.25]),
+        (["1 day", "2 days"], "Int64", [1, 2]),
+        (["0,5 ‰", "3 ‰"], "Float64", [0.5, 3]),
+        (["29.02.2024", "00.00.0000"], "Date", [DAY, None]),
+        (["2024-02-29", "9999-12-31"], "Date", [DAY, None]),
     ],
 )  # fmt: skip
 def test_a_column_is_read_as_a_person_would(
@@ -312,6 +324,7 @@ def test_the_code_passes_the_projects_checks(adopt: Adopt, tmp_path: Path) -> No
         "customer id": range(1000, 1000 + ROWS),
         "still open": ["yes", "NA", "no"],
         "seen": ["1709208005", "1709208006"],
+        "count": ["١٢", "٣"],
         "branch": ["north"],
         "y": [f"a class with a rather long name {number}" for number in range(9)],
     }
@@ -778,6 +791,31 @@ def test_a_table_is_unpacked(adopt: Adopt, pack: Callable[[bytes], bytes]) -> No
         (["plain", "1.5k"], ""),
         (["18-25", "36+"], ""),
         (["1a", "2b"], ""),
+        (["12:30", "PT5M"], "times"),
+        (["1:30", "8:15"], "times"),
+        (["P1DT12H", "PT5M"], "times"),
+        (["3. März 2024", "14. Mai 2024"], "times"),
+        (["Q1 2024", "Q2 2024"], "times"),
+        (["2024-W01-1", "2024-W12-3"], "times"),
+        (["Jan-24", "Mai-24"], "times"),
+        (["20240229 0930", "20240301 1000"], "times"),
+        (["IV", "IX", "II"], "numbers"),
+        (["10²", "5²"], "numbers"),
+        (["1_000", "2_500"], "numbers"),
+        (["½", "1¼", "2"], "numbers"),
+        (["1 1/2", "3/4"], "numbers"),
+        (["5 kg", "300 g"], "numbers"),
+        (["5kg", "300g"], "numbers"),
+        (["90 min", "1 h", "1h 5m"], "numbers"),
+        (["1,2 Mio.", "300 Tsd."], "numbers"),
+        (["3", "4", "5+"], "numbers"),
+        (["5'11\"", "6'2\""], "numbers"),
+        (["١٢-٣", "٤٥-٦"], "numbers"),
+        (["Heat (1995)", "Casino Royale (2006)"], ""),
+        (["12AB", "13CD"], ""),
+        (["ABC-24", "DEF-25"], ""),
+        (["V", "I", "X"], ""),
+        (["120-80", "130-85"], ""),
     ],
 )
 def test_text_that_looks_like_something_else_is_named(
@@ -787,9 +825,81 @@ def test_text_that_looks_like_something_else_is_named(
     assert (f"looks like {alike}" in adopted["value"].warning) is bool(alike)
 
 
-def test_a_moment_may_be_counted_in_microseconds(adopt: Adopt) -> None:
-    adopted = adopt(table({"seen_at": [1709208005 * 10**6, 1709208006 * 10**6], "x": X, "y": Y}))
-    assert adopted.rows["seen_at"][0] == NOON
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [1709208005 * 10**6, 1709208006 * 10**6],
+        ["1709208005.000", "1709208006.500"],
+        [1709208005.0, 1709208006.5],
+        [20240229120005, 20240301120005],
+    ],
+)
+def test_a_moment_may_be_a_number(adopt: Adopt, moments: list[float | str]) -> None:
+    columns = {"seen_at": moments * (ROWS // 2), "x": X, "y": Y}
+    for data in (table(columns), pl.DataFrame(columns)):
+        assert adopt(data).rows["seen_at"][0] == NOON
+
+
+def test_hours_are_no_seconds(adopt: Adopt) -> None:
+    adopted = adopt(table({"seen_at": [2024022912, 2024022913], "x": X, "y": Y}))
+    assert adopted["seen_at"].type == "Int64"
+    assert "rounded to seven digits" in adopted["seen_at"].warning
+
+
+SOLD = [abs(x) for x in X]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("Total,{sum:.2f},,", "'Total' and '{sum:.2f}'"),
+        ("GESAMT:,1,,\nprinted on Monday,,,", "'GESAMT:' and '1'"),
+        (",1,,Sum", "'1' and 'Sum'"),
+        (",{sum:.3f},,", "'{sum:.3f}'"),
+        ("Totally,1,,stay", ""),
+        (",9.5,,stay", ""),
+    ],
+)
+def test_a_row_that_sums_up_the_others_is_named(adopt: Adopt, row: str, said: str) -> None:
+    towns = [f"T{number}" for number in range(ROWS)]
+    text = table({"town": towns, "sold": SOLD, "kind": ["a", "b", "c"], "y": Y})
+    adopted = adopt(text + row.format(sum=sum(SOLD)) + "\n")
+    notes = [note for note in adopting._notes(adopted.draft) if "sum up the others" in note]
+    wanted = f"The row {said.format(sum=sum(SOLD))} at the end seems to sum up the others; "
+    assert notes == ([f"{wanted}if so, delete it."] if said else [])
+
+
+def test_a_category_may_be_called_total(adopt: Adopt) -> None:
+    adopted = adopt(table({"loss": ["Partial", "Total"], "x": X, "y": Y}))
+    assert not adopted.draft.total
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["Nord", "NORD", "West"], "'NORD' and 'Nord'"),
+        (["Nord", "Nord\u200b", "West"], r"'Nord' and 'Nord\u200b'"),
+        (["San Jose", "San  Jose"], "'San  Jose' and 'San Jose'"),
+        (["Mu\u0308nchen", "München"], "'Mu\u0308nchen' and 'München'"),
+        (["Aa", "aA", "AA"], ""),
+    ],
+)
+def test_values_that_nearly_are_the_same_are_named(
+    adopt: Adopt, values: list[str], said: str
+) -> None:
+    for name in ("place", "y"):
+        adopted = adopt(table({"place": ["a", "b", "c"], "x": X, "y": Y} | {name: values}))
+        warned = adopted[name].warning
+        assert (f"{said} differ by case, spaces or hidden letters alone" == warned) is bool(said)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1251"])
+def test_what_was_encoded_twice_is_named(adopt: Adopt, encoding: str) -> None:
+    place = {"cp1252": "Zürich", "cp1251": "Самара"}[encoding]
+    text = table({"place": [place, "Bonn"], "x": X, "y": Y})
+    assert not adopt(text).notes
+    (note,) = adopt(text.encode().decode(encoding)).notes
+    assert f"seems to be {place!r}, in UTF-8 read as Windows-{encoding[2:]}" in note
 
 
 def test_a_long_first_line_is_no_fault(adopt: Adopt) -> None:
@@ -882,7 +992,7 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
         (b"\xef\xbb\xbf\n", {}, "is empty"),
         ("x,y\n", {}, "a header and no rows"),
         ("x,y", {}, "a header and no rows"),
-        ("y\na\nb\n", {}, "a single column: .* is in its first line, 'y'"),
+        ("y\na\nb\n", {}, "column: .* is in its first line, 'y', which must be the header"),
         ("y,x,y\n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x, y \n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x\n1,2\n1,2,3\n" + "1,2\n" * 60, {}, "line 3 has 3 fields where the header has 2"),

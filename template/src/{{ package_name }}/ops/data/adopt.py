@@ -88,10 +88,8 @@ def _check_kept(project: Project, source: Path, *files: Path) -> None:
             raise UserError(f"{file} is not in DVC, and would be replaced; move it first.")
     for question in (["diff", "--name-only", "--relative"], ["ls-files", "--others"]):
         if edited := git.output(project.root, *question, "--", *names):
-            raise UserError(
-                f"{' and '.join(edited.splitlines())} would be replaced, with changes that git "
-                "has not got; commit them first, so that nothing is lost."
-            )
+            would = f"{' and '.join(edited.splitlines())} would be replaced, with changes that git"
+            raise UserError(f"{would} has not got; commit them first, so that nothing is lost.")
 
 
 @contextmanager
@@ -140,6 +138,8 @@ def _report(file: DataFile, path: str, draft: Draft) -> str:
 
 def _notes(draft: Draft) -> Iterator[str]:
     """What a person should look at, one sentence each; leaks come first."""
+    if draft.total:
+        yield f"The row {draft.total} at the end seems to sum up the others; if so, delete it."
     warned = [column for column in draft.columns if column.warning]
     for column in sorted(warned, key=lambda column: "leak" not in column.warning):
         yield f"{column.name}: {column.warning}."

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO, StringIO
+from itertools import product
 from pathlib import Path
 from typing import IO, Literal
 from unicodedata import combining
@@ -27,8 +28,7 @@ Format = Literal["csv", "parquet", "jsonl"]
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 QUOTING: dict[bool, Literal[0, 3]] = {True: csv.QUOTE_MINIMAL, False: csv.QUOTE_NONE}
-HEAD = 1 << 20  # what is looked at to guess a layout, in bytes
-CHUNK = 1 << 20
+HEAD = CHUNK = 1 << 20  # what is looked at to guess a layout, and read at a time, in bytes
 WORDS = 1 << 16  # bytes of words with letters beyond ASCII, to guess an encoding
 WORD = 40  # letters that are shown of a line
 SURE = 0.03  # how sure chardet is of an encoding at least, or it is Windows-1252
@@ -93,9 +93,8 @@ class DataFile:
             yield
         except pl.exceptions.PolarsError as error:
             reason = self.first_fault() or str(error).strip().splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{self.origin} cannot be read as {self.description}: {reason}."
-            ) from None
+            what = f"{self.origin} cannot be read as {self.description}"
+            raise UserError(f"{what}: {reason}.") from None
 
     def first_fault(self) -> str:
         """Name the first line of a text file that does not fit its layout; "" if all do."""
@@ -127,16 +126,13 @@ class DataFile:
 def open_file(
     origin: Path, folder: Path, *, encoding: str | None = None, single_column: bool = False
 ) -> DataFile:
-    """Say how a file is laid out, and where it can be read so.
+    """Say how a file is laid out, and where it can be read so; a UserError if it cannot be.
 
     Args:
         origin: the file, left as it is.
         folder: where what is packed or not in UTF-8 is copied to; made if need be.
         encoding: of its text, if it need not be guessed.
         single_column: whether a single column will do, as in a file of texts to be scored.
-
-    Raises:
-        UserError: if there is no such file, or none that can be read.
     """
     if not origin.is_file():
         what = "is a folder" if origin.is_dir() else "does not exist"
@@ -164,21 +160,19 @@ def open_file(
         start = text.read(HEAD)
     if not start.strip():
         raise UserError(f"{origin} is empty; name a file with a header and rows.")
-    file = DataFile(origin, path, "csv", encoding=encoding)
+    notes = [_encoded_twice(start)]
     if words:
         shown = ", ".join(repr(word.decode(encoding, "replace")) for word in words[:3])
-        note = f"Read as {_spelled(encoding)}, for its {shown}; if that is wrong, say `--encoding`."
-        file = replace(file, notes=(note,))
+        read = f"Read as {_spelled(encoding)}, for its {shown}"
+        notes.append(f"{read}; if that is wrong, say `--encoding`.")
+    file = DataFile(origin, path, "csv", encoding=encoding, notes=tuple(filter(None, notes)))
     if re.match(r"\s*(\{|\[\s*\{)", start):
         return _json_lines(replace(file, format="jsonl"), start)
     return _csv(file, start, single_column)
 
 
 def open_folder(origin: Path) -> DataFile:
-    """Take the Parquet files in a folder for one, of all their rows in the order of the names.
-
-    A UserError if it holds something else, or nothing.
-    """
+    """Take Parquet files, by their names, for one; a UserError if others are there, or none."""
     names = sorted(part.name for part in origin.iterdir())
     others = [name for name in names if not name.endswith(".parquet")]
     if others or not names:
@@ -217,7 +211,7 @@ def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
     """
     wide = b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     escaped = b"\x1b$" in head  # as Japanese mail is
-    if not wide and not escaped and _decodes(origin, "utf-8"):
+    if not wide and not escaped and _is_utf8(origin):
         return "utf-8", []
     import chardet  # seldom needed
 
@@ -254,14 +248,20 @@ def _is_garbled(word: str) -> bool:
     )
 
 
-def _decodes(origin: Path, encoding: str) -> bool:
-    try:
-        with origin.open(encoding=encoding, newline="") as text:
-            while text.read(CHUNK):
-                pass
-    except UnicodeError:
-        return False
-    return True
+def _encoded_twice(start: str) -> str:
+    """A note of a word of UTF-8 that was taken for another encoding, and written so."""
+    words = dict.fromkeys(re.findall(r"\w*[^\s\x00-\x7f]{2}[^\s,;\"|]*", start))
+    for word, encoding in product(words, ("cp1252", "cp1251")):
+        with suppress(UnicodeError):
+            read = f"{word.encode(encoding).decode()!r}, in UTF-8 read as {_spelled(encoding)}"
+            return f"{word!r} seems to be {read}; mend that at its source."
+    return ""
+
+
+def _is_utf8(origin: Path) -> bool:
+    with suppress(UnicodeError), origin.open(encoding="utf-8", newline="") as text:
+        return all(iter(partial(text.read, CHUNK), ""))
+    return False
 
 
 def _foreign_words(origin: Path) -> list[bytes]:
@@ -314,20 +314,14 @@ def _parquet(file: DataFile) -> DataFile:
 
 def _json_lines(file: DataFile, start: str) -> DataFile:
     if start.lstrip().startswith("["):
-        raise UserError(
-            f"{file.origin} is one JSON list; write it as JSON lines, one object to a line."
-        )
+        raise UserError(f"{file.origin} is one JSON list; write one object to a line.")
     first, *others = start.lstrip().splitlines()
     if not _is_object(first) and (others or len(start) < HEAD):
-        raise UserError(
-            f"{file.origin} begins like JSON, but its first line is no object; "
-            "write one object to a line."
-        )
+        cure = "write one object to a line"
+        raise UserError(f"{file.origin} is like JSON, but its first line is no object; {cure}.")
     for number, line in enumerate((first, *others), start=1):
         for name in _repeated(line)[:1]:
-            raise UserError(
-                f"{file.origin} names {name!r} twice in line {number}; write each name once."
-            )
+            raise UserError(f"{file.origin} names {name!r} twice in line {number}; drop one.")
     with file.explained():
         rows = pl.scan_ndjson(glob.escape(str(file.path)), infer_schema_length=LINES)
         return _named(file, rows.collect_schema().names())
@@ -347,7 +341,8 @@ def _csv(file: DataFile, start: str, single_column: bool) -> DataFile:
     if chosen is None:
         raise UserError(
             f"{file.origin} has a single column: no comma, semicolon, tab or bar is in its first "
-            f"line, {shortened(start.lstrip().partition(chr(10))[0], WORD)!r}."
+            f"line, {shortened(start.lstrip().partition(chr(10))[0], WORD)!r}, which must be the "
+            "header."
         )
     records, separator, quoted = chosen
     file = _named(file, [name.strip() for name in records[0]])
@@ -385,19 +380,16 @@ def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
     try:
         records = [record for record in reader if record]
     except csv.Error as error:
-        raise UserError(
-            "The file cannot be read as CSV; save it with line ends as on Windows or Unix."
-        ) from error
+        cure = "save it with line ends as on Windows or Unix"
+        raise UserError(f"The file cannot be read as CSV; {cure}.") from error
     return records[:-1] if len(start) >= HEAD and len(records) > 1 else records
 
 
 def _named(file: DataFile, names: list[str]) -> DataFile:
     """The file with its columns; refuse names that cannot be told apart."""
-    twice = [repr(name) for name, count in Counter(names).items() if name and count > 1]
-    if twice:
-        raise UserError(
-            f"{file.origin} has more than one column called {', '.join(twice)}; rename all but one."
-        )
+    if twice := [repr(name) for name, count in Counter(names).items() if name and count > 1]:
+        called = f"called {', '.join(twice)}"
+        raise UserError(f"{file.origin} has more than one column {called}; rename all but one.")
     if odd := [name for name in names if name == "*" or re.fullmatch(r"\^.*\$", name, re.DOTALL)]:
         raise UserError(f"{file.origin} has a column called {odd[0]}, a pattern; rename it.")
     return replace(file, columns=tuple(names))
@@ -417,7 +409,6 @@ def _repeated(line: str) -> list[str]:
 
 
 def _is_object(line: str) -> bool:
-    try:
+    with suppress(ValueError):
         return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+    return False

@@ -8,11 +8,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, inf
+from math import ceil, inf, isclose
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from polars import selectors as cs
 
 from ..contract import EXACT, FOLD, KEPT, LARGEST
 from ..errors import UserError
@@ -48,6 +49,10 @@ LONGEST = 40  # letters of a value in a sentence
 IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index|rownames|row_?(no|nr|number))$")
 CODES = re.compile(r"(^|_)(zip|zip_?code|postal_?code|post_?code|plz)$")
 NINES = re.compile(r"99+(\.9+)?")
+TOTALS = re.compile(
+    r"(?i)((grand|sub)[ -]?)?totale?s?|sums?|(gesamt)?summe|(ins)?gesamt|gesamtergebnis|somme|suma|"
+    r"average|mean|mittelwert|moyenne|итого|всего|[总總合小][计計]"
+)
 TIMES = re.compile(r"(^|_)(date|day|datetime|time|timestamp|ts)(_|$)|_at$")
 
 
@@ -70,6 +75,7 @@ class Draft:
     lacking: Mapping[str, int]  # by column, the rows that lack what no row may lack
     missing: tuple[str, ...]  # the cells that are taken as missing
     padded: bool  # spaces stand around some values
+    total: str  # a row at the end that seems to sum up the others, in words
 
     @property
     def target(self) -> Column:
@@ -106,7 +112,7 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
     rows, total, missing, padded = _clean(rows)
     if total < ROWS:
         raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
-    sample = _sample(rows, total)
+    sample, ends = _sample(rows, total), rows.tail(5).collect(engine="streaming")
     guesses = _guesses(sample, wish)
     census = _census(rows, guesses)
     columns = {
@@ -142,11 +148,10 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
         complete = rows.drop_nulls(list(lacking)).select(pl.len())
         useful = int(complete.collect(engine="streaming").item())
     if useful < ROWS:
-        raise UserError(
-            f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}; "
-            f"to teach and to judge takes {ROWS}."
-        )
-    draft = Draft(task, tuple(columns.values()), total, lacking, missing, padded)
+        have = f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}"
+        raise UserError(f"{have}; to teach and to judge takes {ROWS}.")
+    summed = _total(ends, sample, parsed if len(parsed) == total else parsed.clear())
+    draft = Draft(task, tuple(columns.values()), total, lacking, missing, padded, summed)
     _check_names(draft)
     return draft
 
@@ -202,6 +207,19 @@ def _sample(rows: pl.LazyFrame, total: int) -> pl.DataFrame:
     if every > 1:
         rows = rows.with_row_index("\0").filter(pl.col("\0") % every == 0).drop("\0")
     return rows.collect(engine="streaming")
+
+
+def _total(ends: pl.DataFrame, sample: pl.DataFrame, parsed: pl.DataFrame) -> str:
+    """A row at the end that says so, or the last, if it holds the sums of all others; else ""."""
+    rows = [{name: it for name, it in row.items() if it is not None} for row in ends.to_dicts()]
+    for row in rows:
+        words = [name for name, it in row.items() if TOTALS.fullmatch(str(it).rstrip(": "))]
+        if any((sample[name] == row[name]).sum() < 2 for name in words):
+            return _listed(row.values())
+    numbers = [its for its in parsed.select(cs.numeric()).iter_columns() if its.tail(1).count()]
+    summed = all(isclose(its[-1], its.head(-1).sum(), rel_tol=1e-4) for its in numbers)
+    many = summed and any(its.n_unique() > DISTINCT for its in numbers)
+    return _listed(rows[-1].values()) if many else ""
 
 
 def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
@@ -298,9 +316,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
             f"{hint if 'list' in column.why.lower() else ''}"
         )
     if census.only is not None:
-        raise UserError(
-            f"The target {name!r} has a single value, {census.only!r}: there is nothing to predict."
-        )
+        only = f"a single value, {census.only!r}"
+        raise UserError(f"The target {name!r} has {only}: there is nothing to predict.")
     if wish.task == "recommendation":
         why = "items, of an open set"
         return replace(column, type="String", steps=(), why=why, warning=""), wish.task
@@ -348,8 +365,8 @@ def _target(rows: pl.LazyFrame, column: Column, census: Census, wish: Wish) -> t
     hint = " (--task regression if they are a quantity)"
     unasked = numbers and not wish.task and len(counts) > 2
     why = f"{len(counts)} classes{hint if unasked else ''}: {_most_frequent(counts)}"
-    warnings = filter(None, [tasks.several_labels(counts), _rare(counts)])
-    return replace(column, why=why, warning="; ".join(warnings)), "classification"
+    warnings = tasks.several_labels(counts), _rare(counts), _alike(map(str, column.classes))
+    return replace(column, why=why, warning="; ".join(filter(None, warnings))), "classification"
 
 
 def _is_quantity(counts: Mapping[int, int], present: int, wish: Wish) -> bool:
@@ -372,9 +389,7 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
         return replace(column, item="String") if ids else column
     present = values.drop_nulls()
     if asked == "event_time" and column.type not in ("Date", "Datetime"):
-        raise UserError(
-            f"--time {column.name!r} holds no days or times that can be read: {present[0]!r}."
-        )
+        raise UserError(f"--time {column.name!r} holds no days or times: {present[0]!r}.")
     if asked == "weight" and (column.type not in ("Int64", "Float64") or (present < 0).any()):
         raise UserError(f"--weight {column.name!r} must hold numbers of 0 or more.")
     if asked:
@@ -411,9 +426,10 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
     if unique > 0.95 and len(present) >= ROWS and not coded:
         return replace(column, role="identifier", why="another value in nearly every row")
     why = column.why or (f"{distinct:,} categories" if distinct > 1 else "there or missing")
-    many = distinct > MANY and unique > 0.2
-    warning = f"{distinct:,} categories, many for {total:,} rows" if many else column.warning
-    return replace(column, why=why, warning=warning)
+    if distinct > MANY and unique > 0.2:
+        column = replace(column, warning=f"{distinct:,} categories, many for {total:,} rows")
+    warnings = filter(None, [column.warning, _alike(present.unique().sort())])
+    return replace(column, why=why, warning="; ".join(warnings))
 
 
 def _stands_apart(present: pl.Series) -> str:
@@ -474,6 +490,18 @@ def _rare(counts: Mapping[Any, int]) -> str:
     """A warning of classes with few rows."""
     rare = sorted(str(value) for value, count in counts.items() if count < RARE)
     return f"few rows of {_listed(rare)}: hard to learn, and to judge" if rare else ""
+
+
+def _alike(values: Iterable[str]) -> str:
+    """A warning of two values that only case, spaces or hidden letters tell apart."""
+    seen: dict[str, str] = {}
+    for value in values:
+        folded = unicodedata.normalize("NFKC", value).casefold()
+        key = "".join(it for it in folded if unicodedata.category(it)[0] not in "ZC")
+        if len(key) > 2 and (other := seen.setdefault(key, value)) != value:
+            shown = f"{other[:LONGEST]!r} and {value[:LONGEST]!r}"
+            return f"{shown} differ by case, spaces or hidden letters alone"
+    return ""
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -9,16 +9,26 @@ import polars as pl
 from polars import selectors as cs
 
 
+def digits(*columns: str, zeros: str) -> pl.Expr:
+    """Digits of scripts that have these zeros, and the signs between them, as a computer's."""
+    text = cs.by_name(*columns, require_all=False) & cs.string()
+    signs = "\u066b\u066c\u066a\uff0e\uff0c\uff0d\uff0f\uff1a\uff05"
+    plain = dict(zip(signs, ".,%.,-/:%", strict=True))
+    plain |= {chr(ord(zero) + digit): str(digit) for zero in zeros for digit in range(10)}
+    return text.str.replace_many(plain)
+
+
 def numbers(*columns: str, unit: str = "", thousands: str = "", decimal: str = ".") -> pl.Expr:
-    """Numbers as a computer writes them, without unit and separators; and (5) as -5."""
+    """Numbers as a computer writes them, without unit and separators; (5) and 5- as -5."""
     text: pl.Expr = cs.by_name(*columns, require_all=False) & cs.string()
     minus = r"\u2212\u2013"  # as printed
     groups = rf"\d{{1,3}}([{thousands}]\d{{2,3}})*[{thousands}]\d{{3}}|" if thousands else ""
     number = rf"(({groups}\d+)([{decimal}]\d*)?|[{decimal}]\d+)([eE][+-]?\d+)?\s?({unit})?"
     signed = rf"([+{minus}-]?\s?({unit})?|({unit})?\s?[+{minus}-])\s?{number}"
-    fits = text.str.contains(rf"^({signed}|({unit})?\s?\(({unit})?\s?{number}\))$")
+    bracketed = rf"({unit})?\s?\(({unit})?\s?{number}\)"
+    fits = text.str.contains(rf"^({signed}|{number}[{minus}-]|{bracketed})$")
     plain = text.str.replace_all(unit, "") if unit else text
-    plain = plain.str.replace_all(f"[{minus}(]", "-")
+    plain = plain.str.replace_all(f"[{minus}(]", "-").str.replace(r"^([^-]+)-\s?$", "-$1")
     plain = plain.str.replace_all(rf"[^\d{decimal}eE+-]", "").str.replace(
         decimal, ".", literal=True
     )
@@ -46,8 +56,9 @@ def times(*columns: str, form: str) -> pl.Expr:
 
 def epochs(*columns: str, per_second: int) -> pl.Expr:
     """Times in ISO form, from the time since 1970."""
-    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.integer())).cast(pl.String)
-    moments = pl.from_epoch(text.cast(pl.Int64, strict=False) * (1_000_000 // per_second), "us")
+    text = (cs.by_name(*columns, require_all=False) & (cs.string() | cs.numeric())).cast(pl.String)
+    microseconds = text.cast(pl.Float64, strict=False) * (1_000_000 / per_second)
+    moments = pl.from_epoch(microseconds.round().cast(pl.Int64, strict=False), "us")
     return moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f").fill_null(text)
 
 

@@ -1,6 +1,7 @@
 """Which type a column has, judged by its values."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -44,6 +45,9 @@ TYPED: dict[Any, tuple[Type, str]] = {
 """What becomes of the types that a file may have."""
 
 BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
+NO_DAY = re.compile(r"[0\D]+|9999\D?12\D?31.*|31\D12\D9999.*|0001-01-01.*|01\D01\D(0001|9999).*")
+"""How systems write that a number or a day is open, unlike a mistake."""
+
 NOTHING = {"none", "nil", "-", "--", ".", "unknown", "missing"}
 """Words that stand for neither true nor false."""
 
@@ -51,7 +55,7 @@ CURRENCIES = (
     "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR JPY KRW MXN MYR NOK NZD "
     r"PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR Fr\.? kr\.? Rs\.? zł"
 )
-UNIT = rf"[A-Z]{{0,2}}\p{{Sc}}|%|{'|'.join(CURRENCIES.split())}"
+UNIT = rf"[A-Z]{{0,2}}\p{{Sc}}|[%‰]|{'|'.join(CURRENCIES.split())}"
 MEASURE = r"^[+−-]?\d[\d.,\s'’]*?((?:\s\p{L}|[\p{L}°µ]{2})[\p{L}²³/]*)$"
 """A word behind a number, such as that for kilograms; a letter alone may be part of a code."""
 
@@ -71,13 +75,21 @@ CLOCK = re.compile(
     r".*\d(?P<gap>,? |T)(?P<clock>\d{1,2}:\d\d|\d{6})(?P<seconds>:\d\d(\.\d+)?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?)(?P<place>\[.+\])?"
 )
+STAMPS = ("%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
 ISO = re.compile(r"%Y-%m-%d([ T]%H:%M(:%S%\.f(%#z)?)?)?")
 """The forms of times that ingest reads by itself."""
 
 ALIKE = (
-    ("times", r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d:\d\d", ""),
-    ("numbers", r"^\P{L}*\p{L}{0,3}\P{L}*(\p{Sc}|\d[.,]\d)\P{L}*\p{L}{0,3}\P{L}*$", ""),
-    ("numbers", r"^[<>≤≥~≈]?\s*[+−-]?\d[\d.,]*\s?\p{L}{0,2}$", r"[<>≤≥~≈]|\d[.,]\d"),
+    ("times", r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d:\d\d|^-?PT?\d|\d{8}\D\d{4}", ""),
+    ("times", r"^(\P{L}*\p{L}{0,9}\P{L}*\D)?(19|20)\d\d(\D?[QW]\d\P{L}*)?$", r"\p{L}"),
+    ("times", r"^\p{L}{3,4}\.?[ -]\d\d$", r"(?i)^(jan|f[eé][bv]|a[pv]r|jun|aug|sep|o[kc]t|nov)"),
+    ("numbers", r"^\P{L}*\p{L}{0,3}\P{L}*(\p{Sc}|\d[.,][\d–-])\P{L}*\p{L}{0,3}\P{L}*$", ""),
+    ("numbers", r"^[\p{N}\p{P}\p{S}\s]+$", r"[\p{N}--[0-9]]|\d_\d|\d[/:]\d|^'|\d['′]\d"),
+    ("numbers", r"^X{0,3}(IX|IV|V?I{0,3})$", r"II|IV|VI|IX"),
+    (
+        *("numbers", r"^[<>≤≥~≈]?\s*[+−-]?(\d[\d.,\s'’]*[\p{L}°µ]{0,9}\.?\s*){1,3}\+?$"),
+        r"[<>≤≥~≈]|\d[.,]\d|\+$|\d\s\p{L}|\d[\p{Ll}°µ]\p{L}|\d[kMGT]i?B|\d[dhm]\s?\d",
+    ),
 )
 """What texts may be that were not read, by how all of them look, and one of them at least."""
 
@@ -134,18 +146,22 @@ def stepped(rows: pl.LazyFrame, columns: Iterable[Column]) -> pl.LazyFrame:
 
 
 def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Column:
-    """Guess the type of a column.
+    """Guess the type of a column from some values, stripped, with null for what is missing.
 
-    Args:
-        values: a sample of them, stripped, with null for what is missing.
-        comma: whether decimals follow a comma in this file (see `decimal_comma`).
-        timely: whether whole numbers may be days such as 20201231, or seconds since 1970.
+    `comma`: decimals follow one in this file; `timely`: numbers may be days or times.
     """
     name, present = values.name, values.drop_nulls()
     if present.is_empty():
         return Column(name, None, "no value in any row")
     if values.dtype != pl.String:
         return _typed(present, timely)
+    others = present.str.extract(r"([\p{Nd}--[0-9]])").drop_nulls().unique()
+    zeros = {chr(ord(it) - unicodedata.decimal(it, ord(it))) for it in others} - {"\0"}
+    if zeros:
+        step = Step("digits", {"zeros": "".join(sorted(zeros))})
+        read = guess(step.apply(values), comma=comma, timely=timely)
+        if read.type != "String":
+            return replace(read, steps=(step, *read.steps))
     if present.str.contains(r"^\d+$").all() and present.str.contains(r"^0\d").any():
         return Column(name, "String", "codes with leading zeros")
     if present.str.contains(r"^\s*[\[{]").all():
@@ -161,19 +177,16 @@ def guess(values: pl.Series, *, comma: bool = False, timely: bool = False) -> Co
 
 def decimal_comma(sample: pl.DataFrame) -> bool:
     """Whether some column of text shows decimals behind a comma, beyond doubt."""
-    number = rf"^[+−-]?\s?({UNIT})?\s?[+−-]?\d[\d.\s'’]*(,\d+)?\s?({UNIT})?$"
-    return any(
-        bool(
-            column.str.contains(number).all()
-            and column.str.contains(r",(\d{1,2}|\d{4,})\D*$|^[+−-]?0,").any()
-        )
-        for column in sample.select(pl.col(pl.String)).iter_columns()
-    )
+    number = rf"^[+−-]?\s?({UNIT})?\s?[+−-]?\d[\d.\s'’]*(,\d+)?[−-]?\s?({UNIT})?$"
+    clear = r",(\d{1,2}|\d{4,})\D*$|^[+−-]?0,"
+    texts = (column.str for column in sample.select(pl.col(pl.String)).iter_columns())
+    return any(text.contains(number).all() and text.contains(clear).any() for text in texts)
 
 
 def years(numbers: Column) -> Column:
     """A column of whole numbers, once a person has said that they are times."""
-    return replace(numbers, type="Date", why="years", steps=(*numbers.steps, _dates("%Y")))
+    step = Step("dates", {"form": "%Y"})
+    return replace(numbers, type="Date", why="years", steps=(*numbers.steps, step))
 
 
 def _typed(present: pl.Series, timely: bool) -> Column:
@@ -181,15 +194,14 @@ def _typed(present: pl.Series, timely: bool) -> Column:
     name, dtype = present.name, present.dtype
     if isinstance(dtype, pl.List | pl.Array):
         return _array(present) or Column(name, None, f"values of type {dtype}")
-    if dtype.is_integer():
-        time = _calendar(present.cast(pl.Int64, strict=False)) if timely else None
-        return time or Column(name, "Int64", "whole numbers")
     if dtype.is_numeric():
-        return Column(name, "Float64", "numbers with decimals")
+        if timely and (time := _calendar(present)):
+            return time
+        type_: Type = "Int64" if dtype.is_integer() else "Float64"
+        return Column(name, type_, TYPES[type_][1])
     if dtype == pl.Duration:
         return Column(name, "Float64", "durations, in seconds", (Step("seconds"),))
-    type_, why = TYPED.get(dtype.base_type(), (None, f"values of type {dtype}"))
-    return Column(name, type_, why)
+    return Column(name, *TYPED.get(dtype.base_type(), (None, f"values of type {dtype}")))
 
 
 def _array(present: pl.Series) -> Column | None:
@@ -225,14 +237,14 @@ def _without(words: list[str]) -> tuple[Step, ...]:
 def _fitting(present: pl.Series, fits: pl.Series) -> tuple[pl.Series, tuple[Step, ...]] | None:
     """The values that fit a type, and the step that removes words; None if it is another type.
 
-    A few words among numbers or dates stand for something missing. A few odd values are
-    mistakes: they stay, for validation to see.
+    A few words among numbers or dates, and days such as 00.00.0000, stand for something missing.
+    A few odd values are mistakes: they stay, for validation to see.
     """
     good, odd = present.filter(fits), present.filter(~fits)
     words = sorted(odd.unique().head(WORDS + 1))
     if good.is_empty() or len(odd) > len(good):
         return None
-    if len(words) <= WORDS and not any(re.search(r"\d", word) for word in words):
+    if len(words) <= WORDS and all(map(NO_DAY.fullmatch, words)):
         return good, _without(words)
     return (good, ()) if len(odd) <= TOLERANCE * len(present) else None
 
@@ -245,7 +257,10 @@ def _number(present: pl.Series, comma: bool, timely: bool) -> Column | None:
     measures = present.str.extract(MEASURE).drop_nulls().str.strip_chars()
     units = measures if units.is_empty() and len(measures) > len(present) / 2 else units
     several = units.unique().sort().to_list()
+    plural = bool(several) and several[1:] == [f"{several[0]}s"]  # as in 1 day, 2 days
+    several = several[plural:]
     unit = UNIT if len(several) > 1 else "".join(re.sub(r"\W", r"[\g<0>]", it) for it in several)
+    unit += "?" * plural
     for thousands, decimal in COMMA if comma else POINT:
         plain = Step("numbers", {"unit": unit, "thousands": thousands, "decimal": decimal})
         fits = plain.apply(present).cast(pl.Float64, strict=False).is_not_null()
@@ -254,8 +269,7 @@ def _number(present: pl.Series, comma: bool, timely: bool) -> Column | None:
     else:
         return None
     if len(several) > 1:
-        warning = f"numbers in {' and '.join(several[:2])}, kept as text"
-        return Column(present.name, "String", warning=warning)
+        return Column(present.name, "String", warning=f"numbers in {' and '.join(several[:2])}")
     written, steps = found
     values = plain.apply(written)
     why = warning = ""
@@ -268,13 +282,13 @@ def _number(present: pl.Series, comma: bool, timely: bool) -> Column | None:
         steps += (Step("numbers", {name: plain.options[name] for name in used if used[name]}),)
         why = f", written like {written.filter(values != written)[0]}"
         warning = _thousands_or_decimals(written, values, thousands, decimal)
-    if not values.str.contains(r"^[+-]?\d{1,18}$").all():
-        if values.str.contains(r"^[+-]?\d+$").all():
-            return Column(present.name, "String", "codes: too many digits for a number")
-        return Column(present.name, "Float64", f"numbers with decimals{why}", steps, warning)
-    if timely and (time := _calendar(values.cast(pl.Int64))):
+    whole = values.str.contains(r"^[+-]?\d{1,18}$").all()
+    if timely and (time := _calendar(values.cast(pl.Int64 if whole else pl.Float64))):
         return replace(time, steps=(*steps, *time.steps))
-    return Column(present.name, "Int64", f"whole numbers{why}", steps, warning)
+    if values.str.contains(r"^[+-]?\d+$").all() and not whole:
+        return Column(present.name, "String", "codes: too many digits for a number")
+    type_: Type = "Int64" if whole else "Float64"
+    return Column(present.name, type_, TYPES[type_][1] + why, steps, warning)
 
 
 def _thousands_or_decimals(
@@ -285,27 +299,23 @@ def _thousands_or_decimals(
     if thousands not in (",", ".") or written.str.contains(clear).any():
         return ""
     grouped = written.str.contains(rf"\d[{thousands}]\d")
-    if not grouped.any():
-        return ""
-    return f"{written.filter(grouped)[0]} is read as {values.filter(grouped)[0]}"
+    pairs = zip(written.filter(grouped), values.filter(grouped), strict=True)
+    return next((f"{one} is read as {number}" for one, number in pairs), "")
 
 
 def _calendar(numbers: pl.Series) -> Column | None:
-    """Whole numbers that are days such as 20201231, or seconds or parts of them since 1970."""
+    """Numbers that are days such as 20201231, or times, or seconds or parts of them since 1970."""
+    for form, end in *((it, "") for it in STAMPS), (STAMPS[1], "00"):
+        times = _read(numbers.cast(pl.String) + end, form)
+        if times.dt.year().is_between(1900, 2100).fill_null(False).all():
+            # Hours such as 2020123123 are not read, and are no seconds since 1970.
+            return None if end else _timed(numbers.name, form, str(numbers[0]))
     low, high = numbers.to_numpy().min(), numbers.to_numpy().max()
-    if low >= 19000101 and high <= 21001231:
-        days = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False)
-        if days.null_count() == 0:
-            return Column(numbers.name, "Date", "days like 20201231", (_dates("%Y%m%d"),))
     for per_second, unit in ((1, "seconds"), (1000, "milliseconds"), (10**6, "microseconds")):
         if 500_000_000 * per_second <= low and high <= 4_000_000_000 * per_second:
             step = Step("epochs", {"per_second": per_second})
             return Column(numbers.name, "Datetime", f"{unit} since 1970", (step,))
     return None
-
-
-def _dates(form: str) -> Step:
-    return Step("dates", {"form": form})
 
 
 def _time(present: pl.Series) -> Column | None:
@@ -333,11 +343,15 @@ def _time(present: pl.Series) -> Column | None:
     if len(found) > 1:
         readings = [others.drop_nulls()[0].strftime("%d %B %Y") for _, others, _ in found]
         warning = f"{example} is read as {readings[0]}, and could be {readings[1]}"
-    if not ISO.fullmatch(form):
-        steps += (_dates(form) if form in DAYS else Step("times", {"form": form}),)
-    if form in DAYS:
-        return Column(present.name, "Date", f"days like {example}", steps, warning)
-    return Column(present.name, "Datetime", f"times like {example}", steps, warning)
+    return _timed(present.name, form, example, *steps, warning=warning)
+
+
+def _timed(name: str, form: str, example: str, *steps: Step, warning: str = "") -> Column:
+    """A column of days, or of times, in this form."""
+    type_: Type = "Date" if form in DAYS else "Datetime"
+    step = Step("dates" if type_ == "Date" else "times", {"form": form})
+    steps += () if ISO.fullmatch(form) else (step,)
+    return Column(name, type_, f"{TYPES[type_][1]} like {example}", steps, warning)
 
 
 def _clocks(texts: Iterable[str]) -> list[str]:
