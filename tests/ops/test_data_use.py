@@ -1301,6 +1301,35 @@ def test_lists_become_arrays(adopt: Adopt, format_: str) -> None:
         assert made.rows[name].to_list() == rows[name]
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "csv"])
+def test_a_few_rows_without_their_list_go_to_quarantine(adopt: Adopt, format_: str) -> None:
+    draw = random.Random(0)
+    rows: list[dict[str, Any]] = [
+        {"sound": [draw.random(), n, None], "seen": draw.choices("ab", k=n % 5), "y": n + 0.5}
+        for n in range(400)
+    ]
+    rows[7] |= {"sound": 3, "seen": "a"}
+    rows[8]["sound"] = {"a": [1]}
+    rows[9]["sound"] = [[1], [2], [3]]
+    data = "".join(json.dumps(row) + "\n" for row in rows)
+    if format_ == "csv":
+        texts = [{name: json.dumps(its) for name, its in row.items()} for row in rows]
+        data = pl.DataFrame(texts).write_csv()
+    made = adopt(data)
+    assert "sound = dy.Array(dy.Float64(nullable=True), 3, nullable=True)" in made.schema
+    assert "seen = dy.List(dy.String(), max_length=6, nullable=True)" in made.schema
+    assert made["sound"].warning == (
+        "all but 3 are lists of numbers with decimals; the rest goes to quarantine"
+    )
+    assert made.broken == {"sound|dtype": 3, "seen|dtype": 1}
+    assert made.rows["seen"].to_list() == [row["seen"] for row in rows[:7] + rows[10:]]
+
+
+def test_texts_that_begin_with_a_bracket_are_texts(adopt: Adopt) -> None:
+    data = table({"told": [f"[urgent] word{n} and word{n * n % 7}" for n in range(ROWS)], "y": Y})
+    assert adopt(data)["told"].role == "text"
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [

@@ -262,6 +262,8 @@ def test_without_a_wish_the_likeliest_class_is_answered() -> None:
         (Visit, {"costs": {"sick": {"ill": 1}}}, "names sick, and found is one of healthy, ill"),
         (Visit, {"costs": {"ill": {"healthy": float("inf")}}}, "costs must be finite"),
         (Visit, {"threshold": "best", "score": "roc_auc"}, "roc_auc does not depend"),
+        (Visit, {"score": "cost"}, "score is cost; say in train.costs"),
+        (Price, {"score": "cost"}, "No score of a regression is called cost"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(

@@ -124,12 +124,19 @@ def test_other_features_are_known_by_the_golden_rows(
 
 @pytest.mark.parametrize("features", [doubled, fewer, broken])
 def test_a_version_is_scored_by_its_own_code(
-    project: Project, features: Any, monkeypatch: pytest.MonkeyPatch
+    project: Project,
+    features: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """There is no commit here: the text is at hand that was registered."""
     before = scores(project)
+    assert cli.main(["explain", "1"]) == 0
+    told = capsys.readouterr().out.splitlines()[-16:]
     at_hand(monkeypatch, features)
     assert scores(project).equals(before)
+    assert cli.main(["explain", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-16:] == told
 
 
 def test_a_worse_model_of_other_features_does_not_replace_the_champion(

@@ -297,7 +297,7 @@ def _measured(column: Column, rows: pl.LazyFrame) -> Column:
     unfit, least, most, gaps, differ = asked.collect(engine="streaming").row(0)
     if not (most and differ):
         return replace(column, type=None, item=None, why=f"the same {column.why} in every row")
-    warning = f"{unfit:,} values are no {column.why}: such rows go to quarantine" if unfit else ""
+    warning = f"all but {unfit:,} are {column.why}; the rest goes to quarantine" if unfit else ""
     column = replace(column, gaps=bool(gaps), warning=warning)
     if least == most:
         return replace(column, type="Array", length=most, why=f"{column.why}, {most:,} in each")

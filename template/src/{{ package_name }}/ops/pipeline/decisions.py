@@ -27,6 +27,8 @@ def costs(train: Train, contract: Contract) -> list[list[float]] | None:
 
     A pair that is not named costs 1, and a right answer nothing.
     """
+    if contract.classes and not train.costs and train.score == "cost":
+        raise UserError("params.yaml: train.score is cost; say in train.costs what mistakes cost.")
     if not train.costs:
         return None
     target, classes = contract.target.name, contract.classes
@@ -84,17 +86,13 @@ def _best(name: str, told: Mapping[str, Any], truth: Array, said: Array, weights
     """The threshold of the best score; of several, the one that suits exact probabilities most."""
     usual = 0.5
     if name == "cost":
-        (right, alarm), (miss, hit) = told.get("costs") or ((0, 1), (1, 0))
+        (right, alarm), (miss, hit) = told["costs"]
         wrong = alarm - right, miss - hit
         usual = wrong[0] / sum(wrong) if min(wrong) >= 0 < sum(wrong) else 0.5
     tried = np.quantile(said[:, 1], np.linspace(0, 1, THRESHOLDS))
     tried = np.unique([float(f"{it:.4g}") for it in (*tried, usual)])
-    scores = np.array(
-        [
-            metrics.score(name, truth, Decision(it).answer(said), weights, told.get("costs"))
-            for it in tried.tolist()
-        ]
-    )
+    every = (Decision(it).answer(said) for it in tried.tolist())
+    scores = np.array([metrics.score(name, truth, it, weights, told.get("costs")) for it in every])
     if np.ptp(scores) == 0 and name != "cost":
         raise UserError(
             f"params.yaml: train.threshold is best, and {name} does not depend on a threshold; set "

@@ -41,8 +41,8 @@ def run(project: Project, row: str, model: str | None = None) -> None:
         said = predict(bundle, ours)
         place = (..., *said.values[:1]) if contract.classes else ...
         moved = contributions(lambda rows: predict(bundle, rows).scored[place], ours, others)
+        usual = float(predict(bundle, others).scored[place].mean())
     what = f"P({contract.named(said.values)[0]})" if contract.classes else contract.target.name
-    usual = float(predict(bundle, others).scored[place].mean())
     told = number(said.scored[place][0])
     print(f"{what} is {told}; on {len(held):,} held-out rows {number(usual)}.")
     ranked = sorted(moved.items(), key=lambda item: -abs(item[1][0]))[:SHOWN]
