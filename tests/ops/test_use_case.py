@@ -88,6 +88,8 @@ def test_each_answer_goes_to_its_one_place_also_before_there_is_data(
     body = begun.use_case.read_text().partition("\n---\n")[2]
     lines = piped(begun, "\n".join([*TYPED.values(), ""]), root)
     assert not any("Not answered" in line for line in lines)
+    assert ("     here: benign and malignant" in lines) == (sample == "breast-cancer")
+    assert any(line.startswith("     here: mean radius, ") for line in lines) == (sample != "none")
     assert said(begun) == KEPT
     head, _, rest = begun.use_case.read_text().partition("\n---\n")
     assert rest == body
@@ -109,6 +111,15 @@ def test_use_cases_are_ranked_by_value_data_and_effort(begun: Project) -> None:
     assert lines.index(first) < lines.index(second)
     piped(begun, "Route the mail\n", under_test())
     assert said(begun)["use_case"] == "Route the mail"
+
+
+def test_answers_are_taken_as_people_type_them(begun: Project) -> None:
+    typed = {"use-case": "Mail: where does it belong?", "minimum-score": "85%", "risk": "Limited"}
+    for name, text in typed.items():
+        assert cli.main(["use-case", f"--{name}", text]) == 0
+    kept = said(begun)
+    assert (kept["use_case"], kept["minimum_score"]) == ("Mail: where does it belong?", "0.85")
+    assert kept["risk"] == "Limited"
 
 
 def test_what_is_not_answered_is_told_and_may_come_by_options(begun: Project) -> None:

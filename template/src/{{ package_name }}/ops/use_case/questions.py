@@ -21,9 +21,14 @@ def _costs(text: str) -> dict[str, dict[str, float]]:
 
 def _ranked(text: str) -> str | dict[str, str]:
     """One use case by its name, or several with their numbers, the most promising one first."""
-    if ":" not in text:
+    if not re.search(r":\s*\d", text):
         return text
     return dict(sorted(_pairs(text).items(), key=lambda its: -promise(its[1])))
+
+
+def _score(text: str) -> float:
+    """A number, or a percentage."""
+    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
 def promise(numbers: str) -> float:
@@ -57,8 +62,9 @@ class Question(NamedTuple):
 MANY = "What is predicted, and for what? (of several: value, data at hand and effort, 1 to 5)"
 COSTS = "What does a wrong answer of each kind cost? (none: all cost the same)"
 GROUPS = "Which groups must not be worse off, by a condition on columns? (none: there are none)"
+KEPT = "How long is what kept? (days that are enforced: retention in params.yaml)"
 OWNER = _matching(r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*")
-RISK = _matching("minimal|limited|high")
+RISK = _matching("(?i)minimal|limited|high")
 QUESTIONS = (
     Question("use_case", MANY, "Route mail: 5 4 2; Write answers: 5 2 5", reads=_ranked),
     Question("decides", "Who decides what by a prediction?", "A clerk, by what is in her queue"),
@@ -66,9 +72,9 @@ QUESTIONS = (
     Question("replaces", "Which rule or person does it replace?", "A clerk who forwards all mail"),
     Question("limits", "What must it not be used for?", "To judge a customer, or a clerk"),
     Question("costs", COSTS, "fraud as other: 20; other as fraud: 1", "train", _costs),
-    Question("minimum_score", "Which score is the least that is of use?", "0.8", "gates", float),
+    Question("minimum_score", "Which score is the least that is of use?", "0.8", "gates", _score),
     Question("groups", GROUPS, "elderly: age >= 65; channel: channel", "gates", _pairs),
     Question("owner", "Who answers for it, and reviews it?", "@ada, head@example.org", "", OWNER),
     Question("risk", "Of which risk is it: minimal, limited or high?", "limited", "", RISK),
-    Question("retention", "How long is what kept?", "the log 90 days, labels for two years"),
+    Question("retention", KEPT, "the log 90 days, labels for two years"),
 )

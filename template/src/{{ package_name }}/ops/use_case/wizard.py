@@ -5,8 +5,10 @@ Words stand in the front matter of `docs/use-case.md`, what code obeys in `param
 
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
+from .. import contract as contracts
 from ..errors import UserError
 from ..files import replacing, write_text
 from ..project import Project
@@ -62,9 +64,16 @@ def run(project: Project, options: Namespace) -> None:
 
 def _ask(project: Project) -> None:
     """Ask every question; nothing typed leaves an answer as it is."""
-    said = answers(project, Settings.load(project.params))
+    settings = Settings.load(project.params)
+    said, here = answers(project, settings), {"minimum_score": settings.train.score}
+    with suppress(UserError):  # there may be no data yet
+        here["groups"] = listed([column.name for column in contracts.load().columns])
+        here["costs"] = listed(contracts.load().classes or ["numbers, of which none applies"])
+    print("Nothing typed leaves an answer as it is; each is kept at once, and Ctrl+C ends.")
     for place, question in enumerate(QUESTIONS, 1):
         print(f"\n{place}/{len(QUESTIONS)} {question.asks}\n     such as: {question.example}")
+        if its := here.get(question.name):
+            print(f"     here: {its}")
         while told := input(f"     [{said[question.name] or 'unanswered'}] ").strip():
             try:
                 keep(project, question, told)
@@ -120,7 +129,6 @@ def _page(project: Project) -> tuple[dict[str, Any], str, str]:
 
 def _check(settings: Settings) -> None:
     """Hold costs and groups to the contract, if there is one yet."""
-    from .. import contract as contracts
     from ..evaluation import slices
     from ..pipeline import decisions
 
