@@ -100,12 +100,15 @@ class Repository:
         """The tracked paths that a regular expression matches from their beginning."""
         return [path for path in self.paths if re.match(pattern, path)]
 
-    def text(self, *names: str) -> str:
-        """What the first of some files holds; nothing where there is none."""
-        for name in names:
-            if (self.root / name).is_file():
-                return (self.root / name).read_text(encoding="utf-8", errors="replace")
-        return ""
+    def text(self, name: str) -> str:
+        """What a file holds; nothing where there is none."""
+        path = self.root / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def terms(self) -> str:
+        """What the files of its licence hold; there may be one for each of several."""
+        own = self.has(r"(?i)(licen[cs]e|copying)\b(?!.*(third|3rd))[^/]*\Z")
+        return "\n".join(map(self.text, own))
 
     def kinds(self) -> list[str]:
         """What the repository is, as far as its shape tells."""
@@ -227,8 +230,8 @@ def _package(repository: Repository) -> tuple[str, str] | None:
 
 
 def _holder(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str] | None:
-    if found := HOLDER.search(repository.text("LICENSE", "LICENSE.txt", "LICENSE.md")):
-        return found[1].strip().rstrip("."), "the licence"
+    if found := HOLDER.search(repository.terms()):
+        return re.sub(r"(?i)\W*all rights reserved.*", "", found[1]).strip(" ."), "the licence"
     if name := _author(about).get("name"):
         return name, about["place"]
     author = git(repository.root, "log", "-1", "--format=%an").strip()
@@ -244,7 +247,7 @@ def _address(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str
 
 
 def _license(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]:
-    text = repository.text("LICENSE", "LICENSE.txt", "LICENSE.md").lower()
+    text = repository.terms().lower()
     for name, words in LICENSES.items():
         if words in " ".join(text.split()):
             return name, "the licence"
@@ -458,10 +461,12 @@ def _squash(repository: Repository, render: Path, message: str) -> list[str]:
 def joined(repository: Repository, render: Path) -> str:
     """The template's lines to ignore, and below its anchor the people's own that it lacks.
 
-    A line that would hide a file of the template is left out.
+    A line that would hide a file of the template, or one that it makes for git, is left out.
     """
     ours = (render / IGNORED).read_text(encoding="utf-8")
-    theirs, names = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines(), [*files(render)]
+    theirs = git(repository.root, "show", f"HEAD:{IGNORED}").splitlines()
+    made = ("uv.lock", "dvc.lock", "data/source.csv.dvc", "reports/metrics.json")
+    names = [*files(render), *made]
     hiding = [it for it in theirs if any(GitIgnoreSpec.from_lines([it]).match_files(names))]
     new = [line for line in theirs if line not in [*ours.splitlines(), *hiding]]
     return "\n".join([ours.rstrip("\n"), *new, ""])
@@ -528,13 +533,11 @@ def told(
 ) -> Iterator[str]:
     """The report: what the repository is, what follows, where its files belong."""
     yield f"{repository.root.name}: {', '.join(repository.kinds()) or 'no shape that is known'}"
-    yield ""
-    yield "Answers, each of which `-d NAME=VALUE` changes:"
+    yield "\nAnswers, each of which `-d NAME=VALUE` changes:"
     width = max(len(value) for value, _ in answers.values())
     for name, (value, where) in answers.items():
         yield f"  {name:15} {value:{width}}  {where}"
-    yield ""
-    yield "Where your files belong; adopting moves none of them:"
+    yield "\nWhere your files belong; adopting moves none of them:"
     yield from grouped(repository, set(colliding), f"src/{package}/ml", package)
     ours = {TERMS.sub("license", name.lower()): name for name in names}
     alike = {name: ours.get(TERMS.sub("license", name.lower()), name) for name in repository.paths}
@@ -544,13 +547,11 @@ def told(
         if name != other
     }
     if both:
-        yield ""
-        yield "What both sides have:"
+        yield "\nWhat both sides have:"
         yield from (f"  {name}: {sentence}" for name, sentence in both.items())
     within = sorted({match[1] for it in repository.paths if (match := re.match(PROJECTS, it))})
     if len(within) > 1:
-        yield ""
-        yield f"Several projects lie in it ({', '.join(within)}), and the template is of one:"
+        yield f"\nSeveral projects lie in it ({', '.join(within)}), and the template is of one:"
         yield "better begin a new one in a folder beside them, by `copier copy`."
 
 
@@ -592,8 +593,7 @@ def done(left: list[str], data: list[str]) -> Iterator[str]:
         yield f"To take it back: git reset --hard && git switch - && git branch -D {BRANCH}"
     else:
         yield f"The branch {BRANCH} holds the render and all that is yours."
-    yield "Next:"
-    yield "  make setup"
+    yield "Next:\n  make setup"
     yield f"  uv run ops data use {shlex.quote(data[0]) if data else 'FILE'} --target COLUMN"
     yield "  make train"
     yield '  git add --all && git commit --message "Bring our data under the template"'

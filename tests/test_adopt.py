@@ -303,6 +303,47 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     run("ruff", "check", "--no-cache", "--force-exclude", "models", "tests", cwd=repository)
 
 
+BSD = (
+    "Copyright (c) 2020-2024, The Churn Authors. All rights reserved.\n\nNeither the name of ...\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "answers"),
+    [
+        (
+            {"LICENSE": "YEAR: 2023\nCOPYRIGHT HOLDER: A. Lovelace\n", "LICENSE.md": TERMS},
+            {"license": "MIT", "user_name": "Ada Lovelace"},
+        ),
+        ({"LICENSE-MIT": TERMS, "LICENSE-OTHER": "Public\n"}, {"license": "MIT"}),
+        ({"Licence": BSD}, {"license": "BSD-3-Clause", "user_name": "The Churn Authors"}),
+        (
+            {"LICENSE": "All rights reserved.\n", "LICENSE-3rd-party.txt": TERMS},
+            {"license": "Proprietary"},
+        ),
+    ],
+)
+def test_the_licence_may_lie_in_several_files(
+    tmp_path: Path, ask: Ask, files: dict[str, str], answers: dict[str, str]
+) -> None:
+    _, said = ask(planted(tmp_path / "churn", files))
+    for name, value in answers.items():
+        assert re.search(rf"^  {name} +{re.escape(value)}  ", said, re.MULTILINE), said
+
+
+def test_no_line_hides_what_the_project_will_make(tmp_path: Path, ask: Ask) -> None:
+    """The lines of Kedro, and of people who keep neither locks nor reports."""
+    lines = ["data/**", "!data/**/", "*.lock", "/reports", "*.csv", "*.dvc", "conf/local/**"]
+    repository = planted(tmp_path / "churn", {".gitignore": "\n".join([*lines, ""])})
+    assert ask(repository, "--apply")[0] == 0
+    kept = {*(repository / ".gitignore").read_text().splitlines()}
+    assert {"*.csv", "conf/local/**"} <= kept
+    made = ["uv.lock", "dvc.lock", "data/source.csv.dvc", "reports/metrics.json"]
+    for name in made:
+        with pytest.raises(AssertionError):  # git says that it ignores none of them
+            run("git", "check-ignore", "--quiet", "--no-index", name, cwd=repository)
+
+
 def _none(folder: Path) -> None:
     folder.mkdir()
 

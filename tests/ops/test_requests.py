@@ -520,6 +520,24 @@ def test_a_field_that_may_be_a_slip_is_refused_and_both_names_are_named() -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        '{"data": [{"age": 1}]}',
+        '{"features": {"age": 1}}',
+        '{"0": {"age": 1}}',
+        '{"columns": ["age"], "index": [0], "data": [[1]]}',
+        '[{"age": 1}, {"row": {"age": 1}}]',
+    ],
+)
+def test_an_envelope_that_nobody_knows_is_no_row_of_gaps(envelope: str) -> None:
+    contract = contracts.compile_schema(schema(age=dy.Float64(nullable=True)))
+    with pytest.raises(Refusal) as refusal:
+        Reader(contract).read(envelope.encode())
+    assert {its.rule for its in refusal.value.violations} == {"unknown_field"}
+    assert Reader(contract).read(b"{}").records == [(None,)]
+
+
 class Counting:
     """A model that counts the rows that it is asked about, and may fail."""
 
@@ -566,7 +584,8 @@ def test_many_unknown_fields_are_not_all_compared(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(requests, "closest", lambda name, **_: compared.append(name) or [])
     row = schema(**{f"column{number}": dy.Float64(nullable=True) for number in range(30)})
     reader = Reader(contracts.compile_schema(row), Strictness(9))
-    body = json.dumps([{f"field{number}": 1 for number in range(5_000)}] * 3).encode()
+    fields = {f"field{number}": 1 for number in range(5_000)}
+    body = json.dumps([{"column0": 1, **fields}] * 3).encode()
     assert len(reader.decode(body).unknown) == 5_000
     assert len(compared) == requests.MOST_COMPARED // 30
 

@@ -54,8 +54,8 @@ class Strictness:
     types: bool = True
     """Whether text in place of a number, and the like, is refused; else it is read and counted."""
     unknown_fields: Literal["name", "refuse", "ignore"] = "name"
-    """What becomes of a field that the contract does not know: it is named in the answer, refused,
-    or not even looked at; a name close to that of an absent column is refused unless ignored."""
+    """What becomes of a field that the contract does not know: named in the answer, refused, or
+    ignored. Unless ignored, a row of such alone and a name close to an absent one are refused."""
 
 
 class Violation(msgspec.Struct):
@@ -239,7 +239,7 @@ class Reader:
             if meant := next((column for column in unknown[name] if column not in fields), None):
                 said = f"{shown} is no column, and {meant} is absent; is it {meant}?"
                 wrong.append(Violation(number, meant, UNKNOWN_FIELD, shown, said))
-            elif how == "refuse":
+            elif how == "refuse" or len(strange) == len(fields):  # an envelope, and no row
                 said = f"{shown} is no column."
                 wrong.append(Violation(number, None, UNKNOWN_FIELD, shown, said))
         return wrong
