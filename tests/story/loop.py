@@ -215,7 +215,7 @@ def ready(port: int) -> bool:
 @contextmanager
 def served(project: Project, logs: Path, **environment: str) -> Iterator[int]:
     """Serve the champion at a free port, and keep the log in a folder."""
-    logs.mkdir(parents=True)
+    logs.mkdir(parents=True, exist_ok=True)
     said = logs / "said.txt"
     variables = {"PREDICTIONS": str(logs), "FLUSH_SECONDS": "0.1", "POLL_SECONDS": "0.1"}
     variables |= environment
