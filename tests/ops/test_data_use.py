@@ -202,6 +202,9 @@ NOON = datetime(2024, 2, 29, 12, 0, 5)
         (["0,5 ‰", "3 ‰"], "Float64", [0.5, 3]),
         (["29.02.2024", "00.00.0000"], "Date", [DAY, None]),
         (["2024-02-29", "9999-12-31"], "Date", [DAY, None]),
+        (["29.02.2024", *["31.12.9999"] * 29], "Date", [DAY, None]),
+        (["7", "-", "--", "-"], "Int64", [7, None, None, None]),
+        (["7", "none", "none"], "String", ["7", "none", "none"]),
     ],
 )  # fmt: skip
 def test_a_column_is_read_as_a_person_would(

@@ -242,7 +242,7 @@ def _fitting(present: pl.Series, fits: pl.Series) -> tuple[pl.Series, tuple[Step
     """
     good, odd = present.filter(fits), present.filter(~fits)
     words = sorted(odd.unique().head(WORDS + 1))
-    if good.is_empty() or len(odd) > len(good):
+    if good.is_empty() or odd.str.contains(r"\p{L}").sum() > len(good):
         return None
     if len(words) <= WORDS and all(map(NO_DAY.fullmatch, words)):
         return good, _without(words)
@@ -324,7 +324,7 @@ def _time(present: pl.Series) -> Column | None:
     Day and month are told apart by a day beyond the twelfth, else by the order of the rows.
     """
     found: list[tuple[str, pl.Series, tuple[Step, ...]]] = []
-    few = present.head(FEW)
+    few = present.unique(maintain_order=True).head(FEW)
     if not few.str.contains(r"(\d\D*){3}").any():
         return None
     for form in (day + clock for clock in _clocks(few) for day in DAYS):
