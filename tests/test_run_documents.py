@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from documents import commands, examples
-from project import Project, change_params, orders
+from project import Project, all_passed, apart, change_params, orders
 from servers import StandIn, service, stand_in, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # A target that waits for a person to look at it.
@@ -45,6 +46,8 @@ CLUSTER = ("uv sync --group cluster", "uv run ray ", "RAY_ADDRESS=")
 # What test_recipes.py installs, in an environment of its own.
 RECIPES = "uv add --group train "
 SERVED_AT = re.compile(r"localhost:8080")
+# What the README of the carts says as no other does.
+HEADINGS = ("A new product", "Replace the sample by your data")
 # A whole command, as a reader of this project would type it.
 COMMANDS = {
     "uv run dvc add": "uv run dvc add data/source.csv",
@@ -125,6 +128,37 @@ def test_every_documented_command_and_every_target_runs(reader: Project) -> None
         if first:
             reader.run("git", "stash", "pop", "--quiet")
     assert (reader.root / "scores.csv").exists()
+
+
+def test_the_readme_of_the_carts_brings_a_new_product_and_other_carts(
+    trained: Callable[[str], Project], tmp_path: Path
+) -> None:
+    """What no other README says; the rest of it is typed above."""
+    carts = apart(trained("cart"), tmp_path / "carts")
+    readme = (carts.root / "README.md").read_text()
+    product, others = (
+        [*commands(readme.partition(f"\n## {it}\n")[2].partition("\n## ")[0])] for it in HEADINGS
+    )
+    assert {"make monitor", "make retrain"} < {*product}
+    for command in product:
+        carts.run("bash", "-c", command)
+    (item,) = re.findall(r'echo "(\w+),', product[0])
+    assert item.encode() in (carts.root / "models" / "champion" / "model.onnx").read_bytes()
+    assert re.search(r"^2 .* champion ", carts.versions(), re.MULTILINE)
+    assert "data/catalogue.csv.dvc" in carts.changes()
+    assert not any(name.startswith("src/") for name in carts.changes())
+
+    carts.commit("Sell crisps", "--no-verify")
+    draw = random.Random(7)
+    rows = [{"had": draw.choices(range(40), k=n % 5), "bought": n * n % 40} for n in range(900)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (carts.root / "carts.jsonl").write_text(lines)
+    change_params(carts, {"baseline_gain: 0.02": "baseline_gain: -9"})  # nothing is to be learnt
+    for command in others:
+        typed = command.replace("FILE", "carts.jsonl").replace("COLUMN", "bought")
+        carts.run("bash", "-c", typed)
+    assert re.search(r"^3 .* champion ", carts.versions(), re.MULTILINE)
+    assert all_passed(carts.run("make", "test"))
 
 
 def test_a_documented_exception_lets_a_security_fix_through(

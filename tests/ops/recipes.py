@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from my_model.ops.pipeline import evaluate, train
 from my_model.ops.project import Project
 from my_model.ops.serving.app import Application
 from my_model.ops.serving.settings import Settings
+from overlay import under_test
 from sklearn.datasets import load_digits
 from small import judged
 from test_application import ask
@@ -63,6 +65,24 @@ def paste(project: Project, seed: str, name: str, code: list[str]) -> None:
     importlib.invalidate_caches()
     vars(models).pop("export", None)
     importlib.reload(models)
+
+
+def rules(project: Project) -> str:
+    """What a project's `make check` would find in the code that was pasted."""
+    config, code = under_test() / "pyproject.toml", project.root / "src" / "my_model" / "ml"
+    cache = project.root.with_name("mypy")
+    mypy = (sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", cache)
+    found = ""
+    for command in (
+        ("ruff", "format", "--no-cache", "--config", config, "--check", code),
+        ("ruff", "check", "--no-cache", "--config", config, code),
+        (*mypy, code),
+    ):
+        done = subprocess.run(
+            command, cwd=project.root, capture_output=True, text=True, check=False
+        )
+        found += (done.stdout + done.stderr) * (done.returncode != 0)
+    return found
 
 
 def walk(project: Project, name: str) -> dict[str, Any]:
@@ -158,11 +178,12 @@ def main() -> None:
     for name, code in recipes.items():
         project.params.write_text(parameters)
         paste(project, seed, name, code)
+        kept = {"rules": rules(project)}
         if name == "images":
-            told[name] = look(project.root.with_name(name))
+            told[name] = {**look(project.root.with_name(name)), **kept}
             continue
         gate = {task: parity(name, task).to_dict() for task in ("regression", "classification")}
-        told[name] = {**walk(project, name), "parity": gate}
+        told[name] = {**walk(project, name), "parity": gate, **kept}
     Path(sys.argv[3]).write_text(json.dumps(told))
 
 

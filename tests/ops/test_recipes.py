@@ -136,6 +136,7 @@ def test_a_recipe_comes_to_a_served_answer(name: str, walked: dict[str, Any]) ->
     assert told["served"] < 1e-4
     for task, gate in told["parity"].items():
         assert gate["passed"], (task, gate)
+    assert told["rules"] == ""
 
 
 @pytest.mark.exhaustive
@@ -143,4 +144,5 @@ def test_a_net_sees_what_is_written_on_an_image(walked: dict[str, Any]) -> None:
     told = walked["images"]
     assert told["gate"]["passed"], told["gate"]
     assert told["accuracy"] > 0.95
+    assert told["rules"] == ""
     assert told["served"] < 1e-4
