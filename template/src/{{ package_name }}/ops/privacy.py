@@ -244,7 +244,9 @@ def _rows(path: Path, meant: Meant, write: bool = False) -> int:
         return 0
     if count and write:
         with replacing(path) as aside, aside.open("w", encoding="latin-1", newline="") as out:
-            out.writelines(it for it, its in _records(path, meant.column) if not meant.fits(its))
+            out.writelines(
+                line for line, value in _records(path, meant.column) if not meant.fits(value)
+            )
     return count
 
 

@@ -161,7 +161,9 @@ def folds(records: Sequence[Record]) -> dict[str, list[float]]:
 
 def learning_curve(points: Sequence[Mapping[str, float]], score: Score) -> list[Record]:
     """The score on a validation fold by the number of rows learnt from."""
-    return [{"rows": int(its["rows"]), "score": _turned(its["score"], score)} for its in points]
+    return [
+        {"rows": int(point["rows"]), "score": _turned(point["score"], score)} for point in points
+    ]
 
 
 def _turned(value: float, score: Score) -> float | None:

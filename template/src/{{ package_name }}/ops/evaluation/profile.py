@@ -139,7 +139,9 @@ def categories(values: Array, most: int = MOST_VALUES) -> dict[str, Any]:
     """Counts of the values of a category, shape (rows,), missing as the empty string."""
     counted = Counter(values.tolist())
     missing = counted.pop("", 0)
-    named = {name: count for name, count in frequent(counted, most) if len(name) <= LONGEST_VALUE}
+    named = {
+        value: count for value, count in frequent(counted, most) if len(value) <= LONGEST_VALUE
+    }
     return {
         "missing": missing,
         "distinct": len(counted),

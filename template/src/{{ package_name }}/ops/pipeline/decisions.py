@@ -91,8 +91,12 @@ def _best(name: str, told: Mapping[str, Any], truth: Array, said: Array, weights
         usual = wrong[0] / sum(wrong) if min(wrong) >= 0 < sum(wrong) else 0.5
     tried = np.quantile(said[:, 1], np.linspace(0, 1, THRESHOLDS))
     tried = np.unique([float(f"{it:.4g}") for it in (*tried, usual)])
-    every = (Decision(it).answer(said) for it in tried.tolist())
-    scores = np.array([metrics.score(name, truth, it, weights, told.get("costs")) for it in every])
+    scores = np.array(
+        [
+            metrics.score(name, truth, Decision(it).answer(said), weights, told.get("costs"))
+            for it in tried.tolist()
+        ]
+    )
     if np.ptp(scores) == 0 and name != "cost":
         raise UserError(
             f"params.yaml: train.threshold is best, and {name} does not depend on a threshold; set "

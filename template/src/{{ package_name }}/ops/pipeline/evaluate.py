@@ -225,7 +225,9 @@ def describe(holdout: Holdout) -> dict[str, Any]:
         seen["history"] = history(contract, seen, arrays, said)
         seen["history"]["rows"] *= step * round(every / rows)
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
-        period = {part: [str(at.min())[:19], str(at.max())[:19]] for part, at in moments.items()}
+        period = {
+            part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()
+        }
     elif taken := newest(holdout):
         seen["newest"] = taken
     return {
@@ -291,7 +293,9 @@ def write(
     shown = holdout.truth, holdout.answers, manifest["classes"]
     pictures = plots.draw(*shown, found, score, value, holdout.weights)
     validation, place = read_json(project.reports / "validation.json"), project.candidate
-    models = {str(it.relative_to(place)): it.read_bytes() for it in place.rglob(manifest["file"])}
+    models = {
+        str(file.relative_to(place)): file.read_bytes() for file in place.rglob(manifest["file"])
+    }
     told = {MANIFEST: manifest, "MLmodel": mlflow_model.description(manifest)}
     write_files(project.bundle, models | told)
     reports: dict[str, Mapping[str, Any]] = {

@@ -200,7 +200,9 @@ class Rules:
 
     def quarantine(self, broken: pl.LazyFrame, counts: Collection[str]) -> pl.LazyFrame:
         """Marked rows as text, as they came, and those of the rules `counts` that they break."""
-        named = [pl.when(~pl.col(it)).then(pl.lit(it)) for it in self._rules if it in counts]
+        named = [
+            pl.when(~pl.col(rule)).then(pl.lit(rule)) for rule in self._rules if rule in counts
+        ]
         rule = pl.concat_str(named or pl.lit(""), separator="; ", ignore_nulls=True)
         texts = [text.alias(name) for name, text in self._texts.items()]
         return broken.select(*texts, rule.alias(unused("rule", self._texts)))

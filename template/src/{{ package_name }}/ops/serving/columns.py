@@ -185,7 +185,9 @@ def reading(column: Column) -> Reading:
 def _array(column: Column, item: Reading) -> Reading:
     """How arrays are read, given how their items are."""
     least, most = column.min_length or 0, column.width
-    rules = {INNER + name: _of_each(_lax(it.keeps), it.phrase) for name, it in item.rules.items()}
+    rules = {
+        INNER + name: _of_each(_lax(its.keeps), its.phrase) for name, its in item.rules.items()
+    }
     held = item.bounded
     if item.column.nullable:
         held |= None
