@@ -151,6 +151,7 @@ def parity(name: str, task: str) -> gates.Gate:
     place = draw.choice(["web", "shop", ""], len(numbers)).astype(object)
     truth = numbers[:, 0] + np.sin(numbers[:, 1]) + 2 * (place == "web")
     numbers[draw.random(numbers.shape) < 0.1] = np.nan
+    numbers[:, 4] = np.nan  # as a place of a list is that no row has filled
     if task == "classification":
         truth = np.digitize(truth, [-1, 1])
     kinds = {**{f"number {place}": "number" for place in range(5)}, "place": "category"}
