@@ -666,6 +666,13 @@ def test_numbers_that_no_model_can_hold_go_to_quarantine(
         assert len(adopted.rows) == 199
 
 
+def test_numbers_that_no_model_can_tell_from_zero_tell_nothing(adopt: Adopt) -> None:
+    tiny = [5e-324 * round(1e4 * x) for x in numbers(5, 200)]
+    adopted = adopt(table({"value": tiny, "x": numbers(6, 200), "y": numbers(7, 200)}, 200))
+    assert adopted["value"].role == "feature"
+    assert not adopted["value"].warning
+
+
 def test_whole_numbers_that_a_feature_rounds_are_named(adopt: Adopt) -> None:
     whole = [16_777_215 - 7 * row for row in range(ROWS)]
     adopted = adopt(table({"exact": whole, "rounded": [2 + it for it in whole], "y": Y}))

@@ -65,6 +65,6 @@ def _by_size(seen: pl.DataFrame, unseen: pl.DataFrame) -> NDArray[Any]:
 
 
 def _numbers(rows: pl.DataFrame) -> NDArray[Any]:
-    """The values as numbers; NaN for what is missing, and for what is too large for a feature."""
+    """The values as a feature holds them: NaN if missing or too large, 0 if too small."""
     numbers = rows["value"].to_physical().cast(pl.Float64).to_numpy()
-    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
+    return np.where(np.abs(numbers) <= LARGEST, numbers * (np.abs(numbers) > 1 / LARGEST), np.nan)
