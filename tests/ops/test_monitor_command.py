@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,15 @@ class Loop:
 def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     """A project in which nothing has come in yet; it is the current folder."""
     monkeypatch.setenv("PREDICTIONS", "")
-    learnt = draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt
-    project, _ = champion(tmp_path, learnt, UNDATED)
+    monkeypatch.chdir(tmp_path)
+    return begun(tmp_path, draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt)
+
+
+def begun(folder: Path, learnt: Rows) -> Loop:
+    """A project whose champion learnt from some rows."""
+    project, _ = champion(folder, learnt, UNDATED)
     in_office(project)
     write_text(project.params, f"monitoring:\n  window: {ROWS}\n")
-    monkeypatch.chdir(tmp_path)
     return Loop(project)
 
 
@@ -88,6 +93,51 @@ def test_faults_upstream_alert_and_train_nothing(
     assert re.match(action, said)
     assert main(["retrain", "--if-needed"]) == 0
     assert "not needed" in capsys.readouterr().out
+
+
+def spiked(rows: Rows, change: str) -> Rows:
+    """Rows of which a number has one value in all of them, or in every fifth."""
+    minutes = rows.columns["minutes"]
+    if change == "stuck":
+        return rows.having(minutes=np.full(len(rows), minutes[0]))
+    return rows.having(minutes=np.where(np.arange(len(rows)) % 5, minutes, -1.0))
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        ("stuck", r"Look upstream: 100\.0% of minutes are \d+\.\d+, since"),
+        ("gap", r"Look upstream: 20\.0% of minutes are -1\.000, since"),
+    ],
+)
+def test_one_value_in_many_rows_alerts_whether_or_not_the_score_is_known(
+    loop: Loop, change: str, action: str, told: bool
+) -> None:
+    calm = came()
+    log(loop.project, [*calm[:2], *(spiked(rows, change) for rows in calm[2:])], UNDATED)
+    if not told:
+        shutil.rmtree(loop.project.served / "feedback")
+    decision, said = loop.monitor()
+    assert decision == "alert"
+    assert re.match(action, said)
+
+
+def test_a_shift_of_few_whole_numbers_is_no_fault(loop: Loop) -> None:
+    """Many rows have one value each, and had before."""
+
+    def in_tens(rows: Rows, by: float = 0.0) -> Rows:
+        return rows.having(temperature=np.round(rows.columns["temperature"], -1) + 100 + by)
+
+    learnt = draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt
+    loop = begun(loop.project.root, in_tens(learnt))
+    calm = came()
+    shifted = [in_tens(rows, 10.0) for rows in calm[2:]]
+    log(loop.project, [*map(in_tens, calm[:2]), *shifted], UNDATED)
+    shutil.rmtree(loop.project.served / "feedback")
+    decision, said = loop.monitor()
+    assert decision == "retrain", said
+    assert "temperature" in said
 
 
 def test_rows_that_are_sent_twice_alert(loop: Loop) -> None:

@@ -188,9 +188,7 @@ class Session:
             }
         else:
             each = [values for its in columns for values in np.atleast_2d(its.T)]
-            feed = {
-                name: values.reshape(-1, 1) for name, values in zip(self._names, each, strict=True)
-            }
+            feed = {name: its.reshape(-1, 1) for name, its in zip(self._names, each, strict=True)}
         first, *rest = self._session.run(None, feed)
         if rest and self._decision:
             return self._decision.answer(rest[0])

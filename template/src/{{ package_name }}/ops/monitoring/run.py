@@ -42,9 +42,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
         exit_code: whether the decision is the exit code.
         every: look again after this time, such as `1h`, for ever; what fails is tried again.
 
-    Raises:
-        UserError: if there is no champion, or a setting or the time will not do.
-        SystemExit: with the decision's exit code, if that was asked for.
+    A UserError if there is no champion, or a setting or the time will not do.
     """
     if every is not None:
         pause = windows.span(every)
@@ -64,10 +62,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
 def monitor(project: Project, settings: Settings) -> Report:
     """Look at the log, write what was found to `monitoring/` beside it, and decide.
 
-    What is older than it may be goes before.
-
-    Raises:
-        UserError: if there is no champion, or `monitoring.window` will not do.
+    What is too old goes before. A UserError without champion, or if `monitoring.window` is amiss.
     """
     expire(project, settings)
     with _reference(project) as reference:
@@ -115,12 +110,9 @@ def look(
 
 
 def accept(project: Project, column: str, reason: str, until: str | None) -> None:
-    """Let a column, or a check that has none, be as the last look found it.
+    """Let a column, or a check that has none, be as the last look found it, until a day at most.
 
-    That holds until a day and, at the latest, until the next champion.
-
-    Raises:
-        UserError: if nothing was found of it, or `until` is no day to come.
+    The next champion ends it. A UserError if nothing was found of it, or `until` is no day to come.
     """
     path, day = project.served / FOLDER / "monitoring.json", None
     told: dict[str, Any] = read_json(path) if path.exists() else {"windows": []}

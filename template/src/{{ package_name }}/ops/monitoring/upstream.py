@@ -1,5 +1,6 @@
 """Faults upstream that a change looks like, by what is counted: no model must learn from them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ OFF = 0.1  # how far quantiles may lie from it beside chance, as a share of thei
 LEAST_GONE = 5  # rows that a value must lack to be gone
 ALIKE = 1.5  # the most between its share and that of the value in its place
 REPEATED, BEYOND = 0.1, 2  # the share and the factor by which repeated rows exceed earlier ones
+SPIKE = 0.05  # the same of one value beside the fullest bin, whose share is about as much
 
 
 def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:
@@ -53,6 +55,8 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
             series = [then, *(verdict.columns[name]["missing"] or 0.0 for verdict in verdicts)]
             at_once = now > then and np.diff(series).max() >= (now - then) / 2
             return f"{share(now)} of {name} are missing" if at_once else None
+        case _, Numbers() as numbers if spike := _spike(numbers):
+            return f"{share(spike[1])} of {name} are {number(spike[0])}"
         case _, Numbers() | Vectors() as moved if factor := _factor(moved):
             times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
             return f"{name} is {times} what it was"
@@ -78,6 +82,13 @@ def _factor(moved: Numbers | Vectors) -> float | None:
     off = np.abs(now - factor * then).max() / max(np.ptp(now), 1e-300)
     changed = max(factor, 1 / factor) >= LEAST_FACTOR
     return factor if changed and off <= OFF + 1 / np.sqrt(len(numbers.some)) else None
+
+
+def _spike(numbers: Numbers) -> tuple[float, float] | None:
+    """One value that more rows have than any bin ever had, and their share; None if none has."""
+    (value, most), *_ = [*Counter(numbers.some.tolist()).most_common(1), (0.0, 0)]
+    now, then = most / max(len(numbers.some), 1), numbers.table[THEN]
+    return (value, now) if now > BEYOND * then.max() / max(then.sum(), 1) + SPIKE else None
 
 
 def _renamed(categories: Categories) -> tuple[str, str] | None:

@@ -46,9 +46,7 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     told = number(said.scored[place][0])
     print(f"{what} is {told}; on {len(held):,} held-out rows {number(usual)}.")
     ranked = sorted(moved.items(), key=lambda item: -abs(item[1][0]))[:SHOWN]
-    shown = [
-        (name, f"{by:+.4g}", f"{error:.1g}", str(ours[name][0])) for name, (by, error) in ranked
-    ]
+    shown = [(name, f"{by:+.4g}", f"{off:.1g}", str(ours[name][0])) for name, (by, off) in ranked]
     print(table(("column", "adds", "±", "value"), shown))
 
 
