@@ -84,7 +84,7 @@ class Refusal(Exception):
     def __init__(self, found: Sequence[Violation], records: Sequence[Record] = ()) -> None:
         """Take all that is wrong with the rows, and what was read of them."""
         self.violations = list(found[:MOST_VIOLATIONS])
-        super().__init__(f"{len(self.violations)} violations of the contract")
+        super().__init__(f"violations of the contract: {len(self.violations)}")
         broken = {violation.row for violation in found}
         self.rows = len(broken)
         self.kept = [None if n in broken else record for n, record in enumerate(records)]
