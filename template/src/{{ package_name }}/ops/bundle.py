@@ -188,7 +188,8 @@ class Session:
             }
         else:
             each = [values for its in columns for values in np.atleast_2d(its.T)]
-            feed = {name: its.reshape(-1, 1) for name, its in zip(self._names, each, strict=True)}
+            named = zip(self._names, each, strict=True)
+            feed = {name: values.reshape(-1, 1) for name, values in named}
         first, *rest = self._session.run(None, feed)
         if rest and self._decision:
             return self._decision.answer(rest[0])

@@ -116,7 +116,8 @@ def _lists(items: "pl.Series", lengths: NDArray[np.int64]) -> "pl.Series":
 
     ends = np.cumsum(lengths).tolist()
     parts = zip(ends, lengths.tolist(), strict=True)
-    return pl.Series([items[end - size : end] for end, size in parts], dtype=pl.List(items.dtype))
+    cut = [items[end - length : end] for end, length in parts]
+    return pl.Series(cut, dtype=pl.List(items.dtype))
 
 
 def _range(column: Column, width: float) -> tuple[float, float]:

@@ -107,7 +107,8 @@ class Environment(places.Environment):
         labels = self.deployment["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         answer = json.loads(self._kubectl("get", "pods", f"--selector={selector}", "--output=json"))
-        return [Pod.read(it) for it in answer["items"] if "deletionTimestamp" not in it["metadata"]]
+        left = (pod for pod in answer["items"] if "deletionTimestamp" not in pod["metadata"])
+        return [Pod.read(pod) for pod in left]
 
     def running(self, state: State) -> tuple[int, set[str]]:
         """How many pods with the image of `state` are ready, and the images of the others."""

@@ -103,9 +103,8 @@ class Service:
 
     def _ask(self) -> bytes:
         headers = {"Content-Type": "application/json"}
-        return (
-            self.client.post(self.url, content=self.body, headers=headers).raise_for_status().read()
-        )
+        answer = self.client.post(self.url, content=self.body, headers=headers)
+        return answer.raise_for_status().read()
 
 
 @contextmanager

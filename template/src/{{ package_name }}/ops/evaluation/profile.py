@@ -171,9 +171,8 @@ def summaries(values: Array) -> dict[str, NDArray[np.float64]]:
     with np.errstate(invalid="ignore"):
         mean = filled.sum(axis=1) / count
     summed = np.linalg.norm(filled, axis=1), mean, count / values.shape[1]
-    return {
-        name: np.where(count > 0, its, np.nan) for name, its in zip(SUMMARIES, summed, strict=True)
-    }
+    named = zip(SUMMARIES, summed, strict=True)
+    return {name: np.where(count > 0, its, np.nan) for name, its in named}
 
 
 def texts(values: Array, private: bool = False) -> dict[str, Any]:

@@ -68,9 +68,8 @@ def metrics_at(root: Path, revision: str) -> dict[str, Any]:
     if git.output(root, *named) is None and revision != "HEAD":
         raise UserError(f"git knows no revision {revision}; fetch it, or name another one.")
     try:
-        found: dict[str, Any] = json.loads(
-            git.content(root, "reports/metrics.json", revision) or "{}"
-        )
+        text = git.content(root, "reports/metrics.json", revision)
+        found: dict[str, Any] = json.loads(text or "{}")
     except json.JSONDecodeError:
         return {}
     return found

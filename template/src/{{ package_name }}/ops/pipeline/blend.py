@@ -162,9 +162,8 @@ def _joined(blend: Blend, kinds: Mapping[str, str]) -> bytes:
     if len(graph.output) > 1:
         label, probabilities = (its.name for its in graph.output)
         graph.initializer.append(numpy_helper.from_array(blend.classes_, "classes"))
-        graph.node.append(
-            helper.make_node("ArgMax", [probabilities], ["first"], axis=1, keepdims=0)
-        )
+        likeliest = helper.make_node("ArgMax", [probabilities], ["first"], axis=1, keepdims=0)
+        graph.node.append(likeliest)
         graph.node.append(helper.make_node("Gather", ["classes", "first"], [label]))
     made = helper.make_model(
         graph,

@@ -113,9 +113,8 @@ def rows(project: Project, contract: Contract, since: str = "") -> pl.LazyFrame 
         found = found.drop_nulls(contract.target.name)  # a truth that was taken back
     missing = [column.name for column in contract.columns if column.name not in names]
     known = found.drop(PREDICTION, LABELLED, KEY, FILE, EXCLUDED)
-    return weighed(
-        known.with_columns(pl.lit(None, pl.String).alias(name) for name in missing), contract
-    )
+    added = (pl.lit(None, pl.String).alias(name) for name in missing)
+    return weighed(known.with_columns(added), contract)
 
 
 def weighed(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

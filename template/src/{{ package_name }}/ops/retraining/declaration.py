@@ -96,9 +96,8 @@ def _values(tree: ast.Module, name: str) -> ast.List | ast.Tuple | None:
         options = {option.arg: option.value for option in call.keywords}
         alias = options.get("alias")
         if name == (alias.value if isinstance(alias, ast.Constant) else attribute):
-            values = (
-                options.get("is_in") or options.get("categories") or next(iter(call.args), None)
-            )
+            first = next(iter(call.args), None)
+            values = options.get("is_in") or options.get("categories") or first
             values = named.get(values.id) if isinstance(values, ast.Name) else values
             return values if isinstance(values, ast.List | ast.Tuple) else None
     return None

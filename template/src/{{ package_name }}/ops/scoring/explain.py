@@ -46,7 +46,9 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     told = number(said.scored[place][0])
     print(f"{what} is {told}; on {len(held):,} held-out rows {number(usual)}.")
     ranked = sorted(moved.items(), key=lambda item: -abs(item[1][0]))[:SHOWN]
-    shown = [(name, f"{by:+.4g}", f"{off:.1g}", str(ours[name][0])) for name, (by, off) in ranked]
+    shown = [
+        (name, f"{by:+.4g}", f"{error:.1g}", str(ours[name][0])) for name, (by, error) in ranked
+    ]
     print(table(("column", "adds", "±", "value"), shown))
 
 
@@ -60,9 +62,8 @@ def _found(contract: Contract, row: str, held: pl.DataFrame) -> pl.DataFrame:
         told = pl.DataFrame([dict(json.loads(row))])
     except (ValueError, TypeError):
         raise UserError('A row is a number, or JSON such as {"age": 61}.') from None
-    checked = check(
-        parse(told.lazy(), labelled=False, origin="The row").rows.collect(), labelled=False
-    )
+    parsed = parse(told.lazy(), labelled=False, origin="The row").rows.collect()
+    checked = check(parsed, labelled=False)
     if checked.good.is_empty():
         raise UserError(f"The row breaks the contract: {checked.bad.to_series(-1)[0]}.")
     return checked.good

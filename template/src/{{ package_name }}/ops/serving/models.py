@@ -139,6 +139,5 @@ def is_finite(said: Said) -> bool:
     """Whether the model gave a number at all."""
     if said.items:
         return math.isfinite(sum(its.score for its in said.items))
-    return math.isfinite(
-        sum(said.probabilities.values()) if said.probabilities else said.prediction
-    )
+    chances = said.probabilities
+    return math.isfinite(sum(chances.values()) if chances else said.prediction)
