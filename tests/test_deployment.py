@@ -173,7 +173,7 @@ def test_the_page_is_walked_as_written(
     printed: dict[str, str] = {}
     with ExitStack() as terminals:
         for step in steps(project.root / "docs" / "ops" / "kubernetes.md"):
-            if step.section == "KServe":
+            if step.kind == "yaml":  # for a cluster that this one is not
                 continue
             if step.text.startswith("kubectl port-forward "):
                 pod = terminals.enter_context(forwarded(walker, step.text))

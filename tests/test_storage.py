@@ -30,6 +30,33 @@ from my_model.ops.storage.places import Place
 address, file, verb = sys.argv[1:]
 getattr(Place.at(address), verb)(Path(file))
 """
+ADDRESSES = """
+import sys
+from my_model.ops.errors import UserError
+from my_model.ops.storage.places import Place
+for address in sys.argv[1:]:
+    try:
+        Place.at(address)
+    except UserError as error:
+        print(error)
+"""
+REFUSED = {
+    "storage": "is no such address; begin it with one of azure://, gs://, s3://, ssh://.",
+    r"C:\data": "is no such address",
+    "gcs://bucket": "is no such address",
+    "https://bucket.s3.amazonaws.com/data": "is no such address",
+    "gs://bucket/data": "requires 'dvc-gs' to be installed; docs/ops/storage.md",
+    "s3://": "names no bucket, container or host",
+    "s3:///data": "names no bucket, container or host",
+    "s3:bucket/data": "names no bucket, container or host",
+    "s3://[bucket]/data": "cannot be used: 'bucket' does not appear to be an IP",
+    "s3://ada:secret@bucket/data": "Leave passwords, keys and tokens out of it: s3://…",
+    "s3://secret@bucket/data": "Leave passwords, keys and tokens out of it: s3://…",
+    "azure://container/data?sig=secret": "Leave passwords, keys and tokens out of it: azure://…",
+    "ssh://ada:secret@host/data": "Leave passwords, keys and tokens out of it: ssh://…",
+}
+"""Addresses that people type in a project whose data are kept on S3, and what each is told."""
+OPS = "import sys; from my_model.ops.cli import main; sys.exit(main(sys.argv[1:]))"
 PLACES = {"s3": "mail", "gcs": "regression", "azure": "inside", "ssh": "own-data"}
 """By answer, a profile that has it."""
 ARTIFACTS = {f"azure://{stores.BUCKET}": f"wasbs://{stores.BUCKET}@any.blob.core.windows.net"}
@@ -114,10 +141,23 @@ def test_every_place_is_tried() -> None:
 
 
 def test_an_address_that_will_not_do_is_named(trained: Callable[[str], Project]) -> None:
-    for url in ("", "storage", "gcs://bucket", "s3://ada:secret@bucket/data"):
-        said = trained("mail").refuse("uv", "run", "ops", "storage", url, code=2)
-        assert len(said.splitlines()) == 1
-        assert "secret" not in said
+    """And what is secret in one is not repeated, and does not come to git."""
+    mail = trained("mail")
+    assert len(mail.refuse("uv", "run", "ops", "storage", "", code=2).splitlines()) == 1
+    said = mail.run("uv", "run", "python", "-c", ADDRESSES, *REFUSED).splitlines()
+    for address, sentence, line in zip(REFUSED, REFUSED.values(), said, strict=True):
+        assert sentence in line, address
+        assert "secret" not in line
+
+
+def test_an_address_of_this_machine_s_own_is_told_of(project: Project, store: Store) -> None:
+    """It would win over the one that git keeps, and data would go on to go there."""
+    local = project.root / ".dvc" / "config.local"
+    local.write_text("['remote \"storage\"']\n    url = mine\n")
+    said = project.refuse("uv", "run", "ops", "storage", f"{store.root}/data", code=2)
+    local.unlink()
+    assert said.startswith("ops storage: .dvc/config.local hides any new address")
+    assert project.changes() == set()
 
 
 def test_a_wrong_key_changes_nothing(project: Project, store: Store) -> None:
@@ -167,6 +207,21 @@ def test_data_and_models_are_moved_and_fetched(
     shutil.rmtree(clone.root / ".dvc" / "cache")
     clone.run("make", "pull")
     assert clone.run("uv", "run", "dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("answer", ["s3"], indirect=True)
+def test_data_move_to_another_kind_of_place(project: Project, store: Store, tmp_path: Path) -> None:
+    """With a package that the project itself does not have."""
+    (command,) = re.findall(r"uv run --with .*", PAGE.read_text())
+    *lent, _, verb, _ = command.replace("dvc-s3", "dvc-gs").split()
+    ops = ("python", "-c", OPS)  # the project's own script asks a process that has no such package
+    with stores.gcs(tmp_path) as there:
+        both = replace(project, environment={**project.environment, **there.variables})
+        said = both.run(*lent, *ops, verb, f"{there.root}/data")
+        assert f"Data and models are kept at {there.root}/data" in said
+        said = both.run(*lent, *ops, verb, f"{store.root}/back")
+        assert f"files copied from {there.root}/data." in said
 
 
 class Host(StandIn):

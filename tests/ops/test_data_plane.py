@@ -439,6 +439,31 @@ def test_a_wrong_source_is_explained(
     assert not list(blank.data.iterdir())
 
 
+def test_a_source_that_is_cut_short_is_told_and_leaves_nothing(
+    blank: Project, declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some threads write while another one finds the fault, and a process may have been killed."""
+    declare(Stay)
+    rows = pl.DataFrame([STAY] * 20_000)
+    folder = blank.root / "stays"
+    folder.mkdir()
+    for number in range(4):
+        rows.write_parquet(folder / f"{number}.parquet")
+    whole = (folder / "2.parquet").read_bytes()
+    monkeypatch.setattr(parquet, "PART_ROWS", 100)
+    monkeypatch.setattr(source, "load", lambda _: pl.scan_parquet(folder))
+    (folder / "2.parquet").write_bytes(whole[:-9])
+    for _ in range(3):
+        with pytest.raises(UserError, match=r"cannot be read; look at .*parquet: File out of spec"):
+            ingest.run(blank)
+    (folder / "2.parquet").write_bytes(whole)
+    (blank.data / ".ingest" / "000000" / "rows").mkdir(parents=True, exist_ok=True)
+    (blank.data / ".ingest" / "000000" / "rows" / "000007.parquet").write_bytes(whole)
+    ingest.run(blank)
+    assert parquet.count(blank.raw) == 80_000
+    assert [file.name for file in blank.data.iterdir()] == ["raw.parquet"]
+
+
 def test_lists_are_no_values(declare: Declare) -> None:
     declare(Stay)
     with pytest.raises(UserError, match=r"guests.csv holds List\(Int64\) in price; turn it into"):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import httpx
 import pytest
 import yaml
 from gitconfig import hostile
-from my_model.ops.deployment import run, state
+from my_model.ops.deployment import kubernetes, run, state
 from my_model.ops.deployment.place import find
 from my_model.ops.deployment.service import Service
 from my_model.ops.deployment.state import State
@@ -43,6 +44,9 @@ class Place:
     @property
     def has_registry(self) -> bool:
         return self.bundle != IMAGE
+
+    def reach(self) -> None:
+        pass
 
     def roll(self, asked: State, seconds: int) -> None:
         assert bool(asked.model) == self.has_registry, "only a registry can be asked for a model"
@@ -130,6 +134,27 @@ def test_git_must_be_able_to_take_what_is_written_down(project: Project, tmp_pat
     (tmp_path / "gitconfig").write_text("[user]\n    useConfigOnly = true\n")
     with pytest.raises(UserError, match="git failed: no email was given"):
         deploy(project)
+
+
+def test_git_takes_one_file_alone_unless_it_merges(project: Project) -> None:
+    asked = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(asked, cwd=project.root, check=True, capture_output=True)
+    (project.root / ".git" / "MERGE_HEAD").write_bytes(commit.stdout)
+    with pytest.raises(UserError, match="git is in the middle of a merge: end it first"):
+        deploy(project)
+
+
+def test_what_was_deleted_is_told(
+    project: Project, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is gone by mistake does not look like an environment that is new."""
+    deploy(project, image=FIRST.image.upper().replace("SHA", "sha"))
+    assert state.path(project, "dev").exists()
+    state.path(project, "dev").unlink()
+    capsys.readouterr()
+    run.deployed(project, "dev")
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "dev nothing was deployed; not committed"
 
 
 @pytest.mark.parametrize("version", ["0", "007", "a b", "x/y", "-" * 65])
@@ -275,6 +300,87 @@ def test_a_cluster_is_given_both_images_in_the_project_s_own_namespace(
     again.roll(State(FIRST.image, monitor=SECOND.image), 1)
     built = {it["kind"]: it for it in yaml.safe_load_all(applied.read_text())}
     assert {it["metadata"]["namespace"] for it in built.values()} == {"given-to-us"}
+
+
+CLUSTER = """#!{python}
+import http.server, json, os, sys
+words = sys.argv[1:]
+if words[0] == "get":
+    if "AWAY" in os.environ:
+        sys.exit("The connection to the server cluster:6443 was refused")
+    spec = {{"containers": [{{"name": "service", "image": "{image}"}}]}}
+    status = {{"conditions": [{{"type": "Ready", "status": "True"}}]}}
+    pod = {{"metadata": {{"name": "one"}}, "spec": spec, "status": status}}
+    print(json.dumps({{"items": [pod]}}))
+elif words[0] == "port-forward":
+    class Pod(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{{"model_version": "1"}}')
+        do_POST = do_GET
+    server = http.server.HTTPServer(("127.0.0.1", 0), Pod)
+    print(f"Forwarding from 127.0.0.1:{{server.server_port}} -> 8080", flush=True)
+    server.serve_forever()
+elif words[0] == "kustomize":
+    os.execv("{kubectl}", ["kubectl", *words])
+else:
+    sys.exit("nothing may be changed there")
+"""
+"""A kubectl whose cluster has one pod, which answers through a forwarded port."""
+
+
+@pytest.fixture
+def kubectl(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The project with its manifests as they are rendered, and that kubectl."""
+    tool = tmp_path / "bin" / "kubectl"
+    tool.parent.mkdir()
+    real = Path(sys.executable).with_name("kubectl")
+    tool.write_text(CLUSTER.format(python=sys.executable, image=FIRST.image, kubectl=real))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    manifests = project.root / "deploy" / "kubernetes"
+    shutil.rmtree(manifests)
+    shutil.copytree(ROOT / "template" / "deploy" / "kubernetes", manifests)
+    (project.root / "pyproject.toml").write_text('[project]\nname = "a-name"\n')
+    for words in (("add", "."), ("commit", "--quiet", "--message=Kubernetes")):
+        subprocess.run(["git", *words], cwd=project.root, check=True)
+    return project
+
+
+def test_a_cluster_that_is_away_is_told_before_anything_is_tried(
+    kubectl: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWAY", "true")
+    with pytest.raises(UserError, match=r"^kubectl failed: The connection to the .* was refused"):
+        deploy(kubectl, image=FIRST.image)
+
+
+def test_pods_may_pull_from_a_registry_that_asks_who_does(kubectl: Project) -> None:
+    """By what the page says, at the end of the file of any environment."""
+    page = (ROOT / "template" / "docs" / "ops" / "kubernetes.md").read_text()
+    patch = page.split("```yaml\n")[1].split("```")[0]
+    folders = kubectl.root / "deploy" / "kubernetes" / "environments"
+    for name in ("dev", "staging", "production", "canary"):
+        with (folders / name / "kustomization.yaml").open("a") as file:
+            file.write(patch)
+        built = kubernetes.Environment(kubectl, name, "kubernetes").manifests
+        accounts = {it["metadata"]["name"]: it for it in built if it["kind"] == "ServiceAccount"}
+        pods = next(it for it in built if it["kind"] == "Deployment")["spec"]["template"]["spec"]
+        assert accounts[pods["serviceAccountName"]]["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_a_forwarded_port_lasts_as_long_as_it_is_needed(
+    kubectl: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limit is for kubectl, to begin; a load test may take longer."""
+    place = find(kubectl, "dev")
+    assert not place.has_registry, "its manifests are built by now"
+    monkeypatch.setattr(kubernetes, "PATIENCE", 3)
+    with place.service(FIRST) as service:
+        time.sleep(6.5)
+        assert service.predict() == "1"
 
 
 def test_what_may_answer_is_what_was_asked_for_or_what_the_image_holds() -> None:

@@ -37,10 +37,8 @@ def run(project: Project, options: argparse.Namespace) -> None:
         with file.explained():
             draft = decide(file.scan(), wish)
         copied = Path(folder) / "copied"
-        if file.path == source:
-            shutil.copyfile(source, copied)
-        else:
-            file.path.rename(copied)
+        take = shutil.copyfile if file.path == source else shutil.move
+        take(file.path, copied)
         tracked = project.data / f"source.{file.format}"
         path = tracked.relative_to(project.root).as_posix()
         params = project.params.read_text(encoding="utf-8")

@@ -89,6 +89,10 @@ class Environment(places.Environment):
         jobs = [it["metadata"]["name"] for it in self.manifests if it["kind"] == "CronJob"]
         return any(name.startswith("monitor") for name in jobs)
 
+    def reach(self) -> None:
+        """A UserError if the cluster does not answer."""
+        self.pods()
+
     def roll(self, state: State, seconds: int) -> None:
         """Let the environment run this, and wait until its pods are ready.
 
@@ -155,6 +159,7 @@ class Environment(places.Environment):
         with process:
             try:
                 said = process.stdout.readline() if process.stdout else ""
+                watchdog.cancel()  # a load test may take longer
                 found = re.search(r"127\.0\.0\.1:\d+", said)
                 if not found:
                     raise UserError(f"kubectl cannot forward a port to {pod}.")

@@ -53,6 +53,9 @@ class Environment(ABC):
         """The version or the alias that `bundle` names in its registry."""
         return re.split("[/@]", self.bundle)[-1]
 
+    def reach(self) -> None:  # noqa: B027  a cloud has no endpoint before the first deployment
+        """A UserError if it cannot be asked, so that nothing is tried there."""
+
     @abstractmethod
     def roll(self, state: State, seconds: int) -> None:
         """Let it run this, and wait until it does; a UserError if it does not."""

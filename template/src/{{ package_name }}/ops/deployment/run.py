@@ -57,10 +57,11 @@ def deploy(
         else:
             wanted = _wanted(place, image, version, _known(project, source) if source else before)
         if monitor:
-            wanted = replace(wanted, monitor=monitor)
+            wanted = replace(wanted, monitor=monitor.lower())
         wanted = _fitted(place, wanted, before)
         if place.has_registry:
             _look(address(place, wanted))
+        place.reach()
         print(f"{environment}: rolling out {wanted.shown}", flush=True)
         try:
             answered = _rolled(place, wanted, seconds, bears)
@@ -108,6 +109,9 @@ def _alone(project: Project, environment: str) -> Iterator[None]:
 def _can_record(project: Project) -> None:
     """A UserError if git would not take what is written down at the end."""
     command.output(project.root, "git", "var", "GIT_COMMITTER_IDENT")
+    for at_work in ("MERGE_HEAD", "CHERRY_PICK_HEAD"):  # git then commits all files or none
+        if git.output(project.root, "rev-parse", "--verify", "--quiet", at_work):
+            raise UserError("git is in the middle of a merge: end it first.")
     if command.output(project.root, "git", "status", "--porcelain", "--", "deploy"):
         raise UserError("deploy/ has changes that git does not hold: commit them first.")
 
@@ -122,7 +126,7 @@ def _known(project: Project, source: str) -> State:
 
 def _wanted(place: Environment, image: str, version: str, known: State | None) -> State:
     """What is to run: what was asked for, and for the rest what is known."""
-    image = image or (known.image if known else "")
+    image = image.lower() or (known.image if known else "")  # as `make image-push` names it
     if not IMAGE.fullmatch(image):
         given = f"{image} is no image with a digest" if image else "It is not said which image"
         raise UserError(f"{given}: DIGEST=registry/name@sha256:... names one.")
@@ -179,13 +183,12 @@ def _rolled(place: Environment, state: State, seconds: int, bears: Load | None =
 def _is_as_git_says(project: Project, environment: Environment) -> bool:
     """Print a line on an environment; False if it runs something else than it should."""
     name = environment.name.ljust(12)
+    committed = "" if state.is_committed(project, environment.name) else "; not committed"
     meant = state.read(project, environment.name)
     if meant is None:
-        print(f"{name} nothing was deployed")
+        print(f"{name} nothing was deployed{committed}")
         return True
-    told = f"{name} {meant.shown}, since {meant.since}, by {meant.by}"
-    if not state.is_committed(project, environment.name):
-        told += "; not committed"
+    told = f"{name} {meant.shown}, since {meant.since}, by {meant.by}{committed}"
     try:
         ready, others = environment.running(meant)
         version = environment.version(meant) if ready else ""

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -33,9 +32,7 @@ def run(project: Project) -> None:
             frames = [pl.concat([none, rows], how="diagonal") for rows in frames]
         else:
             frames = [joined]
-        project.data.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=project.data, prefix=".ingest-") as folder:
-            made = Path(folder)
+        with parquet.scratch(project.data / ".ingest") as made:
             count = sum(parallel.map(write, frames, into=made))
             if not count:
                 raise UserError("The source has no rows; look at ml/source.py.")

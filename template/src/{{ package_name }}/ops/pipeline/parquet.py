@@ -4,6 +4,7 @@ What the pipeline keeps is a folder of numbered parts, each of `PART_ROWS` rows 
 polars reads as it reads a file. A part is what one process holds at a time, and what DVC stores.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import polars as pl
 from ..errors import UserError
 from ..files import replacing
 
-PART = "*.parquet"
+PART, NUMBERED = "*.parquet", "{:06}.parquet"
 PART_ROWS = 1_000_000
 PATIENCE = 5.0  # seconds after which, again and again, a person wants to know how far it is
 
@@ -49,14 +50,21 @@ def in_parts(folder: Path) -> pl.PartitionBy:
     folder.mkdir(exist_ok=True)
     return pl.PartitionBy(
         folder,
-        file_path_provider=lambda part: _numbered(part.index_in_partition),
+        file_path_provider=lambda part: NUMBERED.format(part.index_in_partition),
         max_rows_per_file=PART_ROWS,
         approximate_bytes_per_file=None,
     )
 
 
-def _numbered(number: int) -> str:
-    return f"{number:06}.parquet"
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder for parts on their way, whatever a process that was killed has left there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:  # where a file could not be read, threads of polars may still write
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def parts(path: Path) -> list[Path]:
@@ -73,7 +81,7 @@ def gather(made: Path, name: str, path: Path) -> None:
     with replacing(path) as aside:
         aside.mkdir()
         for number, part in enumerate([part for part in found if count(part)] or found[:1]):
-            part.rename(aside / _numbered(number))
+            part.rename(aside / NUMBERED.format(number))
 
 
 def count(path: Path) -> int:

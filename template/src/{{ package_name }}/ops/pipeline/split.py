@@ -15,7 +15,6 @@ The hash is the project's own (see `hashing`): no engine, version or machine mov
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -54,8 +53,7 @@ def run(project: Project) -> None:
         _check_classes(rows, contract, held_out)
     _check_weights(rows, contract, folds)
     its = np.split(folds, np.cumsum(sizes)[:-1])
-    with TemporaryDirectory(dir=project.data, prefix=".split-") as folder:
-        made = Path(folder)
+    with parquet.scratch(project.data / ".split") as made:
         deque(parallel.map(part, parts, its, into=made, rows=sizes), maxlen=0)
         parquet.gather(made, LEARNT, project.train)
         parquet.gather(made, JUDGED, project.holdout)

@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import dataframely as dy
@@ -55,8 +54,7 @@ def run(project: Project) -> None:
     whole = any(rule.batch or rule.obstacle for rule in contracts.load().rules)
     parts = [project.raw] if whole else parquet.parts(project.raw)
     sizes = [parquet.count(part) for part in parts]
-    with TemporaryDirectory(dir=project.data, prefix=".validate-") as folder:
-        made = Path(folder)
+    with parquet.scratch(project.data / ".validate") as made:
         lacking = Counter[str]()
         for left_out in parallel.map(hold, parts, into=made, rows=sizes):
             lacking.update(left_out)

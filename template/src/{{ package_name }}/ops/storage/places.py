@@ -35,16 +35,19 @@ class Place:
         """The place with an address.
 
         Raises:
-            UserError: if nobody knows its kind, it holds a password, or there is no answer.
+            UserError: if nobody knows its kind, it holds what is secret, or there is no answer.
         """
         from dvc.fs import parse_external_url
 
-        parts = urlsplit(address)
+        with reached(address):
+            parts = urlsplit(address)
         if parts.scheme not in SCHEMES:
             expected = ", ".join(f"{scheme}://" for scheme in SCHEMES)
             raise UserError(f"{address!r} is no such address; begin it with one of {expected}.")
-        if parts.password:
-            raise UserError(f"Leave the password out of the address: {parts.scheme}://…")
+        if parts.password or parts.query or (parts.username and parts.scheme != "ssh"):
+            raise UserError(f"Leave passwords, keys and tokens out of it: {parts.scheme}://…")
+        if not parts.hostname:
+            raise UserError(f"{address!r} names no bucket, container or host after //.")
         with reached(address):
             place = cls(address, *parse_external_url(address))
         knock = Thread(target=place.exists, daemon=True)

@@ -19,10 +19,13 @@ def move(project: Project, address: str) -> None:
     from dvc.fs import generic
     from dvc.repo import Repo
 
-    new = Place.at(address)
     with reached(".dvc/config"), Repo(str(project.root)) as repo:
         remote = repo.cloud.get_remote()
         old = Place(str(repo.config["remote"][remote.name]["url"]), remote.fs, remote.path)
+        own = repo.config.load_one("local")["remote"].get(remote.name, {})
+    if "url" in own:
+        raise UserError(".dvc/config.local hides any new address: take its `url` out first.")
+    new = Place.at(address)
     there = new.sizes()
     if old.address != new.address:
         absent = [name for name, size in old.sizes().items() if there.get(name) != size]
@@ -35,7 +38,7 @@ def move(project: Project, address: str) -> None:
     try:
         dvc.ask(project.root, "remote", "modify", remote.name, "url", address)
         dvc.ask(project.root, "push")
-    except UserError:
+    except BaseException:  # an interrupt as well
         config.write_bytes(before)
         raise
     print(f"Data and models are kept at {address}; commit .dvc/config, and every clone knows.")
