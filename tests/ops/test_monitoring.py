@@ -384,6 +384,9 @@ FAULTS = {
     r"amount is 2\.\d+ times what it was": inputs(amount=pl.field("amount") * 2.2),
     r"amount is 1/\d,?\d\d\d of what it was": inputs(amount=pl.field("amount") / 1_000),
     "age is .* times": inputs(age=pl.field("age") * 12),
+    "age is °F, and was °C": inputs(age=pl.field("age") * 1.8 + 32),
+    "age is K, and was °C": inputs(age=pl.field("age") + 273.15),
+    "amount is of the other sign": inputs(amount=-pl.field("amount")),
     "channel has WEB where it had web": inputs(channel=pl.field("channel").replace("web", "WEB")),
     "1[56].*% of age are missing": inputs(age=pl.when(~some(0.14)).then(pl.field("age"))),
 }

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from .decision import Verdict
 
 LEAST_FACTOR = 1.4  # of a change of unit
+UNITS = {
+    "°F, and was °C": (1.8, 32.0),
+    "°C, and was °F": (1 / 1.8, -32 / 1.8),
+    "K, and was °C": (1.0, 273.15),
+    "°C, and was K": (1.0, -273.15),
+}
+"""Of units that differ by more than a factor: times what, and plus what."""
 OFF = 0.1  # how far quantiles may lie from it beside chance, as a share of their range
 LEAST_GONE = 5  # rows that a value must lack to be gone
 ALIKE = 1.5  # the most between its share and that of the value in its place
@@ -57,9 +64,8 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
             return f"{share(now)} of {name} are missing" if at_once else None
         case _, Numbers() as numbers if spike := _spike(numbers):
             return f"{share(spike[1])} of {name} are {number(spike[0])}"
-        case _, Numbers() | Vectors() as moved if factor := _factor(moved):
-            times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
-            return f"{name} is {times} what it was"
+        case _, Numbers() | Vectors() as moved if unit := _unit(moved):
+            return f"{name} is {unit}"
         case _, Categories() as categories if renamed := _renamed(categories):
             return f"{name} has {renamed[1]} where it had {renamed[0]}"
         case "multivariate", _ if sum(it.column == name for it in verdicts[-1].came) == 1:
@@ -67,8 +73,8 @@ def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
     return None
 
 
-def _factor(moved: Numbers | Vectors) -> float | None:
-    """By what all values were multiplied; None if they moved in another way."""
+def _unit(moved: Numbers | Vectors) -> str | None:
+    """Of which other unit, or sign, all values are; None if they moved in another way."""
     numbers = moved if isinstance(moved, Numbers) else moved.summaries["norm"]
     shares = numbers.table[THEN, 1:-1] / max(numbers.table[THEN].sum(), 1)
     upto = np.cumsum(shares)[:-1]
@@ -77,11 +83,19 @@ def _factor(moved: Numbers | Vectors) -> float | None:
         return None
     # Half a bin below its edge: where values are few, chance must not choose the next one.
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
-    now = np.quantile(numbers.some, levels, method="inverted_cdf")
+    now, mirrored = np.quantile(numbers.some, (levels, 1 - levels), method="inverted_cdf")
+    most = (OFF + 1 / np.sqrt(len(numbers.some))) * max(np.ptp(now), 1e-300)
     factor = float(now @ then / (then @ then)) or 1.0
-    off = np.abs(now - factor * then).max() / max(np.ptp(now), 1e-300)
-    changed = max(factor, 1 / factor) >= LEAST_FACTOR
-    return factor if changed and off <= OFF + 1 / np.sqrt(len(numbers.some)) else None
+    times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
+    off = {}
+    if max(factor, 1 / factor) >= LEAST_FACTOR:
+        off[f"{times} what it was"] = np.abs(now - factor * then).max()
+    if np.abs(now - then).max() > most:  # else they lie where they did
+        off["of the other sign"] = np.abs(mirrored + then).max()
+        for unit, (scale, shift) in UNITS.items():
+            off[unit] = np.abs(now - scale * then - shift).max()
+    best = min(off, key=lambda it: off[it], default=None)
+    return best if best and off[best] <= most else None
 
 
 def _spike(numbers: Numbers) -> tuple[float, float] | None:
