@@ -459,9 +459,22 @@ def test_a_source_that_is_cut_short_is_told_and_leaves_nothing(
     (folder / "2.parquet").write_bytes(whole)
     (blank.data / ".ingest" / "000000" / "rows").mkdir(parents=True, exist_ok=True)
     (blank.data / ".ingest" / "000000" / "rows" / "000007.parquet").write_bytes(whole)
+    (folder / "_SUCCESS").touch()
     ingest.run(blank)
     assert parquet.count(blank.raw) == 80_000
     assert [file.name for file in blank.data.iterdir()] == ["raw.parquet"]
+
+
+@pytest.mark.parametrize("name", ["3.parquet", "more/3.csv"])
+def test_a_part_without_a_byte_is_named(blank: Project, declare: Declare, name: str) -> None:
+    """Polars reads the other files of its folder, and says nothing."""
+    declare(Stay)
+    blank.params.write_text("data:\n  source: stays\n")
+    part = blank.root / "stays" / name
+    part.parent.mkdir(parents=True)
+    part.touch()
+    with pytest.raises(UserError, match=rf"{name} is empty: bring it back"):
+        ingest.run(blank)
 
 
 def test_lists_are_no_values(declare: Declare) -> None:

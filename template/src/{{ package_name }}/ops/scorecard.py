@@ -107,7 +107,7 @@ class Facts:
         version = max(firsts.values(), key=lambda its: its.number)
         at = git.output(self.root, "show", "-s", "--format=%ct", version.tags["git.commit"])
         took = (version.created.timestamp() - int(at or 0)) / 60
-        return took < QUICK, f"version {version.number} came {took:.0f} minutes after its commit"
+        return took < QUICK, f"version {version.number} came {took:.0f} min after its commit"
 
     @cached_property
     def commit(self) -> str:

@@ -48,7 +48,7 @@ def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:
 def since(starts: Sequence[int], hit: Sequence[bool]) -> str:
     """When the windows began that are hit, each of them, up to the newest."""
     run = sum(1 for _ in takewhile(bool, reversed(hit)))
-    return f"since {moment(starts[-run]):%Y-%m-%d %H:%M} UTC"
+    return f"since {moment(starts[-run] + 1):%Y-%m-%d %H:%M} UTC"
 
 
 def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:

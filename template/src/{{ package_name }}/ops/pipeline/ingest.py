@@ -10,6 +10,7 @@ from ...ml import source
 from .. import contract as contracts
 from ..errors import UserError
 from ..project import Project
+from ..settings import Settings
 from ..wording import shortened
 from . import labelled, parallel, parquet
 from .parsing import parse
@@ -20,6 +21,8 @@ ROWS = "rows"  # what is made of a frame
 def run(project: Project) -> None:
     """Write `data/raw.parquet/`; a UserError if the source cannot be read, or lacks something."""
     contract = contracts.load()
+    if folder := Settings.load(project.params).data.source:
+        refuse_empty(project.root / folder)
     try:
         loaded: Any = source.load(project.root)
         parsed = [parse(rows) for rows in (loaded if isinstance(loaded, list) else [loaded])]
@@ -43,6 +46,13 @@ def run(project: Project) -> None:
     print(f"ingest: {count:,} rows of {len(contract.columns)} columns.")
     if dropped:
         print(f"ingest: left out, as the contract does not know them: {', '.join(dropped)}.")
+
+
+def refuse_empty(folder: Path) -> None:
+    """A UserError if a file of rows is empty: of a whole folder, polars reads the others alone."""
+    for file in sorted(folder.rglob("[!._]*.*")):
+        if file.is_file() and not file.stat().st_size:
+            raise UserError(f"{file} is empty: bring it back, or delete it if it had no rows.")
 
 
 def write(rows: pl.LazyFrame, folder: Path) -> int:
