@@ -40,7 +40,6 @@ LONG = (
     "test_onboarding.py",
     "test_run_ci.py",
     "test_story.py",
-    "test_deployment.py",
     "test_containers.py",
     "test_run_retraining.py",
     "test_serving.py",
