@@ -3,6 +3,7 @@
 Words stand in the front matter of `docs/use-case.md`, what code obeys in `params.yaml`.
 """
 
+import signal
 import sys
 from argparse import Namespace
 from contextlib import suppress
@@ -67,14 +68,15 @@ def _ask(project: Project) -> None:
     settings = Settings.load(project.params)
     said, here = answers(project, settings), {"minimum_score": settings.train.score}
     with suppress(UserError):  # there may be no data yet
-        here["groups"] = listed([column.name for column in contracts.load().columns])
-        here["costs"] = listed(contracts.load().classes or ["numbers, of which none applies"])
+        contract = contracts.load()
+        here["groups"] = listed([column.name for column in contract.columns])
+        here["costs"] = listed(contract.classes or ["numbers, of which none applies"])
     print("Nothing typed leaves an answer as it is; each is kept at once, and Ctrl+C ends.")
     for place, question in enumerate(QUESTIONS, 1):
         print(f"\n{place}/{len(QUESTIONS)} {question.asks}\n     such as: {question.example}")
         if its := here.get(question.name):
             print(f"     here: {its}")
-        while told := input(f"     [{said[question.name] or 'unanswered'}] ").strip():
+        while told := _typed(f"     [{said[question.name] or 'unanswered'}] "):
             try:
                 keep(project, question, told)
                 break
@@ -82,6 +84,12 @@ def _ask(project: Project) -> None:
                 if not sys.stdin.isatty():
                     raise
                 print(f"     {error}")
+
+
+def _typed(prompt: str) -> str:
+    """What a person types; Ctrl+C ends it, also where polars has changed what becomes of that."""
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    return input(prompt).strip()
 
 
 def keep(project: Project, question: Question, told: str) -> None:
