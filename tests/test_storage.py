@@ -143,7 +143,10 @@ def test_every_place_is_tried() -> None:
 def test_an_address_that_will_not_do_is_named(trained: Callable[[str], Project]) -> None:
     """And what is secret in one is not repeated, and does not come to git."""
     mail = trained("mail")
-    assert len(mail.refuse("uv", "run", "ops", "storage", "", code=2).splitlines()) == 1
+    for url in ("", "storage", "gcs://bucket", "s3://ada:secret@bucket/data"):
+        told = mail.refuse("uv", "run", "ops", "storage", url, code=2)
+        assert len(told.splitlines()) == 1
+        assert "secret" not in told
     said = mail.run("uv", "run", "python", "-c", ADDRESSES, *REFUSED).splitlines()
     for address, sentence, line in zip(REFUSED, REFUSED.values(), said, strict=True):
         assert sentence in line, address

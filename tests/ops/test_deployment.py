@@ -259,6 +259,15 @@ def test_a_monitor_keeps_its_image(project: Project, place: Place) -> None:
     assert monitors == [FIRST.image, SECOND.image, SECOND.image, SECOND.image, FIRST.image]
 
 
+def with_manifests(project: Project) -> Path:
+    """Give a project the manifests as they are rendered, and a name: where they lie."""
+    manifests = project.root / "deploy" / "kubernetes"
+    shutil.rmtree(manifests)
+    shutil.copytree(ROOT / "template" / "deploy" / "kubernetes", manifests)
+    (project.root / "pyproject.toml").write_text('[project]\nname = "a-name"\n')
+    return manifests
+
+
 def test_a_cluster_is_given_both_images_in_the_project_s_own_namespace(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,10 +281,7 @@ def test_a_cluster_is_given_both_images_in_the_project_s_own_namespace(
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    manifests = project.root / "deploy" / "kubernetes"
-    shutil.rmtree(manifests)
-    shutil.copytree(ROOT / "template" / "deploy" / "kubernetes", manifests)
-    (project.root / "pyproject.toml").write_text('[project]\nname = "a-name"\n')
+    manifests = with_manifests(project)
     file = manifests / "environments" / "production" / "kustomization.yaml"
     components = "".join(f"  - ../../components/{it}\n" for it in ("log-claim", "monitoring"))
     text = file.read_text().replace("\nconfigMapGenerator", f"{components}\nconfigMapGenerator")
@@ -340,10 +346,7 @@ def kubectl(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     tool.write_text(CLUSTER.format(python=sys.executable, image=FIRST.image, kubectl=real))
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    manifests = project.root / "deploy" / "kubernetes"
-    shutil.rmtree(manifests)
-    shutil.copytree(ROOT / "template" / "deploy" / "kubernetes", manifests)
-    (project.root / "pyproject.toml").write_text('[project]\nname = "a-name"\n')
+    with_manifests(project)
     for words in (("add", "."), ("commit", "--quiet", "--message=Kubernetes")):
         subprocess.run(["git", *words], cwd=project.root, check=True)
     return project

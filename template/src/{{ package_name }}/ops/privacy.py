@@ -26,7 +26,7 @@ from .pipeline import parquet
 from .pipeline.labelled import LABELLED, PREDICTION
 from .prediction_log import files, micros
 from .project import Project
-from .registry.tracking import Version, address, connected
+from .registry.tracking import Store, Version, address, connected
 from .settings import Settings
 from .wording import listed
 
@@ -84,9 +84,9 @@ def run(project: Project, person: str = "") -> None:
     objects = {f"{path.parent.name}{path.name}" for path in held}
     with connected(project) as store:
         known = store.versions()
+        texts, served, left = _texts(project, store, known, value)
     parts = [(it, {it.tags.get("dvc.train"), it.tags.get("dvc.holdout")}) for it in known]
     versions = [str(it.number) for it, its in parts if objects & its]
-    texts, served, left = _texts(project, known, value)
     counts, record = _data(project, meant), project.reports / "forgotten.json"
     told = {
         "at": f"{datetime.now(UTC):%FT%TZ}",
@@ -205,7 +205,7 @@ def _destroy(project: Project, paths: list[Path]) -> None:
 
 
 def _texts(
-    project: Project, versions: list[Version], value: str
+    project: Project, store: Store, versions: list[Version], value: str
 ) -> tuple[list[Path], list[str], list[str]]:
     """Texts here, and those that a server keeps of runs, that hold a value; and what it hides."""
     word, root = re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w.])"), project.root
@@ -219,7 +219,7 @@ def _texts(
     served, hidden = [], []
     for its in versions if address(project).startswith("http") else ():
         try:
-            with connected(project) as store, store.artifact(its, "", "artifacts") as folder:
+            with store.artifact(its, "", "artifacts") as folder:
                 found = [it.relative_to(folder).as_posix() for it in holding(folder)]
             served += [f"{its.run}/{name}" for name in found]
         except Exception:  # noqa: BLE001  the run may be gone, or the store closed to this person
