@@ -59,6 +59,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test of bytes by its argument: what is packed holds the second at which it was.
+
+    The processes of a run must find the same names, and each packs for itself.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is marked exhaustive, unless it is asked for; then fast tests first.
 
