@@ -1,6 +1,7 @@
 """What ends a deployment before it begins, and what git remembers of those that were."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import yaml
 from gitconfig import hostile
@@ -168,10 +170,42 @@ def test_what_a_person_wrote_there_by_mistake_is_no_deployment(project: Project)
         state.record(project, "dev", it)
     whole = state.path(project, "dev").read_text()
     write(project, "image: latest\n")
-    with pytest.raises(UserError, match=r"dev\.yaml is not what `make deploy` wrote"):
+    with pytest.raises(UserError, match=r"^deploy/state/dev\.yaml is not what `make deploy` wrote"):
         deploy(project)
     write(project, whole)
     assert state.earlier(project, "dev").is_same(FIRST)
+
+
+@pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", "image: latest\n", "since: 2026-13-45\n", ""])
+def test_one_broken_file_hides_no_other_environment(
+    kubectl: Project, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    """Each has its line, and what is typed as the broken one's says mends it."""
+    state.record(kubectl, "production", msgspec.structs.replace(FIRST, version="1"))
+    state.record(kubectl, "dev", FIRST)
+    state.path(kubectl, "dev").write_text(broken)
+    with pytest.raises(UserError, match=r"^It is not known what dev should run, as said above"):
+        run.deployed(kubectl, "")
+    lines = dict(it.split(maxsplit=1) for it in capsys.readouterr().out.splitlines())
+    assert lines["dev"].startswith("deploy/state/dev.yaml is not what `make deploy` wrote (")
+    assert lines["canary"] == lines["staging"] == "nothing was deployed"
+    assert lines["production"].endswith(": as git says, ready: 1, version: 1")
+    mend = re.findall("`(git .+?)`", lines["dev"])
+    for command in mend:
+        subprocess.run(command.split(), cwd=kubectl.root, check=True, capture_output=True)
+    run.deployed(kubectl, "")
+
+
+def test_what_differs_is_told_beside_what_is_broken(
+    kubectl: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state.record(kubectl, "staging", SECOND)
+    with pytest.raises(Refused, match=r"^staging should run what git says"):
+        run.deployed(kubectl, "")
+    state.path(kubectl, "dev").write_text("[]")
+    with pytest.raises(UserError, match=r"^It is not known what dev should run"):
+        run.deployed(kubectl, "")
+    assert f"{FIRST.image} runs there, nothing of it is ready" in capsys.readouterr().out
 
 
 def test_a_deployment_is_written_down_under_any_settings_of_git(

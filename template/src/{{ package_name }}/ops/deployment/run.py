@@ -12,6 +12,7 @@ from ..files import lock
 from ..project import Project
 from ..serving.locations import Absent, Unavailable
 from ..serving.registry_client import Registry
+from ..wording import listed
 from . import state
 from .place import Environment, address, environments, find
 from .service import Load, load
@@ -84,13 +85,23 @@ def deployed(project: Project, environment: str) -> None:
     """Print what each environment runs, or the one that is named, and whether git says the same.
 
     Raises:
+        UserError: if the file of one cannot be read; the others are looked at all the same.
         Refused: if one that could be asked runs something else.
     """
     names = [environment] if environment else environments(project)
-    differ = [it for it in names if not _is_as_git_says(project, find(project, it))]
+    differ, broken = [], []
+    for place in [find(project, name) for name in names]:
+        try:
+            if not _is_as_git_says(project, place):
+                differ.append(place.name)
+        except UserError as error:
+            print(f"{place.name:12} {error}")
+            broken.append(place.name)
+    if broken:
+        raise UserError(f"It is not known what {listed(broken)} should run, as said above.")
     if differ:
         raise Refused(
-            f"{' and '.join(differ)} should run what git says: `make deploy ENVIRONMENT=...` "
+            f"{listed(differ)} should run what git says: `make deploy ENVIRONMENT=...` "
             "without more rolls it out again."
         )
 

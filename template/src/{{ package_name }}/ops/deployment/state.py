@@ -127,6 +127,9 @@ def earlier(project: Project, environment: str) -> State:
 def _parsed(content: bytes, file: Path) -> State:
     try:
         return msgspec.convert(yaml.safe_load(content), State)
-    except (msgspec.ValidationError, yaml.YAMLError) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"{file.name} is not what `make deploy` wrote: {said}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        said, name = str(error).splitlines()[0], f"deploy/state/{file.name}"
+        raise UserError(
+            f"{name} is not what `make deploy` wrote ({said}): `git restore {name}` brings back "
+            f"what git holds, and `git log --patch {name}` shows what it held before."
+        ) from None
