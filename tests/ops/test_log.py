@@ -33,7 +33,7 @@ import json, signal, sys, time
 from pathlib import Path
 from my_model.ops.serving.log import Log
 
-folder, writer, seconds, rotate, width, rows, most = sys.argv[1:]
+folder, writer, seconds, rotate, width, rows, most, pause = sys.argv[1:]
 log = Log(Path(folder), float(seconds), int(rotate))
 ended = []
 signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
@@ -47,7 +47,7 @@ try:
             number += 1
         log.append("".join(lines).encode(), len(lines))
         print(number, log.written, time.monotonic(), flush=True)
-        time.sleep(0.001)
+        time.sleep(float(pause))
 finally:
     log.close()
     print(number, log.written, time.monotonic(), flush=True)
@@ -128,9 +128,11 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Writer]]:
         width: int = 2000,
         rows: int = 10,
         most: int = 10**9,
+        pause: float = 0.001,
     ) -> Writer:
         said = tmp_path / f"{name}.txt"
-        arguments = [str(value) for value in (folder, name, seconds, rotate, width, rows, most)]
+        values = (folder, name, seconds, rotate, width, rows, most, pause)
+        arguments = [str(value) for value in values]
         with said.open("wb") as file:
             process = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stdout=file)
         writers.append(Writer(process, said))
@@ -251,9 +253,12 @@ def test_a_polite_end_writes_everything(folder: Path, start: Callable[..., Write
 def test_readers_see_whole_lines_at_every_moment(
     folder: Path, start: Callable[..., Writer]
 ) -> None:
-    """Three processes write and change files; what was read once is read again."""
+    """Three processes write and change files; what was read once is read again.
+
+    They pause, so that a reader on a busy machine comes to its turns.
+    """
     writers = [
-        start(f"{number}", seconds=0.002, rotate=1_000_000, rows=300, most=30_000)
+        start(f"{number}", seconds=0.002, rotate=1_000_000, rows=300, most=30_000, pause=0.03)
         for number in range(3)
     ]
     for writer in writers:
