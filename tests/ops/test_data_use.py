@@ -17,10 +17,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO, StringIO
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pytest
+from copies import most_memory, numbers_of
 from my_model.ops import cli
 from my_model.ops import contract as contracts
 from my_model.ops.data import adopt as adopting
@@ -32,8 +34,6 @@ from my_model.ops.settings import with_values
 from overlay import under_test
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from my_model.ops.data.roles import Draft
     from my_model.ops.data.types import Column, Role
     from my_model.ops.project import Project
@@ -1363,3 +1363,27 @@ def test_an_array_is_neither_target_nor_group(adopt: Adopt) -> None:
         UserError, match=r"'a' holds lists of whole numbers, 2 in each, which cannot"
     ):
         adopt(data, a="group")
+
+
+def test_memory_does_not_grow_with_the_square_of_the_columns(tmp_path: Path) -> None:
+    """Four times the columns, half of them of numbers that are not all to be read."""
+    peaks = []
+    for width in (200, 800):
+        odd = {f"odd {place}": [*range(ROWS - 1), "n. d."] for place in range(width // 2)}
+        known = {f"known {place}": range(ROWS) for place in range(width // 2)}
+        file = tmp_path / f"{width}.csv"
+        file.write_text(table({**odd, **known, "y": ["a", "b"]}))
+        kept, peak = numbers_of(__file__, file)
+        assert kept == width + 1
+        peaks.append(peak)
+    assert peaks[1] < 2 * peaks[0], peaks
+
+
+def decide_and_weigh(file: Path) -> None:
+    """Print how many columns a file has, and the most memory that was held, in KiB."""
+    draft = deciding.decide(reading.open_file(file, file.parent).scan(), deciding.Wish("y"))
+    print(len(draft.columns), most_memory())  # noqa: T201
+
+
+if __name__ == "__main__":
+    decide_and_weigh(*map(Path, sys.argv[1:]))
