@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from cluster import balanced, cluster
 from containers import ask, copy, podman, ready, registry, rows, until
 from project import Project, change_params
 from servers import registry as mlflow
-from test_image_pipeline import github
+from test_image_pipeline import github, signing
 from walks import Walker, steps
 from workflows import GitLab
 
@@ -291,13 +292,17 @@ def test_the_pipeline_delivers_what_it_has_published(
     rendered: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    """From dev to staging to production; what takes no rows does not come further than dev."""
+    """From dev to staging to production; what takes no rows does not come further than dev.
+
+    Production takes nothing that this pipeline has not signed.
+    """
     bare = tmp_path / "remote.git"
     project.run("git", "clone", "--quiet", "--bare", str(project.root), str(bare))
     pipeline = project.root
     if host == "gitlab":
         pipeline = rendered(deploy="[kubernetes]", ci="gitlab")
     python = str(project.install(tmp_path / "environment"))
+    signer = signing(tmp_path / "signing", host)
 
     def published(name: str) -> str:
         """Push an image to the registry; gives it by its digest there."""
@@ -306,6 +311,13 @@ def test_the_pipeline_delivers_what_it_has_published(
         image = images[name].partition("@")[0]
         podman("push", "--quiet", "--tls-verify=false", f"--digestfile={digest}", image, there)
         return f"{address}/ada/model@{digest.read_text()}"
+
+    def sign(image: str) -> None:
+        """Do what a job of this pipeline does with an image that it has published."""
+        attest = ("attest", image, "--type=slsaprovenance1", "--predicate=-")
+        for words in (("sign", image), attest):
+            command = [*signer["COSIGN"].split(), *words]
+            subprocess.run(command, input="{}", env={**os.environ, **signer}, text=True, check=True)
 
     def deliver(job: Job) -> subprocess.CompletedProcess[str]:
         """Do what a job does, in a clone of its own."""
@@ -316,6 +328,7 @@ def test_the_pipeline_delivers_what_it_has_published(
             **project.environment,
             "UV_PROJECT_ENVIRONMENT": python,
             "CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf"),
+            **signer,
         }
         own.pop("UV_NO_SYNC")
         for step in job.steps:
@@ -335,13 +348,18 @@ def test_the_pipeline_delivers_what_it_has_published(
 
     with registry(tmp_path) as address:
         good, mute = (published(name) for name in ("second", "mute"))
+        sign(good)
         for job in delivering(host, pipeline, good):
             done = deliver(job)
             assert done.returncode == 0, done.stdout
         log = project.run("git", "-C", str(bare), "log", "--format=%s", "-3", "main")
         places = [line.removeprefix("Deploy to ").partition(":")[0] for line in log.splitlines()]
         assert places == ["production", "staging", "dev"]
-        dev = delivering(host, pipeline, mute)[0]
+        dev, _, production = delivering(host, pipeline, mute)
+        done = deliver(production)
+        assert done.returncode == 2
+        assert "cosign: no signatures found" in done.stdout
+        assert "rolling out" not in done.stdout
         done = deliver(dev)
         assert done.returncode == 2
         assert "The service answers /predict with 501; dev runs" in done.stdout
@@ -361,6 +379,9 @@ def delivering(host: str, project: Path, image: str) -> list[Job]:
         return [job for job in jobs if job.name != "publish"]
     settings = {
         **dict.fromkeys(("CI_COMMIT_BRANCH", "CI_DEFAULT_BRANCH"), "main"),
+        **dict.fromkeys(("CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"), "ada"),
+        "CI_PROJECT_URL": "https://gitlab.com/ada/model",
+        "CI_SERVER_URL": "https://gitlab.com",
         **dict.fromkeys(("GITLAB_USER_NAME", "GITLAB_USER_EMAIL", "DEPLOY_TOKEN"), "ada"),
         "CI_PIPELINE_SOURCE": "push",
         "DEPLOY": "true",

@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from workflows import Job
 
 IMAGE = "localhost/of-a-pipeline"
+COSIGN = f"{sys.executable} {ROOT / 'tests' / 'stand-ins' / 'cosign.py'}"
+SIGNERS = {
+    "github": (
+        "https://github.com/Ada/Model/.github/workflows/image.yml@refs/heads/main",
+        "https://token.actions.githubusercontent.com",
+    ),
+    "gitlab": (
+        "https://gitlab.com/ada/model//.gitlab-ci.yml@refs/heads/main",
+        "https://gitlab.com",
+    ),
+}
+"""What certificates say of who signs on each host, and who knows it.
+
+https://docs.sigstore.dev/certificate_authority/oidc-in-fulcio
+"""
 
 
 @pytest.fixture(name="registry")
@@ -39,13 +54,12 @@ def registry_of_images(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def signing(tmp_path: Path) -> Path:
-    """A folder with a key, where statements are kept."""
-    folder = tmp_path / "signing"
+def signing(folder: Path, host: str) -> dict[str, str]:
+    """Keep statements in a folder, with a key of its own; gives the variables of a host's job."""
     folder.mkdir()
     (folder / "key").write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
-    return folder
+    signer = " ".join(SIGNERS[host])
+    return {"COSIGN": COSIGN, "COSIGN_STORE": str(folder), "COSIGN_SIGNER": signer}
 
 
 def github(project: Path, event: str, **variables: str) -> list[Job]:
@@ -58,7 +72,8 @@ def github(project: Path, event: str, **variables: str) -> list[Job]:
         "github.repository": "Ada/Model",
         "github.actor": "ada",
         "github.token": "a token",
-        "github.server_url": "https://example.org",
+        "github.server_url": "https://github.com",
+        "github.workflow_ref": "Ada/Model/.github/workflows/image.yml@refs/heads/main",
         "github.run_id": "7",
         "needs.publish.outputs.image": f"registry.example.org/model@sha256:{1:064x}",
         **variables,
@@ -80,15 +95,14 @@ def digest(registry: str, name: str, tag: str) -> str:
 
 
 def test_what_the_main_branch_builds_is_checked_published_and_signed(
-    sample: Project, registry: str, signing: Path, tmp_path: Path
+    sample: Project, registry: str, tmp_path: Path
 ) -> None:
     environment = {
         "CI": "true",
         "UV_PROJECT_ENVIRONMENT": str(sample.install(tmp_path / "environment")),
         "IMAGE": IMAGE,
         "CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf"),
-        "COSIGN": f"{sys.executable} {ROOT / 'tests' / 'stand-ins' / 'cosign.py'}",
-        "COSIGN_STORE": str(signing),
+        **signing(tmp_path / "signing", "github"),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GRYPE": "sh -c 'grep --quiet onnxruntime' grype",
     }
@@ -115,19 +129,22 @@ def test_what_the_main_branch_builds_is_checked_published_and_signed(
 
     name = f"{registry}/ada/model@{published}"
     project = Project(root, {**sample.environment, **environment, "ENGINE": "podman"})
-    verify = ("make", "image-verify", f"DIGEST={name}", "SIGNER=^https://x$", "ISSUER=https://x")
+    signer, issuer = SIGNERS["github"]
+    verify = ("make", "image-verify", f"DIGEST={name}", f"SIGNER={signer}", f"ISSUER={issuer}")
     project.run(*verify)
+    another = (*verify[:3], f"SIGNER={signer}/other", verify[4])
+    assert "none of the expected identities matched" in project.refuse(*another, code=2)
     more = (*verify[:2], f"DIGEST={name}; touch more", *verify[3:])
     assert "name the image by its digest" in project.refuse(*more, code=2)
     assert not (root / "more").exists()
-    (materials,) = signing.glob("*.bom.json")
+    (materials,) = (tmp_path / "signing").glob("*.cyclonedx.org-bom.json")
     attested = json.loads(base64.b64decode(json.loads(materials.read_text())["payload"]))
     assert attested["predicate"]["components"] == listed
-    (provenance,) = signing.glob("*.v1.json")
+    (provenance,) = (tmp_path / "signing").glob("*.slsa.dev-provenance-v1.json")
     envelope = json.loads(provenance.read_text())
     payload = base64.b64decode(envelope["payload"])
     assert json.loads(payload)["predicate"]["buildDefinition"]["resolvedDependencies"] == [
-        {"uri": "git+https://example.org/Ada/Model", "digest": {"gitCommit": commit}}
+        {"uri": "git+https://github.com/Ada/Model", "digest": {"gitCommit": commit}}
     ]
     forged = payload.replace(commit.encode(), b"0" * 40)
     envelope["payload"] = base64.b64encode(forged).decode()
@@ -181,6 +198,28 @@ def test_each_environment_waits_for_the_one_before(rendered: Callable[..., Path]
         )
         before = ["publish", name]
     assert [name for name in names if theirs[name]["rules"][0].get("when")] == ["production"]
+
+
+def test_production_takes_what_this_pipeline_has_signed(rendered: Callable[..., Path]) -> None:
+    """Each host's asks for the identity that its certificates have, before it deploys."""
+    jobs = github(rendered(deploy="[kubernetes]"), "push", **{"vars.DEPLOY": "true"})
+    settings = {
+        "CI_COMMIT_BRANCH": "main",
+        "CI_DEFAULT_BRANCH": "main",
+        "CI_PIPELINE_SOURCE": "push",
+        "CI_PROJECT_URL": "https://gitlab.com/ada/model",
+        "CI_SERVER_URL": "https://gitlab.com",
+        "DEPLOY": "true",
+    }
+    project = rendered(deploy="[kubernetes]", ci="gitlab")
+    theirs = {job.name: job for job in GitLab(project / ".gitlab-ci.yml", settings).jobs()}
+    production = {"github": jobs[-1], "gitlab": theirs["production"]}
+    for host, job in production.items():
+        setup, verify, deliver = job.steps
+        assert (setup.script, verify.script) == ("make setup", "make image-verify")
+        assert (verify.variables["SIGNER"], verify.variables["ISSUER"]) == SIGNERS[host]
+        assert verify.variables["DIGEST"] == deliver.variables["DIGEST"]
+        assert {"ENGINE", "REGISTRY_USER", "REGISTRY_PASSWORD"} <= verify.variables.keys()
 
 
 def test_what_was_deployed_reaches_the_branch_beside_what_came_meanwhile(

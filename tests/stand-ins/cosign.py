@@ -1,7 +1,8 @@
 """cosign without its servers: a local key signs statements of in-toto, in DSSE envelopes.
 
 They are kept in a folder. There are `sign`, `attest`, `verify` and `verify-attestation`, with the
-options that deploy/image.mk gives. What a certificate would say of the signer, nobody says here.
+options that deploy/image.mk gives. COSIGN_SIGNER says what a certificate would say of who signs:
+identity and issuer.
 """
 
 import argparse
@@ -31,6 +32,11 @@ def encoded(payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
 
 
+def kept(digest: str, kind: str) -> Path:
+    """Where a statement of this kind about an image is kept."""
+    return folder / f"{digest}.{kind.partition('://')[2].replace('/', '-')}.json"
+
+
 def sign(name: str, digest: str, kind: str, predicate: object) -> None:
     """Keep a signed statement about an image."""
     statement = {
@@ -44,13 +50,22 @@ def sign(name: str, digest: str, kind: str, predicate: object) -> None:
         "payloadType": PAYLOAD,
         "payload": base64.b64encode(payload).decode(),
         "signatures": [{"sig": base64.b64encode(key.sign(encoded(payload))).decode()}],
+        "signer": os.environ["COSIGN_SIGNER"],
     }
-    (folder / f"{digest}.{kind.rpartition('/')[2]}.json").write_text(json.dumps(envelope))
+    kept(digest, kind).write_text(json.dumps(envelope))
 
 
-def verify(name: str, digest: str, kind: str) -> None:
-    """Fail unless a statement of this kind about this image is there, and is as it was signed."""
-    envelope = json.loads((folder / f"{digest}.{kind.rpartition('/')[2]}.json").read_text())
+def verify(name: str, digest: str, kind: str, signer: str) -> None:
+    """Fail unless a statement of this kind about this image is there, as this signer has signed it.
+
+    Exactly this one, letter by letter.
+    """
+    file = kept(digest, kind)
+    if not file.exists():
+        sys.exit("cosign: no signatures found")
+    envelope = json.loads(file.read_text())
+    if envelope["signer"] != signer:
+        sys.exit(f"cosign: none of the expected identities matched, got {envelope['signer']}")
     payload = base64.b64decode(envelope["payload"])
     try:
         key.public_key().verify(
@@ -68,7 +83,7 @@ parser.add_argument("image")
 parser.add_argument("--yes", action="store_true")
 parser.add_argument("--type", choices=TYPES)
 parser.add_argument("--predicate", choices=["-"])
-parser.add_argument("--certificate-identity-regexp")
+parser.add_argument("--certificate-identity")
 parser.add_argument("--certificate-oidc-issuer")
 options = parser.parse_args()
 
@@ -78,9 +93,10 @@ if not found:
 name, digest = found.groups()
 about = TYPES.get(options.type, "https://sigstore.dev/cosign/sign/v1")
 if options.act.startswith("verify"):
-    if not (options.certificate_identity_regexp and options.certificate_oidc_issuer):
+    if not (options.certificate_identity and options.certificate_oidc_issuer):
         sys.exit("cosign: say who must have signed")
-    verify(name, digest, about)
+    signer = f"{options.certificate_identity} {options.certificate_oidc_issuer}"
+    verify(name, digest, about, signer)
 else:
     signed = json.load(sys.stdin) if options.predicate else {}
     sign(name, digest, about, signed)

@@ -106,7 +106,8 @@ data "aws_iam_policy_document" "image" {
 
 # The endpoint of one environment, and the state that Terraform keeps of it.
 data "aws_iam_policy_document" "deploy" {
-  for_each = toset(local.environments)
+  for_each                = toset(local.environments)
+  source_policy_documents = [data.aws_iam_policy_document.pull.json] # who has signed the image stands beside it
   statement {
     actions = [
       "sagemaker:AddTags",
@@ -184,14 +185,22 @@ resource "aws_iam_role" "model" {
   assume_role_policy = data.aws_iam_policy_document.sagemaker.json
 }
 
-data "aws_iam_policy_document" "model" {
+data "aws_iam_policy_document" "pull" {
   statement {
-    actions   = ["ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"]
+    actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"] # AWS knows no narrower one
   }
   statement {
     actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     resources = [aws_ecr_repository.service.arn]
+  }
+}
+
+data "aws_iam_policy_document" "model" {
+  source_policy_documents = [data.aws_iam_policy_document.pull.json]
+  statement {
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"] # AWS knows no narrower one
   }
   statement {
     actions   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
