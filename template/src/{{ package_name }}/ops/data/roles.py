@@ -6,7 +6,7 @@ classification. Ranges, categories and gaps that the file merely shows do not.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, inf, isclose
 from typing import Any, Literal, NamedTuple
