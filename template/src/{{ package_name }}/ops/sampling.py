@@ -3,19 +3,20 @@
 import copy
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import dataframely as dy
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from . import contract as contracts
 from .contract import Column, Contract
 from .errors import UserError
+from .pipeline.parsing import parse
+from .pipeline.validate import check
 from .schema_rules import sampling_overrides
 from .wording import rounded
-
-if TYPE_CHECKING:
-    import polars as pl
 
 ATTEMPTS = 50  # how many rows are drawn at most for each one that is asked for
 MISSING = 0.1  # the share of values that are missing where they may be
@@ -42,7 +43,7 @@ SPELLINGS = (str, str.swapcase, " {} ".format, "({0}, {0})".format)
 DIGITS, WORDS = 4, 5  # how many digits of a number, and words of a text, an example shows
 
 
-def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
+def sample(rows: int, seed: int, follows: str | None = None) -> pl.DataFrame:
     """Make rows that keep every rule of the contract.
 
     Columns are drawn independently of each other. Where a rule ties them together so that hardly
@@ -58,8 +59,6 @@ def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
     Raises:
         UserError: if hardly any row keeps the rules.
     """
-    import polars as pl
-
     schema, contract = contracts.schema(), contracts.load()
     declared = schema.columns()
     draw = np.random.default_rng(seed)
@@ -83,11 +82,8 @@ def sample(rows: int, seed: int, follows: str | None = None) -> "pl.DataFrame":
     )
 
 
-def _values(column: Column, declared: Any, rows: int, draw: np.random.Generator) -> "pl.Series":
+def _values(column: Column, declared: Any, rows: int, draw: np.random.Generator) -> pl.Series:
     """Draw a column. Bounds and closed sets are kept; what else is declared need not be."""
-    import dataframely as dy
-    import polars as pl
-
     number = VALUES.get(column.role, VALUES.get(column.kind, 0))
     if column.item:
         lengths = draw.integers(column.min_length or 0, column.width, rows, endpoint=True)
@@ -110,10 +106,8 @@ def _values(column: Column, declared: Any, rows: int, draw: np.random.Generator)
     return pl.select(pl.when(there).then(made)).to_series()
 
 
-def _lists(items: "pl.Series", lengths: NDArray[np.int64]) -> "pl.Series":
+def _lists(items: pl.Series, lengths: NDArray[np.int64]) -> pl.Series:
     """The items of all rows, one after the other, as a list for each row."""
-    import polars as pl
-
     ends = np.cumsum(lengths).tolist()
     parts = zip(ends, lengths.tolist(), strict=True)
     cut = [items[end - length : end] for end, length in parts]
@@ -140,8 +134,8 @@ def _number(column: Column, *bounds: Any) -> float | None:
 
 
 def _target(
-    drawn: "pl.DataFrame", contract: Contract, leading: "pl.Series", draw: np.random.Generator
-) -> "pl.Series":
+    drawn: pl.DataFrame, contract: Contract, leading: pl.Series, draw: np.random.Generator
+) -> pl.Series:
     """The target's values in the order that the values of another column have."""
     rows = len(drawn)
     place = leading.rank("random", seed=int(draw.integers(2**32))).fill_null(0).to_numpy()
@@ -151,18 +145,13 @@ def _target(
     return target.gather(ascending[np.argsort(np.argsort(place))])
 
 
-def golden(contract: Contract, profile: Mapping[str, Any]) -> "pl.DataFrame | None":
+def golden(contract: Contract, profile: Mapping[str, Any]) -> pl.DataFrame | None:
     """Rows that keep the contract, to tell by whether code makes the same features of them.
 
     They hold values that the profile knows, each drawn by itself, in odd spellings, and what is
     missing or unknown. The first one is what is usual, if that breaks no rule. None is a row of the
     data, and of sensitive columns they tell nothing. None if hardly any row keeps the rules.
     """
-    import polars as pl
-
-    from .pipeline.parsing import parse
-    from .pipeline.validate import check
-
     try:
         made = sample(GOLDEN, 0).drop(contract.target.name)
     except UserError:
@@ -189,7 +178,7 @@ def golden(contract: Contract, profile: Mapping[str, Any]) -> "pl.DataFrame | No
     return pl.concat([good, made.select(good.columns)]).head(min(GOLDEN, most))
 
 
-def example(rows: "pl.DataFrame") -> dict[str, Any]:
+def example(rows: pl.DataFrame) -> dict[str, Any]:
     """The first of some golden rows, as JSON has it."""
     return {name: _plain(value) for name, value in rows.row(0, named=True).items()}
 

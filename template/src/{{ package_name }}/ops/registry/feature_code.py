@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from .. import command
@@ -110,8 +111,6 @@ def _elsewhere(
     source: Path, folder: Path, columns: Mapping[str, NDArray[Any]], text: Collection[str]
 ) -> dict[str, NDArray[Any]]:
     """The features of some rows by the package in `source`, by way of files in `folder`."""
-    import polars as pl
-
     with TemporaryDirectory(dir=folder) as aside:
         given, made = Path(aside, "columns"), Path(aside, "features")
         flat = {name: values for name, values in columns.items() if values.ndim == 1}
