@@ -130,11 +130,9 @@ def _by_time(
 
 def _half_come(times: NDArray[np.int64], labels: NDArray[np.int64]) -> np.int64:
     """The moment before which half of each class's rows have come."""
-    halves = []
-    for label in np.unique(labels):
-        own = np.sort(times[labels == label])
-        halves.append(own[len(own) // 2])
-    return np.int64(max(halves))
+    half = pl.col("time").sort().get(pl.len() // 2)
+    rows = pl.DataFrame({"time": times, "label": labels})
+    return np.int64(rows.group_by("label").agg(half)["time"].to_numpy().max())
 
 
 def _cuts(ordered: NDArray[np.int64], shares: Iterable[float]) -> list[np.int64]:
@@ -169,14 +167,9 @@ def _bunched(keys: Keys) -> Keys:
     ordered = np.sort(keys)
     if not np.any(ordered[ALIKE:] == ordered[:-ALIKE]):
         return keys
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    runs = np.diff(np.append(starts, len(keys)))
-    bunches = (np.arange(len(keys)) - np.repeat(starts, runs)) // ALIKE
-    spread = np.empty_like(keys)
-    spread[order] = ordered ^ mix(bunches.astype(np.uint64))  # mix(0) is 0: the first bunch stays
-    return spread
+    place = pl.int_range(pl.len(), dtype=pl.UInt64).over("key")
+    bunches = pl.DataFrame({"key": keys}).select(place // ALIKE).to_series()
+    return keys ^ mix(bunches.to_numpy())  # mix(0) is 0: the first bunch stays
 
 
 def _labels(rows: pl.LazyFrame, contract: Contract) -> NDArray[Any]:
