@@ -1,4 +1,4 @@
-"""The two ways in which a command ends early on purpose."""
+"""The two ways in which a command ends early on purpose, and what other errors say in short."""
 
 
 class UserError(Exception):
@@ -11,3 +11,8 @@ class Refused(Exception):
     """A gate said no: the message names the gate, and by how much it was missed."""
 
     exit_code = 3
+
+
+def shortly(error: Exception) -> str:
+    """What an error says on its first line, or of which kind it is if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

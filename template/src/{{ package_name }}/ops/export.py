@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline
 from ..ml import model as models
 from . import conversions, own_export  # noqa: F401  conversions register themselves
 from .bundle import ARRAYS, MODEL, Arrays, Session
-from .errors import UserError
-from .own_export import OPSET, attempt, classes, join, shortly
+from .errors import UserError, shortly
+from .own_export import OPSET, attempt, classes, join
 
 
 def export(pipeline: Pipeline, kinds: Mapping[str, str]) -> tuple[str, bytes]:

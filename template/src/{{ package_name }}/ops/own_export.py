@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from .bundle import NUMBERS, TEXTS, Scorer, Session
-from .errors import UserError
+from .errors import UserError, shortly
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 EQUAL_PARTS = 18  # the first version of ONNX in which a Split must say that its parts are equal
@@ -108,11 +108,6 @@ def agreed(made: Any, kinds: Kinds, told: int) -> ModelProto:
             f"{shortly(error)} See docs/ops/models.md."
         ) from error
     return model
-
-
-def shortly(error: Exception) -> str:
-    """What an error says in short."""
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def join(model: ModelProto, kinds: Kinds) -> None:

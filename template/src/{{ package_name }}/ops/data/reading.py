@@ -21,7 +21,7 @@ from unicodedata import combining
 
 import polars as pl
 
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..wording import listed, shortened
 
 Format = Literal["csv", "parquet", "jsonl"]
@@ -92,7 +92,7 @@ class DataFile:
         try:
             yield
         except pl.exceptions.PolarsError as error:
-            reason = self.first_fault() or str(error).strip().splitlines()[0].rstrip(".")
+            reason = self.first_fault() or shortly(error).rstrip(".")
             what = f"{self.origin} cannot be read as {self.description}"
             raise UserError(f"{what}: {reason}.") from None
 
@@ -149,8 +149,8 @@ def open_file(
         except UserError as error:
             raise UserError(str(error).replace(str(inner), str(origin))) from None
         except Exception as error:  # each kind of archive has its own
-            reason = str(error).partition("\n")[0]
-            raise UserError(f"{origin} cannot be unpacked: {reason}; save it as CSV.") from error
+            what = f"{origin} cannot be unpacked: {shortly(error)}"
+            raise UserError(f"{what}; save it as CSV.") from error
         return replace(file, origin=origin)
     if head.startswith(b"PAR1"):
         return _parquet(DataFile(origin, origin, "parquet"))

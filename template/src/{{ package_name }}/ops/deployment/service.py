@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import yaml
 
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..project import Project
 
 ANSWER = 10.0
@@ -45,7 +45,7 @@ def load(project: Project, environment: str) -> Load | None:
     try:
         asked = msgspec.convert(yaml.safe_load(file.read_bytes()) or {}, dict[str, Load])
     except (msgspec.ValidationError, yaml.YAMLError) as error:
-        raise UserError(f"deploy/load.yaml: {str(error).splitlines()[0]}; mend it.") from None
+        raise UserError(f"deploy/load.yaml: {shortly(error)}; mend it.") from None
     return asked.get(environment)
 
 
@@ -119,5 +119,4 @@ def worded() -> Iterator[None]:
             f"The service answers {error.request.url.path} with {code}{cure}."
         ) from None
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        reason = str(error) or type(error).__name__
-        raise UserError(f"The service does not answer: {reason}.") from None
+        raise UserError(f"The service does not answer: {shortly(error)}.") from None

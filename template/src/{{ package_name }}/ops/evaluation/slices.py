@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..contract import Column
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..wording import rounded
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
@@ -115,9 +115,8 @@ def groups(declared: Mapping[str, str], frame: pl.DataFrame) -> dict[str, NDArra
         try:
             values = frame.with_columns(group=pl.sql_expr(told))["group"]
         except pl.exceptions.PolarsError as error:
-            fault = str(error).partition("\n")[0]
             raise UserError(
-                f"params.yaml: gates.groups.{name} is {told!r}: {fault}. "
+                f"params.yaml: gates.groups.{name} is {told!r}: {shortly(error)}. "
                 "In SQL a text is in single quotes, and in double ones the name of a column."
             ) from error
         some = {name: values}

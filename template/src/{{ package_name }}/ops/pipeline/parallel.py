@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..files import write_files
 from ..user_code import PACKAGE
 from . import parquet
@@ -132,8 +132,8 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"The cluster gave up: {reason}; run the command again.") from error
+            said = f"The cluster gave up: {shortly(error)}; run the command again."
+            raise UserError(said) from error
         working.remove(reference)
         if folder is not None:
             write_files(folder, files)
@@ -156,10 +156,9 @@ def _connect(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), PATIENCE).close()
         context = ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"No cluster answers at {ADDRESS}={address}: {reason}; start it, or unset the variable "
-            "to work on this machine alone."
+            f"No cluster answers at {ADDRESS}={address}: {shortly(error)}; start it, or unset the "
+            "variable to work on this machine alone."
         ) from error
     if context.dashboard_url:
         print(f"Ray works; watch it at http://{context.dashboard_url}", file=sys.stderr)

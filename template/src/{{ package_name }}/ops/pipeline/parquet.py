@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..files import replacing
 
 PART, NUMBERED = "*.parquet", "{:06}.parquet"
@@ -98,10 +98,10 @@ def explained(part: Any) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         if not isinstance(part, Path):
             raise
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise UserError(
-            f"{part.parent.name}/{part.name} cannot be worked through: {reason}; if the "
-            "file is damaged, delete it and let `dvc checkout` bring it back."
+            f"{part.parent.name}/{part.name} cannot be worked through: "
+            f"{shortly(error).rstrip('.')}; if the file is damaged, delete it and let "
+            "`dvc checkout` bring it back."
         ) from error
 
 

@@ -25,11 +25,10 @@ from .. import contract as contracts
 from .. import user_code
 from ..bundle import JUDGED, TOLERANCE, Prediction, Session, decided, described, distance
 from ..contract import FOLD, Contract
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..evaluation import metrics
 from ..export import blendable
 from ..files import replacing, write_json
-from ..own_export import shortly
 from ..project import Project
 from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, Train, unknown
 from ..wording import listed

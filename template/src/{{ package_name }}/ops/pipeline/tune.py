@@ -6,10 +6,9 @@ import numpy as np
 import optuna
 
 from .. import contract as contracts
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..evaluation import diagnostics, metrics
 from ..files import write_text
-from ..own_export import shortly
 from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
 from ..wording import listed

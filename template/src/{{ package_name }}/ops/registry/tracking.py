@@ -30,7 +30,7 @@ import msgspec
 
 from ..bundle import UNKNOWN, Bundle, Origin, sign
 from ..command import NOTHING
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..project import Project
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ def connected(project: Project) -> Iterator["Store"]:
     try:
         yield Store(project, MlflowClient(where))
     except (MlflowException, SQLAlchemyError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"MLflow at {presentable(where)} says: {reason}") from error
+        raise UserError(f"MLflow at {presentable(where)} says: {shortly(error)}") from error
 
 
 class Store:

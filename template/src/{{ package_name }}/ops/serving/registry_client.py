@@ -22,7 +22,7 @@ import httpx
 import msgspec
 
 from ..bundle import ARRAYS, MANIFEST, MODEL, UNKNOWN, VERSION, Bundle, Origin
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..files import write_json
 from .locations import WORD, Absent, Unavailable
 
@@ -191,8 +191,7 @@ class Registry:
         except TimeoutError:
             raise Unavailable(f"{self._base} needs more than {seconds:g} seconds.") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
-            raise Unavailable(f"{self._base} does not answer: {reason}.") from None
+            raise Unavailable(f"{self._base} does not answer: {shortly(error)}.") from None
 
     def _refusal(self, status: int, wanted: Registered | None) -> Unavailable:
         """What an answer that is a refusal means."""

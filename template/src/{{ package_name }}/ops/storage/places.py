@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from ..errors import UserError
+from ..errors import UserError, shortly
 
 if TYPE_CHECKING:
     from dvc.fs import FileSystem
@@ -118,5 +118,5 @@ def reached(address: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # each kind of place has its own
-        reason = str(error).strip().partition("\n")[0].strip(" .") or type(error).__name__
+        reason = shortly(error).strip(" .")
         raise UserError(f"{address} cannot be used: {reason}; {CURE}.") from error
