@@ -2,13 +2,11 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .proposal import Host
+from .proposal import Host
 
 
-def host(token: str) -> "Host":
+def host(token: str) -> Host:
     """The repository of the pipeline that this runs in; `token` names its variable."""
     name = min(path.stem for path in Path(__file__).parent.glob("git*.py"))
     found: Host = import_module(f".{name}", __package__).host(token)
