@@ -36,7 +36,7 @@ from vega_datasets import local_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from my_model.ops.monitoring.decision import Verdict
+    from my_model.ops.monitoring.checks import Verdict
     from numpy.typing import NDArray
 
     Array = NDArray[Any]

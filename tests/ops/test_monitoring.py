@@ -26,11 +26,11 @@ from my_model.ops.evaluation import distributions, metrics
 from my_model.ops.evaluation.profile import calibration, describe, interval, profile
 from my_model.ops.files import read_json, write_json, write_text
 from my_model.ops.monitoring import drift, run, windows
-from my_model.ops.monitoring.decision import Decision, Verdict, decide, judge
+from my_model.ops.monitoring.decision import Decision, decide, judge
 from my_model.ops.monitoring.pools import pooled
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.report import GAUGES, registry
-from my_model.ops.monitoring.windows import Window, size
+from my_model.ops.monitoring.windows import Window
 from my_model.ops.project import Project
 from my_model.ops.settings import Monitoring, Settings
 from prometheus_client import generate_latest
@@ -38,6 +38,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
 if TYPE_CHECKING:
+    from my_model.ops.monitoring.checks import Verdict
     from my_model.ops.monitoring.report import Report
     from numpy.typing import NDArray
 
@@ -1100,7 +1101,7 @@ def test_a_column_may_have_limits_of_its_own(log: Project, seen: Reference) -> N
 @pytest.mark.parametrize("window", ["99", 0, "7", "2000000", "1y", "-3d", "", "d"])
 def test_a_window_that_will_not_do_is_refused(window: int | str) -> None:
     with pytest.raises(UserError, match=r"monitoring\.window"):
-        size(window)
+        Monitoring(window=window).size  # noqa: B018  it is asked for
 
 
 @pytest.mark.parametrize(
@@ -1108,7 +1109,7 @@ def test_a_window_that_will_not_do_is_refused(window: int | str) -> None:
     [(250, 250), ("1000", 1000), ("12h", timedelta(hours=12)), ("2w", timedelta(weeks=2))],
 )
 def test_windows_are_rows_or_a_time(window: int | str, wanted: int | timedelta) -> None:
-    assert size(window) == wanted
+    assert Monitoring(window=window).size == wanted
 
 
 def test_what_fails_is_tried_again(

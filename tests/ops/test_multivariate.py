@@ -12,7 +12,7 @@ import pytest
 from deliveries import CONTRACT, UNDATED, champion, column, frame, log
 from my_model.ops.contract import Contract
 from my_model.ops.monitoring import multivariate, run
-from my_model.ops.monitoring.decision import Verdict
+from my_model.ops.monitoring.checks import Verdict
 from my_model.ops.monitoring.windows import Window
 from my_model.ops.settings import Accepted, Monitoring, Settings
 from streams import draw

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from my_model.ops.monitoring.decision import Verdict
+    from my_model.ops.monitoring.checks import Verdict
     from my_model.ops.project import Project
     from numpy.typing import NDArray
 

@@ -1,7 +1,8 @@
 """`params.yaml`, typed. A key that the file lacks has its default here."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,10 @@ AUTO, BLEND = "auto", "blend"
 """What `train.model` may be beside a model of `ml/model.py`: the best of them, or their blend."""
 EARLIER = ("linear", "boosting")
 """Sections of `train` that every release rendered, whether or not there are such models today."""
+
+LEAST_ROWS = 100  # of a window by count: of fewer nothing can be said
+MOST_ROWS = 1_000_000  # of a window by count: for more there are windows by time
+SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 Positive = Annotated[float, Meta(gt=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -136,6 +141,19 @@ class Monitoring(Section, frozen=True):
     """Limits of single columns, by check; so are those of checks that have no column."""
     accepted: dict[str, Accepted] = {}
 
+    @property
+    def size(self) -> int | timedelta:
+        """Of a window: rows or a time; a UserError if `window` is neither."""
+        text = str(self.window).strip()
+        if text.isdecimal() and LEAST_ROWS <= int(text) <= MOST_ROWS:
+            return int(text)
+        if (found := span(text)) is not None:
+            return found
+        raise UserError(
+            f"params.yaml: monitoring.window is {self.window!r}; give it rows, from {LEAST_ROWS} "
+            f"to {MOST_ROWS:,}, or a time such as 12h or 7d."
+        )
+
 
 class Retention(Section, frozen=True):
     """For how many days is kept what people are in; None: for ever."""
@@ -197,6 +215,12 @@ class Settings(Section, frozen=True):
         if settings.monitoring.violated > settings.monitoring.last:
             raise UserError("params.yaml: monitoring.violated must be at most monitoring.last.")
         return settings
+
+
+def span(text: str) -> timedelta | None:
+    """Read a time such as `12h` or `7d` (minutes, hours, days, weeks); None if it is none."""
+    found = re.fullmatch(r"([1-9]\d{0,5})\s?([mhdw])", text.strip())
+    return found and timedelta(seconds=int(found[1]) * SECONDS[found[2]])
 
 
 def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:

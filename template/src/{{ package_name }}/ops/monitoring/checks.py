@@ -8,7 +8,7 @@ number that counts.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -101,6 +101,35 @@ class Scored:
             "high": rounded(self.high),
             "expected": self.expected and rounded(self.expected.value),
         }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found in a window."""
+
+    window: Window
+    came: list[Finding] = field(default_factory=list)  # violated, of inputs and predictions
+    columns: dict[str, Measured] = field(default_factory=dict)  # what each is like
+    predictions: float = 0.0  # how far these moved: their PSI
+    true: list[Finding] | None = None  # violated, of what is true; None if too little is known
+    scores: list[Scored] = field(default_factory=list)  # the true ones
+    pool: Pool | None = None  # the labelled rows of all this; the window is the newest of theirs
+
+    @property
+    def score(self) -> Scored | None:
+        """The score that the model was chosen by; None if too little is known."""
+        wanted = self.window.reference.score
+        return next((scored for scored in self.scores if scored.score == wanted), None)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All that is violated."""
+        return [*(self.true or ()), *self.came]
+
+    @property
+    def moved(self) -> list[str]:
+        """The columns that are violated, and the checks of inputs that have none."""
+        return [*dict.fromkeys(found.column or found.check for found in self.came)]
 
 
 class Checks:

@@ -1,16 +1,16 @@
 """One decision from the verdicts on the windows, and its reasons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from ..settings import Monitoring
+from ..settings import LEAST_ROWS, Monitoring
 from ..wording import listed
 from . import upstream
-from .checks import Checks, Finding, Measured, Scored, scores
+from .checks import Checks, Finding, Verdict, scores
 from .pools import Pool
-from .windows import LEAST_ROWS, Window
+from .windows import Window
 
 Decision = Literal["none", "alert", "retrain"]
 
@@ -19,35 +19,6 @@ DECISIONS: tuple[Decision, ...] = ("none", "alert", "retrain")
 NOTHING, WORSE = "Nothing to do.", "the model is worse than on the holdout"
 
 MOST_REASONS = 8  # sentences about the newest window
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found in a window."""
-
-    window: Window
-    came: list[Finding] = field(default_factory=list)  # violated, of inputs and predictions
-    columns: dict[str, Measured] = field(default_factory=dict)  # what each is like
-    predictions: float = 0.0  # how far these moved: their PSI
-    true: list[Finding] | None = None  # violated, of what is true; None if too little is known
-    scores: list[Scored] = field(default_factory=list)  # the true ones
-    pool: Pool | None = None  # the labelled rows of all this; the window is the newest of theirs
-
-    @property
-    def score(self) -> Scored | None:
-        """The score that the model was chosen by; None if too little is known."""
-        wanted = self.window.reference.score
-        return next((scored for scored in self.scores if scored.score == wanted), None)
-
-    @property
-    def findings(self) -> list[Finding]:
-        """All that is violated."""
-        return [*(self.true or ()), *self.came]
-
-    @property
-    def moved(self) -> list[str]:
-        """The columns that are violated, and the checks of inputs that have none."""
-        return [*dict.fromkeys(found.column or found.check for found in self.came)]
 
 
 @dataclass(frozen=True)

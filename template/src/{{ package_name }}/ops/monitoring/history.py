@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.distributions import NOW, THEN, Categories, Distribution, unpacked
-from ..settings import Monitoring
+from ..settings import LEAST_ROWS, Monitoring
 from . import drift
-from .windows import LEAST_ROWS, size
 
 LEAST_WINDOWS, LEAST_SINCE, MOST_PARTS = 16, 4, 64
 """Windows that show what is usual, parts that show a new regime, and in which that is sought."""
@@ -119,7 +118,7 @@ class History:
 
     def _cut(self) -> list[Pieces]:
         """Windows of monitoring's size; where they are few, equal parts in their place."""
-        length = size(self._settings.window)
+        length = self._settings.size
         if isinstance(length, int):
             number = np.arange(len(self._pieces)) // math.ceil(length / self._each)
         else:

@@ -17,12 +17,11 @@ from scipy.special import ndtr
 
 from .. import prediction_log as log
 from ..files import sha256
-from ..settings import Monitoring
+from ..settings import LEAST_ROWS, Monitoring
 from ..wording import listed
-from .checks import FAMILIES, MOST_NAMED, Finding
-from .decision import Verdict
+from .checks import FAMILIES, MOST_NAMED, Finding, Verdict
 from .reference import Reference
-from .windows import LEAST_ROWS, Window
+from .windows import Window
 
 MOST_LEARNT, MOST_ROWS, RATIO = 50_000, 2_000, 4
 """Training rows and rows of a window that are looked at, and the most of those to one of these."""

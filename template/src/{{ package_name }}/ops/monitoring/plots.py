@@ -15,7 +15,7 @@ from ..evaluation.metrics import Score
 from ..evaluation.plots import BLUE, GREEN, ORANGE, QUIET
 from ..prediction_log import moment
 from ..wording import number
-from .decision import Verdict
+from .checks import Verdict
 from .reference import HELD_OUT
 
 if TYPE_CHECKING:

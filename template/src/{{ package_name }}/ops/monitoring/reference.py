@@ -12,7 +12,7 @@ with are not needed.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from ..evaluation import distributions, metrics
 from ..evaluation.distributions import Categories, Distribution, Numbers, distribution
 from ..evaluation.metrics import Array, Score, Weights
 from ..settings import Monitoring
-
-if TYPE_CHECKING:
-    from .history import History
+from .history import History
 
 HELD_OUT, TAKEN_IN = "on the holdout", "in the rows taken in last"
 """Where rows are from that others are compared with, in words; answers are on the holdout."""
@@ -100,14 +98,12 @@ class Reference:
         names = [column.name for column in self.watched]
         return {name: distribution(seen[name], self.rows, learnt[name]) for name in names}
 
-    def history(self, limits: Monitoring) -> "History | None":
+    def history(self, limits: Monitoring) -> History | None:
         """What limits are learnt from; None where that is not told."""
         if not self.told:
             return None
         key = limits.window, limits.cycle, limits.psi
         if key not in self._histories:
-            from .history import History
-
             made = {**self.columns(), **self.answers()}
             self._histories[key] = History(self.told, made, limits)
         return self._histories[key]

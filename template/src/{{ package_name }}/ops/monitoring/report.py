@@ -16,7 +16,8 @@ from ..prediction_log import moment
 from ..settings import Monitoring
 from ..wording import rounded, typed
 from . import plots
-from .decision import DECISIONS, Outcome, Verdict, judgeable
+from .checks import Verdict
+from .decision import DECISIONS, Outcome, judgeable
 from .reference import Reference
 from .windows import Log, Window
 

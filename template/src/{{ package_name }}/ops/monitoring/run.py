@@ -21,7 +21,7 @@ from ..pipeline import labelled
 from ..privacy import expire
 from ..project import Project
 from ..serving.locations import Unavailable, fetch, locate
-from ..settings import Monitoring, Settings, with_values
+from ..settings import Monitoring, Settings, span, with_values
 from . import multivariate, windows
 from .decision import decide, judge, judgeable
 from .pools import pooled
@@ -45,7 +45,7 @@ def run(project: Project, exit_code: bool = False, every: str | None = None) -> 
     A UserError if there is no champion, or a setting or the time will not do.
     """
     if every is not None:
-        pause = windows.span(every)
+        pause = span(every)
         if pause is None:
             raise UserError(f"--every is {every}; give it a time such as 30m or 1h.")
         while True:
@@ -97,8 +97,7 @@ def look(
     at = now or datetime.now(UTC)
     limits = _holding(settings.monitoring, reference.version, at.date())
     known = _edges(served / FOLDER / "monitoring.json", limits)
-    length = windows.size(limits.window)
-    found = windows.read(served, reference, length, known, log.micros(at), excluded)
+    found = windows.read(served, reference, limits.size, known, log.micros(at), excluded)
     pools, said, late = pooled(found)
     newest = {pool.windows[-1]: pool for pool in pools}
     shown = [window for window in found.windows if window.shown or window in newest]

@@ -3,17 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..evaluation.distributions import NOW, THEN, Categories, Numbers, Vectors
 from ..prediction_log import moment
 from ..wording import number, share
-
-if TYPE_CHECKING:
-    from .checks import Finding
-    from .decision import Verdict
+from .checks import Finding, Verdict
 
 LEAST_FACTOR = 1.4  # of a change of unit
 UNITS = {
@@ -30,7 +26,7 @@ REPEATED, BEYOND = 0.1, 2  # the share and the factor by which repeated rows exc
 SPIKE = 0.05  # the same of one value beside the fullest bin, whose share is about as much
 
 
-def faults(verdicts: Sequence["Verdict"]) -> dict[str, str]:
+def faults(verdicts: Sequence[Verdict]) -> dict[str, str]:
     """What looks like a fault in the newest of some windows, and since when, by column or check."""
     said, starts = dict[str, str](), [verdict.window.start for verdict in verdicts]
     for found in verdicts[-1].came:
@@ -51,7 +47,7 @@ def since(starts: Sequence[int], hit: Sequence[bool]) -> str:
     return f"since {moment(starts[-run] + 1):%Y-%m-%d %H:%M} UTC"
 
 
-def _what(found: "Finding", verdicts: Sequence["Verdict"]) -> str | None:
+def _what(found: Finding, verdicts: Sequence[Verdict]) -> str | None:
     """The fault that a finding on the newest window looks like, in words; None if like none."""
     window, name = verdicts[-1].window, found.column or ""
     match found.check, window.columns.get(name):

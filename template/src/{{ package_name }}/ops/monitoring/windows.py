@@ -10,7 +10,6 @@ Of a part only counts are kept; of rows whose truth is known, the answer, for 10
 most: beyond that a sample, by their ids.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,19 +24,15 @@ from numpy.typing import NDArray
 from .. import prediction_log as log
 from ..bundle import Prediction
 from ..contract import Contract
-from ..errors import UserError
 from ..evaluation.distributions import add_answers, frequent
 from ..evaluation.metrics import Array
 from ..pipeline import labelled, parsing
 from .reference import Reference
 
 SHOWN = 24  # as many whole windows are shown: the newest
-LEAST_ROWS = 100  # of a window by count: of fewer nothing can be said
-MOST_ROWS = 1_000_000  # of a window by count: for more there are windows by time
 MOST_TRUTHS = 100_000  # truths that are kept in memory
 ENOUGH_TRUTHS, ENOUGH_WINDOWS = 1_000, 5  # labelled rows and windows: then no older are looked for
 EARLIER = 20 * SHOWN  # windows before those: 24 by 24 twice as long, so that they reach back years
-SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(eq=False)
@@ -158,29 +153,6 @@ class Log:
     newest_feedback: int = -1  # when it came; -1 too
     sample: float = 1.0  # the share of the truths that is looked at
     unreadable: int = 0  # lines that were not what they should be
-
-
-def span(text: str) -> timedelta | None:
-    """Read a time such as `12h` or `7d` (minutes, hours, days, weeks); None if it is none."""
-    found = re.fullmatch(r"([1-9]\d{0,5})\s?([mhdw])", text.strip())
-    return found and timedelta(seconds=int(found[1]) * SECONDS[found[2]])
-
-
-def size(window: int | str) -> int | timedelta:
-    """A window's size: rows or a time.
-
-    Raises:
-        UserError: if `monitoring.window` is neither.
-    """
-    text = str(window).strip()
-    if text.isdecimal() and LEAST_ROWS <= int(text) <= MOST_ROWS:
-        return int(text)
-    if (found := span(text)) is not None:
-        return found
-    raise UserError(
-        f"params.yaml: monitoring.window is {window!r}; give it rows, from {LEAST_ROWS} to "
-        f"{MOST_ROWS:,}, or a time such as 12h or 7d."
-    )
 
 
 def read(
