@@ -23,7 +23,7 @@ from my_model.ops.registry import tracking
 from my_model.ops.scoring import files
 from my_model.ops.serving.locations import Unavailable, fetch, locate
 from my_model.ops.serving.reloading import Follower
-from my_model.ops.serving.requests import Strictness
+from my_model.ops.serving.settings import Strictness
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler

@@ -25,9 +25,8 @@ from my_model.ops.registry import tracking
 from my_model.ops.serving import service as services
 from my_model.ops.serving.locations import Unavailable, fetch, locate
 from my_model.ops.serving.reloading import Follower
-from my_model.ops.serving.requests import Strictness
 from my_model.ops.serving.service import Service
-from my_model.ops.serving.settings import Settings
+from my_model.ops.serving.settings import Settings, Strictness
 from render import ROOT
 from small import judged
 

@@ -28,7 +28,7 @@ from my_model.ops.serving import registry_client, reloading
 from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch, locate
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
-from my_model.ops.serving.requests import Strictness
+from my_model.ops.serving.settings import Strictness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,12 +24,8 @@ from my_model.ops.pipeline.validate import check
 from my_model.ops.serving import requests
 from my_model.ops.serving.batching import judged
 from my_model.ops.serving.models import Model, Records, Said
-from my_model.ops.serving.requests import (
-    Reader,
-    Refusal,
-    Strictness,
-    Violation,
-)
+from my_model.ops.serving.requests import Reader, Refusal, Violation
+from my_model.ops.serving.settings import Strictness
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
@@ -449,7 +445,7 @@ def test_old_spellings_are_read_and_counted_where_types_need_not_be_strict() -> 
         g=dy.Enum(["1", "2"], nullable=True),
         h=dy.Datetime(nullable=True),
     )
-    reader = Reader(contracts.compile_schema(row), Strictness(9, types=False))
+    reader = Reader(contracts.compile_schema(row), Strictness(9, strict_types=False))
     new = {"a": 1.5, "b": True, "c": 2, "d": "x", "e": "2024-1-31", "f": "s", "g": 2}
     (record,) = reader.read(json.dumps(new | {"h": "2024-1-31 8:30:05.5"}).encode()).records
     day = dt.date(2024, 1, 31)

@@ -22,7 +22,7 @@ from my_model.ops.serving.locations import locate
 from my_model.ops.serving.log import Log
 from my_model.ops.serving.metrics import Metrics
 from my_model.ops.serving.models import Answer, Model
-from my_model.ops.serving.requests import Strictness
+from my_model.ops.serving.settings import Strictness
 from my_model.ops.serving.shadow import Shadow
 
 if TYPE_CHECKING:

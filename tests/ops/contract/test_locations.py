@@ -18,7 +18,7 @@ from my_model.ops.files import replacing
 from my_model.ops.serving.locations import Absent, Unavailable, fetch, locate
 from my_model.ops.serving.models import Model
 from my_model.ops.serving.reloading import Follower
-from my_model.ops.serving.requests import Strictness
+from my_model.ops.serving.settings import Strictness
 
 COMMIT, DATA = "c" * 40, "d" * 32
 CREATED = "2026-10-01T12:00:00+00:00"

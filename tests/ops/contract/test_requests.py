@@ -15,7 +15,8 @@ from my_model.ops import sampling
 from my_model.ops.contract import Contract
 from my_model.ops.pipeline.parsing import parse
 from my_model.ops.pipeline.validate import check as validated
-from my_model.ops.serving.requests import Reader, Refusal, Strictness
+from my_model.ops.serving.requests import Reader, Refusal
+from my_model.ops.serving.settings import Strictness
 from starlette.exceptions import HTTPException
 
 MOST_ROWS = 5_000

@@ -10,7 +10,8 @@ import msgspec
 
 from ..bundle import Bundle
 from ..errors import UserError
-from .requests import Reader, Record, Refusal, Strictness, picker
+from .requests import Reader, Record, Refusal, picker
+from .settings import Strictness
 
 WARM_ROWS = (1, 32)
 """How many rows are scored before the first request: the first runs of a model are slow."""

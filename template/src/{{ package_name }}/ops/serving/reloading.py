@@ -11,7 +11,7 @@ from ..bundle import Bundle
 from ..errors import UserError
 from .locations import Absent, Broken, Location, Unavailable, fetch
 from .models import Model
-from .requests import Strictness
+from .settings import Strictness
 
 logger = logging.getLogger("service")
 

@@ -9,12 +9,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,6 +24,7 @@ from ..contract import EXACT, Column, Contract, padded
 from ..wording import closest
 from .columns import Reading, Unread, reading, respelt, single
 from .row_rules import BrokenRules, RowRules
+from .settings import Strictness
 
 MOST_VIOLATIONS = 100
 """As many violations are listed at most; all rows are looked at all the same."""
@@ -44,18 +44,6 @@ Record = tuple[Any, ...]
 RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 FIELDS = msgspec.json.Decoder(dict[str, Any], float_hook=float)  # 1e400 is infinite
 BODIES = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-@dataclass(frozen=True)
-class Strictness:
-    """How a request is read, whatever the contract."""
-
-    max_rows: int = 1_000
-    types: bool = True
-    """Whether text in place of a number, and the like, is refused; else it is read and counted."""
-    unknown_fields: Literal["name", "refuse", "ignore"] = "name"
-    """What becomes of a field that the contract does not know: named in the answer, refused, or
-    ignored. Unless ignored, a row of such alone and a name close to an absent one are refused."""
 
 
 class Violation(msgspec.Struct):
@@ -259,7 +247,7 @@ class Reader:
                     value = its.read(came)
                 except Unread as error:
                     broken = [("dtype", error.place)]
-                    if not self._strictness.types:
+                    if not self._strictness.strict_types:
                         with suppress(Unread):
                             value = respelt(its, came)
                             broken, old = [], old + 1

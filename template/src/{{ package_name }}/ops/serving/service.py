@@ -70,12 +70,12 @@ class Service:
         self.metrics = Metrics(folder / MONITORED)
         kinds = ("predictions", "feedback", "refusals", "shadow")
         self.logs = {kind: Log(folder / kind, settings.flush_seconds) for kind in kinds}
-        self._follower = Follower(locate(settings.bundle), settings.strictness, self._take)
+        self._follower = Follower(locate(settings.bundle), settings, self._take)
         self.shadow: Shadow | None = None
         if settings.shadow:
             location = locate(settings.shadow, "SHADOW")
             log = self.logs["shadow"]
-            self.shadow = Shadow(location, settings.strictness, log, self.metrics)
+            self.shadow = Shadow(location, settings, log, self.metrics)
 
     def start(self) -> None:
         """Load the first model; a registry that cannot be asked yet is waited for.

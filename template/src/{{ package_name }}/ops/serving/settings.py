@@ -12,13 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import UserError
-from .requests import Strictness
 
 Count = Annotated[int, Meta(gt=0, description="a whole number above zero")]
 Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")]
 Delay = Annotated[float, Meta(ge=0, lt=1e9, description="a number of at least zero")]
 Switch = Annotated[bool, Meta(description="true or false")]
-UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
+UnknownFields = Annotated[str, Meta(pattern=r"^(name|refuse)\Z", description="name or refuse")]
 LogFormat = Annotated[Literal["text", "json"], Meta(description="text or json")]
 Levels = Literal["debug", "info", "warning", "error"]
 LogLevel = Annotated[Levels, Meta(description="debug, info, warning or error")]
@@ -35,7 +34,21 @@ def warn(sentence: str) -> None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Strictness:
+    """How a request is read, whatever the contract."""
+
+    max_rows: Count = 1_000
+    """In one request."""
+    strict_types: Switch = True
+    """Whether text in place of a number, and the like, is refused, as it will be in any case by
+    0.6.0; else it is read and counted."""
+    unknown_fields: UnknownFields = "name"
+    """What becomes of a field that the contract does not know: named in the answer, refused, or, by
+    a shadow, ignored. Else a row of such alone and a name close to an absent one are refused."""
+
+
+@dataclass(frozen=True)
+class Settings(Strictness):
     """Each field is read from the variable of the same name in capitals."""
 
     bundle: str = "models/champion"
@@ -58,8 +71,6 @@ class Settings:
     """The same, one to a line, in a file such as a mounted secret; it may change meanwhile."""
     pages_need_key: Switch = False
     """Whether a key is needed for all that is read, too, but for what tells whether it runs."""
-    max_rows: Count = 1_000
-    """Rows in one request."""
     max_body_bytes: Count = 4 * 2**20
     max_requests: Count = 1_000
     """Requests that a worker answers at once; more are turned away with 503."""
@@ -80,10 +91,6 @@ class Settings:
     log_level: LogLevel = "info"
     access_log: Switch = False
     """Whether it says what was asked, by whom, and how it was answered."""
-    strict_types: Switch = True
-    """Whether text in place of a number is refused, as it will be in any case by 0.6.0."""
-    unknown_fields: UnknownFields = "name"
-    """Whether a field that the contract does not know is named in the answer, or refused."""
     aip_health_route: str = "/ping"
     aip_predict_route: str = "/predict"
     """What Vertex AI asks for."""
@@ -104,11 +111,6 @@ class Settings:
                     expected = get_args(kind)[1].description
                     raise UserError(f"{name} is {text!r}, and must be {expected}.") from None
         return cls(**given)
-
-    @property
-    def strictness(self) -> Strictness:
-        """How requests are read."""
-        return Strictness(self.max_rows, self.strict_types, self.unknown_fields)
 
     def keys(self) -> tuple[str, ...]:
         """All keys, as `access.Key` reads them; empty if nobody needs one.

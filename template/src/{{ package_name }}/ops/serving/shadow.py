@@ -20,7 +20,8 @@ from .log import Log, moment
 from .metrics import Metrics
 from .models import Answer, Item, Model, Said, is_finite
 from .reloading import Follower
-from .requests import Refusal, Strictness
+from .requests import Refusal
+from .settings import Strictness
 
 logger = logging.getLogger("service")
 
