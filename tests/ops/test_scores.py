@@ -17,7 +17,6 @@ from my_model.ops import contract as contracts
 from my_model.ops.bundle import MANIFEST, Bundle
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import gates, metrics, report, slices
-from my_model.ops.evaluation.slices import Slice
 from my_model.ops.files import read_json, write_json
 from my_model.ops.monitoring.reference import Reference
 from my_model.ops.monitoring.run import look
@@ -153,7 +152,7 @@ def test_the_loss_of_rows_is_that_of_the_score(says: Callable[..., None]) -> Non
     high = np.full(len(truth), np.quantile(truth, 0.9))
     central = np.full(len(truth), truth.mean())
     says(LOSSES={"pinball": own.pinball(0.9)})
-    pinball, part = metrics.find("pinball"), [Slice("a", "= b", np.arange(300))]
+    pinball, part = metrics.find("pinball"), [("a = b", np.arange(300))]
     said = truth, high, central, np.ones(len(truth))
     (record,) = slices.measure(part, pinball, *said)
     assert gates.worst_slice([record], 0.05).passed

@@ -6,7 +6,6 @@ Slices are cut by the values of each column. Groups that must not be worse off a
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,17 +34,8 @@ NAMED: Mapping[str, Callable[[Any], str]] = {
 """How a value is called, by the kind of its column."""
 
 
-@dataclass(frozen=True)
-class Slice:
-    """Rows that have something in common."""
-
-    column: str
-    value: str
-    rows: NDArray[np.int64]  # their positions
-
-    def __str__(self) -> str:
-        """How the slice is called in a sentence."""
-        return f"{self.column} {self.value}"
+Slice = tuple[str, NDArray[np.int64]]
+"""What some rows have in common, as it is called in a sentence; and their positions."""
 
 
 def slices(
@@ -60,7 +50,7 @@ def slices(
     rank = {name: position for position, name in enumerate(order)}
     chosen = sorted(columns, key=lambda c: (not c.sensitive, rank.get(c.name, len(rank))))
     return [
-        Slice(column.name, label, np.flatnonzero(rows))
+        (f"{column.name} {label}", np.flatnonzero(rows))
         for column in chosen[:MOST_COLUMNS]
         for label, rows in _parts(column.kind, arrays[column.name])
         if LEAST_ROWS <= rows.sum() < len(rows)
@@ -86,11 +76,11 @@ def measure(
     excess = (losses - trivial) / (abs(metrics.mean(trivial, weights)) or 1.0)
     units = np.arange(len(truth)) if groups is None else groups
     measured: list[dict[str, Any]] = []
-    for part in slices:
-        rows, counted = part.rows, weights[part.rows]
+    for name, rows in slices:
+        counted = weights[rows]
         measured.append(
             {
-                "slice": str(part),
+                "slice": name,
                 "rows": len(rows),
                 "score": rounded(metrics.value(score, truth[rows], answers[rows], counted)),
                 "loss": rounded(metrics.mean(losses[rows], counted)),

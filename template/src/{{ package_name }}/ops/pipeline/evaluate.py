@@ -96,7 +96,7 @@ def run(project: Project) -> None:
         print(f"Not measured for their importance: {left_out:,} of the columns", flush=True)
     order = [record["column"] for record in worth]
     every = slices.slices(contract.features, holdout.arrays, order)
-    parts = [part for part in every if weights[part.rows].any()]
+    parts = [(name, rows) for name, rows in every if weights[rows].any()]
     by_slice = slices.measure(
         parts, primary, truth, answers, holdout.baseline, weights, holdout.groups
     )
