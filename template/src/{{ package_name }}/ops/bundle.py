@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,13 +140,6 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
     return Prediction(values, np.concatenate(shares) if shares else None)
 
 
-class Scorer(Protocol):
-    """A model that was loaded."""
-
-    def run(self, columns: list[NDArray[Any]]) -> Prediction:
-        """Score rows given as arrays of shape (rows,), in the order of the model's features."""
-
-
 class Origin(NamedTuple):
     """Where a bundle comes from; "none" for what is not known."""
 
@@ -225,6 +218,10 @@ def own_predict(arrays: Arrayed, numbers: NDArray[Any], texts: NDArray[Any]) -> 
     """What `ml/predict.py` of this project says of some rows: numbers, or probabilities."""
     said: NDArray[Any] = import_module(f"{PACKAGE.name}.ml.predict").predict(arrays, numbers, texts)
     return said
+
+
+Scorer = Session | Arrays
+"""A model that was loaded."""
 
 
 def load(model: Path, told: Mapping[str, Any] | None) -> Scorer:
