@@ -23,7 +23,7 @@ from ..files import replacing
 from ..pipeline import labelled, parquet
 from ..pipeline.labelled import EXCLUDED, FILE, KEY, LABELLED, PREDICTION
 from ..pipeline.parsing import read
-from ..prediction_log import Reader, files, newest
+from ..prediction_log import EVER, Reader, newest
 from ..project import Project
 
 ID, TIME, TRUTH = "id", "time", "truth"
@@ -138,11 +138,8 @@ def _answered(folder: Path, contract: Contract, truths: pl.DataFrame) -> Iterato
     yield gone.select(columns)
     wanted = truths.filter(truth.is_not_null()).with_row_index("place")
     missing = np.ones(len(wanted), dtype=np.bool_)
-    for file in files(folder):
-        if not missing.any():
-            break
-        for frame in reader.frames(file):
-            found = frame.unique(ID).join(wanted, on=ID)
-            rows = found.filter(pl.Series(missing[found["place"]], dtype=pl.Boolean))
-            missing[rows["place"]] = False
-            yield rows.sort(TIME, ID).select(columns)
+    for frame in reader.since(folder, EVER, lambda: bool(missing.any())):
+        found = frame.unique(ID).join(wanted, on=ID)
+        rows = found.filter(pl.Series(missing[found["place"]], dtype=pl.Boolean))
+        missing[rows["place"]] = False
+        yield rows.sort(TIME, ID).select(columns)
