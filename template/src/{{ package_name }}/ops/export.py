@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto
-from skl2onnx import convert_sklearn
+from skl2onnx import convert_sklearn, update_registered_converter
+from skl2onnx.algebra.onnx_operator import OnnxSubEstimator
+from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxExp, OnnxMul
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes
 from skl2onnx.common.tree_ensemble import (
     add_tree_to_attribute_pairs_hist_gradient_boosting as add_tree,
 )
 from skl2onnx.operator_converters import random_forest
 from sklearn.base import is_classifier
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
 from ..ml import model as models
-from . import conversions, own_export  # noqa: F401  conversions register themselves
+from . import own_export
 from .bundle import ARRAYS, MODEL, Arrays, Session
 from .errors import UserError, shortly
 from .own_export import OPSET, attempt, classes, join
@@ -144,3 +148,28 @@ def _add_boosted_tree(*arguments: Any, **options: Any) -> None:
 
 
 random_forest.add_tree_to_attribute_pairs_hist_gradient_boosting = _add_boosted_tree
+
+
+def _turned_back(scope: Any, operator: Any, container: Any) -> None:
+    """Convert a regression whose target is scaled or a logarithm, which skl2onnx lacks.
+
+    It answers in the unit of the target itself: the inverse must be linear, `exp` or `expm1`.
+    """
+    model, version = operator.raw_operator, {"op_version": container.target_opset}
+    said = OnnxSubEstimator(model.regressor_, *operator.inputs, **version)
+    first, second, third = model.transformer_.inverse_transform([[0.0], [1.0], [2.0]]).ravel()
+    if getattr(model.transformer_, "inverse_func", None) in (np.exp, np.expm1):
+        said, first, second, third = OnnxExp(said, **version), first - 1, first, first + 1
+    if not np.isclose(third - second, second - first):
+        raise ValueError("the inverse of the target's transformer is not linear, exp or expm1")
+    scaled = OnnxMul(said, np.array([second - first], np.float32), **version)
+    shift = np.array([first], np.float32)
+    OnnxAdd(scaled, shift, **version, output_names=operator.outputs).add_to(scope, container)
+
+
+update_registered_converter(
+    TransformedTargetRegressor,
+    "TransformedTargetRegressor",
+    calculate_linear_regressor_output_shapes,
+    _turned_back,
+)
