@@ -77,11 +77,8 @@ def weigh(
     Models that weigh nothing are left out.
     """
     step = max(1, -(-len(truth) // ENOUGH_ROWS))
-    truth, weights, said = (
-        truth[::step],
-        weights[::step],
-        {name: answers[::step] for name, answers in said.items()},
-    )
+    truth, weights = truth[::step], weights[::step]
+    said = {name: answers[::step] for name, answers in said.items()}
 
     def loss(names: tuple[str, ...]) -> float:
         parts = [said[name] for name in names]
