@@ -34,7 +34,6 @@ from .protocol import Protocol
 from .settings import Settings
 from .tracing import traced
 
-BACKLOG = 2_048
 SWITCH_SECONDS = 0.0005
 LOOK_SECONDS = 0.5
 """How often it is looked whether all workers live."""
@@ -121,7 +120,6 @@ def answer(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
