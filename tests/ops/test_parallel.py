@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 import pytest
-from copies import environment, fill
+import yaml
+from copies import copied, environment, fill, git, ops, run, set_params
 from documents import commands
 from my_model.ml import source
 from my_model.ops import cli
 from my_model.ops.pipeline import parquet
 from my_model.ops.project import Project
+from my_model.ops.registry import tracking
+from overlay import SCRIPT
 from render import ROOT
 from render import run as finish
 from servers import PATIENCE, free_port
@@ -29,7 +32,7 @@ from sharing import once
 from stores import listening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PART_ROWS = 150
 HEAD, OTHERS = (
@@ -228,6 +231,55 @@ def test_a_broken_part_is_named(
     assert outputs(project) == before
 
 
+FAULTS: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
+    "unable to find column": lambda rows: [rows.drop("mean radius", "__fold", strict=False)],
+    "did not find column mean radius": lambda rows: [rows[:50], rows[50:].drop("mean radius")],
+    "extra column in file": lambda rows: [rows[:50], rows[50:].with_columns(more=1)],
+    "data type mismatch": lambda rows: [rows[:50], rows[50:].cast({"mean radius": pl.Int64})],
+    "it has no rows": lambda rows: [rows.clear()],
+    "expanded paths were empty": lambda rows: [],
+}
+"""What people may put in the place of parts, and what is said of it."""
+
+
+READERS = {
+    "stage train": "train",
+    "tune": "train",
+    "stage evaluate": "holdout",
+    "register": "holdout",
+    "explain 1": "holdout",
+}
+"""Verbs, and what they read."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("verb", READERS)
+def test_parts_that_were_replaced_by_hand_are_named(
+    trained: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+    verb: str,
+) -> None:
+    """In one sentence, whichever verb reads them."""
+    project = copied(trained, tmp_path / "project")
+    shutil.copytree(trained.root / "models", project.root / "models", dirs_exist_ok=True)
+    output = project.data / f"{READERS[verb]}.parquet"
+    rows = pl.read_parquet(output)
+    shutil.rmtree(output)
+    output.mkdir()
+    for number, part in enumerate(FAULTS[fault](rows)):
+        part.write_parquet(output / parquet.NUMBERED.format(number))
+    monkeypatch.chdir(project.root)
+    assert cli.main(verb.split()) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    start = f"{verb.partition(' ')[0]}: data/{output.name} cannot be worked through: "
+    assert said.startswith(f"ops {start}")
+    assert fault in said
+    assert said.endswith("and let `dvc checkout`, `make pull` or `make train` bring it back.")
+
+
 def test_a_cluster_needs_its_group(
     twins: list[Project], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +288,100 @@ def test_a_cluster_needs_its_group(
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert cli.main(["stage", "validate"]) == 2
     assert "Ray is not installed; run `uv sync --group cluster`" in capsys.readouterr().err
+
+
+JOBS = {
+    path.stem: spec["spec"]["entrypoint"]
+    for path in sorted((ROOT / "template" / "deploy" / "ray").glob("*.yaml"))
+    if (spec := yaml.safe_load(path.read_text()))["kind"] == "RayJob"
+}
+"""What each job of deploy/ray types on the head of its cluster."""
+
+
+@pytest.fixture
+def head(trained: Project, python: Path, tmp_path: Path) -> dict[str, str]:
+    """The variables of a head whose project others reach: its commands, its secret, its lock."""
+    origin = Project(shutil.copytree(trained.root, tmp_path / "origin"))
+    rows = source.load(trained.root).collect()
+    for number, part in enumerate(rows.iter_slices(PART_ROWS)):
+        place = origin.root / "incoming" / parquet.NUMBERED.format(number)
+        place.parent.mkdir(exist_ok=True)
+        part.write_parquet(place)
+    (origin.package / "ml" / "source.py").write_text(SOURCE)
+    (origin.root / "uv.lock").write_text("version = 1\n")
+    set_params(origin, "train", model="linear")
+    set_params(origin, "tune", trials=3)
+    shared, tools, lock = tmp_path / "shared", tmp_path / "tools", tmp_path / "uv.lock"
+    assert (
+        run(origin, "dvc", "remote", "modify", "storage", "url", f"{shared}/data").returncode == 0
+    )
+    assert run(origin, "dvc", "push").returncode == 0
+    for module in ("schema.py", "model.py"):  # one of them is asked for by any task
+        break_down(origin, module, "pass")
+    git(origin, "add", "--all")
+    git(origin, "commit", "--quiet", "--message", "Come in parts")
+    git(origin, "clone", "--quiet", "--bare", ".", f"{shared}/project.git")
+    shutil.copy(origin.root / "uv.lock", lock)
+    tools.mkdir()
+    for name, module in (("ops", "my_model.ops.cli"), ("dvc", "dvc.cli")):
+        (tools / name).write_text(SCRIPT.format(python=python, module=module))
+    script = (ROOT / "template" / "deploy" / "ray" / "in-project").read_text()
+    (tools / "in-project").write_text(script.replace("/app/uv.lock", str(lock)))
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    who = {"NAME": "Cluster", "EMAIL": "cluster@example.org"}
+    return {
+        **environment(origin),
+        **QUIET,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "REPOSITORY": f"{shared}/project.git",
+        "MLFLOW_TRACKING_URI": tracking.address(origin),
+        "IN": str(tmp_path / "rows.parquet"),
+        "OUT": str(tmp_path / "scores.parquet"),
+        **{f"GIT_{it}_{key}": its for it in ("AUTHOR", "COMMITTER") for key, its in who.items()},
+    }
+
+
+@pytest.mark.exhaustive
+def test_jobs_of_kubernetes_do_what_their_files_say(
+    head: dict[str, str], trained: Project, python: Path, tmp_path: Path
+) -> None:
+    """Each typed as KubeRay types it, on the machine with `--head`; its tasks go to the cluster."""
+    rows = pl.read_parquet(trained.valid).drop("diagnosis")
+    pl.concat([rows] * 100).write_parquet(head["IN"])  # two batches
+    mark = tmp_path / "origin" / "failed"
+    said = {}
+    with cluster(python, tmp_path, 2) as machines:
+        for name, entrypoint in JOBS.items():
+            mark.unlink(missing_ok=True)
+            done = subprocess.run(
+                ["sh", "-c", entrypoint],
+                cwd=tmp_path,
+                env={**head, "RAY_ADDRESS": machines.address},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout
+            assert mark.exists(), f"{name} has not asked the cluster: {done.stdout}"
+            said[name] = done.stdout
+    assert said.keys() == {"score", "train", "tune"}
+    assert "Review the branch ops/cluster." in said["train"]
+    lock = finish("git", "show", "ops/cluster:dvc.lock", cwd=Path(head["REPOSITORY"]))
+    (raw,) = (it for it in yaml.safe_load(lock)["stages"]["ingest"]["outs"] if "raw" in it["path"])
+    assert raw["nfiles"] == 4
+    assert (
+        "present parameters of linear" in said["tune"]
+        or "params.yaml: train.linear" in said["tune"]
+    )
+    ops(trained, "score", head["IN"], str(tmp_path / "here.parquet"))
+    assert pl.read_parquet(head["OUT"]).equals(pl.read_parquet(tmp_path / "here.parquet"))
+
+    (tmp_path / "uv.lock").write_text("version = 2\n")
+    done = subprocess.run(["sh", "-c", JOBS["train"]], env=head, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"build its image again, docs/ops/ray.md says how" in done.stderr
 
 
 @pytest.mark.exhaustive

@@ -155,11 +155,6 @@ def score(
     return -measured if found.loss else measured
 
 
-def in_units(name: str, value: float) -> str:
-    """The name of a score, and what `score` gave, in its own units and direction."""
-    return f"{name} {-value if find(name).loss else value:.4f}"
-
-
 def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:
     """Every score of a task, or of any; that of costs if there are some."""
     own, taken = list[Score](), ["auto", "cost", *(score.name for score in SCORES)]

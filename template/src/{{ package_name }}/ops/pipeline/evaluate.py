@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...ml.features import features
+from .. import contract as contracts
 from .. import mlflow_model, user_code
 from ..bundle import FORMAT, JUDGED, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
@@ -85,7 +86,7 @@ class Holdout:
 def run(project: Project) -> None:
     """Write `models/bundle` and `reports/`."""
     settings = Settings.load(project.params)
-    frame = parquet.spread(project.holdout, settings.train.in_memory).collect()
+    frame = parquet.spread(project.holdout, contracts.load(), settings.train.in_memory)
     print(f"The exported model scores {len(frame):,} held-out rows", flush=True)
     holdout = Holdout(project, settings, frame)
     contract, training, primary = holdout.contract, holdout.training, holdout.primary
@@ -205,10 +206,9 @@ def judge(
 def describe(holdout: Holdout) -> dict[str, Any]:
     """What the manifest says of the data."""
     project, contract, settings = holdout.project, holdout.contract, holdout.settings
-    learnt = parquet.spread(project.train, settings.train.in_memory)
-    every, rows = parquet.count(project.train), learnt.select(pl.len()).collect().item()
-    step = max(1, -(-rows // PROFILE_ROWS))
-    train, frame = learnt.gather_every(step).collect(), holdout.frame
+    learnt = parquet.spread(project.train, contract, settings.train.in_memory)
+    every, step = parquet.count(project.train), max(1, -(-len(learnt) // PROFILE_ROWS))
+    train, frame = learnt.gather_every(step), holdout.frame
     in_time, sample = contract.with_role("event_time"), holdout.training.get("sample")
     arrays, labels = contract.arrays(train), contract.labels(train)
     if in_time:
@@ -223,7 +223,7 @@ def describe(holdout: Holdout) -> dict[str, Any]:
     if in_time:
         said = joined([holdout.history[::step], holdout.answers[::step]])
         seen["history"] = history(contract, seen, arrays, said)
-        seen["history"]["rows"] *= step * round(every / rows)
+        seen["history"]["rows"] *= step * round(every / len(learnt))
         moments = {"train": train[in_time.name], "holdout": frame[in_time.name]}
         period = {
             part: [str(times.min())[:19], str(times.max())[:19]] for part, times in moments.items()

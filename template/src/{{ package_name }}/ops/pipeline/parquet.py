@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from ..contract import FOLD, Contract
 from ..errors import UserError, shortly
 from ..files import replacing
 
@@ -98,17 +99,26 @@ def explained(part: Any) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         if not isinstance(part, Path):
             raise
+        reason = shortly(error).rstrip(".")
+        fault = "cannot be worked through" if part.exists() else "is not here"
         raise UserError(
-            f"{part.parent.name}/{part.name} cannot be worked through: "
-            f"{shortly(error).rstrip('.')}; if the file is damaged, delete it and let "
-            "`dvc checkout` bring it back."
+            f"{part.parent.name}/{part.name} {fault}: {reason}; delete it if it was changed, and "
+            "let `dvc checkout`, `make pull` or `make train` bring it back."
         ) from error
 
 
-def spread(path: Path, most: int) -> pl.LazyFrame:
-    """As many rows of a file or a folder at most, which lie evenly among all of them."""
-    step = max(1, -(-count(path) // most))
-    return pl.scan_parquet(path).gather_every(step)
+def spread(path: Path, contract: Contract, most: int = 0, folded: bool = False) -> pl.DataFrame:
+    """All rows that `split` wrote, or as many at most, which lie evenly among them.
+
+    A UserError if they are not there, or lack a column of the contract or, if `folded`, their fold.
+    """
+    with explained(path):
+        step = max(1, -(-count(path) // (most or sys.maxsize)))
+        names = [*(column.name for column in contract.columns), *[FOLD] * folded]
+        rows = pl.scan_parquet(path).select(names).gather_every(step).collect()
+        if rows.is_empty():
+            raise pl.exceptions.NoDataError("it has no rows")
+    return rows
 
 
 @contextmanager

@@ -361,7 +361,8 @@ def run(project: Project) -> None:
     contract, most = contracts.load(), settings.train.in_memory
     every = parquet.count(project.train)
     afford(min(every, most), len(contract.features))
-    learnt, kept = (parquet.spread(it, most).collect() for it in (project.train, project.holdout))
+    learnt = parquet.spread(project.train, contract, most, folded=True)
+    kept = parquet.spread(project.holdout, contract, most)
     rows = Rows(contract, learnt, settings)
     if len(learnt) < every:
         print(f"models are compared on {len(learnt):,} of {every:,} rows, spread evenly")
@@ -461,7 +462,7 @@ def compare(rows: Rows) -> None:
     for model in ("trivial", *asked(rows.train)):
         try:
             mean = float(np.mean(rows.validate(model, rows.train.sections.get(model, {}))))
-            said = metrics.in_units(rows.score.name, mean)
+            said = f"{rows.score.name} {-mean if rows.score.loss else mean:.4f}"
             print(f"{model}: {said} in cross-validation", flush=True)
         except UserError:
             raise

@@ -20,11 +20,7 @@ def run(project: Project) -> None:
     """Search within the budget of `params.yaml`; the present parameters are the first trials."""
     settings = Settings.load(project.params)
     contract = contracts.load()
-    if not project.train.exists():
-        raise UserError("There are no training rows yet; run `make train` first.")
-    frame = parquet.spread(project.train, settings.train.in_memory).collect()
-    if not {column.name for column in contract.columns} <= set(frame.columns):
-        raise UserError("The training rows are of an earlier contract; run `make train` first.")
+    frame = parquet.spread(project.train, contract, settings.train.in_memory, folded=True)
     rows = Rows(contract, frame, settings)
     hold(rows)
     wanted, score = asked(settings.train), rows.score.name

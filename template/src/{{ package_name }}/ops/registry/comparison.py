@@ -45,12 +45,10 @@ def judge(
         UserError: if the holdout is not here, or the bundle was made by other code than is here.
     """
     project = store.project
-    if not project.holdout.exists():
-        raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
+    contract = bundle.contract
+    frame = parquet.spread(project.holdout, contract, settings.train.in_memory)
     if obstacle := bundle.obstacle():
         raise UserError(f"The code has changed since the training: {obstacle}; run `make train`.")
-    contract = bundle.contract
-    frame = parquet.spread(project.holdout, settings.train.in_memory).collect()
     columns = contract.arrays(frame)
     judged = bundle.judged
     models = [bundle] if judged is bundle else [bundle, judged]

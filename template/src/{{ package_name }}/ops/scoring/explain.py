@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.metrics import Array
+from ..pipeline import parquet
 from ..pipeline.parsing import parse
 from ..pipeline.validate import check
 from ..project import Project
@@ -33,9 +34,7 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     contract = bundle.contract
     if contract.task == "recommendation":
         raise UserError("A list of items is not explained; classes and numbers are.")
-    if not project.holdout.exists():
-        raise UserError("data/holdout.parquet is not here: run `make pull` or `make train`.")
-    held = pl.read_parquet(project.holdout)
+    held = parquet.spread(project.holdout, contract)
     ours, others = contract.arrays(_found(contract, row, held)), contract.arrays(held)
     with own_features(project, bundle):
         said = predict(bundle, ours)
