@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from .. import command, git
-from ..errors import UserError
+from ..errors import UserError, shortly
 from ..files import write_text
 from ..project import Project
 
@@ -128,7 +128,7 @@ def _parsed(content: bytes, file: Path) -> State:
     try:
         return msgspec.convert(yaml.safe_load(content), State)
     except (ValueError, yaml.YAMLError) as error:
-        said, name = str(error).splitlines()[0], f"deploy/state/{file.name}"
+        said, name = shortly(error), f"deploy/state/{file.name}"
         raise UserError(
             f"{name} is not what `make deploy` wrote ({said}): `git restore {name}` brings back "
             f"what git holds, and `git log --patch {name}` shows what it held before."
