@@ -244,7 +244,7 @@ def make(*targets: str) -> str:
     return ", ".join(f"`make {its}`" for its in targets)
 
 
-TRAIN, TEST, TUNE, TRIAL = map(make, ("train", "test", "tune", "trial"))
+TRAIN, TEST, TUNE = map(make, ("train", "test", "tune"))
 MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
 LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 
 from ..bundle import Bundle
-from ..contract import Contract
 from ..errors import UserError
 from ..evaluation.metrics import Array
 from ..pipeline import parquet
@@ -51,7 +50,7 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     print(table(("column", "adds", "±", "value"), shown))
 
 
-def _found(contract: Contract, row: str, held: pl.DataFrame) -> pl.DataFrame:
+def _found(row: str, held: pl.DataFrame) -> pl.DataFrame:
     """The row that is meant."""
     if row.isdigit():
         if not 0 < int(row) <= len(held):
