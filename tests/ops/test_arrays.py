@@ -6,8 +6,11 @@ import json
 import shutil
 from datetime import timedelta
 from importlib import import_module
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import dataframely as dy
+import mlflow
 import numpy as np
 import onnx
 import polars as pl
@@ -32,12 +35,12 @@ from my_model.ops.scoring import unfit
 from my_model.ops.serving.requests import Reader, Refusal
 from my_model.ops.settings import Monitoring, Settings
 from overlay import under_test
+from small import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import dataframely as dy
     from my_model.ops.monitoring.checks import Finding
     from my_model.ops.monitoring.report import Report
 
@@ -448,8 +451,45 @@ def test_pandas_brings_arrays_as_lists_or_as_json(*, made: Project, text: bool) 
     said = mlflow_model.Model(bundle).predict(pandas.DataFrame(given))
     wanted = bundle.predict(bundle.contract.arrays(rows))
     np.testing.assert_allclose(said["probability_yes"], wanted.probabilities[:, 1], atol=1e-6)
-    with pytest.raises(UserError, match="image must have 3 items"):
-        mlflow_model.Model(bundle).predict(pandas.DataFrame(given | {"image": [[1, 2]] * 20}))
+    for wrong in ([1, 2], [1, 2, 3, 4], 3.0, "3", '{"a": 1}'):
+        with pytest.raises(UserError, match="image must have 3 items"):
+            mlflow_model.Model(bundle).predict(pandas.DataFrame(given | {"image": [wrong] * 20}))
+
+
+class Seen(dy.Schema):
+    """An image and a history at some moment, and what came of it."""
+
+    seen = dy.Datetime(metadata={"event_time": True})
+    image = dy.Array(dy.Float64(nullable=True), 3, nullable=True)
+    history = dy.List(dy.String(nullable=True), max_length=4, nullable=True)
+    y = dy.Enum(["no", "yes"], metadata={"target": True})
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint")
+def test_arrays_come_with_the_time_of_their_row_to_mlflow_and_to_the_service(
+    tmp_path: Path,
+) -> None:
+    """As lists and times, in another time zone, as texts of a file, and as JSON of a caller."""
+    moments = [BEGUN.replace(tzinfo=None) + timedelta(hours=7 * place) for place in range(ROWS)]
+    rows = bought(ROWS).with_columns(pl.Series("seen", moments))
+    rows = rows.select("seen", "image", "history", pl.col("y").cast(pl.Enum(["no", "yes"])))
+    with judged(tmp_path, Seen, rows[:180], rows[180:], {"model": "linear"}) as project:
+        bundle, asked = Bundle(project.bundle), rows[180:].drop("y")
+        wanted = bundle.predict(bundle.contract.arrays(asked)).scored[:, 1]
+        reader = Reader(bundle.contract)
+        body = "[" + ",".join(asked.write_ndjson().splitlines()) + "]"
+        read = reader.arrays(reader.read(body.encode()).records)
+        np.testing.assert_allclose(bundle.predict(read).scored[:, 1], wanted)
+        loaded = mlflow.pyfunc.load_model(str(project.bundle))
+    pandas: Any = import_module("pandas")
+    frame = pandas.DataFrame({name: asked[name].to_list() for name in asked.columns})
+    texts = frame.map(lambda it: json.dumps(it) if isinstance(it, list) else it)
+    texts["seen"] = texts["seen"].map(lambda it: it.isoformat())
+    abroad = frame.assign(seen=frame["seen"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
+    vectors = frame.assign(image=frame["image"].map(np.array, na_action="ignore"))
+    for given in (frame, abroad, texts, texts.head(1), vectors, pandas.read_json(StringIO(body))):
+        said = loaded.predict(given)["probability_yes"]
+        np.testing.assert_allclose(said, wanted[: len(given)], atol=1e-6)
 
 
 def test_a_second_opinion_on_labels_learns_from_arrays(made: Project) -> None:

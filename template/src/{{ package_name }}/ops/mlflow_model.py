@@ -7,7 +7,6 @@ This module keeps its place and its name: every version that was ever registered
 """
 
 import json
-import math
 import platform
 from collections.abc import Mapping
 from itertools import chain, repeat
@@ -75,8 +74,7 @@ class Model:
         Gives a frame under the same index, with the columns that `ops score` adds.
         """
         contract = self.bundle.contract
-        names = [column.name for column in contract.features]
-        frame = model_input.reindex(columns=names)
+        frame = model_input.reindex(columns=[column.name for column in contract.features])
         try:
             columns = {it.name: _array(it, frame[it.name]) for it in contract.features}
         except ValueError as error:
@@ -98,11 +96,12 @@ def _load_pyfunc(path: str) -> Model:
 def _array(column: Column, values: Any) -> NDArray[Any]:
     """One column of a pandas frame as `Contract.arrays` would make it."""
     if column.item:
-        lists = [json.loads(it) if isinstance(it, str) else it for it in values]
-        lists = [[] if it is None or np.isscalar(it) else [*it] for it in lists]
-        lengths = np.array([len(it) for it in lists])
+        given = values.astype(object).where(values.notna(), "[]")
+        lists = [json.loads(it) if isinstance(it, str) else it for it in given]
+        lists = [[] if it is None else it for it in lists]
+        lengths = np.array([-1 if np.isscalar(it) else len(it) for it in lists])
         least = column.width if column.dtype == "Array" else 0
-        if ((lengths > column.width) | (lengths < least) & (lengths > 0)).any():
+        if ((lengths > column.width) | (lengths < least) & (lengths != 0)).any():
             raise ValueError(
                 f"{column.name} must have {column.width} items{'' if least else ' at most'}"
             )
@@ -116,13 +115,11 @@ def _array(column: Column, values: Any) -> NDArray[Any]:
         values = values.map(lambda it: TRUTH.get(str(it).lower(), it), na_action="ignore")
     if column.kind in ("number", "boolean"):
         return np.asarray(values.to_numpy(dtype=np.float32, na_value=np.nan))
-    texts = np.full(len(values), "", dtype=object)
-    known = values.notna().to_numpy()
-    texts[known] = [_text(value) for value in values[known]]
-    return texts
+    given = values.astype(object).where(values.notna(), "")
+    return np.array([_text(value) for value in given], dtype=object)
 
 
 def _text(value: Any) -> str:
     """A category's name; whole numbers lose the decimals that pandas gave them."""
-    whole = isinstance(value, float) and math.isfinite(value) and value.is_integer()
+    whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)
