@@ -139,8 +139,8 @@ PROFILES = {
 
 SMALL = {
     "folds: 5": "folds: 3",
-    "n_estimators: 100": "n_estimators: 20",
-    "max_iter: 120": "max_iter: 30",
+    "n_estimators: 40": "n_estimators: 20",
+    "max_iter: 60": "max_iter: 30",
 }
 """In `params.yaml`: the same models, smaller and on fewer folds."""
 

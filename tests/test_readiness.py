@@ -24,8 +24,8 @@ REVIEWED = "{}\n\nReviewed-by: Grace Hopper <grace@example.org>"
 ASKED = {
     "model: blend": "model: auto",
     "folds: 5": "folds: 3",
-    "n_estimators: 100": "n_estimators: 20",
-    "max_iter: 120": "max_iter: 30",
+    "n_estimators: 40": "n_estimators: 20",
+    "max_iter: 60": "max_iter: 30",
     "groups: null": "groups: {basic: tier = 'basic'}",
     "shadow_rows: 0": f"shadow_rows: {SHADOWED}",
     "trials: 30": "trials: 4",

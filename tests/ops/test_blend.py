@@ -112,6 +112,30 @@ def test_of_many_models_the_best_ones_are_weighed() -> None:
     )
 
 
+@pytest.mark.parametrize("one_fold", [False, True])
+@pytest.mark.parametrize(("noise", "taken"), [(1, True), (2, False)])
+def test_a_blend_may_score_lower_by_chance_alone(
+    *, one_fold: bool, noise: int, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a model that ranks well, and whose probabilities are far off."""
+    monkeypatch.setattr(train, "ENOUGH_WORK", 1 if one_fold else 100_000)
+    frame = trips(1, turns=1)
+    rows = rows_of(frame, train=Train(model="blend", score="roc_auc"))
+    assert len(rows.splits) == (1 if one_fold else 4)
+    draw = np.random.default_rng(0)
+    level = 3 * (frame["length"] + 0.5 * frame["wind"]).to_numpy()
+    shy = (level + 0.6 * draw.normal(size=len(level))) / 50
+    levels = {"trivial": 0 * level, "shy": shy}
+    levels |= {name: level + noise * draw.normal(size=len(level)) for name in ("one", "other")}
+    for name, its in levels.items():
+        late = 1 / (1 + np.exp(-its))
+        rows.judge(name, np.array([1 - late, late, 0 * late], np.float32).T)
+    weights, why = blend.offer(rows, "shy")
+    assert np.mean(rows.validation["shy"]) > np.mean(rows.validation[blend.BLEND])
+    assert bool(weights) is taken
+    assert ("but its roc_auc is worse, so shy is taken" in why) is not taken
+
+
 @pytest.fixture
 def quick(project: Project) -> Project:
     """A project whose blend costs little, and loses less than the best of its models."""

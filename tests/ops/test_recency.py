@@ -97,17 +97,20 @@ def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) ->
     rows = rows_of(trips(1, 1.0, 600))
     ((learn, _),) = rows.splits
     curve = training.learning_curve(rows, "linear", {}, None)
-    assert [point["rows"] for point in curve] == [round(0.7 * len(learn)), len(learn)]
+    assert [point["rows"] for point in curve] == [len(learn) // 4, len(learn) // 2, len(learn)]
 
 
-def test_many_rows_are_judged_on_one_fold_if_they_are_not_in_time(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("enough", "turns"), [(1, 1), (120, 1), (121, 2), (360, 3), (600, 5), (9000, 5)]
+)
+def test_as_many_folds_judge_as_hold_enough_rows_if_they_are_not_in_time(
+    enough: int, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "ENOUGH_ROWS", 600)
+    monkeypatch.setattr(training, "ENOUGH_ROWS", enough)
     contract, frame = contracts.compile_schema(Trip), trips(1, 1.0, 600)
     timeless = [replace(it, role="feature") for it in contract.columns if it.name == "left"]
     timeless += [it for it in contract.columns if it.name != "left"]
-    for its, folds in ((contract, 4), (replace(contract, columns=tuple(timeless)), 1)):
+    for its, folds in ((contract, 4), (replace(contract, columns=tuple(timeless)), turns)):
         assert len(rows_of(frame, its).splits) == folds
 
 

@@ -3,13 +3,13 @@
 Models of different kinds err on different rows, so their mean errs less than the best of them. The
 weights are multiples of a fifth, and those with the least loss on rows that no model had learnt
 from. By the rule of one standard error, the best single model stays unless the blend loses less
-than it by more than that, row by row; and the blend must reach its score.
+than it by more than that, row by row; and the blend must reach its score, but for chance.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,26 +21,26 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
-from ..bundle import MODEL
+from ..bundle import MODEL, decided
 from ..evaluation.metrics import Score, losses
 from ..export import export as alone
 from ..export import to_onnx
 from ..own_export import OPSET
 from ..settings import BLEND
 from ..wording import listed
+from . import recency
 
 if TYPE_CHECKING:
     from .train import Rows
 
 Array = NDArray[Any]
 
-ERRORS = 1  # so many standard errors may be chance
+ERRORS = 1  # so many standard errors of a loss may be chance
 PARTS = 5  # a weight is a multiple of a fifth
 MOST = 6  # so many models are weighed, the best ones
-ENOUGH_ROWS = 20_000  # of more rows than these, as many that lie evenly among them say enough
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blend:
     """Fitted pipelines and what each weighs; it answers as a pipeline does."""
 
@@ -76,9 +76,6 @@ def weigh(
 
     Models that weigh nothing are left out.
     """
-    step = max(1, -(-len(truth) // ENOUGH_ROWS))
-    truth, weights = truth[::step], weights[::step]
-    said = {name: answers[::step] for name, answers in said.items()}
 
     def loss(names: tuple[str, ...]) -> float:
         parts = [said[name] for name in names]
@@ -95,14 +92,20 @@ def offer(rows: "Rows", best: str) -> tuple[dict[str, float], str]:
 
     What it says and scores out of fold is kept beside that of the models.
     """
-    held = np.concatenate([held for _, held in rows.splits])
+    held = recency.thinned(np.concatenate([held for _, held in rows.splits]))
     truth = rows.labels[held]
     said = {name: rows.said[name][held] for name in [*rows.validation][1:]}
     weights = weigh(truth, said, rows.score, rows.weights[held])
     if len(weights) == 1:
         return {}, f"No blend loses less out of fold than {next(iter(weights))} alone."
     blended = mean(weights.values(), (rows.said[name] for name in weights))
-    lower = np.mean(rows.judge(BLEND, blended)) < np.mean(rows.validation[best])
+    rows.judge(BLEND, blended)
+    step = -(-PARTS // len(rows.splits))  # of few folds, parts are compared
+    parts = [fold[place::step] for _, fold in rows.splits for place in range(step)]
+    answers = [decided(rows.decisions[it]).answer(rows.said[it]) for it in (best, BLEND)]
+    reached = np.array([[rows.scored(part, it[part]) for part in parts] for it in answers])
+    fallen = reached[0] - reached[1]
+    lower = np.nanmean(fallen) > recency.DEVIATIONS * np.nanstd(fallen) / np.sqrt(len(parts))
     single, together = (losses(rows.score, truth, it[held]) for it in (rows.said[best], blended))
     share = rows.weights[held] / rows.weights[held].sum()
     less = float(share @ (single - together))
@@ -118,7 +121,9 @@ def offer(rows: "Rows", best: str) -> tuple[dict[str, float], str]:
 
 def export(model: Pipeline | Blend, kinds: Mapping[str, str]) -> tuple[str, bytes]:
     """A model's file, its name first; of a blend, one graph answers as a single model would."""
-    return (MODEL, _joined(model, kinds)) if isinstance(model, Blend) else alone(model, kinds)
+    if not isinstance(model, Blend):
+        return alone(model, kinds)
+    return MODEL, _joined(model, tuple(kinds.items()))
 
 
 def members(file: Path, told: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -131,12 +136,13 @@ def members(file: Path, told: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         yield name, model.SerializeToString()
 
 
-def _joined(blend: Blend, kinds: Mapping[str, str]) -> bytes:
+@lru_cache(1)  # the same blend is held to its export, and written
+def _joined(blend: Blend, kinds: tuple[tuple[str, str], ...]) -> bytes:
     """Convert each member, and add up their answers, times what they weigh."""
     graph, opsets, answers = onnx.GraphProto(name="model"), dict(OPSET), []
     functions: list[onnx.FunctionProto] = []
     for place, pipeline in enumerate(blend.members.values()):
-        member = onnx.load_from_string(to_onnx(pipeline, kinds))
+        member = onnx.load_from_string(to_onnx(pipeline, dict(kinds)))
         if any(not its.domain and its.version != OPSET[""] for its in member.opset_import):
             member = onnx.version_converter.convert_version(member, OPSET[""])
         if not place:

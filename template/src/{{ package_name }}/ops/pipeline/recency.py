@@ -104,8 +104,9 @@ def _turn(ages: Ages, folds: NDArray[np.integer]) -> tuple[Positions, Positions]
     """
     moment = np.median(ages[folds == folds.max()])
     learn, held = np.flatnonzero(ages > moment), np.flatnonzero(ages <= moment)
-    return _thinned(learn), _thinned(held)
+    return thinned(learn), thinned(held)
 
 
-def _thinned(rows: Positions) -> Positions:
+def thinned(rows: Positions) -> Positions:
+    """Rows that lie evenly among many."""
     return rows[:: max(1, -(-len(rows) // ENOUGH_ROWS))]

@@ -42,12 +42,11 @@ FEW_ROWS = 20_000
 
 FEW_TIMES = 1_000  # so many rows show which features follow the event time
 SEASON = 0.9  # the share of its range that a recurring feature runs through in every fold
-CURVE = (0.1, 0.2, 0.4, 0.7, 1.0)  # shares of the training rows that make the learning curve
+CURVE = (0.25, 0.5, 1.0)  # shares of the training rows that make the learning curve
 PERCENTILES = np.arange(0.01, 1, 0.01)  # of the target, which the baseline may be
 FEW_COLUMNS = 10  # the features that `FEW_ROWS` is meant for; of more, fewer rows are enough
 MANY_COLUMNS = 500  # features, times classes: from here on one fold says enough, too
-# The same of rows that are not in time: else the answers of all folds are monitoring's history.
-ENOUGH_ROWS = 15_000
+ENOUGH_ROWS = 1_000  # held rows compare models; in time all folds do, for monitoring's history
 MANY_ROWS = 1_000_000  # from here on it is said what they cost
 BYTES = 44  # of memory, for each feature of a row that is learnt from: measured
 
@@ -119,12 +118,12 @@ class Rows:
         Folds where the target does not vary on both sides can compare nothing, and are left out.
         """
         names = np.unique(self.folds)
-        turns = names[1:] if self.in_time else names
+        enough = -ENOUGH_ROWS * len(names) // len(self.labels)  # the last folds, rounded up
+        turns = names[1:] if self.in_time else names[enough:]
         classes = len(self.contract.classes)
         trees = classes if classes > 2 else 1
-        self.wide = sum(it.width for it in self.contract.features) * trees >= MANY_COLUMNS
-        many = not self.in_time and len(self.labels) >= ENOUGH_ROWS
-        if many or self.wide or len(self.labels) * trees >= ENOUGH_WORK:
+        wide = sum(it.width for it in self.contract.features) * trees >= MANY_COLUMNS
+        if wide or len(self.labels) * trees >= ENOUGH_WORK:
             turns = turns[-1:]
         for turn in turns:
             learn = np.flatnonzero(self.folds < turn if self.in_time else self.folds != turn)
@@ -238,7 +237,7 @@ class Rows:
 
     def _least(self, rows: NDArray[np.intp]) -> dict[str, Any]:
         """Options of the baseline: the number that loses least by the score, if not the mean."""
-        rows = rows[:: -(-len(rows) // blend.ENOUGH_ROWS)]
+        rows = recency.thinned(rows)
         truth, weights = self.labels[rows], self.weights[rows]
 
         def loss(number: float) -> float:
@@ -278,8 +277,7 @@ class Rows:
         half_life: float | None = None,
     ) -> Prediction:
         """What a model that learns from some rows says of others."""
-        with threads(self):  # on whichever machine
-            pipeline = self.fit(model, parameters, learn, half_life)
+        pipeline = self.fit(model, parameters, learn, half_life)
         if self.train.model == BLEND and isinstance(pipeline, Pipeline) and model != "trivial":
             blendable(pipeline, self.kinds)
         return predict(pipeline, self.contract, self.features[held], self.decisions.get(model))
@@ -369,8 +367,6 @@ def run(project: Project) -> None:
         rows.parts = parquet.parts(project.train)
     if rows.passing:
         print(f"left out, as not every fold has seen its whole range: {', '.join(rows.passing)}")
-    if rows.wide:
-        print("one fold judges, and the learning curve has but its end, for the many columns")
     with threads(rows):
         training, fitted = choose(rows)
         if settings.train.refit:
@@ -522,13 +518,13 @@ def asked(train: Train) -> Sequence[str]:
 def learning_curve(
     rows: Rows, model: str, own: Mapping[str, Any], half_life: float | None
 ) -> list[dict[str, float]]:
-    """How the score on the last fold grows with the rows learnt from; its end, if that is long."""
+    """How the score on the last fold grows with the rows learnt from."""
     learn, held = rows.splits[-1]
     if not rows.in_time:
         learn = np.random.default_rng(rows.seed).permutation(learn)
     classes = len(np.unique(rows.labels[learn])) if rows.contract.classes else 0
     curve, known = [], half_life is None and model in rows.validation
-    for share in CURVE[-2:] if rows.wide else CURVE:
+    for share in CURVE:
         size = max(1, round(share * len(learn)))
         some = np.sort(learn[-size:])
         if known and size == len(learn):
