@@ -221,6 +221,10 @@ def test_what_the_page_says_makes_and_changes_and_takes_away(
         )
         assert served(cloud, f"{NAME}-dev") == IMAGE + "a" * 64
         assert re.search("as git says, ready: 1, version: 7\n", ops("deployed", "dev"))
+        ops("deploy", "dev", "--image", IMAGE + "b" * 64)
+        assert served(cloud, f"{NAME}-dev") == IMAGE + "b" * 64
+        assert "dev runs" in ops("deploy", "dev", "--rollback")
+        assert served(cloud, f"{NAME}-dev") == IMAGE + "a" * 64
     agrees("foundation")
     do(f"bash -c '{documented(project, 'terraform -chdir=deploy/aws/foundation output')}'")
     names = re.findall(r"^STORAGE_\w+ = \S+$", (project / "storage.mk").read_text(), re.MULTILINE)

@@ -180,6 +180,24 @@ def test_one_that_does_not_answer_gets_none(project: Path, endpoint: Endpoint) -
     assert run("git", "status", "--porcelain", cwd=project) == ""
 
 
+def test_one_command_leads_back(project: Path, endpoint: Endpoint) -> None:
+    """To the deployment before, which is tried again and gets the traffic; git tells so."""
+    other = IMAGE.replace("ab", "cd")
+    for image in (IMAGE, other):
+        code, said, _ = ask(project, endpoint, *OPS, "deploy", "dev", "--image", image)
+        assert code == 0, said
+    code, said, asked = ask(project, endpoint, *OPS, "deploy", "dev", "--rollback")
+    assert code == 0, said
+    assert f"--set environment.image={IMAGE}" in asked[1]
+    assert asked[3].endswith(f"--traffic image-{'ab' * 6}=100")
+    subject = run("git", "log", "-1", "--format=%s", cwd=project)
+    assert subject.startswith("Roll back dev: company.azurecr.io/my-model@abababababab")
+    code, said, _ = ask(project, endpoint, *OPS, "deployed")
+    assert code == 0, said
+    assert [line.split()[0] for line in said.splitlines()] == ["dev", "production", "staging"]
+    assert "as git says, ready: 1, version: 7" in said.splitlines()[0]
+
+
 def test_an_image_by_its_tag_is_refused(project: Path, endpoint: Endpoint) -> None:
     (project / "deploy" / "state").mkdir()
     (project / "deploy" / "state" / "dev.yaml").write_text("image: my-model:latest\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from render import run
 from servers import StandIn, stand_in
 
 if TYPE_CHECKING:
@@ -37,6 +40,48 @@ else:
     said = release.access(endpoints, sys.argv[3], "my-model-dev", "https://server", "a token")
     print(json.dumps(said))
 """
+
+TYPED = """
+import io, os, runpy, sys
+from contextlib import redirect_stdout
+import google.auth
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import aiplatform_v1 as vertex
+from google.cloud.aiplatform_v1.services.endpoint_service.transports import (
+    EndpointServiceRestTransport)
+from google.cloud.aiplatform_v1.services.model_service.transports import ModelServiceRestTransport
+server = {"host": os.environ["STAND_IN"], "url_scheme": "http"}
+server["credentials"] = AnonymousCredentials()
+
+class Person(AnonymousCredentials):
+    token = "a token"
+    def refresh(self, request): pass
+
+def client(kind, transport):
+    def made(client_options):
+        assert client_options == {"api_endpoint": "europe-west4-aiplatform.googleapis.com"}
+        return kind(transport=transport(**server))
+    return made
+
+google.auth.default = lambda: (Person(), None)
+vertex.ModelServiceClient = client(vertex.ModelServiceClient, ModelServiceRestTransport)
+vertex.EndpointServiceClient = client(vertex.EndpointServiceClient, EndpointServiceRestTransport)
+sys.argv = sys.argv[1:]
+with redirect_stdout(io.StringIO()) as said:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+host = "https://europe-west4-aiplatform.googleapis.com"
+print(said.getvalue().replace(host, f"http://{os.environ['STAND_IN']}"), end="")
+"""
+"""Runs the whole of release.py, as somebody who is logged in, at the stand-in's address."""
+UV = """#!/bin/sh
+case "$4" in
+deploy/google/release.py)
+  shift 3
+  exec {uv} run --quiet --no-project {packages} python {typed} "$@" ;;
+*) exec {uv} "$@" ;;
+esac
+"""
+"""Lends release.py those versions of Google's library that the tests have, and that address."""
 
 
 class Vertex(StandIn):
@@ -85,6 +130,69 @@ def release(folder: Path, vertex: Vertex, *state: str) -> subprocess.CompletedPr
     command = ["uv", "run", "--quiet", "--no-project", *packages, "python", "-c", RELEASE]
     arguments = [str(folder), vertex.address.removeprefix("http://"), PARENT, *state]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+
+class Remembering(Vertex):
+    """An endpoint that knows what was deployed to it, and predicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[str] = []
+
+    def answer(self, method: str, path: str, body: str) -> object:
+        """What Vertex AI would answer, of the endpoint as it is by now."""
+        path = path.partition("?")[0]
+        if path.endswith(":predict"):
+            return {"prediction_id": "1", "model_version": "7"}
+        said = super().answer(method, path, body)
+        if path.endswith(":deployModel"):
+            self.images.append(json.loads(body)["deployedModel"]["displayName"])
+        if not path.endswith("/endpoints"):
+            return said
+        deployed = [{"id": str(place), "displayName": it} for place, it in enumerate(self.images)]
+        split = {its["id"]: 0 for its in deployed} | {str(len(deployed) - 1): 100}
+        its = {"deployedModels": deployed, "trafficSplit": split if deployed else {}}
+        return {"endpoints": [{"name": f"{PARENT}/endpoints/5", **its}]}
+
+
+def test_the_verbs_of_a_cluster_lead_there_and_back(
+    rendered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By the targets that a person can type, with the record in git."""
+    project = shutil.copytree(rendered(deploy="[google]"), tmp_path / "project")
+    (project / "deploy" / "row.json").write_text('{"mean radius": 1.0}')
+    for words in ("init --quiet", "add --all", "commit --quiet --message begin"):
+        run("git", *words.split(), cwd=project)
+    (tmp_path / "typed.py").write_text(TYPED)
+    packages = " ".join(f"--with {library}" for library in LIBRARIES)
+    real = {"uv": shutil.which("uv"), "packages": packages, "typed": tmp_path / "typed.py"}
+    (tmp_path / "uv").write_text(UV.format(**real))
+    (tmp_path / "uv").chmod(0o755)
+    other = IMAGE.replace("ab", "cd")
+    with stand_in(Remembering()) as vertex:
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+            "PYTHONPATH": str(project / "src"),
+            "STAND_IN": vertex.address.removeprefix("http://"),
+            "VERTEX_PROJECT": "company",
+            "VERTEX_LOCATION": "europe-west4",
+            "VERTEX_ENDPOINTS": "my-model",
+        }
+
+        def ops(*words: str) -> str:
+            command = (sys.executable, "-m", "my_model.ops.cli", *words)
+            return run(*command, cwd=project, env=environment)
+
+        for image in (IMAGE, other):
+            assert "dev runs" in ops("deploy", "dev", "--image", image)
+        ops("deploy", "dev", "--rollback")
+        assert vertex.images == ["ab" * 6, "cd" * 6, "ab" * 6]
+        said = ops("deployed")
+    assert [line.split()[0] for line in said.splitlines()] == ["dev", "production", "staging"]
+    assert "as git says, ready: 1, version: 7" in said.splitlines()[0]
+    subject = run("git", "log", "-1", "--format=%s", cwd=project)
+    assert subject.startswith("Roll back dev: ")
 
 
 def state(folder: Path) -> str:
