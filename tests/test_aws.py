@@ -243,6 +243,14 @@ def test_what_the_page_says_makes_and_changes_and_takes_away(
     assert [f"repo:my-company/my-model:{it}" in policies(cloud, "read") for it in subjects] == [
         True
     ] * 2
+    page = (ROOT / "template" / "docs" / "ops" / "storage.md").read_text()
+    trust = json.loads(
+        page.split("```json\n")[-1].partition("```")[0].replace("OWNER", "my-company")
+    )
+    text = policies(cloud, "read").replace("my-model", "NAME")
+    made, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
+    told, there = (its["Statement"][0] for its in (trust, made))
+    assert all(told[part] == there[part] for part in ("Action", "Condition", "Effect"))
     assert "pull_request" not in policies(cloud, "retrain")
     assert "PutObject" not in policies(cloud, "read")
     assert "*" not in re.findall(r'"Action": ?"([^"]+)"', production)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import polars as pl
 import pytest
 import stores
 from project import PROFILES, Project, begin, copied, kept
-from render import ROOT, choices
+from render import ROOT, choices, run
 from servers import StandIn, registry, service, stand_in
+from workflows import merged, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -225,6 +229,137 @@ def test_data_move_to_another_kind_of_place(project: Project, store: Store, tmp_
         assert f"Data and models are kept at {there.root}/data" in said
         said = both.run(*lent, *ops, verb, f"{store.root}/back")
         assert f"files copied from {there.root}/data." in said
+
+
+AZURE_LIBRARY = "azure-identity==1.25.1"
+LOGS_IN = r"make (pull|push|storage|trial|log|challenge|propose|promote)\b"
+"""What needs the storage."""
+SHOWN = """#!/bin/sh
+echo "${AWS_ROLE_ARN}${GOOGLE_SERVICE_ACCOUNT}${AZURE_CLIENT_ID} $*"
+"""
+"""A `uv` that says as whom the cloud's library would log in."""
+
+
+def jobs(project: Path) -> Iterator[tuple[str, bool]]:
+    """The scripts of all jobs, each with whether its job is given a token by its host."""
+    for file in sorted(project.glob(".github/workflows/*.yml")):
+        for job in read(file)["jobs"].values():
+            signed = job["permissions"].get("id-token") == "write"
+            yield from ((step["run"], signed) for step in job["steps"] if "run" in step)
+    pipeline: dict[str, Any] = {}
+    for file in sorted(project.glob(".gitlab*")):
+        for part in sorted(file.glob("*.yml")) if file.is_dir() else [file]:
+            pipeline = merged(pipeline, read(part))
+    for job in pipeline.values():
+        if "script" in job:
+            token = job.get("id_tokens", {}).get("ID_TOKEN", {})
+            yield from ((line, token.get("aud") == "$CI_SERVER_URL") for line in job["script"])
+
+
+@pytest.mark.parametrize("host", ["github", "gitlab"])
+@pytest.mark.parametrize("answer", ["s3", "gcs", "azure"])
+def test_each_host_logs_in_to_each_cloud(
+    rendered: Callable[..., Path], tmp_path: Path, host: str, answer: str
+) -> None:
+    """Its jobs have a token; what proposes a change reads, and what keeps data writes."""
+    source = rendered(ci=host, storage=answer, deploy="[kubernetes]")
+    needed = [(script, signed) for script, signed in jobs(source) if re.match(LOGS_IN, script)]
+    scripts = [script.split()[1] for script, _ in needed]
+    assert scripts.count("trial") == 3
+    assert {"trial", "log", "challenge", "propose", "promote"} == {*scripts}
+    assert all(signed for _, signed in needed)
+
+    project = shutil.copytree(source, tmp_path / "project")
+    names = {"STORAGE_READER": "a-reader", "STORAGE_WRITER": "a-writer", "STORAGE_REALM": "realm"}
+    told = "".join(f"{name} = {value}\n" for name, value in names.items())
+    (project / "storage.mk").write_text(told)
+    (tmp_path / "uv").write_text(SHOWN)
+    (tmp_path / "uv").chmod(0o755)
+    row = next(line for line in PAGE.read_text().splitlines() if line.startswith("| audience"))
+    place = {"s3": 2, "gcs": 3, "azure": 4}[answer]
+    audience = row.split("|")[place].replace(" and the realm", "realm").replace("`", "").strip()
+    token = {"github": "ACTIONS_ID_TOKEN_REQUEST_URL", "gitlab": "ID_TOKEN"}[host]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for target, who in {"pull": "a-reader", "push": "a-writer"}.items():
+        said = run("make", "--silent", target, cwd=project, env={**environment, token: "signed"})
+        assert said.splitlines() == [f"{who} run ops login {audience}", f"{who} run dvc {target}"]
+        said = run("make", "--silent", target, cwd=project, env=environment)
+        assert said.splitlines() == [f" run dvc {target}"]
+
+
+GOOGLE = """
+import sys
+import google.auth
+from google.auth.transport.requests import Request
+credentials, _ = google.auth.load_credentials_from_file(sys.argv[1])
+credentials = credentials.with_scopes(["https://www.googleapis.com/auth/devstorage.read_only"])
+credentials.refresh(Request())
+print(credentials.token)
+"""
+AZURE = """
+from azure.identity import WorkloadIdentityCredential
+WorkloadIdentityCredential()
+print("taken")
+"""
+
+
+class Google(StandIn):
+    """Trades a token of a host for one of a service account."""
+
+    def answer(self, method: str, path: str, body: str) -> object:
+        super().answer(method, path, body)
+        if path == "/v1/token":
+            kind = "urn:ietf:params:oauth:token-type:access_token"
+            lasts = {"issued_token_type": kind, "token_type": "Bearer", "expires_in": 600}
+            return {"access_token": "of the pool", **lasts}
+        return {"accessToken": "of the account", "expireTime": "2099-01-01T00:00:00Z"}
+
+
+def logged_in(project: Path, audience: str, **variables: str) -> Path:
+    """Let a job of GitLab log in; gives the folder that has what came of it."""
+    token = {"ID_TOKEN": "signed", "PYTHONPATH": str(project / "src")}
+    command = (sys.executable, "-m", "my_model.ops.cli", "login", audience)
+    run(*command, cwd=project, env={**os.environ, **token, **variables})
+    return project / "build" / "login"
+
+
+def test_googles_own_library_takes_the_login(rendered: Callable[..., Path], tmp_path: Path) -> None:
+    project = shutil.copytree(rendered(ci="gitlab", storage="gcs"), tmp_path / "project")
+    audience, account = "//iam.googleapis.com/projects/7", "reader@company.iam.gserviceaccount.com"
+    file = logged_in(project, audience, GOOGLE_SERVICE_ACCOUNT=account) / "google.json"
+    with stand_in(Google()) as google:
+        text = file.read_text()
+        for name in ("sts", "iamcredentials"):
+            text = text.replace(f"https://{name}.googleapis.com", google.address)
+        file.write_text(text)
+        said = run(sys.executable, "-c", GOOGLE, file, cwd=project)
+    assert said == "of the account\n"
+    (_, traded), (path, _) = google.asked
+    sent = {name: value for name, (value,) in parse_qs(traded).items()}
+    assert (sent["audience"], sent["subject_token"]) == (audience, "signed")
+    assert path == f"/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
+
+
+def test_azures_own_library_takes_the_login(rendered: Callable[..., Path], tmp_path: Path) -> None:
+    """By the variables that `make` exports, each of which is needed."""
+    project = shutil.copytree(rendered(ci="gitlab", storage="azure"), tmp_path / "project")
+    (project / "storage.mk").write_text("STORAGE_READER = reader\nSTORAGE_REALM = tenant\n")
+    (tmp_path / "uv").write_text("#!/bin/sh\nenv | grep ^AZURE_\n")
+    (tmp_path / "uv").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    asked = {**os.environ, "PATH": path, "ID_TOKEN": "signed"}
+    said = run("make", "--silent", "pull", cwd=project, env=asked)
+    exported = dict(line.split("=", 1) for line in said.splitlines())
+    token = logged_in(project, "api://AzureADTokenExchange") / "token"
+    assert exported.pop("AZURE_FEDERATED_TOKEN_FILE") == str(token)
+    assert exported == {"AZURE_CLIENT_ID": "reader", "AZURE_TENANT_ID": "tenant"}
+    named = {**exported, "AZURE_FEDERATED_TOKEN_FILE": str(token)}
+    command = ("uv", "run", "--quiet", "--no-project", "--with", AZURE_LIBRARY, "python", "-c")
+    assert run(*command, AZURE, cwd=project, env={**os.environ, **named}) == "taken\n"
+    for name in named:
+        others = {key: value for key, value in named.items() if key != name}
+        with pytest.raises(AssertionError, match="Missing required arguments"):
+            run(*command, AZURE, cwd=project, env={**os.environ, **others})
 
 
 class Host(StandIn):
