@@ -34,7 +34,7 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     if contract.task == "recommendation":
         raise UserError("A list of items is not explained; classes and numbers are.")
     held = parquet.spread(project.holdout, contract)
-    ours, others = contract.arrays(_found(contract, row, held)), contract.arrays(held)
+    ours, others = contract.arrays(_found(row, held)), contract.arrays(held)
     with own_features(project, bundle):
         said = predict(bundle, ours)
         place = (..., *said.values[:1]) if contract.classes else ...
