@@ -244,9 +244,8 @@ def test_what_the_page_says_makes_and_changes_and_takes_away(
         True
     ] * 2
     page = (ROOT / "template" / "docs" / "ops" / "storage.md").read_text()
-    trust = json.loads(
-        page.split("```json\n")[-1].partition("```")[0].replace("OWNER", "my-company")
-    )
+    policy = page.split("```json\n")[-1].partition("```")[0].replace("OWNER", "my-company")
+    trust = json.loads(policy.replace("HOST", "token.actions.githubusercontent.com"))
     text = policies(cloud, "read").replace("my-model", "NAME")
     made, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
     told, there = (its["Statement"][0] for its in (trust, made))
