@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -32,6 +32,7 @@ from my_model.ops.errors import UserError
 from my_model.ops.pipeline import parsing, validate
 from my_model.ops.settings import with_values
 from overlay import under_test
+from polars.io.plugins import register_io_source
 
 if TYPE_CHECKING:
     from my_model.ops.data.roles import Draft
@@ -1377,6 +1378,23 @@ def test_memory_does_not_grow_with_the_square_of_the_columns(tmp_path: Path) -> 
         assert kept == width + 1
         peaks.append(peak)
     assert peaks[1] < 2 * peaks[0], peaks
+
+
+def test_rows_that_are_all_in_the_sample_are_not_read_again() -> None:
+    """A pass over a wide text takes time with the square of its columns: few, at any width."""
+    passes = []
+    for width in (2, 2 * deciding.WIDE):
+        values = {f"n{place}": [f"{row}.5" for row in range(ROWS)] for place in range(width)}
+        frame = pl.DataFrame({**values, "y": ["a", "b"] * (ROWS // 2)})
+        passes.append(0)
+
+        def read(columns: list[str] | None, *_: object) -> Iterator[pl.DataFrame]:
+            passes[-1] += 1
+            yield frame.select(columns or frame.columns)  # noqa: B023  read before the next
+
+        draft = deciding.decide(register_io_source(read, schema=frame.schema), deciding.Wish("y"))
+        assert len(draft.kept) == width + 1
+    assert passes == [3, 3]  # cells that mean missing; the sample; its end
 
 
 def decide_and_weigh(file: Path) -> None:
