@@ -34,7 +34,8 @@ MISSING = (
 
 ROUNDED = 2**24  # up to here a feature, which is a float32, holds every whole number
 DATE_PARTS = ("days", "month", "weekday", "hour")  # that `ml/features.py` names after a column
-SAMPLE, WIDE = 50_000, 250  # rows to guess from, before all have their say; columns asked at once
+SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
+WIDE = 250  # columns that all rows are asked of at once
 DISTINCT = 4  # numbers, of which one may stand apart from the others
 ROWS = 50  # fewer cannot both teach and judge
 CLASSES = 100  # more are no closed set
@@ -148,7 +149,8 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
     lacking = {name: gaps for name in needed if (gaps := total - census[name].present)}
     useful = total
     if lacking:
-        useful = rows.drop_nulls([*lacking]).select(pl.len()).collect(engine="streaming").item()
+        complete = rows.drop_nulls(list(lacking)).select(pl.len())
+        useful = int(complete.collect(engine="streaming").item())
     if useful < ROWS:
         have = f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}"
         raise UserError(f"{have}; to teach and to judge takes {ROWS}.")
@@ -244,8 +246,8 @@ def _guesses(sample: pl.DataFrame, wish: Wish) -> list[Column]:
 def _census(rows: pl.LazyFrame, columns: list[Column]) -> dict[str, Census]:
     """Ask all rows, in one pass, whether the guesses of some columns hold.
 
-    No values are filtered: in a stream that takes memory with the square of the columns, as an
-    answer takes time. So few columns are asked at once.
+    No values are filtered: in a stream that takes memory with the square of the columns. Time is
+    taken with it in any case, so few columns are asked at once.
     """
     rows = stepped(rows.select(its.name for its in columns), columns)
     given = rows.collect_schema()
@@ -415,8 +417,7 @@ def _with_role(column: Column, census: Census, values: pl.Series, total: int, wi
             why = "named like one, with many values"
             type_ = "Int64" if whole else column.type
             return replace(column, type=type_, role="identifier", why=why, warning="")
-        whole = column.type == "Int64" and values.null_count() == 0 and values[0] in (0, 1)
-        if whole and (values.diff()[1:] == 1).all():  # an index that was written along
+        if column.type == "Int64" and values.null_count() == 0 and _counts_up(values):
             return replace(column, role="identifier", why="counts the rows", warning="")
     if column.type == "Int64" and coded:
         return replace(column, why="codes", category=True)
@@ -456,6 +457,11 @@ def _stands_apart(present: pl.Series) -> str:
             it = f"{times[end]:,} values are {numbers[end]:g}"
             return f"{it}; leave such cells empty if it stands for no value"
     return ""
+
+
+def _counts_up(values: pl.Series) -> bool:
+    """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., as an index that was written along."""
+    return values[0] in (0, 1) and bool((values.diff()[1:] == 1).all())
 
 
 def _leak_checked(column: Column, parsed: pl.DataFrame, target: Column, task: Task) -> Column:
