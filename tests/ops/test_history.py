@@ -244,6 +244,27 @@ def test_with_little_history_inputs_alert_and_never_ask_for_a_model(tmp_path: Pa
     assert decisions == {3: "alert", PAST: "retrain"}
 
 
+@pytest.mark.parametrize(("fault", "decision"), [("stuck", "alert"), ("vanished", "retrain")])
+def test_a_flag_that_is_stuck_in_a_season_is_looked_for_upstream(
+    tmp_path: Path, fault: str, decision: str
+) -> None:
+    """What merely comes no more was renamed nowhere."""
+    stream = draw("seasonal", None, 6, rows=1_000, history=PAST, windows=7)
+    seen, limits = champion(tmp_path / "bundle", stream.learnt), Monitoring(window=1_000)
+    changed = [
+        it.having(rain=np.zeros(len(it)))
+        if fault == "stuck"
+        else it.at(it.columns["area"] != "south")
+        for it in stream.windows[4:]
+    ]
+    verdicts = [watched(seen, rows, limits) for rows in (*stream.windows[:4], *changed)]
+    found = decide(verdicts, limits)
+    assert found.decision == decision
+    assert found.action.startswith("Look upstream: rain has false where it had true") == (
+        fault == "stuck"
+    )
+
+
 def test_a_finding_tells_what_history_allows(tmp_path: Path) -> None:
     stream = draw("seasonal", None, 1, rows=ROWS, history=PAST, windows=1)
     seen = champion(tmp_path / "bundle", stream.learnt)
@@ -276,6 +297,37 @@ def test_limits_are_half_as_much_again_as_history_shows(tmp_path: Path) -> None:
     psi = 0.3 * np.log(0.8 / 0.5) - 0.3 * np.log(0.2 / 0.5)
     assert limits["missing", "temperature"] == pytest.approx(1.5 * 0.1, rel=0.05)
     assert limits["drift", "area"] == pytest.approx(2.25 * psi, rel=0.05)
+
+
+def test_the_more_columns_history_decides_on_the_further_each_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twenty columns, each with days like those before, one in thirty windows had one beyond."""
+    names = tuple(f"sensor {place}" for place in range(20))
+    numbers = (column(name, "number", "Float64") for name in names)
+    contract = Contract((CONTRACT.columns[0], *numbers, *CONTRACT.columns[-3:]))
+    monkeypatch.setitem(globals(), "CONTRACT", contract)
+    monkeypatch.setitem(globals(), "NUMBERS", names)
+    for seed in (6, 8, 9):
+        start, kept = np.random.default_rng(seed), np.exp(-1 / 300)
+        rows = draw("independent", None, seed, rows=ROWS, history=PAST, windows=6)
+        shape = len(names), ROWS * (PAST + 6)
+        level = lfilter([1], [1, -kept], start.normal(0, np.sqrt(1 - kept**2), shape))
+        values = level + start.normal(0, 0.7, shape)
+
+        def part(its: Rows, begin: int, values: Array = values) -> Rows:
+            own = dict(zip(names, values[:, begin : begin + len(its)], strict=True))
+            return replace(
+                its, columns={**own, "area": its.columns["area"], "rain": its.late > 0.5}
+            )
+
+        seen = champion(tmp_path / "bundle", part(rows.learnt, 0))
+        windows = [part(its, ROWS * (PAST + place)) for place, its in enumerate(rows.windows)]
+        assert not any(watched(seen, window, LIMITS).came for window in windows), seed
+        far = replace(
+            windows[0], columns={**windows[0].columns, names[0]: values[0, :ROWS] * 2.2 + 9}
+        )
+        assert names[0] in {it.column for it in watched(seen, far, LIMITS).came}
 
 
 def test_a_category_that_comes_in_bursts_may_stay_away(tmp_path: Path) -> None:

@@ -389,6 +389,19 @@ FAULTS = {
     "age is K, and was °C": inputs(age=pl.field("age") + 273.15),
     "amount is of the other sign": inputs(amount=-pl.field("amount")),
     "channel has WEB where it had web": inputs(channel=pl.field("channel").replace("web", "WEB")),
+    "channel has web where it had phone": inputs(
+        channel=pl.field("channel").replace("phone", "web")
+    ),
+    "member has false where it had true": inputs(member=pl.field("member") & pl.lit(value=False)),
+    r"amount is (9\d\d\.\d+|1,\d\d\d) times what it was in 30\.\d% of the rows": inputs(
+        amount=pl.field("amount") * pl.when(some(0.3)).then(1_000.0).otherwise(1.0)
+    ),
+    r"amount is 1/(9\d\d\.\d+|1,\d\d\d) of what it was in \d\d\.\d% of the rows": inputs(
+        amount=pl.field("amount") / pl.when(some(0.3)).then(1_000.0).otherwise(1.0)
+    ),
+    r"age is K, and was °C in 2\d\.\d% of the rows": inputs(
+        age=pl.field("age") + pl.when(some(0.3)).then(273.15).otherwise(0.0)
+    ),
     "1[56].*% of age are missing": inputs(age=pl.when(~some(0.14)).then(pl.field("age"))),
 }
 MOVES = {

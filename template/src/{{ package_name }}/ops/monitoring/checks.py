@@ -1,9 +1,9 @@
 """What is asked of a window: each check measures a difference, and says it in a sentence.
 
 A check is violated only where the difference is large enough to matter and chance alone would
-hardly make it. Chance is corrected for the number of tests, in three families of their own (what
-came in, what was answered, what turned out to be true), so that many columns do not drown the one
-number that counts.
+hardly make it. Chance is corrected for the number of tests, in four families of their own (what
+came in, all of it together, what was answered, what turned out to be true), so that many columns
+do not drown the one number that counts.
 """
 
 from collections import Counter
@@ -21,34 +21,26 @@ from ..evaluation.metrics import Score
 from ..settings import Monitoring
 from ..wording import number, rounded, share
 from . import drift
-from .history import DISTANCE, MARGIN
+from .history import DISTANCE, LEAST_DISTANCE
 from .pools import Pool
 from .reference import HELD_OUT, Known
 from .windows import Window
 
 BY_PSI = ("drift", "vocabulary")  # the checks of columns whose value is a PSI
-LEAST_DISTANCE = 0.2  # of distributions, where history shows less: of the order of a PSI of 0.2
 ALMOST_ALL = 0.99  # of the rows: no history makes that usual
 LEAST_SHARE = 0.01  # of a value that may not vanish unnoticed
-FAMILIES = 3  # of tests, each with its part of `alpha`
+FAMILIES = 4  # of tests, each with its part of `alpha`; `multivariate` has one
 MOST_NAMED = 3  # values in a sentence
 
 SENTENCES = {
     "contract": "{now} of the rows were refused, for they broke the contract: {names}.",
     "missing": "{now} of {column} are missing; {then} were {since}.",
-    "out of range": (
-        "{now} of {column} lie beyond all that the model was trained and judged on, {names}."
-    ),
+    "out of range": "{now} of {column} lie beyond all that was ever seen, {names}.",
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
     "vanished categories": "No row of {column} is {names} any more; {then} were {since}.",
     "unknown labels": "{now} of the ground truth are labels that the model does not know: {names}.",
-    "calibration": (
-        "The model is right {now} often than it is confident; on the holdout it was {then} often."
-    ),
-    "coverage": (
-        "The ground truth lies within the interval in {now} of the rows, and did in {then} on the "
-        "holdout."
-    ),
+    "calibration": "The model is right {now} often than confident; on the holdout {then} often.",
+    "coverage": "{now} of the ground truth lie within the interval; {then} did on the holdout.",
 }
 """What is said of each check, but for those of a whole distribution."""
 
@@ -159,16 +151,11 @@ class Checks:
     def answered(self) -> tuple[list[Finding], float]:
         """The violated findings on what the champion answered, and the PSI of its predictions."""
         since = self._since if self._history else HELD_OUT
-        (name, on_all), *by_class = (
-            (what, self._moved("predictions", what, answers, since=since))
-            for what, answers in self._window.answers.items()
+        on_all, *by_class = (
+            self._held(name, self._moved("predictions", name, answers, since=since))
+            for name, answers in self._window.answers.items()
         )
-        found = [self._held(name, on_all)]
-        if by_class:
-            held = (self._held(what, finding) for what, finding in by_class)
-            most = max(held, key=lambda finding: finding.value / (finding.limit or 1.0))
-            p = min(1.0, most.p * len(by_class))
-            found.append(replace(most, check="probabilities", p=p))
+        found = [on_all, *(replace(it, check="probabilities") for it in by_class)]
         return self._violated(found), on_all.value
 
     def true(self, pool: Pool, scores: Iterable[Scored]) -> list[Finding]:
@@ -176,9 +163,8 @@ class Checks:
         found = [self._fallen(scored, pool) for scored in scores if scored.expected]
         if self._reference.labels:
             unknown = sum((window.unknown for window in pool.windows), Counter[str]())
-            labelled = sum(window.labelled for window in pool.windows)
             hits = self._reference.unknown, unknown.total()
-            rows = self._reference.held_out, labelled
+            rows = self._reference.held_out, sum(window.labelled for window in pool.windows)
             found.append(self._share("unknown labels", hits, rows, _named(unknown)))
         return self._violated([*found, *self._trust(pool)])
 
@@ -201,12 +187,12 @@ class Checks:
             return replace(finding, firm=False)
         largest = self._history.largest(name, self._column)
         check = "drift" if finding.check == "predictions" else finding.check
-        most = largest[check]
-        usual = MARGIN**2 * most if check in BY_PSI else min(MARGIN * most, ALMOST_ALL)
+        most, margin = largest[check], self._history.margin(self._column)
+        usual = margin**2 * most if check in BY_PSI else min(margin * most, ALMOST_ALL)
         limit = max(finding.limit, usual)
         if finding.distance:
             # The PSI at which the distance would be usual: it goes with the square.
-            apart = max(LEAST_DISTANCE, MARGIN * largest[DISTANCE])
+            apart = max(LEAST_DISTANCE, margin * largest[DISTANCE])
             limit = min(limit, finding.value * (apart / finding.distance) ** 2)
         if limit == finding.limit:
             return finding

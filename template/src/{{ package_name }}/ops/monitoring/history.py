@@ -21,24 +21,19 @@ from . import drift
 LEAST_WINDOWS, LEAST_SINCE, MOST_PARTS = 16, 4, 64
 """Windows that show what is usual, parts that show a new regime, and in which that is sought."""
 
-MARGIN = 1.5
-"""Times the largest difference in history is usual; a PSI goes with its square."""
-
-FURTHER = 4.0
-"""Times the PSI that was usual, or twice as far, is a new regime."""
+MARGIN = 1.5  # times the largest difference in history is usual, at least; of a PSI its square
+LEAST_DISTANCE = 0.2  # of distributions, where history shows less: of the order of a PSI of 0.2
+FURTHER = 4.0  # times the PSI that was usual, or twice as far, is a new regime
 
 BESIDE = 3
 """A window and those beside it, this part of all on either side, are left out together.
 
-A level that lasts some windows is theirs in common, and not that of the windows to come. Other
-cycles, which alone count with `cycle`, lie further away than that.
+A level that lasts some windows is theirs in common, and not that of the windows to come; other
+cycles lie further away.
 """
 
-DISTANCE = "distance"
-"""How far distributions lie apart: no check of its own."""
-
-CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}
-"""How many seconds each takes."""
+DISTANCE = "distance"  # how far distributions lie apart: no check of its own
+CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}  # how many seconds each takes
 
 Pieces = NDArray[np.intp]
 Measure = Callable[[str, Distribution], Iterable[Any]]
@@ -49,6 +44,7 @@ class History:
 
     Attributes:
         windows: since the last regime began, as pieces of time.
+        enough: whether these show what is usual.
         phased: whether a window is compared with the same part of other cycles alone.
         since: where the rows are from that it is compared with, in words.
     """
@@ -65,6 +61,7 @@ class History:
         self._pieces = self._pieces[max(map(self._begin, told["columns"]), default=0) :]
         self._largest: dict[str, Mapping[str, float]] = {}
         self.windows = self._cut()
+        self.enough = len(self.windows) >= LEAST_WINDOWS
         piece = float(np.median(np.diff(self._times)))
         spans = [np.ptp(self._times[own]) for own in self.windows]
         self._near = float(np.median(spans)) / 2 + piece
@@ -72,11 +69,6 @@ class History:
         covered = np.ptp(self._times[self._pieces]) + piece
         self.phased = covered > 1.99 * self._period > 8 * self._near
         self.since = f"in other {limits.cycle}s" if self.phased else "in training"
-
-    @property
-    def enough(self) -> bool:
-        """Whether it has windows enough to show what is usual."""
-        return len(self.windows) >= LEAST_WINDOWS
 
     def put(self, name: str, counted: Distribution, at: float) -> None:
         """Make history the reference of a window whose rows lie around a time, in seconds."""
@@ -106,6 +98,17 @@ class History:
             found["out of range"] = found[DISTANCE]
             self._largest[name] = found
         return self._largest[name]
+
+    def margin(self, measure: Measure) -> float:
+        """Times the largest difference is usual: the more columns it decides on, the more.
+
+        Of numbers from a normal law, another one goes c times as far as the largest of n with a
+        chance of about (n + 1) ** -(c ** 1.25).
+        """
+        every = [self.largest(name, measure)[DISTANCE] for name in self._made]
+        moving = sum(MARGIN * most > LEAST_DISTANCE for most in every)
+        rare = math.log(max(1, moving) / self._settings.alpha) / math.log(len(self.windows) + 1)
+        return max(MARGIN, math.pow(rare, 0.8))
 
     def overdispersion(self, name: str, cell: int) -> float:
         """How many times as much as by chance rows of a cell differ between windows, at least."""

@@ -35,8 +35,7 @@ def draw(report: "Report") -> dict[str, bytes]:
     if score := next((verdict.score.score for verdict in windows if verdict.score), None):
         figures[f"The true {score.label} of each window"] = timeline(report, windows, score)
     if windows := [verdict for verdict in windows if verdict.window.shown]:
-        moved = heat_map(windows, report.limits.psi)
-        figures["How far each column moved in each window"] = moved
+        figures["How far each column moved in each window"] = heat_map(windows, report.limits.psi)
     if report.judged:
         newest, since = report.judged[-1], report.reference.since
         names = dict.fromkeys(found.column for found in newest.findings if found.column)

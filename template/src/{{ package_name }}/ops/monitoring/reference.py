@@ -48,6 +48,7 @@ class Reference:
         rows: how many rows the columns are compared with.
         since: where these rows are from, in words.
         held_out: how many rows the answers are compared with.
+        unknown: how many of these were of other labels than the model knows.
         files: of rows that it may have learnt from; `data` says which these were.
         told: the history of all rows; None in old bundles, and where they have no event time.
         score: what the model was chosen by; None if `ml/metrics.py` has it no more.
@@ -74,6 +75,7 @@ class Reference:
         if "newest" in self._learnt:
             self.since = TAKEN_IN if "prediction" in self._seen else HELD_OUT
         self.held_out: int = self._said["rows"]
+        self.unknown = int(self._said.get("new", 0))
         self.files, self.data = files, self._manifest.get("data", {})
         self.score, self.lost = None, ""
         try:
@@ -86,11 +88,6 @@ class Reference:
         """The classes that the model knows, or the items; none of a regression."""
         items = self._learnt["target"]["counts"] if self.contract.task == "recommendation" else ()
         return self.contract.classes or tuple(items)
-
-    @property
-    def unknown(self) -> int:
-        """How many rows of the holdout were of other labels."""
-        return int(self._said.get("new", 0))
 
     def columns(self) -> dict[str, Distribution]:
         """How each watched column was distributed, beside an empty window."""

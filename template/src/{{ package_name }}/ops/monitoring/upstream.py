@@ -22,6 +22,8 @@ UNITS = {
 OFF = 0.1  # how far quantiles may lie from it beside chance, as a share of their range
 LEAST_GONE = 5  # rows that a value must lack to be gone
 ALIKE = 1.5  # the most between its share and that of the value in its place
+CLEAR = 1.7  # deviations from a value that others became to one that grew as all did
+LEAST_VALUES = 20  # that tell their unit
 REPEATED, BEYOND = 0.1, 2  # the share and the factor by which repeated rows exceed earlier ones
 SPIKE = 0.05  # the same of one value beside the fullest bin, whose share is about as much
 
@@ -70,28 +72,34 @@ def _what(found: Finding, verdicts: Sequence[Verdict]) -> str | None:
 
 
 def _unit(moved: Numbers | Vectors) -> str | None:
-    """Of which other unit, or sign, all values are; None if they moved in another way."""
+    """Of which other unit, or sign, all values are, or all beyond those ever seen; else None."""
     numbers = moved if isinstance(moved, Numbers) else moved.summaries["norm"]
     shares = numbers.table[THEN, 1:-1] / max(numbers.table[THEN].sum(), 1)
     upto = np.cumsum(shares)[:-1]
     inner = (upto > 0.1) & (upto < 0.9)
-    if inner.sum() < 2 or not len(numbers.some):
-        return None
     # Half a bin below its edge: where values are few, chance must not choose the next one.
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
-    now, mirrored = np.quantile(numbers.some, (levels, 1 - levels), method="inverted_cdf")
-    most = (OFF + 1 / np.sqrt(len(numbers.some))) * max(np.ptp(now), 1e-300)
-    factor = float(now @ then / (then @ then)) or 1.0
-    times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
-    off = {}
-    if max(factor, 1 / factor) >= LEAST_FACTOR:
-        off[f"{times} what it was"] = np.abs(now - factor * then).max()
-    if np.abs(now - then).max() > most:  # else they lie where they did
-        off["of the other sign"] = np.abs(mirrored + then).max()
-        for unit, (scale, shift) in UNITS.items():
-            off[unit] = np.abs(now - scale * then - shift).max()
-    best = min(off, key=lambda it: off[it], default=None)
-    return best if best and off[best] <= most else None
+    every = numbers.some
+    beyond = every[(every < numbers.lowest) | (every > numbers.highest)]
+    part = f" in {share(len(beyond) / max(len(every), 1))} of the rows"
+    for values, where in ((every, ""), (beyond, part)):
+        if len(then) < 2 or len(values) < LEAST_VALUES:
+            break
+        now, mirrored = np.quantile(values, (levels, 1 - levels), method="inverted_cdf")
+        most = (OFF + 1 / np.sqrt(len(values))) * max(np.ptp(now), 1e-300)
+        factor = float(now @ then / (then @ then)) or 1.0
+        times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
+        off = {}
+        if max(factor, 1 / factor) >= LEAST_FACTOR:
+            off[f"{times} what it was"] = np.abs(now - factor * then).max()
+        if np.abs(now - then).max() > most:  # else they lie where they did
+            off["of the other sign"] = np.abs(mirrored + then).max()
+            for unit, (scale, shift) in UNITS.items():
+                off[unit] = np.abs(now - scale * then - shift).max()
+        best = min(off, key=lambda it: off[it], default=None)
+        if best and off[best] <= most:
+            return best + where
+    return None
 
 
 def _spike(numbers: Numbers) -> tuple[float, float] | None:
@@ -102,11 +110,19 @@ def _spike(numbers: Numbers) -> tuple[float, float] | None:
 
 
 def _renamed(categories: Categories) -> tuple[str, str] | None:
-    """A value that is gone, and one that was never seen and has its share now."""
+    """A value that is gone, and the one that its rows have now, new or known; None if none is."""
     (then, now), rows = categories.table, categories.table.sum(axis=1)
-    for old, expected in zip(categories.names, then * rows[NOW] / max(rows[THEN], 1), strict=False):
-        if expected >= LEAST_GONE and not now[categories.names.index(old)]:
-            for new, counted in categories.new.items():
-                if expected / ALIKE <= counted <= expected * ALIKE:
-                    return old, new
+    usual, names = then * rows[NOW] / max(rows[THEN], 1), categories.names
+    alone = np.count_nonzero([*now[:-1], *categories.new.values()]) == 1
+    for old, expected, left in zip(names, usual, now, strict=False):
+        if expected < LEAST_GONE or left:
+            continue
+        # Where its rows merely stay away, all others grow a little: what is nearer to that is none.
+        without = usual * rows[NOW] / max(rows[NOW] - expected, 1)
+        apart = usual + expected - without
+        known = (now - without > apart / 2) & (apart > CLEAR * np.sqrt(without))
+        grown = np.where(known | (alone & (now > 0)), now - usual, 0)
+        for new, counted in {**categories.new, **dict(zip(names, grown, strict=False))}.items():
+            if expected / ALIKE <= counted <= expected * ALIKE or (alone and counted > 0):
+                return old, new
     return None
