@@ -32,7 +32,7 @@ A level that lasts some windows is theirs in common, and not that of the windows
 cycles lie further away.
 """
 
-DISTANCE = "distance"  # how far distributions lie apart: no check of its own
+DISTANCE, MOVED = "distance", "moved"  # of distributions, and that which is beyond chance
 CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}  # how many seconds each takes
 
 Pieces = NDArray[np.intp]
@@ -63,8 +63,7 @@ class History:
         self.windows = self._cut()
         self.enough = len(self.windows) >= LEAST_WINDOWS
         piece = float(np.median(np.diff(self._times)))
-        spans = [np.ptp(self._times[own]) for own in self.windows]
-        self._near = float(np.median(spans)) / 2 + piece
+        self._near = float(np.median([np.ptp(self._times[own]) for own in self.windows])) / 2 + piece
         self._period = CYCLES.get(limits.cycle, math.inf)
         covered = np.ptp(self._times[self._pieces]) + piece
         self.phased = covered > 1.99 * self._period > 8 * self._near
@@ -94,21 +93,23 @@ class History:
                 for finding in measure(name, counted):
                     found[finding.check] = max(found[finding.check], finding.value)
                     found[DISTANCE] = max(found[DISTANCE], finding.distance)
+                    if finding.p < self._settings.alpha / len(self.windows):
+                        found[MOVED] = max(found[MOVED], finding.distance)
             # A share beyond all that was seen is at most how far a window lies apart.
             found["out of range"] = found[DISTANCE]
             self._largest[name] = found
         return self._largest[name]
 
     def margin(self, measure: Measure) -> float:
-        """Times the largest difference is usual: the more columns it decides on, the more.
+        """Times the largest difference is usual: two thirds of `alpha` are left to all it decides on.
 
         Of numbers from a normal law, another one goes c times as far as the largest of n with a
-        chance of about (n + 1) ** -(c ** 1.25).
+        chance of about (n + 1) ** -(c ** 1.25). Windows of one cycle may resemble each other.
         """
-        every = [self.largest(name, measure)[DISTANCE] for name in self._made]
-        moving = sum(MARGIN * most > LEAST_DISTANCE for most in every)
-        rare = math.log(max(1, moving) / self._settings.alpha) / math.log(len(self.windows) + 1)
-        return max(MARGIN, math.pow(rare, 0.8))
+        every = (self.largest(name, measure)[MOVED] for name in self._made)
+        moving = max(1, sum(MARGIN * most > LEAST_DISTANCE for most in every))
+        rare = math.log(1.5 * moving / self._settings.alpha) / math.log(len(self.windows) + 1)
+        return max(0.0 if self.phased else MARGIN, math.pow(rare, 0.8))
 
     def overdispersion(self, name: str, cell: int) -> float:
         """How many times as much as by chance rows of a cell differ between windows, at least."""

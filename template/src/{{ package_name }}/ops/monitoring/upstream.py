@@ -79,10 +79,9 @@ def _unit(moved: Numbers | Vectors) -> str | None:
     inner = (upto > 0.1) & (upto < 0.9)
     # Half a bin below its edge: where values are few, chance must not choose the next one.
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
-    every = numbers.some
-    beyond = every[(every < numbers.lowest) | (every > numbers.highest)]
-    part = f" in {share(len(beyond) / max(len(every), 1))} of the rows"
-    for values, where in ((every, ""), (beyond, part)):
+    beyond = numbers.some[(numbers.some < numbers.lowest) | (numbers.some > numbers.highest)]
+    part = f" in {share(len(beyond) / max(len(numbers.some), 1))} of the rows"
+    for values, where in ((numbers.some, ""), (beyond, part)):
         if len(then) < 2 or len(values) < LEAST_VALUES:
             break
         now, mirrored = np.quantile(values, (levels, 1 - levels), method="inverted_cdf")
