@@ -39,8 +39,13 @@ SENTENCES = {
     "unknown categories": "{now} of {column} are values never seen before: {names}.",
     "vanished categories": "No row of {column} is {names} any more; {then} were {since}.",
     "unknown labels": "{now} of the ground truth are labels that the model does not know: {names}.",
-    "calibration": "The model is right {now} often than confident; on the holdout {then} often.",
-    "coverage": "{now} of the ground truth lie within the interval; {then} did on the holdout.",
+    "calibration": (
+        "The model is right {now} often than it is confident; on the holdout it was {then} often."
+    ),
+    "coverage": (
+        "The ground truth lies within the interval in {now} of the rows, and did in {then} on the "
+        "holdout."
+    ),
 }
 """What is said of each check, but for those of a whole distribution."""
 

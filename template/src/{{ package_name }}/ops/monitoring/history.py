@@ -21,9 +21,14 @@ from . import drift
 LEAST_WINDOWS, LEAST_SINCE, MOST_PARTS = 16, 4, 64
 """Windows that show what is usual, parts that show a new regime, and in which that is sought."""
 
-MARGIN = 1.5  # times the largest difference in history is usual, at least; of a PSI its square
-LEAST_DISTANCE = 0.2  # of distributions, where history shows less: of the order of a PSI of 0.2
-FURTHER = 4.0  # times the PSI that was usual, or twice as far, is a new regime
+MARGIN = 1.5
+"""Times the largest difference in history is usual, at least; a PSI goes with its square."""
+
+LEAST_DISTANCE = 0.2
+"""Of distributions, where history shows less: of the order of a PSI of 0.2."""
+
+FURTHER = 4.0
+"""Times the PSI that was usual, or twice as far, is a new regime."""
 
 BESIDE = 3
 """A window and those beside it, this part of all on either side, are left out together.
@@ -32,8 +37,11 @@ A level that lasts some windows is theirs in common, and not that of the windows
 cycles lie further away.
 """
 
-DISTANCE, MOVED = "distance", "moved"  # of distributions, and that which is beyond chance
-CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}  # how many seconds each takes
+DISTANCE, MOVED = "distance", "moved"
+"""How far distributions lie apart, and how far beyond chance: no checks of their own."""
+
+CYCLES = {"day": 86_400, "week": 604_800, "year": 31_556_952}
+"""How many seconds each takes."""
 
 Pieces = NDArray[np.intp]
 Measure = Callable[[str, Distribution], Iterable[Any]]
@@ -63,7 +71,9 @@ class History:
         self.windows = self._cut()
         self.enough = len(self.windows) >= LEAST_WINDOWS
         piece = float(np.median(np.diff(self._times)))
-        self._near = float(np.median([np.ptp(self._times[own]) for own in self.windows])) / 2 + piece
+        self._near = (
+            float(np.median([np.ptp(self._times[own]) for own in self.windows])) / 2 + piece
+        )
         self._period = CYCLES.get(limits.cycle, math.inf)
         covered = np.ptp(self._times[self._pieces]) + piece
         self.phased = covered > 1.99 * self._period > 8 * self._near

@@ -7,7 +7,9 @@ def declare(menu: Menu) -> None:
     """Add them to the menu."""
     purpose = "compare requests and ground truth with the training, and decide what to do"
     monitor = menu.add("monitor", "monitoring.run:run", purpose)
-    monitor.add_argument("--exit-code", action="store_true", help="4 for alert, 5 for retrain")
+    monitor.add_argument(
+        "--exit-code", action="store_true", help="end with 4 for alert and 5 for retrain"
+    )
     monitor.add_argument("--every", metavar="TIME", help="again and again, such as 1h; for ever")
     purpose = "let a column that has moved be as it is, for a reason"
     accept = menu.add(
