@@ -111,10 +111,11 @@ class History:
         return self._largest[name]
 
     def margin(self, measure: Measure) -> float:
-        """Times the largest difference is usual: two thirds of `alpha` are left to all it decides on.
+        """Times the largest difference is usual, so that `alpha` bounds all that it decides on.
 
-        Of numbers from a normal law, another one goes c times as far as the largest of n with a
-        chance of about (n + 1) ** -(c ** 1.25). Windows of one cycle may resemble each other.
+        Two thirds of it are spent here. Of numbers from a normal law, another one goes c times as
+        far as the largest of n with a chance of about (n + 1) ** -(c ** 1.25). Windows of one cycle
+        may resemble each other.
         """
         every = (self.largest(name, measure)[MOVED] for name in self._made)
         moving = max(1, sum(MARGIN * most > LEAST_DISTANCE for most in every))
