@@ -41,6 +41,7 @@ LONG = (
     "test_run_ci.py",
     "test_story.py",
     "test_containers.py",
+    "test_deployment.py",
     "test_run_retraining.py",
     "test_serving.py",
 )
