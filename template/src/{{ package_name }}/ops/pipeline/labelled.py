@@ -52,11 +52,13 @@ def exclusions(project: Project, text: str | None = None) -> list[Exclusion]:
     Raises:
         UserError: if it cannot be read, or names a file that is gone: then nobody knows its rows.
     """
+    import yaml
+
     path = project.labelled / EXCLUSIONS
     try:
         text = path.read_text(encoding="utf-8") if text is None and path.exists() else text
-        found = msgspec.yaml.decode(text or "", type=list[Exclusion] | None) or []
-    except ValueError as error:
+        found = msgspec.convert(yaml.safe_load(text or "") or [], list[Exclusion])
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise UserError(f"{EXCLUSIONS} is no list of exclusions: {error}") from None
     for name in {name for one in found for name in one.file}:
         if not (project.labelled / name).exists():

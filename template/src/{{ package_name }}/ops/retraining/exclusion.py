@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 import polars as pl
-from msgspec import to_builtins, yaml
+import yaml
+from msgspec import to_builtins
 
 from .. import git
 from ..errors import UserError
@@ -25,7 +26,7 @@ def run(project: Project, options: argparse.Namespace) -> None:
             raise UserError("Say why, --reason, and which: --id, --file, --key, --since, --until.")
         path, one["by"] = project.labelled / EXCLUSIONS, git.person(project.root)
         text = f"{path.read_text(encoding='utf-8')}\n" if path.exists() else ""
-        text += yaml.encode([one]).decode()
+        text += yaml.safe_dump([one], sort_keys=False, allow_unicode=True)
         labelled.exclusions(project, text)
         write_text(path, text)
         print(f"data/labelled/{EXCLUSIONS} is for git; `uv run ops retrain` learns without.")
