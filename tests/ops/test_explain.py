@@ -38,7 +38,14 @@ def answer(rows: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
 
 
 def test_contributions_are_shapley_values_and_add_up() -> None:
-    found = contributions(answer, ROW, OTHERS)
+    asked = []
+
+    def watched(rows: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
+        asked.append(len(rows["a"]))
+        return answer(rows)
+
+    found = contributions(watched, ROW, OTHERS)
+    assert set(asked) == {len(ROW) + 1}  # one path at a time, however many columns there are
     exact = dict.fromkeys(ROW, 0.0)
     for order in permutations(ROW):  # every order, from every other row
         rows, before = dict(OTHERS), answer(OTHERS)

@@ -280,6 +280,27 @@ def test_parts_that_were_replaced_by_hand_are_named(
     assert said.endswith("and let `dvc checkout`, `make pull` or `make train` bring it back.")
 
 
+@pytest.mark.parametrize("verb", sorted(READERS.keys() - {"register"}))  # it knows this very model
+def test_what_is_not_there_is_told_in_a_sentence(
+    project: Project, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    output = project.data / f"{READERS[verb]}.parquet"
+    shutil.rmtree(output)
+    assert cli.main(verb.split()) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"ops {verb.partition(' ')[0]}: data/{output.name} is not here; "
+        "let `dvc checkout`, `make pull` or `make train` bring it back."
+    )
+
+
+def test_without_a_trained_model_nothing_is_judged(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not project.candidate.exists()
+    assert cli.main(["stage", "evaluate"]) == 2
+    assert "No model is trained yet: run `make train`." in capsys.readouterr().err
+
+
 def test_a_cluster_needs_its_group(
     twins: list[Project], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -300,6 +300,14 @@ def test_a_retraining_ends_before_anybody_is_forgotten(whole: Project) -> None:
     assert "A retraining has begun" in ops(whole, "forget", f"customer={ADA}", code=2)
 
 
+def test_without_git_nothing_is_begun(whole: Project) -> None:
+    """DVC would fail for it after the log and the labels were changed."""
+    (whole.root / ".git").rename(whole.root / "git")
+    before = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*")}
+    assert "not in git yet; run `make setup`" in ops(whole, "forget", f"customer={ADA}", code=2)
+    assert {path: path.stat().st_mtime_ns for path in whole.root.rglob("*")} == before
+
+
 def test_what_is_older_than_it_may_be_goes(whole: Project) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     logs = {

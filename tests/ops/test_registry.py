@@ -746,7 +746,7 @@ def test_a_holdout_that_was_not_pulled(
         values["libraries"]["numpy"] = "another"
     shutil.rmtree(project.holdout)
     assert cli.main(["register"]) == 2
-    assert "data/holdout.parquet is not here" in capsys.readouterr().err
+    assert "data/holdout.parquet is not here; let `dvc checkout`" in capsys.readouterr().err
     assert state(project) == (["accepted"], {"champion": 1})
 
 

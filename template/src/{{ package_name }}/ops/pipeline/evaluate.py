@@ -23,6 +23,7 @@ from ..contract import Contract
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
 from ..evaluation.profile import calibration, interval, profile
+from ..errors import UserError
 from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
@@ -47,9 +48,15 @@ class Holdout:
     """The rows held out, and what is said of them; see `metrics` for the shapes."""
 
     def __init__(self, project: Project, settings: Settings, frame: pl.DataFrame) -> None:
-        """Let the exported model answer these rows, beside those that `train` asked."""
+        """Let the exported model answer these rows, beside those that `train` asked.
+
+        A UserError if there is no model.
+        """
         self.project, self.settings, self.frame = project, settings, frame
-        self.training = training = read_json(project.candidate / "training.json")
+        told = project.candidate / "training.json"
+        if not told.exists():
+            raise UserError("No model is trained yet: run `make train`.")
+        self.training = training = read_json(told)
         self.contract = contract = Contract.from_dict(training["contract"])
         self.primary, self.decision = metrics.of(training), decided(training["decision"])
         self.arrays, self.truth = contract.arrays(frame), contract.labels(frame)

@@ -99,12 +99,12 @@ def explained(part: Any) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         if not isinstance(part, Path):
             raise
-        reason = shortly(error).rstrip(".")
-        fault = "cannot be worked through" if part.exists() else "is not here"
-        raise UserError(
-            f"{part.parent.name}/{part.name} {fault}: {reason}; delete it if it was changed, and "
-            "let `dvc checkout`, `make pull` or `make train` bring it back."
-        ) from error
+        name, fault = f"{part.parent.name}/{part.name}", "is not here; "
+        if part.exists():
+            reason = shortly(error).rstrip(".")
+            fault = f"cannot be worked through: {reason}; delete it if it was changed, and "
+        cure = "let `dvc checkout`, `make pull` or `make train` bring it back."
+        raise UserError(f"{name} {fault}{cure}") from error
 
 
 def spread(path: Path, contract: Contract, most: int = 0, folded: bool = False) -> pl.DataFrame:

@@ -82,13 +82,16 @@ def contributions(
     paths = max(FEWEST, min(PATHS, CELLS // (count * count)))
     start = draw.integers(len(next(iter(others.values()))), size=paths)
     turn = draw.permuted(np.tile(np.arange(count), (paths, 1)), axis=1)  # of each column
-    rows = {}
-    for place, (name, values) in enumerate(row.items()):
-        taken = turn[:, place, None] < np.arange(count + 1)
-        taken = taken.reshape(*taken.shape, *(1 for _ in values.shape[1:]))
-        walked = np.where(taken, values[0], others[name][start][:, None])
-        rows[name] = walked.reshape(-1, *values.shape[1:]).astype(values.dtype)
-    steps = np.diff(answer(rows).reshape(paths, count + 1), axis=1)
-    moved = np.take_along_axis(steps, turn, axis=1).astype(np.float64)
+    said = np.empty((paths, count + 1))
+    for path in range(paths):
+        rows = {}
+        for place, (name, values) in enumerate(row.items()):
+            taken = turn[path, place] < np.arange(count + 1)
+            taken = taken.reshape(-1, *(1 for _ in values.shape[1:]))
+            other = others[name][start[path]]
+            rows[name] = np.where(taken, values, other).astype(values.dtype)
+        said[path] = answer(rows)
+    steps = np.diff(said, axis=1)
+    moved = np.take_along_axis(steps, turn, axis=1)
     found = zip(moved.mean(axis=0).tolist(), moved.std(axis=0).tolist(), strict=True)
     return {name: (by, spread / paths**0.5) for name, (by, spread) in zip(row, found, strict=True)}
