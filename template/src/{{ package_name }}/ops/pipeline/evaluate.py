@@ -20,10 +20,10 @@ from .. import contract as contracts
 from .. import mlflow_model, user_code
 from ..bundle import FORMAT, JUDGED, MANIFEST, Prediction, decided, joined, load
 from ..contract import Contract
+from ..errors import UserError
 from ..evaluation import cards, diagnostics, gates, metrics, plots, slices
 from ..evaluation.distributions import history
 from ..evaluation.profile import calibration, interval, profile
-from ..errors import UserError
 from ..files import read_json, sha256, write_files, write_json
 from ..project import Project
 from ..sampling import example, golden
