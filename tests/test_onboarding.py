@@ -95,7 +95,7 @@ def test_the_first_hour_is_walked_as_written(host: Path, sample: Project, tmp_pa
     (answered,) = said["Score a file: curl --json @row.json localhost:8080/predict"]
     assert '"model_version":"2"' in answered
     refusal, _ = said["Meet a gate: make train"]
-    assert re.search(r"minimum score: ROC AUC is 0\.\d+; at least 0\.999 is asked\.", refusal)
+    assert re.search(r"minimum score: ROC AUC is 0\.\d+; at least 1\.000 is asked\.", refusal)
     assert refusal.splitlines()[-1].endswith("Error 3")
     versions = walker.type("uv run ops history")
     assert re.search(r"^2 .* champion ", versions, re.MULTILINE)
