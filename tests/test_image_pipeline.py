@@ -45,6 +45,12 @@ SIGNERS = {
 
 https://docs.sigstore.dev/certificate_authority/oidc-in-fulcio
 """
+ON_MAIN = {
+    "CI_COMMIT_BRANCH": "main",
+    "CI_DEFAULT_BRANCH": "main",
+    "CI_PIPELINE_SOURCE": "push",
+}
+"""What GitLab says of a pipeline that a push to the main branch begins."""
 
 
 @pytest.fixture(name="registry")
@@ -165,12 +171,7 @@ def test_a_proposed_change_is_checked_and_not_published(rendered: Callable[..., 
 
 
 def test_gitlab_does_the_same(rendered: Callable[..., Path]) -> None:
-    settings = {
-        "CI_COMMIT_BRANCH": "main",
-        "CI_DEFAULT_BRANCH": "main",
-        "CI_PIPELINE_SOURCE": "push",
-        "CI_REGISTRY_IMAGE": "registry.example.org/ada/model",
-    }
+    settings = {**ON_MAIN, "CI_REGISTRY_IMAGE": "registry.example.org/ada/model"}
     project = rendered(deploy="[kubernetes]", ci="gitlab")
     jobs = {job.name: job for job in GitLab(project / ".gitlab-ci.yml", settings).jobs()}
     (theirs,) = github(rendered(deploy="[kubernetes]"), "push")
@@ -204,9 +205,7 @@ def test_production_takes_what_this_pipeline_has_signed(rendered: Callable[..., 
     """Each host's asks for the identity that its certificates have, before it deploys."""
     jobs = github(rendered(deploy="[kubernetes]"), "push", **{"vars.DEPLOY": "true"})
     settings = {
-        "CI_COMMIT_BRANCH": "main",
-        "CI_DEFAULT_BRANCH": "main",
-        "CI_PIPELINE_SOURCE": "push",
+        **ON_MAIN,
         "CI_PROJECT_URL": "https://gitlab.com/ada/model",
         "CI_SERVER_URL": "https://gitlab.com",
         "DEPLOY": "true",

@@ -22,7 +22,7 @@ from my_model.ops.pipeline import train as training
 from my_model.ops.settings import Settings, Split, Train
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,6 +90,21 @@ def test_as_many_threads_fit_as_a_container_may_use(monkeypatch: pytest.MonkeyPa
         few: Any = SimpleNamespace(labels=range(rows), kinds=range(columns))
         with training.threads(few):
             assert {pool["num_threads"] for pool in threadpool_info()} == {most}
+
+
+def test_a_fold_takes_no_more_threads_on_whichever_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a cluster is told to by the task itself."""
+    rows, seen = rows_of(trips(1, 1.0, 600)), set()
+    fit = training.Rows.fit
+
+    def watched(*given: Any) -> Any:
+        seen.update(pool["num_threads"] for pool in threadpool_info())
+        return fit(*given)
+
+    monkeypatch.setattr(training.Rows, "fit", watched)
+    with threadpool_limits(3):
+        rows.answers("linear", {}, *rows.splits[0])
+    assert seen == {1}
 
 
 def test_many_columns_are_judged_on_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:

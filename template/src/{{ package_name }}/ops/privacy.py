@@ -65,11 +65,11 @@ def run(project: Project, person: str = "") -> None:
     """
     if project.laid_aside.exists():
         raise UserError("A retraining has begun and holds rows: let it end, then type this again.")
+    if git.top(project.root) is None:
+        raise UserError("The project is not in git yet; run `make setup` first.")
     if not person:
         old = expire(project, Settings.load(project.params), labels=True)
         return _destroy(project, _held(project, old) if old else [])
-    if git.top(project.root) is None:
-        raise UserError("The project is not in git yet; run `make setup` first.")
     column, _, value = person.partition("=")
     if not (column and value):
         raise UserError("Name a column and its value, such as customer=A-17.")

@@ -7,6 +7,7 @@ from itertools import takewhile
 import numpy as np
 
 from ..evaluation.distributions import NOW, THEN, Categories, Numbers, Vectors
+from ..evaluation.metrics import Array
 from ..prediction_log import moment
 from ..wording import number, share
 from .checks import Finding, Verdict
@@ -79,26 +80,30 @@ def _unit(moved: Numbers | Vectors) -> str | None:
     inner = (upto > 0.1) & (upto < 0.9)
     # Half a bin below its edge: where values are few, chance must not choose the next one.
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
+    if unit := _turned(numbers.some, levels, then):
+        return unit
     beyond = numbers.some[(numbers.some < numbers.lowest) | (numbers.some > numbers.highest)]
-    part = f" in {share(len(beyond) / max(len(numbers.some), 1))} of the rows"
-    for values, where in ((numbers.some, ""), (beyond, part)):
-        if len(then) < 2 or len(values) < LEAST_VALUES:
-            break
-        now, mirrored = np.quantile(values, (levels, 1 - levels), method="inverted_cdf")
-        most = (OFF + 1 / np.sqrt(len(values))) * max(np.ptp(now), 1e-300)
-        factor = float(now @ then / (then @ then)) or 1.0
-        times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
-        off = {}
-        if max(factor, 1 / factor) >= LEAST_FACTOR:
-            off[f"{times} what it was"] = np.abs(now - factor * then).max()
-        if np.abs(now - then).max() > most:  # else they lie where they did
-            off["of the other sign"] = np.abs(mirrored + then).max()
-            for unit, (scale, shift) in UNITS.items():
-                off[unit] = np.abs(now - scale * then - shift).max()
-        best = min(off, key=lambda it: off[it], default=None)
-        if best and off[best] <= most:
-            return best + where
-    return None
+    unit = _turned(beyond, levels, then)
+    return unit and f"{unit} in {share(len(beyond) / len(numbers.some))} of the rows"
+
+
+def _turned(values: Array, levels: Array, then: Array) -> str | None:
+    """What turns the quantiles that were into those of some values; None if no unit or sign."""
+    if len(then) < 2 or len(values) < LEAST_VALUES:
+        return None
+    now, mirrored = np.quantile(values, (levels, 1 - levels), method="inverted_cdf")
+    most = (OFF + 1 / np.sqrt(len(values))) * max(np.ptp(now), 1e-300)
+    factor = float(now @ then / (then @ then)) or 1.0
+    times = f"{number(factor)} times" if factor > 1 else f"1/{number(1 / factor)} of"
+    off = {}
+    if max(factor, 1 / factor) >= LEAST_FACTOR:
+        off[f"{times} what it was"] = np.abs(now - factor * then).max()
+    if np.abs(now - then).max() > most:  # else they lie where they did
+        off["of the other sign"] = np.abs(mirrored + then).max()
+        for unit, (scale, shift) in UNITS.items():
+            off[unit] = np.abs(now - scale * then - shift).max()
+    best = min(off, key=lambda it: off[it], default=None)
+    return best if best and off[best] <= most else None
 
 
 def _spike(numbers: Numbers) -> tuple[float, float] | None:

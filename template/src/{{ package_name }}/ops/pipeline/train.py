@@ -277,7 +277,8 @@ class Rows:
         half_life: float | None = None,
     ) -> Prediction:
         """What a model that learns from some rows says of others."""
-        pipeline = self.fit(model, parameters, learn, half_life)
+        with threads(self):  # on whichever machine
+            pipeline = self.fit(model, parameters, learn, half_life)
         if self.train.model == BLEND and isinstance(pipeline, Pipeline) and model != "trivial":
             blendable(pipeline, self.kinds)
         return predict(pipeline, self.contract, self.features[held], self.decisions.get(model))

@@ -17,7 +17,7 @@ Count = Annotated[int, Meta(gt=0, description="a whole number above zero")]
 Seconds = Annotated[float, Meta(gt=0, lt=1e9, description="a number above zero")]
 Delay = Annotated[float, Meta(ge=0, lt=1e9, description="a number of at least zero")]
 Switch = Annotated[bool, Meta(description="true or false")]
-UnknownFields = Annotated[str, Meta(pattern=r"^(name|refuse)\Z", description="name or refuse")]
+UnknownFields = Annotated[Literal["name", "refuse"], Meta(description="name or refuse")]
 LogFormat = Annotated[Literal["text", "json"], Meta(description="text or json")]
 Levels = Literal["debug", "info", "warning", "error"]
 LogLevel = Annotated[Levels, Meta(description="debug, info, warning or error")]
@@ -42,7 +42,7 @@ class Strictness:
     strict_types: Switch = True
     """Whether text in place of a number, and the like, is refused, as it will be in any case by
     0.6.0; else it is read and counted."""
-    unknown_fields: UnknownFields = "name"
+    unknown_fields: Literal["name", "refuse", "ignore"] = "name"
     """What becomes of a field that the contract does not know: named in the answer, refused, or, by
     a shadow, ignored. Else a row of such alone and a name close to an absent one are refused."""
 
@@ -51,6 +51,7 @@ class Strictness:
 class Settings(Strictness):
     """Each field is read from the variable of the same name in capitals."""
 
+    unknown_fields: UnknownFields = "name"
     bundle: str = "models/champion"
     """A folder, or a version in an MLflow registry: http://HOST:PORT/NAME@ALIAS."""
     shadow: str = ""
