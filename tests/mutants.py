@@ -37,9 +37,9 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
-        "an update touches what is the people's own",
+        "an update brings back what its people moved",
         "copier.yml",
-        "{{ '/params.yaml' if _copier_operation == 'update' else '' }}",
+        "{{ '/notebooks/*' if _copier_operation == 'update' else '' }}",
         "",
         ("tests/test_update.py", "-k", "outlives"),
     ),
