@@ -76,7 +76,7 @@ MUTANTS = [
         f"{OPS}/data/reading.py",
         '(found["encoding"] if found["confidence"] >= SURE else None) or "cp1252"',
         '"latin-1"',
-        ("tests/test_data_use.py",),
+        ("tests/ops/test_data_use.py", "-k", "encoding"),
     ),
     Mutant(
         "a fixture is gone that tests of earlier releases ask for",
