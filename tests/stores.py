@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +105,46 @@ def s3(folder: Path, policy: Mapping[str, object], free: int = 4) -> Iterator[St
         }
         wrong = {**known, "AWS_SECRET_ACCESS_KEY": "wrong"}
         yield Store(f"s3://{BUCKET}", known, wrong, "signature")
+
+
+AWAY = 3.0
+"""Seconds in which nobody is let in."""
+
+
+@contextmanager
+def away_at_first(address: str) -> Iterator[str]:
+    """Another address of a server, which hangs up on everybody for some seconds.
+
+    They begin with the first caller.
+    """
+    host, _, port = address.removeprefix("http://").partition(":")
+    opens: list[float] = []
+
+    class Caller(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            opens.append(time.monotonic() + AWAY)
+            if time.monotonic() < opens[0]:
+                return
+            with socket.create_connection((host, int(port))) as behind:
+                back = threading.Thread(target=_carry, args=(behind, self.request), daemon=True)
+                back.start()
+                _carry(self.request, behind)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Caller) as door:
+        door.daemon_threads = True
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{door.server_address[1]}"
+        door.shutdown()
+    assert len(opens) > 1, "nobody asked again"
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    """Hand on what comes, until no more does."""
+    with suppress(OSError):
+        while some := source.recv(65536):
+            target.sendall(some)
+        target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from render import ROOT
 
 from . import (
     drift,
+    engines,
     fleet,
     idle,
     large,
@@ -40,6 +41,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, int], Part]] = {
     "idle": idle.run,
     "ten-million": ten_million.run,
     "large": large.run,
+    "engines": engines.run,
     "serving": serving.run,
     "scoring": scoring.run,
     "drift": drift.run,

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import boto3
 import polars as pl
 import pytest
 import yaml
@@ -29,7 +30,7 @@ from render import ROOT
 from render import run as finish
 from servers import PATIENCE, free_port
 from sharing import once
-from stores import listening
+from stores import BUCKET, away_at_first, listening, s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +61,20 @@ import polars as pl
 def load(root: Path) -> list[pl.LazyFrame]:
     return [pl.scan_parquet(part) for part in sorted((root / "incoming").iterdir())]
 """
+
+AFAR = f"""\
+import polars as pl
+
+
+def load(root: object) -> list[pl.LazyFrame]:
+    return [pl.scan_parquet(f"s3://{BUCKET}/{{number:06}}.parquet") for number in range(4)]
+"""
+
+ANYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+"""A policy for somebody who may do all."""
 
 QUIET = {
     "RAY_AUTH_MODE": "token",
@@ -204,10 +219,21 @@ def break_down(project: Project, module: str, does: str) -> Path:
 def test_a_cluster_makes_the_same_of_the_same_parts(
     twins: list[Project], python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although a process dies at work."""
+    """Although a process dies at work, and the bucket with the rows is away for some seconds."""
     here, there = twins
     mark = break_down(there, "schema.py", "os.kill(os.getpid(), signal.SIGKILL)")
-    with cluster(python, tmp_path, 2) as machines:
+    with ExitStack() as stack:
+        store = stack.enter_context(s3(tmp_path, ANYTHING))
+        for name, value in {**store.variables, "AWS_ALLOW_HTTP": "true"}.items():
+            monkeypatch.setenv(name, value)
+        bucket = boto3.client("s3")
+        for part in parquet.parts(there.root / "incoming"):
+            bucket.upload_file(str(part), BUCKET, part.name)
+        shutil.rmtree(there.root / "incoming")
+        (there.package / "ml" / "source.py").write_text(AFAR)
+        address = stack.enter_context(away_at_first(store.variables["AWS_ENDPOINT_URL"]))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        machines = stack.enter_context(cluster(python, tmp_path, 2))
         machines.ops(there, *VERBS)
     assert mark.exists()
     assert len(parquet.parts(there.valid)) == 4

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,7 +118,8 @@ def _cluster(function: Callable[..., Any]) -> Iterator[Engine]:
         ) from None
     if not ray.is_initialized():
         _connect(ray, os.environ[ADDRESS])
-    task, shared, working = ray.remote(_task), ray.put(function), set()
+    # In a tuple, so that the task asks for the function itself, once in each process.
+    task, shared, working = ray.remote(_task), (ray.put(function),), set()
 
     def begin(call: Sequence[Any], folder: Path | None) -> Callable[[], Any]:
         packed = [Packed(it.name, it.read_bytes()) if isinstance(it, Path) else it for it in call]
@@ -164,11 +165,19 @@ def _connect(ray: Any, address: str) -> None:
         print(f"Ray works; watch it at http://{context.dashboard_url}", file=sys.stderr)
 
 
-def _task(
-    function: Callable[..., Any], call: Sequence[Any], writes: bool
-) -> tuple[Any, dict[str, bytes]]:
+@lru_cache(maxsize=1)
+def _fetched(reference: Any) -> Callable[..., Any]:
+    """The function that this process works at; what it loads, such as a model, stays loaded."""
+    import ray
+
+    function: Callable[..., Any] = ray.get(reference)
+    return function
+
+
+def _task(shared: tuple[Any], call: Sequence[Any], writes: bool) -> tuple[Any, dict[str, bytes]]:
     """What a function makes of a part, and the files that it writes, on whichever machine."""
     os.environ.pop(ADDRESS, None)  # a task sends out no others
+    function = _fetched(*shared)
     with TemporaryDirectory() as folder:
         given, made = Path(folder, "given"), Path(folder, "made")
         packed = [it for it in call if isinstance(it, Packed)]
