@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -614,6 +615,25 @@ def test_time_orders_holdout_and_folds() -> None:
 def test_rows_of_one_moment_stay_together(times: list[int], folds: list[int]) -> None:
     made = split._by_time(np.array(times), Split(holdout=0.2, folds=2))
     assert made.tolist() == folds
+
+
+def test_memory_is_a_few_bytes_for_each_row() -> None:
+    """Of 100 million rows, a copy of the keys would be 800 MB, and each step had made another."""
+    draw = np.random.default_rng(0)
+    keys = draw.integers(2**63, size=6_000_000).astype(np.uint64)
+    labels = draw.integers(3, size=len(keys)).astype(np.int32)
+    held = []
+    for work in (
+        lambda: split._by_key(keys, Split()),
+        lambda: split._by_time(keys.view(np.int64), Split(), labels),
+    ):
+        tracemalloc.start()
+        work()
+        held.append(tracemalloc.get_traced_memory()[1] / len(keys))
+        tracemalloc.stop()
+    by_key, by_time = held
+    assert by_key < 10
+    assert by_time < 22, "times in their order are eight of these"
 
 
 def split_of(rows: pl.DataFrame, column: dy.Column, declare: Declare) -> split.Folds:

@@ -12,8 +12,9 @@
 The hash is the project's own (see `hashing`): no engine, version or machine moves a row.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ HELD_OUT = -1
 ALIKE = 16
 FOLD_SALT = np.uint64(0xD1B5_4A32_D192_ED03)
 EVER = np.iinfo(np.int64).min
+PIECE = 1_000_000
+"""As many rows of all are worked on at once: what is held of each row is few bytes."""
 
 Folds = NDArray[np.int16]
 """The fold of each row, counted from 0; `HELD_OUT` for none."""
@@ -50,7 +53,7 @@ def run(project: Project) -> None:
     folds = assign(rows, contract, settings)
     held_out = folds == HELD_OUT
     if contract.task == "classification":
-        _check_classes(rows, contract, held_out)
+        _check_classes(rows, contract, folds)
     _check_weights(rows, contract, folds)
     its = np.split(folds, np.cumsum(sizes)[:-1])
     with parquet.scratch(project.data / ".split") as made:
@@ -113,26 +116,41 @@ def assign(rows: pl.LazyFrame, contract: Contract, settings: Split) -> Folds:
 
 
 def _by_time(
-    times: NDArray[np.int64], settings: Split, labels: NDArray[np.int64] | None = None
+    times: NDArray[np.int64], settings: Split, labels: NDArray[np.int32] | None = None
 ) -> Folds:
     """Hold the newest rows out; the rest make folds of about equal size, the oldest first."""
     ordered = np.sort(times)
     starts = _cuts(ordered, [1 - settings.holdout])
     if starts and labels is not None:
         latest = _cuts(ordered, [1 - settings.holdout / 4])
-        starts = [max(starts[0], min(_half_come(times, labels), *latest))]
-    learnt = ordered[ordered < starts[0]] if starts else ordered
+        starts = [max(starts[0], min(_half_come(times, ordered, labels), *latest))]
+    learnt = ordered[: np.searchsorted(ordered, starts[0])] if starts else ordered
     edges = _cuts(learnt, [fold / settings.folds for fold in range(1, settings.folds)])
-    folds = np.searchsorted(edges, times, side="right").astype(np.int16)
-    folds[times > learnt[-1]] = HELD_OUT
+    folds = np.empty(len(times), np.int16)
+    for its, some in zip(_pieces(folds), _pieces(times), strict=True):
+        its[:] = np.searchsorted(edges, some, side="right")
+        its[some > learnt[-1]] = HELD_OUT
     return folds
 
 
-def _half_come(times: NDArray[np.int64], labels: NDArray[np.int64]) -> np.int64:
-    """The moment before which half of each class's rows have come."""
-    half = pl.col("time").sort().get(pl.len() // 2)
-    rows = pl.DataFrame({"time": times, "label": labels})
-    return np.int64(rows.group_by("label").agg(half)["time"].to_numpy().max())
+def _half_come(
+    times: NDArray[np.int64], ordered: NDArray[np.int64], labels: NDArray[np.int32]
+) -> np.int64:
+    """The first of the moments, `ordered`, by which half of each class's rows have come."""
+    classes = int(labels.max()) + 1
+
+    def come(place: int) -> NDArray[np.int64]:
+        """How many rows of each class have come by the moment at a place."""
+        counts = np.zeros(classes, np.int64)
+        for some, its in zip(_pieces(times), _pieces(labels), strict=True):
+            counts += np.bincount(its[some <= ordered[place]], minlength=classes)
+        return counts
+
+    every = come(-1)
+    wanted = np.minimum(every // 2 + 1, every)
+    places = range(len(ordered))
+    first = bisect_left(places, 1, key=lambda place: int(np.all(come(place) >= wanted)))
+    return np.int64(ordered[first])
 
 
 def _cuts(ordered: NDArray[np.int64], shares: Iterable[float]) -> list[np.int64]:
@@ -154,12 +172,19 @@ def _cuts(ordered: NDArray[np.int64], shares: Iterable[float]) -> list[np.int64]
 
 def _by_key(keys: Keys, settings: Split) -> Folds:
     """Hold a share of all possible keys out; other bits of the key number the fold."""
-    folds = (mix(keys ^ FOLD_SALT) % np.uint64(settings.folds)).astype(np.int16)
-    held_out = keys < np.uint64(int(settings.holdout * 2**64))
-    filled = np.bincount(folds[~held_out], minlength=settings.folds) > 0
-    folds = (np.cumsum(filled) - 1).astype(np.int16)[folds]
-    folds[held_out] = HELD_OUT
+    folds = np.empty(len(keys), np.int16)
+    for its, some in zip(_pieces(folds), _pieces(keys), strict=True):
+        its[:] = mix(some ^ FOLD_SALT) % np.uint64(settings.folds)
+        its[some < np.uint64(int(settings.holdout * 2**64))] = HELD_OUT
+    filled = [fold for fold in range(settings.folds) if np.any(folds == fold)]
+    for number, fold in enumerate(filled):
+        folds[folds == fold] = number
     return folds
+
+
+def _pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of the values, a million each."""
+    return (values[first : first + PIECE] for first in range(0, len(values), PIECE))
 
 
 def _bunched(keys: Keys) -> Keys:
@@ -172,16 +197,26 @@ def _bunched(keys: Keys) -> Keys:
     return keys ^ mix(bunches.to_numpy())  # mix(0) is 0: the first bunch stays
 
 
-def _labels(rows: pl.LazyFrame, contract: Contract) -> NDArray[Any]:
-    """The target of every row, see `Contract.labels`."""
-    return contract.labels(rows.select(contract.target.name).collect(engine="streaming"))
+def _labels(rows: pl.LazyFrame, contract: Contract) -> NDArray[np.int32]:
+    """The class of every row, as its position in the contract's."""
+    batches = rows.select(contract.target.name).collect_batches(chunk_size=PIECE)
+    return np.concatenate([contract.labels(batch).astype(np.int32) for batch in batches])
+
+
+def _parted(rows: pl.LazyFrame, name: str, folds: Folds) -> Iterator[tuple[pl.DataFrame, Folds]]:
+    """A column of the rows with their folds, some rows at a time."""
+    first = 0
+    for batch in rows.select(name).collect_batches(chunk_size=PIECE):
+        yield batch, folds[first : first + len(batch)]
+        first += len(batch)
 
 
 def _check_weights(rows: pl.LazyFrame, contract: Contract, folds: Folds) -> None:
     """Raise a UserError where the rows of a fold, or those held out, weigh nothing."""
     if weight := contract.with_role("weight"):
-        weights = contract.weights(rows.select(weight.name).collect(engine="streaming"))
-        sums = np.bincount(folds - HELD_OUT, weights=weights)
+        sums = np.zeros(folds.max() - HELD_OUT + 1)
+        for batch, its in _parted(rows, weight.name, folds):
+            sums += np.bincount(its - HELD_OUT, contract.weights(batch), len(sums))
         for place in np.flatnonzero(sums == 0) + HELD_OUT:
             which = "held out" if place == HELD_OUT else f"of fold {place}"
             raise UserError(
@@ -190,13 +225,13 @@ def _check_weights(rows: pl.LazyFrame, contract: Contract, folds: Folds) -> None
             )
 
 
-def _check_classes(rows: pl.LazyFrame, contract: Contract, held_out: NDArray[np.bool_]) -> None:
+def _check_classes(rows: pl.LazyFrame, contract: Contract, folds: Folds) -> None:
     """Raise a UserError where a class cannot be learnt, or where nothing can be judged."""
-    labels = _labels(rows, contract)
-    learnt, judged = (
-        np.bincount(labels[chosen], minlength=len(contract.classes)) > 0
-        for chosen in (~held_out, held_out)
-    )
+    learnt, judged = np.zeros((2, len(contract.classes)), bool)
+    for batch, its in _parted(rows, contract.target.name, folds):
+        labels = contract.labels(batch)
+        learnt[labels[its != HELD_OUT]] = True
+        judged[labels[its == HELD_OUT]] = True
     names = np.array(contract.classes)
     if not learnt.all():
         raise UserError(
