@@ -96,12 +96,13 @@ def story(
     root = copy_tree(team.root, tmp_path / "desk")
     desk = Project(root, team.environment)
     if request.param == "gitlab":
-        shutil.rmtree(root / ".github")
+        for folder in (".github", "src/my_model/ops"):
+            shutil.rmtree(root / folder)
         answers = {"ci": "gitlab", "package_name": "my_model", "python_version": "3.12"}
         other = template.render(tmp_path / "other", answers)
         shutil.copyfile(other / ".gitlab-ci.yml", root / ".gitlab-ci.yml")
         for folder in (".gitlab", "src/my_model/ops"):
-            shutil.copytree(other / folder, root / folder, dirs_exist_ok=True)
+            shutil.copytree(other / folder, root / folder)
     storage = str(tmp_path / "storage")
     desk.run("uv", "run", "dvc", "remote", "modify", "storage", "url", storage)
     desk.run("uv", "run", "dvc", "push")

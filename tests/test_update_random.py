@@ -147,6 +147,11 @@ def played(
     return after
 
 
+def lacks(content: bytes, part: bytes) -> bool:
+    """Whether a file has not what was written into it; what is no text is there as a whole."""
+    return content != part if b"\0" in part else part not in content
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of the files of an update: before it, after it, and as the guard has it.
@@ -176,7 +181,7 @@ class Outcome:
         return {
             name
             for name, content in self.before.items()
-            if any(part not in self.after.get(name, b"") for part in self.ours(name, content))
+            if any(lacks(self.after.get(name, b""), part) for part in self.ours(name, content))
         }
 
     @property
@@ -186,7 +191,7 @@ class Outcome:
             name
             for name, content in self.new.items()
             if owner(name) != "yours"
-            and any(part not in self.after.get(name, b"") for part in self.theirs(name, content))
+            and any(lacks(self.after.get(name, b""), part) for part in self.theirs(name, content))
         }
 
     def theirs(self, name: str, content: bytes) -> list[bytes]:
