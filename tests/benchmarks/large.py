@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STAGES = ("ingest", "validate", "split", "train", "evaluate")
-MILLIONS = {"in parts": (1, 5, 20), "in memory": (1, 5)}
+MILLIONS = {"in parts": (1, 5, 20, 100), "in memory": (1, 5)}
 SAMPLE = 1_000_000
 RECIPE = re.compile(r"### XGBoost\n.*?```python\n(.*?)```", re.DOTALL)
 CASE = '    if model == "xgboost":\n        return xgboost(classify, kinds, seed, **parameters)\n'
