@@ -300,6 +300,28 @@ def test_a_retraining_ends_before_anybody_is_forgotten(whole: Project) -> None:
     assert "A retraining has begun" in ops(whole, "forget", f"customer={ADA}", code=2)
 
 
+def test_a_time_is_found_however_it_is_written(whole: Project) -> None:
+    times = [
+        datetime(1903, 7, 9),
+        datetime(1904, 5, 6, 7, 8, 9),
+        datetime(1905, 5, 6, 7, 8, 9, 500),
+    ]
+    ids = ["a", "b", "c"]
+    told: dict[str, Any] = {PREDICTION: ids, LABELLED: [datetime(2030, 1, 1)] * 3, "born": times}
+    pl.DataFrame(told).write_parquet(whole.labelled / "n.parquet")
+    assert run(whole, "dvc", "add", "data/labelled/n.parquet").returncode == 0
+    log = whole.served / "predictions" / "20300101T000000.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    line = {"id": "d", "inputs": {"born": "1904-05-06T07:08:09"}}
+    log.write_text(f"{json.dumps(line)}\n")
+    for text, left in (("1903-07-09", ids[1:]), ("1904-05-06 07:08:09", ids[2:])):
+        ops(whole, "forget", f"born={text}")
+        assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == left
+    assert not log.read_text().strip()
+    ops(whole, "forget", "born=1905-05-06T07:08:09")  # of another moment, by some microseconds
+    assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == ids[2:]
+
+
 def test_without_git_nothing_is_begun(whole: Project) -> None:
     """DVC would fail for it after the log and the labels were changed."""
     (whole.root / ".git").rename(whole.root / "git")

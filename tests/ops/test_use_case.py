@@ -120,6 +120,16 @@ def test_answers_are_taken_as_people_type_them(begun: Project) -> None:
     kept = said(begun)
     assert (kept["use_case"], kept["minimum_score"]) == ("Mail: where does it belong?", "0.85")
     assert kept["risk"] == "Limited"
+    pasted = "A paragraph,\n\nwith: # more - than\n---\none line"
+    for text in ("no", "12:30", "~", "2030-01-01", "Größe: 😀", 'it\'s "so"', pasted):
+        assert cli.main(["use-case", "--decides", text, "--limits", text]) == 0
+        assert (said(begun)["decides"], said(begun)["limits"]) == (text, text)
+    assert cli.main(["use-case", "--use-case", "Mail until 10:30 or so"]) == 0
+    assert cli.main(["use-case", "--groups", "no: large; yes: small", "--owner", "@ada"]) == 2
+    groups = {"no": '"mean radius" > 15', "on": '"mean radius" < 9'}
+    typed = "; ".join(f"{name}: {its}" for name, its in groups.items())
+    assert cli.main(["use-case", "--groups", typed]) == 0
+    assert Settings.load(begun.params).gates.groups == groups
 
 
 def test_what_is_not_answered_is_told_and_may_come_by_options(begun: Project) -> None:
@@ -144,6 +154,9 @@ def test_what_is_not_answered_is_told_and_may_come_by_options(begun: Project) ->
         ("costs", "malignant: 3", "is no answer to costs; one is 'fraud as other: 20;"),
         ("costs", "malign as benign: 3", "params.yaml: train.costs names malign"),
         ("costs", "malignant as benign: -3", "train.costs will not do: expected float >= 0"),
+        ("costs", "malignant as benign: inf", "is no answer to costs"),
+        ("minimum_score", "nan", "'nan' is no answer to minimum_score"),
+        ("decides", " ", "' ' is no answer to decides; one is 'A clerk, by what"),
         ("minimum_score", "high", "'high' is no answer to minimum_score; one is '0.8'."),
         ("groups", "women", "is no answer to groups"),
         ("groups", "women: sex = 'f'", 'unable to find column "sex"'),
@@ -162,13 +175,47 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(
     assert {path: path.read_bytes() for path in begun.root.rglob("*") if path.is_file()} == before
 
 
-def test_a_page_that_is_broken_is_told(begun: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    begun.use_case.write_text("---\nowner: [\n---\n")
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (b"---\nowner: [\n---\n", "docs/use-case.md must begin with YAML"),
+        (b"---\n\towner: a\n---\n", "docs/use-case.md must begin with YAML"),
+        (b"---\n- owner\n---\n", "docs/use-case.md must begin with YAML"),
+        (b"---\nowner ada\n---\n", "docs/use-case.md must begin with YAML"),
+        (b"---\nowner: ada\n", "docs/use-case.md must begin with YAML"),
+        (b"---\nowner: J\xf6rg\n---\n", "docs/use-case.md must begin with YAML"),
+        (b"---\nowner: a\nowner: b\n---\n", 'found duplicate key "owner"'),
+    ],
+)
+def test_a_page_that_is_broken_is_told(
+    begun: Project, capfd: pytest.CaptureFixture[str], page: bytes, sentence: str
+) -> None:
+    begun.use_case.write_bytes(page)
     assert cli.main(["use-case", "--risk", "high"]) == 2
-    assert "docs/use-case.md must begin with YAML" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1
+    assert begun.use_case.read_bytes() == page
     begun.use_case.unlink()
     assert cli.main(["use-case", "--risk", "high"]) == 0
     assert begun.use_case.read_text() == "---\nrisk: high\n---\n"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"\xef\xbb\xbf---\nowner: a\n---\nbody\n",
+        b"---\r\nowner: a\r\n---\r\nbody\r\n",
+        b"---  \nowner: a\n---\t\nbody\n",
+    ],
+)
+def test_a_page_is_read_as_editors_leave_it(begun: Project, page: bytes) -> None:
+    begun.use_case.write_bytes(page)
+    assert said(begun)["owner"] == "a"
+    assert cli.main(["use-case", "--risk", "high", "--limits", "none"]) == 0
+    assert begun.use_case.read_text() == "---\nowner: a\nlimits: none\nrisk: high\n---\nbody\n"
+    begun.use_case.write_text("---\nowner: ''\nrisk:\n---\n")
+    assert (said(begun)["owner"], said(begun)["risk"]) == (None, None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")

@@ -76,6 +76,9 @@ def run(project: Project, person: str = "") -> None:
     spellings = _spelt(value)
     with suppress(ValueError):
         spellings.append(str(float(value)))
+    with suppress(ValueError):
+        at = datetime.fromisoformat(value)
+        spellings += [at.isoformat(sep, its) for sep in " T" for its in ("auto", "microseconds")]
     meant = Meant(column, spellings)
     ids = _blank(project, "predictions", lambda line: meant.fits(line["inputs"][column]), False)
     for part in project.labelled.glob("*.parquet"):

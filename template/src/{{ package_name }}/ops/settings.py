@@ -228,19 +228,25 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
 
     They stand in a `section` such as `train.boosting`, which is made if need be, or in none.
     """
+    import yaml
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
 
     editor = YAML()
     editor.preserve_quotes = True
     editor.representer.add_representer(
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    document = editor.load(text) or {}
+    try:
+        document = editor.load(text) or {}
+    except MarkedYAMLError as error:
+        raise UserError(f"Mend YAML of {section or 'the use case'}: {error.problem}.") from None
     place = document
     for key in filter(None, section.split(".")):
         place[key] = place.get(key) or {}
         place = place[key]
-    place.update(values)
+    # PyYAML, which reads it, takes a bare `no` or `12:30` for no text.
+    place.update(editor.load(yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)))
     made = StringIO()
     editor.dump(document, made)
     return made.getvalue()

@@ -52,7 +52,7 @@ def run(project: Project, row: str, model: str | None = None) -> None:
 
 def _found(row: str, held: pl.DataFrame) -> pl.DataFrame:
     """The row that is meant."""
-    if row.isdigit():
+    if row.isdecimal():
         if not 0 < int(row) <= len(held):
             raise UserError(f"{row} is no row of data/holdout.parquet, which has {len(held):,}.")
         return held[int(row) - 1]

@@ -15,20 +15,20 @@ def _costs(text: str) -> dict[str, dict[str, float]]:
     costs: dict[str, dict[str, float]] = {}
     for mistake, cost in _pairs(text).items():
         truth, answer = mistake.split(" as ")
-        costs.setdefault(truth, {})[answer] = float(cost)
+        costs.setdefault(truth, {})[answer] = float(NUMBER(cost))
     return costs
 
 
 def _ranked(text: str) -> str | dict[str, str]:
     """One use case by its name, or several with their numbers, the most promising one first."""
-    if not re.search(r":\s*\d", text):
+    if not re.search(r":[\d\s.,/]+(;|$)", text):
         return text
     return dict(sorted(_pairs(text).items(), key=lambda its: -promise(its[1])))
 
 
 def _score(text: str) -> float:
     """A number, or a percentage."""
-    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    return float(NUMBER(text.removesuffix("%"))) / (100 if text.endswith("%") else 1)
 
 
 def promise(numbers: str) -> float:
@@ -63,6 +63,7 @@ MANY = "What is predicted, and for what? (of several: value, data at hand and ef
 COSTS = "What does a wrong answer of each kind cost? (none: all cost the same)"
 GROUPS = "Which groups must not be worse off, by a condition on columns? (none: there are none)"
 KEPT = "How long is what kept? (days that are enforced: retention in params.yaml)"
+NUMBER = _matching(r"[-+\d.]+(e[-+]?\d+)?")
 OWNER = _matching(r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*")
 RISK = _matching("(?i)minimal|limited|high")
 QUESTIONS = (

@@ -3,6 +3,7 @@
 Words stand in the front matter of `docs/use-case.md`, what code obeys in `params.yaml`.
 """
 
+import re
 import signal
 import sys
 from argparse import Namespace
@@ -37,7 +38,7 @@ def answers(project: Project, settings: Settings) -> dict[str, str | None]:
             }
         if isinstance(value, dict):
             value = "; ".join(f"{name}: {its}" for name, its in value.items()) or "none"
-        said[it.name] = None if value is None else str(value)
+        said[it.name] = None if value is None else str(value).strip() or None
     return said
 
 
@@ -95,6 +96,8 @@ def _typed(prompt: str) -> str:
 def keep(project: Project, question: Question, told: str) -> None:
     """Write what was told to where it belongs; a UserError if it is no answer."""
     try:
+        if not told.strip():
+            raise ValueError(told)
         value = question.reads(told)
     except ValueError:
         raise UserError(
@@ -124,11 +127,13 @@ def _page(project: Project) -> tuple[dict[str, Any], str, str]:
     """The words of the page by question, the text that holds them, and the rest of the page."""
     import yaml
 
-    text = project.use_case.read_text("utf-8") if project.use_case.exists() else ""
     try:
-        _, head, body = text.split("---\n", 2) if text.startswith("---\n") else ("", "", text)
-        return yaml.safe_load(head) or {}, head, body
-    except (ValueError, yaml.YAMLError):
+        text = project.use_case.read_text("utf-8-sig") if project.use_case.exists() else ""
+        head, body = "", text
+        if text.startswith("---"):
+            _, head, body = re.split(r"^---[ \t]*(?:\n|\Z)", text, maxsplit=2, flags=re.MULTILINE)
+        return {**(yaml.safe_load(head) or {})}, head, body
+    except (TypeError, ValueError, yaml.YAMLError):
         raise UserError(
             "docs/use-case.md must begin with YAML between two lines of ---; "
             "mend it, or restore it with `git restore docs/use-case.md`."
