@@ -74,6 +74,10 @@ def cluster(folder: Path, path: str) -> Iterator[dict[str, str]]:
     finally:
         for played in memory.glob("*/*.json"):
             podman("pod", "rm", "--force", "--time=0", played.stem)
+        held = podman("secret", "ls", "--format={{.Name}}").split()
+        for secret in held:
+            if secret.startswith(volumes):
+                podman("secret", "rm", secret)
         podman("volume", "rm", "--force", f"{volumes}predictions", f"{volumes}temporary")
 
 

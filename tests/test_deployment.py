@@ -255,6 +255,38 @@ def test_what_runs_beside_git_is_told(project: Project, images: dict[str, str]) 
     until(lambda: "as git says" in project.run("uv", "run", "ops", "deployed", "dev"))
 
 
+def test_pods_read_secrets(project: Project, images: dict[str, str]) -> None:
+    """Made as the heads of the components say: keys as a file, credentials as variables."""
+    assert images["second"] == state(project, "dev")["image"]
+    space = ("kubectl", "create", "secret", "generic", "--namespace=my-model-dev")
+    keys = project.root.parent / "keys"
+    keys.write_text("a-key-of-sixteen-letters\n")
+    project.run(*space, "api-keys", f"--from-file={keys}")
+    project.run(*space, "registry", "--from-literal=MLFLOW_TRACKING_TOKEN=a token")
+    file = overlay(project, "dev")
+    line = "- ../../components/registry\n"
+    written = file.read_text()
+    added = line.replace("registry", "api-keys")
+    file.write_text(written.replace(line, f"{line}  {added}", 1))
+    project.commit("Ask callers for a key", "--no-verify")
+
+    said = project.refuse("make", "deploy", "ENVIRONMENT=dev", code=2)
+    assert "The service answers /predict with 401; let API_KEY hold a key" in said
+    assert "going back failed, too" in said  # the files of the environment are git's, not undone
+    keyed = {**project.environment, "API_KEY": "a-key-of-sixteen-letters"}
+    Project(project.root, keyed).run("make", "deploy", "ENVIRONMENT=dev")
+    (pod,) = Path(project.environment["CLUSTER"], "my-model-dev").glob("service-*.json")
+    service = f"http://127.0.0.1:{json.loads(pod.read_text())['port']}"
+    assert ask(f"{service}/predict", rows(project, 1))[0] == 401
+    variables = podman("exec", f"{pod.stem}-service", "env")
+    assert "MLFLOW_TRACKING_TOKEN=a token" in variables
+    assert "a-key-of-sixteen-letters" not in variables
+
+    file.write_text(written)
+    project.commit("Ask callers for none", "--no-verify")
+    project.run("make", "deploy", "ENVIRONMENT=dev")
+
+
 def test_every_probe_is_asked(project: Project, images: dict[str, str]) -> None:
     """A pod that one probe does not find well is never ready, and what ran before stays."""
     assert images["second"] == state(project, "dev")["image"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -199,6 +200,16 @@ def test_each_environment_waits_for_the_one_before(rendered: Callable[..., Path]
         )
         before = ["publish", name]
     assert [name for name in names if theirs[name]["rules"][0].get("when")] == ["production"]
+
+
+def test_what_signs_and_judges_an_image_is_named_by_its_digest(
+    rendered: Callable[..., Path],
+) -> None:
+    """These containers get the pipeline's token, or decide on what is deployed."""
+    text = (rendered(deploy="[kubernetes]") / "deploy" / "image.mk").read_text()
+    images = re.findall(r"\S+/\S+/\S+:v[\d.]+\S*", text)
+    assert len(images) == 2
+    assert all(re.search(r":v[\d.]+@sha256:[0-9a-f]{64}$", image) for image in images)
 
 
 def test_production_takes_what_this_pipeline_has_signed(rendered: Callable[..., Path]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from loose_ends import containers, loose_ends, pods
-from render import run
+from render import ROOT, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 ENVIRONMENTS = ("dev", "staging", "production", "canary")
 EXTENSIONS = ("monitoring.coreos.com", "gateway.networking.k8s.io")
 """Of a cluster: Kubernetes' own schema does not know them."""
+
+
+KSERVE = "kserve==0.21.0"
 
 
 def build(folder: Path) -> list[Manifest]:
@@ -201,6 +205,51 @@ def test_the_operator_has_the_rules_of_the_compose_file(
     service = named(everything, "Service", "service")
     assert service["metadata"]["labels"].items() >= monitor["selector"]["matchLabels"].items()
     assert service["spec"]["ports"][0]["name"] == monitor["endpoints"][0]["port"]
+
+
+def test_who_deploys_may_write_what_is_applied_and_no_secret(
+    everything: list[Manifest], tmp_path: Path
+) -> None:
+    page = (ROOT / "template" / "docs" / "ops" / "kubernetes.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(apiVersion: rbac.+?)```", page, re.DOTALL)
+    file = tmp_path / "role.yaml"
+    file.write_text(shown)
+    assert "WARN" not in run("kubernetes-validate", "--strict", file, cwd=tmp_path)
+    role, _ = yaml.safe_load_all(shown)
+    written = role["rules"][0]
+    assert {"get", "create", "patch"} <= set(written["verbs"])  # what `kubectl apply` does
+    kinds = {re.sub("([^aeiou])y$", r"\1ie", its["kind"].lower()) + "s" for its in everything}
+    assert set(written["resources"]) == kinds
+    groups = {its["apiVersion"].rpartition("/")[0].partition("/")[0] for its in everything}
+    assert set(written["apiGroups"]) == groups
+    named = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert not named & {"secrets", "roles", "*"}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("", "", ""),
+        ("minReplicas", "minReplica", ".spec.predictor has ['minReplica']"),
+        ("minReplicas: 1", "minReplicas: one", ".spec.predictor.minReplicas is 'one', and no int"),
+        ("path: /ready", "route: /ready", ".readinessProbe.httpGet has ['route']"),
+    ],
+)
+def test_kserves_own_types_take_what_the_page_shows(old: str, new: str, fault: str) -> None:
+    page = (ROOT / "template" / "docs" / "ops" / "kubernetes.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(apiVersion: serving\.kserve.+?)```", page, re.DOTALL)
+    script = ROOT / "tests" / "inference_service.py"
+    alone = ("uv", "run", "--quiet", "--no-project", "--isolated", "--with", KSERVE)
+    done = subprocess.run(
+        [*alone, "python", script],
+        input=shown.replace(old, new),
+        text=True,
+        capture_output=True,
+        check=False,  # a misspelt one fails
+    )
+    assert done.returncode == bool(fault), done.stderr
+    assert fault in done.stderr
 
 
 def test_a_secret_is_made_as_its_component_says(

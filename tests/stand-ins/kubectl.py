@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,10 @@ def main() -> None:
     """Answer as kubectl does."""
     if sys.argv[1] == "kustomize":
         os.execv(os.environ["KUBECTL"], ["kubectl", *sys.argv[1:]])  # noqa: S606
-    parser = argparse.ArgumentParser()
-    parser.add_argument("words", nargs="+")
-    for option in ("kustomize", "namespace", "timeout", "selector", "output", "dry-run", "tail"):
-        parser.add_argument(f"--{option}")
-    for option in ("request-timeout", "address", "pod-running-timeout", "container"):
-        parser.add_argument(f"--{option}")
-    options = parser.parse_intermixed_args()
+    options = command_line()
     match options.words:
-        case ["create", "namespace", name]:
-            (CLUSTER / name).mkdir()
-            say(f"namespace/{name} created")
+        case ["create", *_, name]:
+            create(options, name)
         case ["apply"]:
             apply(options.kustomize, only_asked=options.dry_run is not None)
         case ["rollout", "status", name]:
@@ -63,6 +57,19 @@ def main() -> None:
             signal.pause()
         case words:
             sys.exit(f"error: this cluster knows no {words}")
+
+
+def command_line() -> argparse.Namespace:
+    """What it says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="+")
+    for option in ("kustomize", "namespace", "timeout", "selector", "output", "dry-run", "tail"):
+        parser.add_argument(f"--{option}")
+    for option in ("request-timeout", "address", "pod-running-timeout", "container"):
+        parser.add_argument(f"--{option}")
+    for option in ("from-literal", "from-file"):
+        parser.add_argument(f"--{option}", action="append", default=[])
+    return parser.parse_intermixed_args()
 
 
 def say(line: str) -> None:
@@ -92,6 +99,46 @@ def apply(folder: str, *, only_asked: bool) -> None:
     space.mkdir(exist_ok=True)
     if not only_asked:
         (space / f"{deployment['name']}.applied").write_text(json.dumps(by_kind))
+
+
+def create(options: argparse.Namespace, name: str) -> None:
+    """Remember a namespace, or a secret in one."""
+    if options.words[1] == "namespace":
+        (CLUSTER / name).mkdir()
+        say(f"namespace/{name} created")
+        return
+    held = dict(pair.split("=", 1) for pair in options.from_literal)
+    held |= {Path(file).name: Path(file).read_text() for file in options.from_file}
+    folder = CLUSTER / options.namespace / "secrets" / name
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)  # the files are for the user in the pod, who is another one
+    for key, value in held.items():
+        (folder / key).write_text(value)
+    say(f"secret/{name} created")
+
+
+def secrets(namespace: str, spec: Pod, container: Pod) -> None:
+    """Let Podman hold what a container reads of secrets.
+
+    Podman 4.3 takes none that is played, but those that it holds as a map in JSON; and as files it
+    mounts a folder.
+    """
+    for source in [its for its in container["envFrom"] if "secretRef" in its]:
+        name = source["secretRef"]["name"]
+        folder = CLUSTER / namespace / "secrets" / name
+        container["envFrom"].remove(source)
+        if source["secretRef"].get("optional") and not folder.exists():
+            continue
+        held = {file.name: b64encode(file.read_bytes()).decode() for file in folder.iterdir()}
+        mine = f"{os.environ.get('VOLUMES', '')}{namespace}-{name}"
+        with contextlib.suppress(SystemExit):  # the one of an earlier pod
+            podman("secret", "rm", mine)
+        podman("secret", "create", mine, "-", given=json.dumps(held))
+        container["envFrom"].append({"secretRef": {"name": mine}})
+    for volume in spec["volumes"]:
+        for source in volume.pop("projected", {}).get("sources", ()):
+            folder = CLUSTER / namespace / "secrets" / source["secret"]["name"]
+            volume["hostPath"] = {"path": str(folder), "type": "Directory"}
 
 
 def roll(namespace: str, deployment: str, seconds: float) -> None:
@@ -130,6 +177,7 @@ def begin(namespace: str, name: str, applied: Pod) -> None:
             probe["httpGet"]["port"] = port
     pod = {"name": name, "image": container["image"], "port": port, "labels": labels}
     file.write_text(json.dumps({**pod, "probes": probes}))
+    secrets(namespace, template["spec"], container)
     container["env"] = [{"name": "PORT", "value": str(port)}]
     for volume in (*template["spec"]["volumes"], *container["volumeMounts"]):
         volume["name"] = os.environ.get("VOLUMES", "") + volume["name"]
