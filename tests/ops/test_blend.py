@@ -136,6 +136,19 @@ def test_a_blend_may_score_lower_by_chance_alone(
     assert ("but its roc_auc is worse, so shy is taken" in why) is not taken
 
 
+@pytest.mark.parametrize("best", ["sure", "shy"])
+def test_where_one_model_loses_least_alone_the_one_that_is_taken_is_named(best: str) -> None:
+    """Beside one that ranks as well as it, and whose probabilities are far off."""
+    rows = rows_of(trips(1, turns=1), train=Train(model="blend", score="roc_auc"))
+    truth = np.eye(3, dtype=np.float32)[rows.labels]
+    rows.judge("trivial", np.full_like(truth, 1 / 3))
+    rows.judge("sure", 0.9 * truth + np.float32(0.1 / 3))
+    rows.judge("shy", 0.01 * truth + np.float32(0.99 / 3))
+    weights, why = blend.offer(rows, best)
+    assert not weights
+    assert why == f"By loss no blend beats sure alone; by score {best} is taken."
+
+
 @pytest.fixture
 def quick(project: Project) -> Project:
     """A project whose blend costs little, and loses less than the best of its models."""

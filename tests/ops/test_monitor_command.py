@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from deliveries import UNDATED, champion, in_office, log
+from deliveries import CONTRACT, UNDATED, champion, in_office, log
 from my_model.ops.cli import main
 from my_model.ops.files import read_json, write_text
 from my_model.ops.monitoring.run import EXIT_CODES
@@ -18,6 +18,7 @@ from streams import Rows, draw
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from my_model.ops.contract import Contract
     from my_model.ops.project import Project
 
 ROWS = 400
@@ -30,10 +31,11 @@ class Loop:
     """A project whose champion learnt from independent rows, and what its monitor says."""
 
     project: Project
+    contract: Contract = UNDATED
 
     def monitor(self, *windows: Rows) -> tuple[str, str]:
         """Log rows, look, and tell the decision and what is to be done."""
-        log(self.project, windows, UNDATED)
+        log(self.project, windows, self.contract)
         with pytest.raises(SystemExit) as ended:
             main(["monitor", "--exit-code"])
         found = read_json(self.project.served / "monitoring" / "monitoring.json")
@@ -49,12 +51,12 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     return begun(tmp_path, draw("independent", None, 2, rows=ROWS, history=10, windows=0).learnt)
 
 
-def begun(folder: Path, learnt: Rows) -> Loop:
+def begun(folder: Path, learnt: Rows, contract: Contract = UNDATED) -> Loop:
     """A project whose champion learnt from some rows."""
-    project, _ = champion(folder, learnt, UNDATED)
+    project, _ = champion(folder, learnt, contract)
     in_office(project)
     write_text(project.params, f"monitoring:\n  window: {ROWS}\n")
-    return Loop(project)
+    return Loop(project, contract)
 
 
 def came(change: str | None = None, windows: int = 4, since: int = 2) -> list[Rows]:
@@ -121,6 +123,32 @@ def test_one_value_in_many_rows_alerts_whether_or_not_the_score_is_known(
     decision, said = loop.monitor()
     assert decision == "alert"
     assert re.match(action, said)
+
+
+@pytest.mark.parametrize("kind", ["seasonal", "autocorrelated"])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_mixture_of_units_is_no_season(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, told: bool
+) -> None:
+    """Windows of one year lie far apart, and none has kelvin in three rows of ten."""
+    monkeypatch.setenv("PREDICTIONS", "")
+    monkeypatch.chdir(tmp_path)
+    stream = draw(kind, None, 2, rows=ROWS, history=30, windows=4)
+    loop = begun(tmp_path, stream.learnt, CONTRACT)
+    assert loop.monitor(*stream.windows[:2])[0] == "none"
+
+    def mixed(rows: Rows) -> Rows:
+        warm = rows.columns["temperature"]
+        return rows.having(temperature=warm + np.where(np.arange(ROWS) % 10 < 3, 273.15, 0))
+
+    log(loop.project, [*stream.windows[:2], *map(mixed, stream.windows[2:])], CONTRACT)
+    if not told:
+        shutil.rmtree(loop.project.served / "feedback")
+    decision, said = loop.monitor()
+    assert decision == "alert"
+    assert re.match(
+        r"Look upstream: temperature is K, and was °C in 30\.0% of the rows, since", said
+    )
 
 
 def test_a_shift_of_few_whole_numbers_is_no_fault(loop: Loop) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+from copies import run, set_params
 from my_model.ml import metrics as own
 from my_model.ml import model as models
 from my_model.ops import cli, user_code
 from my_model.ops import contract as contracts
 from my_model.ops.errors import UserError
 from my_model.ops.evaluation import gates, metrics
-from my_model.ops.pipeline import train
+from my_model.ops.files import write_text
+from my_model.ops.pipeline import train, tune
 from my_model.ops.settings import Settings, Train
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -136,6 +139,89 @@ def test_a_model_that_fails_ends_in_a_sentence_or_is_left_out(
         return
     with pytest.raises(UserError, match=r"own cannot be compared .*: no validation data$"):
         train.compare(rows(model=asked))
+
+
+AT = "    return made\n\n\ndef date_parts"
+"""Where `features` ends, in the file that people get."""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("made['x'] = made['mean radius'][1:]", "x of shape (460,); each of 461 rows"),
+        ("made['x'] = made['mean radius'].mean()", "x of shape (); each of 461 rows"),
+        ("made['x'] = made['mean radius'].tolist()", "x of object; numbers must be float32"),
+        ("made['x'] = made['mean radius'] > 14", "x of bool; numbers must be float32"),
+        ("made['x'] = made['mean radius'].astype(float)", "x of float64; numbers must be float32"),
+        (
+            "made['x'] = np.array([None if it < 14 else 'much' for it in made['mean radius']])",
+            "x of object; numbers must be float32, all others strings",
+        ),
+        ("made['x'] = made['mean radius'] / np.float32(0)", "infinite x; use NaN instead"),
+    ],
+)
+def test_what_features_makes_is_held_before_anything_is_learnt(
+    line: str, said: str, project: Project, trained: Project
+) -> None:
+    """A service would answer with other features than those that were learnt from."""
+    shutil.copytree(trained.root / "src", project.root / "src")
+    file = project.schema.with_name("features.py")
+    text = file.read_text()
+    assert AT in text
+    write_text(file, text.replace(AT, f"    {line}\n{AT}"))
+    done = run(project, "ops", "stage", "train")
+    assert done.returncode == UserError.exit_code, done.stdout
+    told = done.stdout.splitlines()[-1]
+    assert told.startswith(f"ops stage: ml/features.py makes {said}")
+    assert not project.candidate.exists()
+
+
+def test_features_that_are_no_arrays_by_name_are_said(
+    rows: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "features", lambda *_: None)
+    with pytest.raises(UserError, match=r"ml/features.py: features must give a dict of arrays"):
+        rows()
+
+
+class Odd(DummyClassifier):
+    """A model whose probabilities are none."""
+
+    def __init__(self, said: str = "", strategy: str = "prior") -> None:
+        """Say this."""
+        super().__init__(strategy=strategy)
+        self.said = said
+
+    def predict_proba(self, rows: Any) -> Array:
+        """Give what was asked for."""
+        its = super().predict_proba(rows)
+        return {"one": its[:1], "first": its[:, :1], "more": 7 * its, "nan": its * np.nan}[
+            self.said
+        ]
+
+
+@pytest.mark.parametrize("said", ["one", "first", "more", "nan"])
+def test_probabilities_that_are_none_are_said(
+    said: str, rows: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(model: str, *more: Any) -> Pipeline:
+        return make_pipeline(Odd(said)) if model == "odd" else BUILD(model, *more)
+
+    monkeypatch.setattr(models, "MODELS", ("odd",))
+    monkeypatch.setattr(models, "build", build)
+    with pytest.raises(UserError, match=r"odd cannot be compared .*: predict_proba must tell of"):
+        train.compare(rows(model="odd"))
+
+
+def test_a_search_for_what_a_model_does_not_take_is_not_begun(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_params(project, "train", model="linear")
+    monkeypatch.setattr(models, "SEARCH", {"linear": {"regularisation": (0.1, 1.0)}})
+    before = project.params.read_bytes()
+    with pytest.raises(UserError, match=r"train.linear does not fit: .*regularisation"):
+        tune.run(project)
+    assert project.params.read_bytes() == before
 
 
 def test_a_score_that_is_no_number_is_said(rows: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,11 @@ class Checks:
             return finding
         if not self._history.enough:
             return replace(finding, firm=False)
+        column = self._window.columns.get(name)
+        if finding.check == "out of range" and isinstance(column, Numbers):
+            apart, middle = np.ptp([column.lowest, column.highest]), column.highest + column.lowest
+            if np.mean(np.abs(2 * column.some - middle) > 3 * apart) >= finding.limit:
+                return finding  # no season goes as far again as all of them lie apart
         largest = self._history.largest(name, self._column)
         check = "drift" if finding.check == "predictions" else finding.check
         most, margin = largest[check], self._history.margin(self._column)

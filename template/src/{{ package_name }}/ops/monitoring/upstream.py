@@ -82,8 +82,11 @@ def _unit(moved: Numbers | Vectors) -> str | None:
     levels, then = (upto - shares[:-1] / 2)[inner], numbers.edges[inner]
     if unit := _turned(numbers.some, levels, then):
         return unit
-    beyond = numbers.some[(numbers.some < numbers.lowest) | (numbers.some > numbers.highest)]
+    out = (numbers.some < numbers.lowest) | (numbers.some > numbers.highest)
+    beyond, others = numbers.some[out], numbers.some[~out]
     unit = _turned(beyond, levels, then)
+    if not unit and len(others) >= LEAST_VALUES:  # of one season, they are like those beside them
+        unit = _turned(beyond, levels, np.quantile(others, levels))
     return unit and f"{unit} in {share(len(beyond) / len(numbers.some))} of the rows"
 
 

@@ -97,7 +97,7 @@ def offer(rows: "Rows", best: str) -> tuple[dict[str, float], str]:
     said = {name: rows.said[name][held] for name in [*rows.validation][1:]}
     weights = weigh(truth, said, rows.score, rows.weights[held])
     if len(weights) == 1:
-        return {}, f"No blend loses less out of fold than {next(iter(weights))} alone."
+        return {}, f"By loss no blend beats {listed([*weights])} alone; by score {best} is taken."
     blended = mean(weights.values(), (rows.said[name] for name in weights))
     rows.judge(BLEND, blended)
     step = -(-PARTS // len(rows.splits))  # of few folds, parts are compared

@@ -31,7 +31,6 @@ from ..export import blendable
 from ..files import replacing, write_json
 from ..project import Project
 from ..settings import AUTO, BLEND, EARLIER, AtLeastOne, Positive, Settings, Train, unknown
-from ..wording import listed
 from . import blend, decisions, parallel, parquet, recency
 from .blend import Blend
 
@@ -72,9 +71,7 @@ class Rows:
             )
         arrays = contract.arrays(frame)
         made = features(arrays, contract.text)
-        numbers = {name: values for name, values in made.items() if values.dtype.kind == "f"}
-        if infinite := [name for name, values in numbers.items() if np.isinf(values).any()]:
-            raise UserError(f"ml/features.py makes infinite {listed(infinite)}; use NaN instead.")
+        hold_features(made, len(frame))
         self.passing = self._passing(arrays, made)
         made = {
             name: values
@@ -484,6 +481,23 @@ def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
     return rows.fit(training["model"], own, half_life=None if fading == "none" else fading)
 
 
+def hold_features(made: Any, rows: int) -> None:
+    """A UserError if `ml/features.py` made of some rows what no model takes."""
+    if not isinstance(made, dict):
+        raise UserError("ml/features.py: features must give a dict of arrays by their names.")
+    for name, values in made.items():
+        its = values if isinstance(values, np.ndarray) else np.array(values, object)
+        if its.shape[:1] != (rows,) or its.ndim > 2:
+            wrong = f"{name} of shape {its.shape}; each of {rows} rows must have its own"
+        elif its.dtype != np.float32 and {*map(type, its.ravel().tolist())} != {str}:
+            wrong = f"{name} of {its.dtype}; numbers must be float32, all others strings"
+        elif its.dtype == np.float32 and np.isinf(its).any():
+            wrong = f"infinite {name}; use NaN instead"
+        else:
+            continue
+        raise UserError(f"ml/features.py makes {wrong}.")
+
+
 def hold(rows: Rows) -> None:
     """Hold `params.yaml` to the models of `ml/model.py`, also to those not asked for today.
 
@@ -558,14 +572,16 @@ def predict(
             )
         items, scores = last.recommend(frame)
         return Prediction(np.asarray(items, object), np.asarray(scores, np.float32))
-    if not hasattr(pipeline, "predict_proba"):
+    if not hasattr(pipeline, "predict_proba") or not hasattr(pipeline, "predict"):
         raise UserError(
             f"{type(pipeline[-1]).__name__} in ml/model.py gives no probabilities (predict_proba); "
             "wrap it in CalibratedClassifierCV, or take another model."
         )
-    learnt = np.asarray(pipeline.classes_)
+    learnt, said = np.asarray(pipeline.classes_), np.asarray(pipeline.predict_proba(frame))
+    if said.shape != (len(frame), len(learnt)) or not np.allclose(said.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("predict_proba must tell of each row how likely each class is")
     probabilities = np.zeros((len(frame), len(contract.classes)), dtype=np.float32)
-    probabilities[:, learnt] = pipeline.predict_proba(frame)
+    probabilities[:, learnt] = said
     return decided(told).answer(probabilities)
 
 

@@ -24,6 +24,8 @@ def run(project: Project) -> None:
     rows = Rows(contract, frame, settings)
     hold(rows)
     wanted, score = asked(settings.train), rows.score.name
+    for model in filter(searched, wanted):  # a trial would end in a traceback
+        rows.build(model, {name: low for name, (low, _) in searched(model).items()})
 
     def objective(trial: optuna.Trial) -> float:
         model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend
@@ -66,7 +68,11 @@ def _keep(
     """Write the best parameters of a group of models, unless they are the present ones."""
     present = trials[: len(group)]
     best, first = (
-        max((it for it in its if it.value is not None), key=_worth, default=None)
+        max(
+            (it for it in its if it.value is not None),
+            key=lambda it: float(np.mean(it.user_attrs["folds"])),
+            default=None,
+        )
         for its in (trials, present)
     )
     if best is None or best is first:
@@ -80,11 +86,6 @@ def _keep(
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
         f"cross-validation{f' after {first.value:.4f}' if first else ''}; run `make train`."
     )
-
-
-def _worth(trial: optuna.trial.FrozenTrial) -> float:
-    """How good it was: higher is better."""
-    return float(np.mean(trial.user_attrs["folds"]))
 
 
 def _record(project: Project, study: optuna.Study, score: str) -> None:
