@@ -40,10 +40,9 @@ def exported(path: Path) -> Scorer:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [item.name for item in session.get_inputs()]
+    (numbers,) = session.get_inputs()
 
     def score(rows: np.ndarray) -> np.ndarray:
-        feed = {name: rows[:, [place]] for place, name in enumerate(names)}
-        return session.run(None, feed)[1]
+        return session.run(None, {numbers.name: rows})[1]
 
     return score
