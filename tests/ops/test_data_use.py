@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from io import BytesIO, StringIO
@@ -30,6 +30,8 @@ from my_model.ops.data import code, leaks, reading
 from my_model.ops.data import roles as deciding
 from my_model.ops.errors import UserError
 from my_model.ops.pipeline import parsing, validate
+from my_model.ops.serving.requests import Reader
+from my_model.ops.serving.settings import Strictness
 from my_model.ops.settings import with_values
 from overlay import under_test
 from polars.io.plugins import register_io_source
@@ -1405,3 +1407,33 @@ def decide_and_weigh(file: Path) -> None:
 
 if __name__ == "__main__":
     decide_and_weigh(*map(Path, sys.argv[1:]))
+
+
+def test_files_that_were_put_one_behind_the_other_are_named(adopt: Adopt) -> None:
+    text = table({"x": X, "kind": ["a", "b"], "y": Y})
+    assert "The header stands among the rows again" in next(adopting._notes(adopt(text * 2).draft))
+    assert not adopt(table({"kind": ["kind", "b"], "x": X, "y": Y})).draft.heads
+
+
+@pytest.mark.parametrize(
+    ("texts", "sent"),
+    [
+        (["2024-02-29", "9999-12-31"], ["9999-12-31", "9999-12-31T00:00:00Z"]),
+        (["29.02.2024", "31.12.9999"], ["9999-12-31"]),
+        (["2024-02-29", "0001-01-01"], ["0001-01-01"]),
+        (
+            ["2024-02-29 08:30:00", "9999-12-31 23:59:59"],
+            ["9999-12-31T23:59:59", "9999-12-31T23:59:59Z", "9999-12-31 23:59:59"],
+        ),
+    ],
+)
+def test_a_day_that_stands_for_none_in_a_file_does_so_in_a_request(
+    adopt: Adopt, texts: list[str], sent: list[str]
+) -> None:
+    adopted = adopt(table({"x": X, "until": texts, "y": Y}))
+    assert adopted.rows["until"][1] is None
+    missing = contracts.words("MISSING", adopted.source)
+    reader = Reader(replace(contracts.load(), missing=missing), Strictness(1))
+    for day in sent:
+        (record,) = reader.read(json.dumps({"x": 1.5, "until": day}).encode()).records
+        assert record == (1.5, None)

@@ -138,6 +138,8 @@ def _notes(draft: Draft) -> Iterator[str]:
     """What a person should look at, one sentence each; leaks come first."""
     if draft.total:
         yield f"The row {draft.total} at the end seems to sum up the others; if so, delete it."
+    if draft.heads:
+        yield "The header stands among the rows again, and would be taken for values; delete it."
     warned = [column for column in draft.columns if column.warning]
     for column in sorted(warned, key=lambda column: "leak" not in column.warning):
         yield f"{column.name}: {column.warning}."

@@ -49,7 +49,7 @@ def source(draft: Draft, file: DataFile, origin: str) -> str:
         description=file.description,
         reader=_reader(file),
         columns=list(file.unique_columns) if file.format == "jsonl" or file.renamed else [],
-        missing=list(draft.missing),
+        missing=list(draft.absent),
         lacking=list(draft.lacking),
         gaps=[f"{count:,} rows without {plain(name)}" for name, count in draft.lacking.items()],
         steps=_tidying(draft),
@@ -147,8 +147,8 @@ def _tidying(draft: Draft) -> list[str]:
             options = "".join(f", {name}={value!r}" for name, value in step.options.items())
             levels[level].setdefault((step.function, options), []).append(column.name)
     text = "pl.col(pl.String)" + (".str.strip_chars()" if draft.padded else "")
-    text = f"pl.when(~{text}.is_in(MISSING)).then({text})" if draft.missing else text
-    return [text] * (draft.padded or bool(draft.missing)) + [
+    text = f"pl.when(~{text}.is_in(MISSING)).then({text})" if draft.absent else text
+    return [text] * (draft.padded or bool(draft.absent)) + [
         ", ".join(
             f"{function}({', '.join(map(repr, names))}{options})"
             for (function, options), names in calls.items()

@@ -35,6 +35,7 @@ MISSING = (
 ROUNDED = 2**24  # up to here a feature, which is a float32, holds every whole number
 DATE_PARTS = ("days", "month", "weekday", "hour")  # that `ml/features.py` names after a column
 SAMPLE = 50_000  # rows that guesses are made from; then all rows have their say
+HEADS = 20  # columns that tell whether a row repeats the header
 WIDE = 250  # columns that all rows are asked of at once
 DISTINCT = 4  # numbers, of which one may stand apart from the others
 ROWS = 50  # fewer cannot both teach and judge
@@ -76,6 +77,7 @@ class Draft:
     lacking: Mapping[str, int]  # by column, the rows that lack what no row may lack
     missing: tuple[str, ...]  # the cells that are taken as missing
     padded: bool  # spaces stand around some values
+    heads: bool  # a row or more repeat the header
     total: str  # a row at the end that seems to sum up the others, in words
 
     @property
@@ -87,6 +89,23 @@ class Draft:
     def kept(self) -> tuple[Column, ...]:
         """The columns that are part of the contract."""
         return tuple(column for column in self.columns if column.role != "left out")
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The words for missing; days that stand for none, such as 9999-12-31, as JSON has them."""
+        found = dict.fromkeys(self.missing)
+        for its in self.kept:
+            words = [word for step in its.steps for word in step.options.get("words", ())]
+            if words and its.type in ("Date", "Datetime"):
+                others = tuple(step for step in its.steps if step.function != "unless")
+                column = replace(its, steps=others)
+                rows = stepped(pl.LazyFrame({its.name: words}), [column])
+                days = rows.select(column.parsed(pl.String())).collect().to_series().drop_nulls()
+                for day in days.cast(pl.Datetime("us")):
+                    said = day.isoformat()
+                    ways = said.removesuffix("T00:00:00"), said, f"{said}Z", said.replace("T", " ")
+                    found |= dict.fromkeys(ways)
+        return tuple(found)
 
 
 class Census(NamedTuple):
@@ -111,7 +130,7 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
     """Decide on every column; a UserError if a wish cannot be granted, or nothing can be learnt."""
     names = rows.collect_schema().names()
     _check(wish, names)
-    rows, total, missing, padded = _clean(rows)
+    rows, total, missing, padded, heads = _clean(rows)
     if total < ROWS:
         raise UserError(f"The file holds {total} rows; to teach and to judge takes {ROWS}.")
     sample, ends = _sample(rows, total), rows.tail(5).collect(engine="streaming")
@@ -155,7 +174,7 @@ def decide(rows: pl.LazyFrame, wish: Wish) -> Draft:
         have = f"Only {useful} of {total} rows have a value in {' and '.join(lacking)}"
         raise UserError(f"{have}; to teach and to judge takes {ROWS}.")
     summed = _total(ends, sample, parsed if len(parsed) == total else parsed.clear())
-    draft = Draft(task, tuple(columns.values()), total, lacking, missing, padded, summed)
+    draft = Draft(task, tuple(columns.values()), total, lacking, missing, padded, heads, summed)
     _check_names(draft)
     return draft
 
@@ -185,24 +204,27 @@ def _check_names(draft: Draft) -> None:
         )
 
 
-def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool]:
+def _clean(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, int, tuple[str, ...], bool, bool]:
     """Strip the text and take out the cells that mean missing.
 
-    Gives the rows, how many there are, the cells that meant missing, and whether some were padded.
+    Gives the rows, their number, the cells that meant missing, whether some were padded, or heads.
     """
     rows = rows.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
     text, stripped = pl.col(pl.String), pl.col(pl.String).str.strip_chars()
+    texts = [name for name, given in rows.collect_schema().items() if given == pl.String]
+    named = [pl.col(name).str.strip_chars() == name.strip() for name in texts[:HEADS]]
     answers = rows.select(
         pl.len().alias("\0"),
+        (pl.all_horizontal(named).any() if len(named) > 1 else pl.lit(False)).alias("\0\0"),
         stripped.filter(stripped.is_in(MISSING)).unique().implode(),
         (text != stripped).any().name.suffix("\0"),
     )
-    total, *answered = answers.collect(engine="streaming").row(0)
+    total, heads, *answered = answers.collect(engine="streaming").row(0)
     cells, padded = answered[: len(answered) // 2], any(answered[len(answered) // 2 :])
     missing = tuple(token for token in MISSING if any(token in seen for seen in cells))
     # `replace` would do, but in a stream it takes time with the square of the columns.
     told = pl.when(~stripped.is_in(missing)).then(stripped)
-    return rows.with_columns(told), total, missing, padded
+    return rows.with_columns(told), total, missing, padded, heads
 
 
 def _sample(rows: pl.LazyFrame, total: int) -> pl.DataFrame:
