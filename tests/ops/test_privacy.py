@@ -191,9 +191,11 @@ def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_pa
         ("scorecard",),
         ("evidence", "2"),
         ("explain", "3"),
+        ("explain", json.dumps(ASKED)),
         ("score", str(tmp_path / "rows.jsonl"), str(tmp_path / "scored.csv")),
     )
     told += [ops(whole, *arguments) for arguments in commands] + [said.read_text()]
+    assert sum(it.count("(sensitive)") for it in told) == 2 * 4
     for value in MARKED:
         assert [it for it in told if value in it] == [], value
         assert holders(root, value, column="") == set(), value
@@ -277,6 +279,8 @@ def test_a_person_is_forgotten_in_what_a_server_of_mlflow_keeps(
 ) -> None:
     store = tmp_path / "server"
     store.mkdir()
+    (whole.data / "more.jsonl").write_text(LINES)
+    assert run(whole, "dvc", "add", "data/more.jsonl").returncode == 0
     with registry(trained, store) as (address, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         ops(whole, "register")
@@ -320,6 +324,23 @@ def test_a_time_is_found_however_it_is_written(whole: Project) -> None:
     assert not log.read_text().strip()
     ops(whole, "forget", "born=1905-05-06T07:08:09")  # of another moment, by some microseconds
     assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == ids[2:]
+
+
+def test_a_column_that_nothing_knows_is_a_slip(whole: Project) -> None:
+    orders = "custömer,note\nBob,x\n".encode("cp1252")
+    (whole.data / "source.csv").write_bytes(orders)
+    report = next((whole.root / "mlartifacts").rglob("gates.json"))
+    report.write_text('["Bob-4711"]')
+    assert run(whole, "dvc", "add", "data/source.csv").returncode == 0
+    for slip, right in (("custmer", "custömer"), ("mean_radius", "mean radius")):
+        said = ops(whole, "forget", f"{slip}=Bob-4711", code=2)
+        assert f"know a column {slip}; did you mean {right}" in said
+        assert "Gone" not in said
+    assert "zzz; ml/schema.py names yours." in ops(whole, "forget", "zzz=Bob", code=2)
+    assert not (whole.reports / "forgotten.json").exists()
+    assert report.exists()
+    assert "Gone: 0 answered rows, 1 rows of 1 files" in ops(whole, "forget", "custömer=Bob")
+    assert (whole.data / "source.csv").read_bytes() == orders.splitlines(keepends=True)[0]
 
 
 def test_without_git_nothing_is_begun(whole: Project) -> None:

@@ -15,11 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, tee
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
 from . import dvc, git
+from .contract import load
+from .data.reading import open_file
 from .errors import UserError
 from .files import read_json, replacing, write_json
 from .pipeline import parquet
@@ -28,7 +31,7 @@ from .prediction_log import files, micros
 from .project import Project
 from .registry.tracking import Store, Version, address, connected
 from .settings import Settings
-from .wording import listed
+from .wording import closest, listed
 
 TABLES = {".parquet", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"}
 TEXTS = {".json", ".md", ".html", ".patch", ".py"}
@@ -79,13 +82,22 @@ def run(project: Project, person: str = "") -> None:
     with suppress(ValueError):
         at = datetime.fromisoformat(value)
         spellings += [at.isoformat(sep, its) for sep in " T" for its in ("auto", "microseconds")]
-    meant = Meant(column, spellings)
-    ids = _blank(project, "predictions", lambda line: meant.fits(line["inputs"][column]), False)
+    meant, names = Meant(column, spellings), _columns(project)
+
+    def asked(line: Any) -> bool:
+        names.update(line["inputs"])
+        return meant.fits(line["inputs"][column])
+
+    ids = _blank(project, "predictions", asked, write=False)
     for part in project.labelled.glob("*.parquet"):
         rows = pl.scan_parquet(part)
         ids |= {*rows.filter(meant.rows(rows.collect_schema())).collect()[PREDICTION]}
     meant = replace(meant, ids=[*ids])
     held = _held(project, meant)
+    if not (held or column in names):
+        close = closest(column, names, 3)
+        hint = f"did you mean {listed(close)}?" if close else "ml/schema.py names yours."
+        raise UserError(f"No contract, log, labels or data know a column {column}; {hint}")
     objects = {f"{path.parent.name}{path.name}" for path in held}
     with connected(project) as store:
         known = store.versions()
@@ -162,6 +174,25 @@ def _tracked(project: Project) -> list[Path]:
     return [path.with_suffix("") for path in sorted(project.data.rglob("*.dvc"))]
 
 
+def _parts(project: Project) -> dict[Path, list[Path]]:
+    """The files of all that DVC was given, and of what the pipeline makes of it."""
+    made = (project.raw, project.valid, project.quarantine, project.train, project.holdout)
+    places = (*_tracked(project), *made)
+    return {it: [it] if it.is_file() else sorted(it.rglob("*.*")) for it in places}
+
+
+def _columns(project: Project) -> set[str]:
+    """What columns are called in the contract, in data, and where others were forgotten."""
+    record = project.reports / "forgotten.json"
+    names = {told["column"] for told in (read_json(record) if record.exists() else ())}
+    with suppress(UserError):  # there may be no contract yet
+        names |= {column.name for column in load().columns}
+    for part in chain(*_parts(project).values()):
+        with suppress(UserError), TemporaryDirectory() as folder:  # it may be no table
+            names |= {*open_file(part, Path(folder), single_column=True).columns}
+    return names
+
+
 def _data(
     project: Project, meant: Meant, gone: Collection[str] = (), *, write: bool = False
 ) -> dict[str, int]:
@@ -169,13 +200,12 @@ def _data(
 
     DVC is told as well where it still names something that is to be `gone`.
     """
-    outputs = (project.raw, project.valid, project.quarantine, project.train, project.holdout)
     found: dict[str, int] = {}
-    for place in (*_tracked(project), *outputs):
+    for place, parts in _parts(project).items():
         known, name = place.with_name(f"{place.name}.dvc"), place.relative_to(project.root)
         counts = {
             part.relative_to(project.root).as_posix(): count
-            for part in ([place] if place.is_file() else sorted(place.rglob("*.*")))
+            for part in parts
             if (count := _rows(part, meant, write))
         }
         found |= counts

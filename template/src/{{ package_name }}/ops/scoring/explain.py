@@ -44,9 +44,9 @@ def run(project: Project, row: str, model: str | None = None) -> None:
     told = number(said.scored[place][0])
     print(f"{what} is {told}; on {len(held):,} held-out rows {number(usual)}.")
     ranked = sorted(moved.items(), key=lambda item: -abs(item[1][0]))[:SHOWN]
-    shown = [
-        (name, f"{by:+.4g}", f"{error:.1g}", str(ours[name][0])) for name, (by, error) in ranked
-    ]
+    values = {name: str(its[0]) for name, its in ours.items()}
+    values |= {it.name: "(sensitive)" for it in contract.features if it.sensitive}
+    shown = [(name, f"{by:+.4g}", f"{error:.1g}", values[name]) for name, (by, error) in ranked]
     print(table(("column", "adds", "±", "value"), shown))
 
 
