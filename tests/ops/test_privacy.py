@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,17 @@ import polars as pl
 
 def load(root: Path) -> pl.LazyFrame:
     return pl.scan_parquet(root / "data" / "people.parquet")
+"""
+FEATURES = """
+
+plain = features
+
+
+def features(columns, text):
+    for letter in columns["letter"]:
+        if letter.startswith("as a number"):
+            float(letter)
+    return plain(columns, text)
 """
 ASKED: dict[str, Any] = {
     "nick": "Xanthippe",
@@ -162,6 +174,8 @@ def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_pa
     people().write_parquet(whole.data / "people.parquet")
     whole.schema.write_text(SCHEMA)
     whole.schema.with_name("source.py").write_text(SOURCE)
+    with whole.schema.with_name("features.py").open("a") as code:
+        code.write(FEATURES)
     set_params(whole, "monitoring", window=100)
     assert run(whole, "dvc", "repro").returncode == 0
     git(whole, "add", "--all")
@@ -180,6 +194,8 @@ def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_pa
         for wrong in REFUSED:
             reply = served.ask("/predict", ASKED | wrong)
             assert reply.status == (200 if "nickname" in wrong else 422), reply.text
+        failing = ASKED | {"letter": "as a number, zyzzyva"}
+        assert served.ask("/predict", failing).status == 500
         told.append(served.ask("/metrics").text)
     (tmp_path / "rows.jsonl").write_text(json.dumps(ASKED | {"x": None}))
     commands = (
@@ -196,6 +212,8 @@ def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_pa
     )
     told += [ops(whole, *arguments) for arguments in commands] + [said.read_text()]
     assert sum(it.count("(sensitive)") for it in told) == 2 * 4
+    assert re.search(r'features.py", line \d+, in features\n +float\(letter\)\n', told[-1])
+    assert "ValueError" in told[-1]
     for value in MARKED:
         assert [it for it in told if value in it] == [], value
         assert holders(root, value, column="") == set(), value

@@ -3,6 +3,9 @@
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from threading import Event
+from traceback import format_tb
+from typing import Any
 
 import msgspec
 
@@ -13,6 +16,9 @@ REQUEST = ContextVar("request", default="")
 
 CALLER = ContextVar("caller", default="")
 """The name of the key by which it was sent."""
+
+SENSITIVE = Event()
+"""Set once a contract has sensitive columns: what an exception says may hold their values."""
 
 CONTROL = {number: ascii(chr(number))[1:-1] for number in (*range(32), *range(127, 160), 0x2028)}
 
@@ -34,8 +40,13 @@ class Text(logging.Formatter):
         message = record.message.translate(CONTROL)
         return f"{self.formatTime(record)} {record.levelname} {request}{message}"
 
+    def formatException(self, ei: Any) -> str:
+        """Write a traceback; if columns are sensitive, without what the exception says."""
+        told = f"{''.join(format_tb(ei[2]))}{ei[0].__name__}"
+        return told if SENSITIVE.is_set() else super().formatException(ei)
 
-class Json(logging.Formatter):
+
+class Json(Text):
     """A line for programs."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from ..bundle import Bundle
 from ..errors import UserError
+from . import messages
 from .requests import Reader, Record, Refusal, picker
 from .settings import Strictness
 
@@ -83,6 +84,8 @@ class Model:
         try:
             inputs = bundle.contract.inputs
             kept = [place for place, it in enumerate(inputs) if not it.sensitive]
+            if any(it.sensitive for it in bundle.contract.columns):
+                messages.SENSITIVE.set()
             reader = Reader(bundle.contract, strictness)
             model = cls(
                 origin.version,
