@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from copies import answer, client, environment, git, learn, ops, registry, run, set_params
 from my_model.ops import privacy
+from my_model.ops.evaluation import page
 from my_model.ops.files import read_json
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
 from servers import service
@@ -396,3 +398,32 @@ def test_what_is_older_than_it_may_be_goes(whole: Project) -> None:
     assert {days for days, path in logs.items() if path.exists()} == {0, 9}
     assert not holders(whole.root, "a-label", column=PREDICTION)
     assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == ["new"]
+
+
+WRITERS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": json.dumps,
+    "JSON in UTF-8": lambda value: json.dumps(["\n" + value], ensure_ascii=False),
+    "JSON in ASCII": lambda value: json.dumps(f"„{value}"),
+    "HTML": lambda value: f"<b>{html.escape(value)}</b>",
+    "Markdown": lambda value: f"Of {page.escaped(value)}.",
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ada@example.org",
+        'Ada "A." O\'Hara',
+        "a|b & <c>",
+        "Zoë_Müller 🦊",
+        "5.00 €\tnet",
+        "x*_#$~`[y",
+    ],
+)
+def test_a_value_is_found_however_it_is_escaped(value: str, writer: str) -> None:
+    found = privacy.written(value)
+    assert found.search(WRITERS[writer](value))
+    assert not found.search(WRITERS[writer](f"{value}e"))
+    assert not found.search(WRITERS[writer](f"e{value}"))

@@ -7,6 +7,7 @@ types the same again. Models that have learnt from such rows stay until others t
 
 import codecs
 import csv
+import html
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -243,7 +244,7 @@ def _texts(
     project: Project, store: Store, versions: list[Version], value: str
 ) -> tuple[list[Path], list[str], list[str]]:
     """Texts here, and those that a server keeps of runs, that hold a value; and what it hides."""
-    word, root = re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w.])"), project.root
+    word, root = written(value), project.root
 
     def holding(folder: Path) -> list[Path]:
         texts = [it for it in sorted(folder.rglob("*.*")) if it.suffix in TEXTS]
@@ -260,6 +261,20 @@ def _texts(
         except Exception:  # noqa: BLE001  the run may be gone, or the store closed to this person
             hidden.append(f"the artifacts of version {its.number}")
     return [it for place in places for it in holding(place)], served, hidden
+
+
+def written(value: str) -> re.Pattern[str]:
+    """What finds a value in a text, however JSON, HTML or Markdown escape it; no part of a word."""
+    letters = []
+    for letter in value:
+        ways = {letter, f"\\{letter}", json.dumps(letter)[1:-1], html.escape(letter)}
+        ways |= {f"&#{ord(letter)};", f"&#x{ord(letter):x};", f"{letter}\u200b"}
+        ways |= {" "} if letter.isspace() else set()
+        plain = letter.isascii() and letter.isalnum()
+        letters.append(letter if plain else f"(?:{'|'.join(map(re.escape, sorted(ways)[::-1]))})")
+    # What stands before may be the end of an escape, such as a new line in JSON.
+    before = r"(?:(?<!\w)(?<!\w\.)|(?<=\\[bfnrt])|(?<=\\u[\da-f]{4}))"
+    return re.compile(rf"{before}{''.join(letters)}(?!\w|\.\w)")
 
 
 def _rows(path: Path, meant: Meant, write: bool = False) -> int:
