@@ -50,8 +50,9 @@ SEARCH: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 """Where `ops tune` looks, on a logarithmic scale: whole numbers where both ends are."""
 
-MANY_VALUES = 12
-"""A category with more values is encoded by what the target is on average where it has each."""
+MANY_VALUES, MOST_VALUES = 12, 1000
+"""A category with more values is encoded by what the target is on average where it has each; for a
+linear model, which has a weight for each, only beyond the second number."""
 
 
 def build(
@@ -70,7 +71,7 @@ def build(
     if model == "trivial":
         return make_pipeline(DummyClassifier(strategy="prior") if classify else DummyRegressor())
     if model == "linear":
-        return make_pipeline(scaled(kinds), linear(classify, **parameters))
+        return make_pipeline(scaled(kinds, seed), linear(classify, **parameters))
     if model == "neural":
         return make_pipeline(dense(kinds, seed), neural(classify, seed, **parameters))
     if model == "forest":
@@ -116,12 +117,14 @@ def neural(
     )
 
 
-def scaled(kinds: Kinds) -> ColumnTransformer:
+def scaled(kinds: Kinds, seed: int = 0) -> ColumnTransformer:
     """For a linear model: no gaps, one scale, one column per category, words by rarity."""
+    few, many = by_values(kinds, MOST_VALUES)
     return ColumnTransformer(
         [
             ("numbers", on_one_scale(), names(kinds, "number")),
-            ("categories", OneHotEncoder(handle_unknown="ignore"), names(kinds, "category")),
+            ("categories", OneHotEncoder(handle_unknown="ignore"), few),
+            ("many values", make_pipeline(target_means(seed), StandardScaler()), many),
             *words(kinds, TfidfVectorizer, 20_000),
         ]
     )
@@ -180,12 +183,12 @@ def words(kinds: Kinds, vectorizer: type[CountVectorizer], most: int) -> list[tu
     ]
 
 
-def by_values(kinds: Kinds) -> tuple[Any, Any]:
+def by_values(kinds: Kinds, most: int = MANY_VALUES) -> tuple[Any, Any]:
     """Choose, when a pipeline is fitted, the categories with few values, and those with many."""
 
     def chosen(frame: pl.DataFrame, many: bool) -> list[str]:
         categories = names(kinds, "category")
-        return [name for name in categories if (frame[name].n_unique() > MANY_VALUES) is many]
+        return [name for name in categories if (frame[name].n_unique() > most) is many]
 
     return partial(chosen, many=False), partial(chosen, many=True)
 

@@ -57,6 +57,25 @@ def test_numbers_and_texts_come_in_one_array_each() -> None:
         assert np.abs(said - pipeline.predict_proba(pl.DataFrame(some))).max() < 1e-5
 
 
+def test_what_has_very_many_values_is_no_column_for_each() -> None:
+    """A batch of rows with 44,000 columns of floats took gigabytes to score."""
+    kinds = {"few": "category", "many": "category"}
+    draw = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {
+            "few": [f"v{n % 900}" for n in range(4000)],
+            "many": [f"w{n % (models.MOST_VALUES + 1)}" for n in range(4000)],
+        }
+    )
+    pipeline = models.build("linear", "classification", kinds, {}, 0)
+    pipeline.fit(rows, draw.integers(2, size=4000))
+    assert pipeline[-1].n_features_in_ == 901
+    unknown = pl.concat([rows, pl.DataFrame({"few": ["new"], "many": ["new"]})])
+    columns = [unknown[name].to_numpy().astype(object) for name in kinds]
+    said = Session(to_onnx(pipeline, kinds)).run(columns).scored
+    assert np.abs(said - pipeline.predict_proba(unknown)).max() < 1e-5
+
+
 class Bold(Pipeline):
     """Says the second class from a probability of 0.001 on; its export knows nothing of that."""
 
