@@ -397,7 +397,8 @@ def test_a_cluster_that_is_away_is_told_before_anything_is_tried(
 def test_pods_may_pull_from_a_registry_that_asks_who_does(kubectl: Project) -> None:
     """By what the page says, at the end of the file of any environment."""
     page = (ROOT / "template" / "docs" / "ops" / "kubernetes.md").read_text()
-    patch = page.split("```yaml\n")[1].split("```")[0]
+    blocks = [it.split("```")[0] for it in page.split("```yaml\n")[1:]]
+    (patch,) = [it for it in blocks if "imagePullSecrets" in it]
     folders = kubectl.root / "deploy" / "kubernetes" / "environments"
     for name in ("dev", "staging", "production", "canary"):
         with (folders / name / "kustomization.yaml").open("a") as file:
