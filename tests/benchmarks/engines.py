@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -67,29 +66,29 @@ def run(folder: Path, runs: int) -> Section:
         ("duckdb", "numpy", "onnxruntime", "pandas<3", "polars", "pyarrow", "pyspark>=4,<5"),
         project / ".venv" / "bin" / "python",
     )
-    orders, mails = place / f"orders-{PARTS}", place / f"rows-{PARTS}"
+    orders, unscored = place / f"orders-{PARTS}", place / f"rows-{PARTS}"
     if not orders.exists():
         call(python, SCRIPTS / "parts.py", str(PARTS * 10**6), orders, cwd=place)
-    if not mails.exists():
-        mails.mkdir()
+    if not unscored.exists():
+        unscored.mkdir()
         for number in range(PARTS):
             with TemporaryDirectory(dir=place) as made:
                 command = (model.bin / "python", BULK / "make.py", str(10**6), made)
                 call(*command, cwd=model.root, env=variables)
-                Path(made, "rows.parquet").rename(mails / f"{number:06}.parquet")
+                Path(made, "rows.parquet").rename(unscored / f"{number:06}.parquet")
     checked: dict[str, Callable[[], Cost]] = {
         "check and split, here": partial(check, project, orders, variables),
-        "score, here": partial(score, model.root, mails, place, variables),
+        "score, here": partial(score, model.root, unscored, place, variables),
     }
     for many in PROCESSES:
         name = f"Ray, {many} process{'' if many == 1 else 'es'}"
         checked[f"check and split, {name}"] = partial(check, project, orders, variables, many)
-        checked[f"score, {name}"] = partial(score, model.root, mails, place, variables, many)
+        checked[f"score, {name}"] = partial(score, model.root, unscored, place, variables, many)
     bundle = model.root / "models" / "champion"
     for name, (checking, scoring) in OTHERS.items():
         given = orders if name == "PySpark" else orders / "*.parquet"
         check_it = partial(other, python, place, SCRIPTS / checking, given)
-        score_it = partial(other, python, place, BULK / scoring, bundle, mails)
+        score_it = partial(other, python, place, BULK / scoring, bundle, unscored)
         checked |= {f"check and split, {name}": check_it, f"score, {name}": score_it}
     costs = compare(checked, runs)
     works = ("check and split", "score")
@@ -115,13 +114,13 @@ def check(project: Path, orders: Path, variables: Mapping[str, str], processes: 
 
 
 def score(
-    project: Path, mails: Path, place: Path, variables: Mapping[str, str], processes: int = 0
+    project: Path, unscored: Path, place: Path, variables: Mapping[str, str], processes: int = 0
 ) -> Cost:
     """Let `ops score` do it, here or on a cluster."""
     out = place / "scored"
     shutil.rmtree(out, ignore_errors=True)
     with cluster(project, variables, processes) as (address, others):
-        command = [str(project / ".venv" / "bin" / "ops"), "score", str(mails), f"{out}/"]
+        command = [str(project / ".venv" / "bin" / "ops"), "score", str(unscored), f"{out}/"]
         return together([command], project, {**variables, **address}, others)
 
 
@@ -172,7 +171,7 @@ def together(
     others: list[psutil.Process] | None = None,
 ) -> Cost:
     """What commands take one after the other, with all processes that work for them."""
-    spent, held, ended = dict[int, float](), 0.0, threading.Event()
+    spent, held = dict[int, float](), 0.0
     begun = sum(_spent(it) for other in others or [] for it in _family(other))
 
     def watch(roots: list[psutil.Process]) -> None:
@@ -197,7 +196,7 @@ def together(
             roots = [psutil.Process(process.pid), *(others or [])]
             while process.poll() is None:
                 watch(roots)
-                ended.wait(OFTEN)
+                time.sleep(OFTEN)
             if process.returncode:
                 said.seek(0)
                 sys.exit(f"{command} ended with {process.returncode}:\n{said.read().decode()}")

@@ -83,7 +83,7 @@ def run(project: Project, person: str = "") -> None:
     with suppress(ValueError):
         at = datetime.fromisoformat(value)
         spellings += [at.isoformat(sep, its) for sep in " T" for its in ("auto", "microseconds")]
-    meant, names = Meant(column, spellings), _columns(project)
+    meant, names = Meant(column, spellings), set[str]()
 
     def asked(line: Any) -> bool:
         names.update(line["inputs"])
@@ -95,7 +95,7 @@ def run(project: Project, person: str = "") -> None:
         ids |= {*rows.filter(meant.rows(rows.collect_schema())).collect()[PREDICTION]}
     meant = replace(meant, ids=[*ids])
     held = _held(project, meant)
-    if not (held or column in names):
+    if not held and column not in (names := names | _columns(project)):
         close = closest(column, names, 3)
         hint = f"did you mean {listed(close)}?" if close else "ml/schema.py names yours."
         raise UserError(f"No contract, log, labels or data know a column {column}; {hint}")

@@ -139,17 +139,16 @@ def _half_come(
     """The first of the moments, `ordered`, by which half of each class's rows have come."""
     classes = int(labels.max()) + 1
 
-    def come(place: int) -> NDArray[np.int64]:
-        """How many rows of each class have come by the moment at a place."""
+    def come(moment: np.int64) -> NDArray[np.int64]:
+        """How many rows of each class have come by a moment."""
         counts = np.zeros(classes, np.int64)
         for some, its in zip(_pieces(times), _pieces(labels), strict=True):
-            counts += np.bincount(its[some <= ordered[place]], minlength=classes)
+            counts += np.bincount(its[some <= moment], minlength=classes)
         return counts
 
-    every = come(-1)
+    every = come(ordered[-1])
     wanted = np.minimum(every // 2 + 1, every)
-    places = range(len(ordered))
-    first = bisect_left(places, 1, key=lambda place: int(np.all(come(place) >= wanted)))
+    first = bisect_left(ordered, 1, key=lambda moment: int(np.all(come(moment) >= wanted)))
     return np.int64(ordered[first])
 
 

@@ -68,11 +68,7 @@ def _keep(
     """Write the best parameters of a group of models, unless they are the present ones."""
     present = trials[: len(group)]
     best, first = (
-        max(
-            (it for it in its if it.value is not None),
-            key=lambda it: float(np.mean(it.user_attrs["folds"])),
-            default=None,
-        )
+        max((it for it in its if it.value is not None), key=_worth, default=None)
         for its in (trials, present)
     )
     if best is None or best is first:
@@ -86,6 +82,11 @@ def _keep(
         f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
         f"cross-validation{f' after {first.value:.4f}' if first else ''}; run `make train`."
     )
+
+
+def _worth(trial: optuna.trial.FrozenTrial) -> float:
+    """How good it was: higher is better."""
+    return float(np.mean(trial.user_attrs["folds"]))
 
 
 def _record(project: Project, study: optuna.Study, score: str) -> None:
