@@ -192,7 +192,12 @@ def test_each_environment_waits_for_the_one_before(rendered: Callable[..., Path]
     workflow = read(project / ".github" / "workflows" / "image.yml")["jobs"]
     theirs = read(rendered(deploy="[kubernetes]", ci="gitlab") / ".gitlab" / "image.yml")
     before = ["publish"]
+    (cloud,) = rendered(deploy="[aws]").glob("src/*/ops/deployment/cloud.py")
+    (patience,) = re.findall(r"^    patience = (\d+)$", cloud.read_text(), re.MULTILINE)
+    enough = 2 * int(patience) // 60 + 10  # minutes to fail, to go back, and to load
     for name, job in zip(names, jobs[1:], strict=True):
+        assert int(workflow[name]["timeout-minutes"]) >= enough
+        assert theirs[name]["timeout"] == f"{workflow[name]['timeout-minutes']} minutes"
         assert workflow[name]["needs"] == theirs[name]["needs"] == before
         assert workflow[name]["environment"] == theirs[name]["environment"] == name
         assert (
@@ -235,29 +240,30 @@ def test_production_takes_what_this_pipeline_has_signed(rendered: Callable[..., 
 def test_what_was_deployed_reaches_the_branch_beside_what_came_meanwhile(
     rendered: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """`make deploy` commits; somebody else pushes; git holds both."""
+    """`make deploy` commits; others push before and while it does; git holds all of it."""
     git = ("git", "-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    person = {
+        f"GIT_{who}_{what}": "ada@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     remote, clone, other = tmp_path / "remote.git", tmp_path / "clone", tmp_path / "other"
     run(*git, "init", "--quiet", "--bare", "--initial-branch=main", remote, cwd=tmp_path)
     shutil.copytree(rendered(deploy="[kubernetes]"), clone)
+    push = "cd ../other && git commit --quiet --allow-empty --message {} && git push --quiet"
     with (clone / "Makefile").open("a") as menu:
-        menu.write("deploy:\n\tgit commit --quiet --allow-empty --message deployed\n")
+        menu.write(f"deploy:\n\t{push.format('during')}\n")
+        menu.write("\tgit commit --quiet --allow-empty --message deployed\n")
     run(*git, "init", "--quiet", "--initial-branch=main", cwd=clone)
     run(*git, "add", "--all", cwd=clone)
     run(*git, "commit", "--quiet", "--message", "begin", cwd=clone)
     run(*git, "remote", "add", "origin", remote, cwd=clone)
     run(*git, "push", "--quiet", "origin", "main", cwd=clone)
     run(*git, "clone", "--quiet", remote, other, cwd=tmp_path)
-    run(*git, "commit", "--quiet", "--allow-empty", "--message", "meanwhile", cwd=other)
-    run(*git, "push", "--quiet", cwd=other)
+    run("bash", "-c", push.format("before"), cwd=clone, env={**os.environ, **person})
     run(*git, "checkout", "--quiet", "--detach", cwd=clone)
-    person = {
-        f"GIT_{who}_{what}": "ada@example.org"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
     environment = {**os.environ, **person, "BRANCH": "main", "TOKEN": "secret"}
     said = run("make", "deliver", "ENVIRONMENT=dev", cwd=clone, env=environment)
     assert "secret" not in said
     log = run(*git, "log", "--format=%s", "main", cwd=remote)
-    assert log.split() == ["deployed", "meanwhile", "begin"]
+    assert log.split() == ["deployed", "during", "before", "begin"]

@@ -84,4 +84,7 @@ deliver: ## what a pipeline does to deploy DIGEST to ENVIRONMENT: with what git 
 	@test -n "$$BRANCH" || { echo "BRANCH is not set: let it be the main branch." >&2; exit 2; }
 	$(GIT) pull --quiet --rebase origin "$$BRANCH"
 	$(MAKE) deploy
-	$(GIT) push --quiet origin "HEAD:$$BRANCH"
+	for try in 1 2 3; do \
+	  $(GIT) pull --quiet --rebase origin "$$BRANCH" || exit 1; \
+	  $(GIT) push --quiet origin "HEAD:$$BRANCH" && exit; \
+	done; exit 1

@@ -138,6 +138,12 @@ def test_git_must_be_able_to_take_what_is_written_down(project: Project, tmp_pat
         deploy(project)
 
 
+def test_an_environment_that_makes_no_service_is_told(project: Project) -> None:
+    """Somebody's own folder, say, before it names the base."""
+    with pytest.raises(UserError, match=r"^deploy/kubernetes/environments/dev makes no ConfigMap"):
+        deploy(project, image=FIRST.image)
+
+
 def test_git_takes_one_file_alone_unless_it_merges(project: Project) -> None:
     asked = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(asked, cwd=project.root, check=True, capture_output=True)
@@ -169,10 +175,18 @@ def test_what_a_person_wrote_there_by_mistake_is_no_deployment(project: Project)
     for it in (FIRST, SECOND):
         state.record(project, "dev", it)
     whole = state.path(project, "dev").read_text()
-    write(project, "image: latest\n")
-    with pytest.raises(UserError, match=r"^deploy/state/dev\.yaml is not what `make deploy` wrote"):
-        deploy(project)
-    write(project, whole)
+    for broken, said in {
+        "image: latest\n": r"Expected `str` matching regex .* - at `\$\.image`",
+        f"{whole}image: {FIRST.image}\n": "a name stands there twice",
+        f"image: {FIRST.image}\n\tmodel: 1\n": r"found character '\\t' that cannot start any",
+        f"image: {FIRST.image}\nmodel: a b\n": r"Expected `str` matching regex .* at `\$\.model`",
+        f"image: {FIRST.image}\nmodle: 1\n": "Object contains unknown field `modle`",
+    }.items():
+        write(project, broken)
+        sentence = rf"^deploy/state/dev\.yaml is not what `make deploy` wrote \({said}"
+        with pytest.raises(UserError, match=sentence):
+            deploy(project)
+    write(project, whole.replace("\n", "\r\n"))
     assert state.earlier(project, "dev").is_same(FIRST)
 
 
@@ -180,10 +194,18 @@ def test_what_a_person_wrote_there_by_mistake_is_no_deployment(project: Project)
 def test_one_broken_file_hides_no_other_environment(
     kubectl: Project, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
-    """Each has its line, and what is typed as the broken one's says mends it."""
+    """Each has its line, and what is typed as the broken one's says mends it, in a merge too."""
     state.record(kubectl, "production", msgspec.structs.replace(FIRST, version="1"))
     state.record(kubectl, "dev", FIRST)
     state.path(kubectl, "dev").write_text(broken)
+    if broken.startswith("<"):
+        asked = ["git", "rev-parse", "HEAD:deploy/state/dev.yaml"]
+        blob = subprocess.check_output(asked, cwd=kubectl.root, text=True).strip()
+        sides = f"0 {'0' * 40}\tdeploy/state/dev.yaml\n" + "".join(
+            f"100644 {blob} {side}\tdeploy/state/dev.yaml\n" for side in (1, 2, 3)
+        )
+        merging = ["git", "update-index", "--index-info"]
+        subprocess.run(merging, cwd=kubectl.root, input=sides, text=True, check=True)
     with pytest.raises(UserError, match=r"^It is not known what dev should run, as said above"):
         run.deployed(kubectl, "")
     lines = dict(it.split(maxsplit=1) for it in capsys.readouterr().out.splitlines())

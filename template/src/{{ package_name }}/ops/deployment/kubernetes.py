@@ -204,11 +204,11 @@ class Environment(places.Environment):
 
     def _one(self, kind: str) -> dict[str, Any]:
         name = "settings" if kind == "ConfigMap" else "service"
-        return next(
-            it
-            for it in self.manifests
-            if it["kind"] == kind and it["metadata"]["name"].startswith(name)
-        )
+        for it in self.manifests:
+            if it["kind"] == kind and it["metadata"]["name"].startswith(name):
+                return it
+        folder = f"deploy/kubernetes/environments/{self.name}"
+        raise UserError(f"{folder} makes no {kind} {name}: let its resources name ../../base.")
 
     def _kubectl(self, *arguments: str, timeout: float = PATIENCE) -> str:
         place = f"--namespace={self.namespace}"

@@ -101,8 +101,8 @@ def deployed(project: Project, environment: str) -> None:
         raise UserError(f"It is not known what {listed(broken)} should run, as said above.")
     if differ:
         raise Refused(
-            f"{listed(differ)} should run what git says: `make deploy ENVIRONMENT=...` "
-            "without more rolls it out again."
+            f"{listed(differ)} should run what git says: `git pull` brings what others have "
+            "deployed, and `make deploy ENVIRONMENT=...` without more rolls out what git holds."
         )
 
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import httpx
 import msgspec
-import yaml
 
 from ..errors import UserError, shortly
 from ..project import Project
+from .state import plain
 
 ANSWER = 10.0
 """Seconds that a service has to answer a request."""
@@ -43,9 +43,9 @@ def load(project: Project, environment: str) -> Load | None:
     if not file.exists():
         return None
     try:
-        asked = msgspec.convert(yaml.safe_load(file.read_bytes()) or {}, dict[str, Load])
-    except (msgspec.ValidationError, yaml.YAMLError) as error:
-        raise UserError(f"deploy/load.yaml: {shortly(error)}; mend it.") from None
+        asked = msgspec.convert(plain(file.read_bytes()) or {}, dict[str, Load])
+    except ValueError as error:
+        raise UserError(f"deploy/load.yaml: {error}; mend it.") from None
     return asked.get(environment)
 
 

@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import yaml
@@ -19,13 +19,19 @@ IMAGE = re.compile(r"[a-z0-9][\w.:/-]*@sha256:[0-9a-f]{64}")
 MODEL = re.compile(r"[1-9][0-9]{0,18}|(?![0-9]+\Z)[A-Za-z0-9_.-]{1,64}")
 """A version of a registry, or an alias."""
 
+Model = (
+    Annotated[int, msgspec.Meta(ge=1)]
+    | Annotated[str, msgspec.Meta(pattern=rf"^({MODEL.pattern})?\Z")]
+)
+"""The same in a file, where a version is a number."""
+
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What runs, or is to run."""
 
     image: Annotated[str, msgspec.Meta(pattern=rf"^{IMAGE.pattern}\Z")]
     """By its digest: registry/name@sha256:..."""
-    model: int | str = ""
+    model: Model = ""
     """A version that is meant, or an alias, which moves; empty: whatever the image holds."""
     monitor: Annotated[str, msgspec.Meta(pattern=rf"^({IMAGE.pattern})?\Z")] = ""
     """The image of a cluster's monitor, likewise; empty where there is none."""
@@ -124,12 +130,31 @@ def earlier(project: Project, environment: str) -> State:
     return line[-2]
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML, and no mapping that names a key twice, as a merge may leave it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """What a mapping holds."""
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise yaml.MarkedYAMLError(problem="a name stands there twice")
+        return found
+
+
+def plain(content: bytes) -> Any:
+    """What YAML says; a ValueError, in short, if it is broken."""
+    try:
+        return _Once(content).get_single_data()
+    except yaml.YAMLError as error:
+        raise ValueError(getattr(error, "problem", None) or shortly(error)) from None
+
+
 def _parsed(content: bytes, file: Path) -> State:
     try:
-        return msgspec.convert(yaml.safe_load(content), State)
-    except (ValueError, yaml.YAMLError) as error:
-        said, name = shortly(error), f"deploy/state/{file.name}"
+        return msgspec.convert(plain(content), State)
+    except ValueError as error:
+        name = f"deploy/state/{file.name}"
         raise UserError(
-            f"{name} is not what `make deploy` wrote ({said}): `git restore {name}` brings back "
-            f"what git holds, and `git log --patch {name}` shows what it held before."
+            f"{name} is not what `make deploy` wrote ({error}): `git checkout HEAD -- {name}` "
+            f"brings back what git holds, and `git log --patch {name}` shows what it held before."
         ) from None
