@@ -302,3 +302,18 @@ def test_gitlab_shows_tokens_of_its_own(
 
 def test_the_files_are_formatted() -> None:
     run("terraform", "fmt", "-check", "-recursive", "template/deploy", "tests/terraform", cwd=ROOT)
+
+
+def test_what_is_declared_is_used() -> None:
+    """As tflint would ask: variables, locals and data that somebody reads, and typed variables."""
+    for part in ("foundation", "endpoint"):
+        files = sorted((ROOT / "template" / "deploy" / "aws" / part).glob("*.tf"))
+        text = "".join(re.sub(r"(?m)^\s*#.*$", "", it.read_text()) for it in files)
+        names = {f"var.{it}" for it in re.findall(r'(?m)^variable "(\w+)"', text)}
+        names |= {f"data.{'.'.join(it)}" for it in re.findall(r'(?m)^data "(\w+)" "(\w+)"', text)}
+        for block in re.findall(r"(?ms)^locals \{\n(.*?)^\}", text):
+            names |= {f"local.{it}" for it in re.findall(r"(?m)^  (\w+) +=", block)}
+        assert {it for it in names if not re.search(rf"\b{re.escape(it)}\b", text)} == set()
+        variables = re.findall(r'(?ms)^variable "\w+" \{\n(.*?)^\}', text)
+        assert len(variables) >= 5
+        assert all(re.search(r"(?m)^  type +=", it) for it in variables)

