@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from my_model.ops import cli
-from my_model.ops.scoring.explain import contributions
+from my_model.ops.scoring.explain import AT_ONCE, PATHS, contributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def test_contributions_are_shapley_values_and_add_up() -> None:
         return answer(rows)
 
     found = contributions(watched, ROW, OTHERS)
-    assert set(asked) == {len(ROW) + 1}  # one path at a time, however many columns there are
+    assert asked == [PATHS * (len(ROW) + 1)]
     exact = dict.fromkeys(ROW, 0.0)
     for order in permutations(ROW):  # every order, from every other row
         rows, before = dict(OTHERS), answer(OTHERS)
@@ -60,6 +60,20 @@ def test_contributions_are_shapley_values_and_add_up() -> None:
     moved = float(answer(ROW)[0] - answer(OTHERS).mean())
     assert sum(exact.values()) == pytest.approx(moved)
     assert sum(by for by, _ in found.values()) == pytest.approx(moved, abs=0.6)
+
+
+def test_as_many_paths_are_asked_at_once_as_memory_has_room_for() -> None:
+    asked = []
+
+    def watched(rows: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
+        asked.append(sum(values.size for values in rows.values()))
+        return answer(rows)
+
+    wide = {**OTHERS, "image": DRAW.normal(size=(300, 9_000))}
+    found = contributions(watched, {name: values[:1] for name, values in wide.items()}, wide)
+    assert found.keys() == wide.keys()
+    assert 5 < len(asked) < PATHS
+    assert max(asked) <= AT_ONCE
 
 
 def test_a_row_is_explained_by_its_number_or_as_it_is_written(

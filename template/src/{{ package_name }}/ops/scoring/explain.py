@@ -21,6 +21,8 @@ from .rows import predict
 PATHS, FEWEST, CELLS = 200, 20, 10_000_000
 """How many ways are taken to a row, and to one of many columns; so many values are scored."""
 
+AT_ONCE = 1_000_000  # values: a version may be asked in a process of its own
+
 SHOWN = 15  # columns, those that move the answer most
 
 
@@ -83,14 +85,16 @@ def contributions(
     start = draw.integers(len(next(iter(others.values()))), size=paths)
     turn = draw.permuted(np.tile(np.arange(count), (paths, 1)), axis=1)  # of each column
     said = np.empty((paths, count + 1))
-    for path in range(paths):
-        rows = {}
+    width = sum(values.size for values in row.values())
+    together = max(1, AT_ONCE // (width * (count + 1)))
+    for first in range(0, paths, together):
+        part, rows = slice(first, first + together), {}
         for place, (name, values) in enumerate(row.items()):
-            taken = turn[path, place] < np.arange(count + 1)
+            taken = turn[part, place, None] < np.arange(count + 1)
             taken = taken.reshape(-1, *(1 for _ in values.shape[1:]))
-            other = others[name][start[path]]
+            other = np.repeat(others[name][start[part]], count + 1, axis=0)
             rows[name] = np.where(taken, values, other).astype(values.dtype)
-        said[path] = answer(rows)
+        said[part] = answer(rows).reshape(-1, count + 1)
     steps = np.diff(said, axis=1)
     moved = np.take_along_axis(steps, turn, axis=1)
     found = zip(moved.mean(axis=0).tolist(), moved.std(axis=0).tolist(), strict=True)
