@@ -57,7 +57,7 @@ SETUP = re.compile(r"(\w+)\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')")
 REFUSED = re.compile(r"Validation error for question '(\w+)': (.+)")
 TERMS = re.compile(r"\A(licen[cs]e|copying)(\.\w+)?\Z")
 PROJECTS = r"(.+/)(pyproject\.toml|setup\.py|package\.json|go\.mod)\Z"
-DATA = re.compile(r"\.(csv|parquet|jsonl)\Z", re.IGNORECASE)
+DATA = re.compile(r"\.(csv|tsv|parquet|jsonl|xlsx?|ods)(\.(gz|bz2|xz|zip))?\Z", re.IGNORECASE)
 SHOWN = 5  # paths of a kind that are named one by one
 
 
@@ -85,6 +85,8 @@ class Repository:
             raise UserError(f"{root} is no git repository: run `git init` and commit.") from None
         if top.resolve() != root:
             raise UserError(f"{root} lies inside a repository: name its root, {top}.")
+        if git(root, "rev-parse", "--show-object-format").strip() != "sha1":
+            raise UserError(f"{root} names its objects by SHA-256, which Copier's updates cannot.")
         if (root / ANSWERS).exists():
             raise UserError(f"{root} was rendered already: run `make template-update` there.")
         if git(root, "status", "--porcelain"):
@@ -128,16 +130,11 @@ class Repository:
         return git(self.root, "grep", *asked, codes=(0, 1)).splitlines()  # 1: there is none
 
     def data(self) -> list[str]:
-        """Files that the contract could be written from: raw ones first, then the largest."""
-        tracked = {*self.paths, *(path.removesuffix(".dvc") for path in self.paths)}
-        folder = self.root / "data"
-        tracked |= {it.relative_to(self.root).as_posix() for it in folder.rglob("*")}
-        found = [path for path in tracked if DATA.search(path)]
-        return sorted(found, key=lambda path: ("raw" not in path, -self.size(path), path))
-
-    def size(self, path: str) -> int:
-        """How many bytes a file has; none where only DVC knows it."""
-        return (self.root / path).stat().st_size if (self.root / path).is_file() else 0
+        """Files here that the contract could be written from: raw ones first, then the largest."""
+        there = {it.relative_to(self.root).as_posix() for it in (self.root / "data").rglob("*")}
+        found = {it: self.root / it for it in {*self.paths, *there} if DATA.search(it)}
+        sizes = {name: it.stat().st_size for name, it in found.items() if it.is_file()}
+        return sorted(sizes, key=lambda name: ("raw" not in name, -sizes[name], name))
 
 
 # ==================================================================================================
@@ -269,9 +266,11 @@ def _python(repository: Repository, about: Mapping[str, Any]) -> tuple[str, str]
     }
     for place, text in places.items():
         if stated := re.search(r"3\.(\d+)", re.sub(r"(<=?|!=)\s*[\d.*]+", "", text)):
-            fitting = [it for it in PYTHONS if int(it[2:]) >= int(stated[1])]
-            above = "" if fitting else ", which is above what the template has"
-            return (fitting or PYTHONS[-1:])[0], f"{place} says {stated[0]}{above}"
+            newer = [it for it in PYTHONS if int(it[2:]) >= int(stated[1])]
+            below = re.search(r"<\s*3\.(\d|10|11)\b", text)
+            side = "below" if below else "" if newer else "above"
+            missed = f", which is {side} what the template has" if side else ""
+            return (newer or PYTHONS[-1:])[0], f"{place} says {stated[0]}{missed}"
     return None
 
 
@@ -290,7 +289,7 @@ def _ci(repository: Repository) -> tuple[str, str]:
 PLACES = {
     r"data/(interim|processed)/": "stays; `make train` makes its own steps from the raw data",
     r"data/external/": "stays; read it in {ml}/source.py if rows come from it",
-    r".*\.(csv|parquet|jsonl)(\.dvc)?\Z": "`ops data use` reads it and writes {ml}/schema.py",
+    rf"(?i).*{DATA.pattern[:-2]}(\.dvc)?\Z": "`ops data use` reads it and writes {ml}/schema.py",
     r"data/": "stays",
     r"notebooks/": "stays: notebooks/ is yours",
     r".*\.ipynb\Z": "notebooks/, which is yours",
@@ -298,7 +297,7 @@ PLACES = {
     r"mlruns/|mlflow\.db": "stays; new runs go to mlflow.db, or where MLFLOW_TRACKING_URI says",
     r"reports/|references/|docs/": "stays",
     r"tests?/": "tests/, which pytest collects: the functions in {ml} are tested in tests/ml/",
-    r"(requirements[\w-]*\.(txt|in)|environment\.ya?ml|setup\.(py|cfg)|Pipfile(\.lock)?)\Z": (
+    r"(requirements[\w-]*\.\w+|environment\.ya?ml|setup\.(py|cfg)|(Pipfile|poetry|pdm)\b.*)\Z": (
         "pyproject.toml, by `uv add`: the lock is made from there"
     ),
     r".*(feature|transform|preprocess)\w*\.py\Z": "{ml}/features.py: what the model sees",
@@ -390,24 +389,23 @@ def collisions(repository: Repository, render: Path) -> list[str]:
         UserError: if a file stands where the other side has a folder, or where git does not see it,
             or a link.
     """
-    tracked = set(repository.paths)
-    found = []
+    root, tracked, found = repository.root, set(repository.paths), []
     for name, path in files(render).items():
-        now = repository.root / name
-        own = PurePosixPath(name)
-        around = [repository.root / it for it in (own, *own.parents[:-1])]
+        now, own = root / name, PurePosixPath(name)
+        around = [root / it for it in (own, *own.parents[:-1])]
         if link := next((it for it in around if it.is_symlink()), None):
             raise UserError(
-                f"{link.relative_to(repository.root)} is a link, and the template has one of that "
+                f"{link.relative_to(root)} is a link, and the template has one of that "
                 "name: put what it points to in its place."
             )
-        above = [str(it) for it in own.parents if (repository.root / it).is_file()]
+        above = [it for it in own.parents if str(it) in tracked or (root / it).is_file()]
         if above or now.is_dir():
-            odd = above[0] if above else name
-            raise UserError(f"{odd} is a file on one side and a folder on the other: move yours.")
+            kind = "submodule" if above and (root / above[0]).is_dir() else "file"
+            what = f"{(*above, name)[0]} is a {kind}"
+            raise UserError(f"{what} on one side and a folder on the other: move yours.")
         if now.is_file() and name not in tracked:
             raise UserError(f"{name} is yours, but git ignores it: move it, or commit it.")
-        if now.is_file() and now.read_bytes() != path.read_bytes():
+        if now.is_file() and path.read_bytes() not in (b"", now.read_bytes()):
             found.append(name)
     return found
 
@@ -541,7 +539,8 @@ def told(
     yield from grouped(repository, set(colliding), f"src/{package}/ml", package)
     ours = {TERMS.sub("license", name.lower()): name for name in names}
     alike = {name: ours.get(TERMS.sub("license", name.lower()), name) for name in repository.paths}
-    both = {name: collision(name) for name in colliding} | {
+    empty = "the template's, for yours is empty"
+    both = {name: collision(name) if repository.text(name) else empty for name in colliding} | {
         name: f"the template calls it {other}; keep one of them, under that name"
         for name, other in alike.items()
         if name != other
@@ -594,7 +593,8 @@ def done(left: list[str], data: list[str]) -> Iterator[str]:
     else:
         yield f"The branch {BRANCH} holds the render and all that is yours."
     yield "Next:\n  make setup"
-    yield f"  uv run ops data use {shlex.quote(data[0]) if data else 'FILE'} --target COLUMN"
+    file = re.sub(r"\A-", "./-", data[0]) if data else "FILE"
+    yield f"  uv run ops data use {shlex.quote(file)} --target COLUMN"
     yield "  make train"
     yield '  git add --all && git commit --message "Bring our data under the template"'
 

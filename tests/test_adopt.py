@@ -254,6 +254,7 @@ def test_the_report_says_where_files_belong(tmp_path: Path, ask: Ask) -> None:
     files, *_ = SHAPES["a DVC pipeline"]  # with a stage of the same name as the template's
     _, said = ask(planted(tmp_path / "pipeline", files))
     assert "under names and with outputs of their own" in said
+    assert adopt.Repository.at(tmp_path / "pipeline").data() == []  # only DVC has its rows
     files, *_ = SHAPES["cookiecutter-data-science 2"]
     _, said = ask(planted(tmp_path / "prices", files), "-d", "ci=gitlab")
     assert "src/house_prices/: two packages of one name would hide each other" in said
@@ -275,6 +276,7 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
         "data/raw/my rows.csv": "age,churned\n30,yes\n",
         "models/__init__.py": "",
         "models/net.py": "import os,sys\n",
+        "src/churn/__init__.py": "",
         "tests/test_net.py": "import os,sys\n",
     }
     repository = planted(tmp_path / "churn", files)
@@ -287,6 +289,7 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     assert ".python-version says 3.14, which is above what the template has" in said
     assert "LICENSE.txt: the template calls it LICENSE; keep one of them" in said
     assert "the template calls it .github/pull_request_template.md" in said
+    assert "src/churn/__init__.py: the template's, for yours is empty" in said
     assert "Several projects lie in it (a/, b/)" in said
 
     code, said = ask(repository, "--apply")
@@ -301,6 +304,14 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     assert settings["ruff"]["extend-exclude"] == ["models", "tests"]
     assert settings["mypy"]["exclude"] == ["^models", "^tests"]
     run("ruff", "check", "--no-cache", "--force-exclude", "models", "tests", cwd=repository)
+
+
+def test_what_is_advised_can_be_typed_and_an_old_python_is_said(tmp_path: Path) -> None:
+    *_, use, _, _ = adopt.done([], ["-my rows.csv"])
+    assert use == "  uv run ops data use './-my rows.csv' --target COLUMN"
+    theirs = planted(tmp_path / "old", {"setup.py": "setup(python_requires='>=3.9, <3.11')\n"})
+    where = "setup.py says 3.9, which is below what the template has"
+    assert adopt.derived(adopt.Repository.at(theirs))["python_version"] == ("3.11", where)
 
 
 BSD = (
@@ -376,6 +387,19 @@ def _link(folder: Path) -> None:
     planted(folder, {"train.py": ""})
 
 
+def _submodule(folder: Path) -> None:
+    other = planted(folder.parent / "other", {"read.py": ""})
+    planted(folder, {"train.py": ""})
+    mine = ("-c", "protocol.file.allow=always")
+    run("git", *mine, "submodule", "--quiet", "add", other, "notebooks", cwd=folder)
+    run("git", "commit", "--quiet", "--message", "Theirs, too", cwd=folder)
+
+
+def _sha256(folder: Path) -> None:
+    run("git", "init", "--quiet", "--object-format=sha256", folder, cwd=folder.parent)
+    planted(folder, {"train.py": ""})
+
+
 REFUSALS: dict[str, tuple[Any, str]] = {
     "no repository": (_none, "is no git repository"),
     "a folder of one": (_inside, "lies inside a repository: name its root"),
@@ -391,6 +415,8 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         functools.partial(planted, files={"src": "ours\n"}),
         "src is a file on one side and a folder on the other",
     ),
+    "a submodule": (_submodule, "notebooks is a submodule on one side and a folder on the other"),
+    "SHA-256": (_sha256, "names its objects by SHA-256, which Copier's updates cannot"),
     "a link": (_link, "data is a link, and the template has one of that name"),
     "a folder for a file": (
         functools.partial(planted, files={"Makefile/notes.md": "ours\n"}),
