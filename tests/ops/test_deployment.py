@@ -1,5 +1,6 @@
 """What ends a deployment before it begins, and what git remembers of those that were."""
 
+import json
 import os
 import re
 import shutil
@@ -367,11 +368,12 @@ def test_a_cluster_is_given_both_images_in_the_project_s_own_namespace(
 CLUSTER = """#!{python}
 import http.server, json, os, sys
 words = sys.argv[1:]
+READY = '{{"conditions": [{{"type": "Ready", "status": "True"}}]}}'
 if words[0] == "get":
     if "AWAY" in os.environ:
         sys.exit("The connection to the server cluster:6443 was refused")
     spec = {{"containers": [{{"name": "service", "image": "{image}"}}]}}
-    status = {{"conditions": [{{"type": "Ready", "status": "True"}}]}}
+    status = json.loads(os.environ.get("STATUS", READY))
     pod = {{"metadata": {{"name": "one"}}, "spec": spec, "status": status}}
     print(json.dumps({{"items": [pod]}}))
 elif words[0] == "port-forward":
@@ -387,10 +389,39 @@ elif words[0] == "port-forward":
     server.serve_forever()
 elif words[0] == "kustomize":
     os.execv("{kubectl}", ["kubectl", *words])
-else:
+elif "STATUS" in os.environ and words[0] != "apply":
+    failed = {{"rollout": "exceeded its progress deadline", "logs": "is waiting to start"}}
+    sys.exit("error: " + failed[words[0]])
+elif "STATUS" not in os.environ:
     sys.exit("nothing may be changed there")
 """
 """A kubectl whose cluster has one pod, which answers through a forwarded port."""
+
+
+SLOW = """\
+sagemaker:
+\t@sleep 60 & slow=$$!; trap 'kill $$slow; touch let-go; exit 1' TERM; wait
+"""
+"""A cloud's target that takes long."""
+
+
+def test_a_cloud_that_takes_too_long_is_let_go_of(project: Project) -> None:
+    """What the target has begun ends, and keeps no lock from the way back."""
+    (project.root / "deploy" / "kubernetes").rename(project.root / "deploy" / "aws")
+    (project.root / "Makefile").write_text(SLOW)
+    with pytest.raises(UserError, match=r"^`make sagemaker` was not done after 1 seconds\."):
+        find(project, "dev").roll(FIRST, 1)
+    assert (project.root / "let-go").exists()
+
+
+NO_SECRET = {"reason": "CreateContainerConfigError", "message": 'secret "log-bucket" not found'}
+NO_IMAGE = {"reason": "ImagePullBackOff", "message": "no such"}
+NO_NODE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available",
+}
 
 
 @pytest.fixture
@@ -414,6 +445,31 @@ def test_a_cluster_that_is_away_is_told_before_anything_is_tried(
     monkeypatch.setenv("AWAY", "true")
     with pytest.raises(UserError, match=r"^kubectl failed: The connection to the .* was refused"):
         deploy(kubectl, image=FIRST.image)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (
+            {
+                "initContainerStatuses": [{"state": {"waiting": NO_SECRET}}],
+                "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+            'CreateContainerConfigError: secret "log-bucket" not found',
+        ),
+        ({"containerStatuses": [{"state": {"waiting": NO_IMAGE}}]}, "ImagePullBackOff: no such"),
+        ({"conditions": [NO_NODE]}, "Unschedulable: 0/3 nodes are available"),
+    ],
+)
+def test_a_pod_that_has_not_begun_is_told_of(
+    kubectl: Project, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], told: str
+) -> None:
+    """It has no log, and a secret, an image or a node is missing."""
+    monkeypatch.setenv("STATUS", json.dumps(status))
+    sentence = rf"deadline: {told}; nothing ran in dev before\.$"
+    with pytest.raises(Refused, match=sentence):
+        deploy(kubectl, image=FIRST.image)
+    assert state.read(kubectl, "dev") is None
 
 
 def test_pods_may_pull_from_a_registry_that_asks_who_does(kubectl: Project) -> None:

@@ -61,14 +61,15 @@ class Environment(places.Environment):
         file = self.project.root / "build" / "deploy" / f"{self.name}.yaml"
         states.write(file, state)
         target, given = TARGETS[self.platform], (f"ENVIRONMENT={self.name}", f"STATE={file}")
-        try:
-            subprocess.run(
-                ("make", target, *given), cwd=self.project.root, timeout=seconds, check=True
-            )
-        except subprocess.CalledProcessError:
-            raise UserError(f"`make {target}` failed, as said above.") from None
-        except subprocess.TimeoutExpired:
-            raise UserError(f"`make {target}` was not done after {seconds} seconds.") from None
+        with subprocess.Popen(("make", target, *given), cwd=self.project.root) as process:
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # and with it what it has begun, which lets go of its locks
+                said = f"`make {target}` was not done after {seconds} seconds."
+                raise UserError(said) from None
+        if code:
+            raise UserError(f"`make {target}` failed, as said above.")
 
     @contextmanager
     def service(self, state: State) -> Iterator[Service]:

@@ -37,18 +37,23 @@ class Pod:
     ready: bool
     waits: str
     """For what, in a word of the cluster's; empty if it does not."""
+    why: str
+    """What the cluster says of that."""
 
     @classmethod
     def read(cls, pod: dict[str, Any]) -> "Pod":
         """As kubectl shows it."""
         conditions = {it["type"]: it for it in pod["status"].get("conditions", ())}
-        states = [it["state"] for it in pod["status"].get("containerStatuses", ())]
-        waits = [it["waiting"].get("reason", "") for it in states if "waiting" in it]
+        kinds = ("initContainerStatuses", "containerStatuses")  # the first let the others wait
+        states = [it["state"] for kind in kinds for it in pod["status"].get(kind, ())]
+        waiting = [it["waiting"] for it in states if "waiting" in it]
+        waiting += [conditions.get("PodScheduled", {})]
         return cls(
             pod["metadata"]["name"],
             next(it["image"] for it in pod["spec"]["containers"] if it["name"] == "service"),
             conditions.get("Ready", {}).get("status") == "True",
-            waits[0] if waits else conditions.get("PodScheduled", {}).get("reason", ""),
+            waiting[0].get("reason", ""),
+            waiting[0].get("message", ""),
         )
 
 
@@ -195,11 +200,13 @@ class Environment(places.Environment):
 
     def _reason(self, state: State) -> str:
         """Why a pod with this image is not ready: what it waits for, and what it logged last."""
+        log = ""
         with suppress(UserError):
             for pod in self.pods():
                 if pod.image == state.image and not pod.ready:
-                    log = self._kubectl("logs", pod.name, "--container=service", "--tail=1")
-                    return "".join(f": {it}" for it in (pod.waits, log) if it)
+                    with suppress(UserError):  # one that has not begun has no log
+                        log = self._kubectl("logs", pod.name, "--container=service", "--tail=1")
+                    return "".join(f": {it}" for it in (pod.waits, log or pod.why) if it)
         return ""
 
     def _one(self, kind: str) -> dict[str, Any]:

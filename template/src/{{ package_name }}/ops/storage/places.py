@@ -64,12 +64,12 @@ class Place:
         return False
 
     def sizes(self) -> dict[str, int]:
-        """The files of a folder, by their paths in it: how many bytes each has."""
+        """The files of a folder, by their paths in it: how many bytes each has.
+
+        No file where there is no folder; a UserError where there is no bucket.
+        """
         with reached(self.address):
-            try:
-                paths = list(self.system.find(self.path))
-            except FileNotFoundError:  # no folder, where there are such
-                return {}
+            paths = list(self.system.find(self.path))
             names = ["/".join(self.system.relparts(path, self.path)) for path in paths]
             return dict(zip(names, self.system.sizes(paths), strict=True))
 

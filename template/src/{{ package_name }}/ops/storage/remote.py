@@ -19,6 +19,9 @@ def move(project: Project, address: str) -> None:
     from dvc.fs import generic
     from dvc.repo import Repo
 
+    address = address.strip()
+    if not (address.isascii() and address.isprintable()):
+        raise UserError(f"{address!r} is more than DVC can write down: use plain letters.")
     with reached(".dvc/config"), Repo(str(project.root)) as repo:
         remote = repo.cloud.get_remote()
         old = Place(str(repo.config["remote"][remote.name]["url"]), remote.fs, remote.path)
