@@ -95,6 +95,7 @@ def test_the_github_workflow_runs(sample: Project, world: StandIn, tmp_path: Pat
     assert any('"numpy"' in body for path, body in world.asked if path == "/v1/query")
 
 
+@pytest.mark.exhaustive
 def test_the_gitlab_pipeline_runs(
     trained: Callable[[str], Project], world: StandIn, tmp_path: Path
 ) -> None:

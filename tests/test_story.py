@@ -24,7 +24,7 @@ REFUSED = 3
 
 PICTURES = ROOT / "docs" / "pictures"
 
-CALM = 5
+CALM = 3
 """Windows in which nothing changes; all of them where every case is asked for."""
 
 
