@@ -235,7 +235,7 @@ def test_a_single_model_is_taken_where_the_blend_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(blend, "ERRORS", errors)
-    monkeypatch.setattr(train, "distance", lambda *_: strayed)
+    monkeypatch.setattr(train, "astray", lambda *_: strayed)
     train.run(quick)
     training = read_json(quick.candidate / "training.json")
     scores = {name: np.mean(values) for name, values in training["validation"].items()}

@@ -260,6 +260,7 @@ def test_without_a_wish_the_likeliest_class_is_answered() -> None:
         (Price, {"costs": MISSED}, "costs are of classes, and found is a number"),
         (Case, {"threshold": "best"}, "threshold is best, and found has 3 classes"),
         (Visit, {"costs": {"sick": {"ill": 1}}}, "names sick, and found is one of healthy, ill"),
+        (Visit, {"costs": yaml.safe_load("{yes: {no: 3}}")}, "quote a bare yes or no"),
         (Visit, {"costs": {"ill": {"healthy": float("inf")}}}, "costs must be finite"),
         (Visit, {"threshold": "best", "score": "roc_auc"}, "roc_auc does not depend"),
         (Visit, {"score": "cost"}, "score is cost; say in train.costs"),

@@ -179,7 +179,7 @@ def test_a_score_for_comparison_grows_as_the_model_gets_better() -> None:
     close = Prediction((truth + (answers - truth) / 2).astype(np.float32), None)
     for score in metrics.scores_of("regression"):
         better, worse = (
-            metrics.score(score.name, truth, prediction)
+            metrics.worth(score, truth, prediction, np.ones(len(truth)))
             for prediction in (close, Prediction(answers, None))
         )
         assert better > worse

@@ -91,6 +91,9 @@ def test_an_error_in_ml_is_the_users_and_names_the_line(
         ({"MODELS": ("linear", "blend")}, "blend in MODELS is taken"),
         ({"ROWS": {"linear": 0}}, "ROWS.* will not do: Expected int >= 1"),
         ({"SEARCH": {"linear": {"regularization": (0, 1)}}}, "SEARCH.* Expected float > 0"),
+        ({"SEARCH": {"boostng": {}}}, "unknown key SEARCH.boostng; did you mean boosting?"),
+        ({"ROWS": {"forrest": 9}}, "unknown key ROWS.forrest; did you mean forest?"),
+        ({"PARTS": {"neurall": print}}, "unknown key PARTS.neurall; did you mean neural?"),
         ({"build": lambda *_: LogisticRegression()}, "build must give a Pipeline"),
         (
             {"build": lambda *_: make_pipeline(TunedThresholdClassifierCV(LogisticRegression()))},
@@ -102,9 +105,17 @@ def test_what_the_models_file_declares_is_held(
     declared: dict[str, Any], said: str, rows: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in declared.items():
-        monkeypatch.setattr(models, name, value)
+        monkeypatch.setattr(models, name, value, raising=False)
     with pytest.raises(UserError, match=rf"ml/model.py: {said}"):
         train.hold(rows(model="linear"))
+
+
+def test_a_model_that_is_left_aside_keeps_what_was_said_of_it(
+    rows: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes a name out of MODELS need not look for it elsewhere."""
+    monkeypatch.setattr(models, "MODELS", ("linear",))
+    train.hold(rows(model="linear"))
 
 
 def test_a_name_that_build_does_not_know_is_no_other_model(rows: Ask) -> None:
@@ -176,6 +187,29 @@ def test_what_features_makes_is_held_before_anything_is_learnt(
     assert not project.candidate.exists()
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda its: its - its.mean(),
+        lambda its: np.roll(its, 1),
+        lambda its: np.where(its > np.median(its), "large", "small"),
+        lambda its: np.full(len(its), len(its), np.float32),
+    ],
+)
+def test_a_feature_that_hangs_on_other_rows_is_said(
+    own: Callable[[Array], Array], rows: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service, which sees one row at a time, would answer something else."""
+    make = train.features
+
+    def features(columns: Any, text: Any) -> dict[str, Array]:
+        return {**make(columns, text), "own": own(columns["mean radius"])}
+
+    monkeypatch.setattr(train, "features", features)
+    with pytest.raises(UserError, match=r"makes own of a row otherwise beside other rows;"):
+        rows()
+
+
 def test_features_that_are_no_arrays_by_name_are_said(
     rows: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +253,8 @@ def test_a_search_for_what_a_model_does_not_take_is_not_begun(
     set_params(project, "train", model="linear")
     monkeypatch.setattr(models, "SEARCH", {"linear": {"regularisation": (0.1, 1.0)}})
     before = project.params.read_bytes()
-    with pytest.raises(UserError, match=r"train.linear does not fit: .*regularisation"):
+    said = r"ml/model.py: SEARCH.linear does not fit: .*regularisation"
+    with pytest.raises(UserError, match=said):
         tune.run(project)
     assert project.params.read_bytes() == before
 

@@ -24,8 +24,9 @@ from onnx.helper import (
     make_tensor,
     make_tensor_value_info,
 )
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
@@ -196,6 +197,30 @@ def test_a_last_step_exports_itself(last: Any, truth: Any) -> None:
     assert exported == to_onnx(pipeline, KINDS)
 
 
+class Turned(TransformerMixin, BaseEstimator):
+    """A step before the last one that exports itself; it gives more columns than it takes."""
+
+    def fit(self, rows: Any, y: Any = None) -> Turned:
+        count = np.shape(rows)[1]
+        self.weights_ = np.random.default_rng(count).normal(size=(count + 1, count + 2))
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        return with_ones(rows) @ self.weights_
+
+    def to_onnx(self, kinds: Any) -> Any:
+        return scores(self.weights_)
+
+
+@pytest.mark.parametrize("last", [Ridge(), RandomForestRegressor(5, random_state=0), Lines()])
+def test_a_step_before_it_exports_itself(last: Any) -> None:
+    inner = ColumnTransformer(
+        [("two", Turned(), ["height", "width"]), ("one", "drop", ["a depth"])]
+    )
+    for before in (models.counted(KINDS), inner):
+        assert strayed(make_pipeline(before, Turned(), last).fit(FRAME, VALUES)).passed
+
+
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_it_does_so_after_other_steps_and_inside_of_another_model(task: str) -> None:
     classify = task == "classification"
@@ -325,6 +350,20 @@ def test_answers_in_one_column_are_taken() -> None:
     pipeline = make_pipeline(Column()).fit(FRAME, VALUES)
     said = train.predict(pipeline, cast("Any", contract), FRAME)
     assert np.abs(said.values - VALUES).max() < 1e-4
+
+
+class One(Lines):
+    """A regression that gives one number, of however many rows."""
+
+    def predict(self, rows: Any) -> Any:
+        return super().predict(rows)[:1]
+
+
+def test_a_number_for_all_rows_is_none_for_each() -> None:
+    contract = SimpleNamespace(task="regression")
+    pipeline = make_pipeline(One()).fit(FRAME, VALUES)
+    with pytest.raises(ValueError, match=r"predict must give one number for each row"):
+        train.predict(pipeline, cast("Any", contract), FRAME)
 
 
 def test_a_classifier_without_probabilities_is_named() -> None:

@@ -228,6 +228,7 @@ def test_gates_are_asked_where_what_they_ask_for_is_known(says: Callable[..., No
             lambda truth, rival: (True, ""),
             "asks for rival; there are truth, columns, weights, answers, ",
         ),
+        (lambda *truth: (True, ""), r"asks for \*truth; there are truth, columns, "),
         (lambda truth: True, "must return a boolean and a sentence"),
         (lambda truth: (truth, "It is so."), "must return a boolean and a sentence"),
     ],
@@ -298,6 +299,9 @@ def test_own_scores_losses_and_gates_are_in_all_that_a_training_tells(
     assert loss["loss"] == loss["score"]
     says(LOSSES={"price": price}, SCORES={"hits": share})
     assert "price" in report.report(judged, "HEAD")
+    says(SCORES={"odd": lambda truth, answers: float("nan")})
+    with pytest.raises(UserError, match=r"ml/metrics.py: odd of what the model answers to .* no n"):
+        evaluate.run(judged)
 
 
 def test_a_champion_is_compared_by_an_own_score(

@@ -114,7 +114,7 @@ def test_a_model_learns_by_the_weights(model: str) -> None:
 
     def score(its: train.Rows) -> float:
         said = train.predict(its.fit(model, {}, everything), its.contract, its.features)
-        return metrics.score("log_loss", rows.labels, said, rows.weights)
+        return metrics.worth(metrics.find("log_loss"), rows.labels, said, rows.weights)
 
     assert score(rows) > score(plain) + (0.5 if model != "trivial" else 0)
 

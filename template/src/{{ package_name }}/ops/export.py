@@ -21,10 +21,9 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
 from ..ml import model as models
-from . import own_export
 from .bundle import ARRAYS, MODEL, Arrays, Session
-from .errors import UserError, shortly
-from .own_export import OPSET, attempt, classes, join
+from .errors import UserError
+from .own_export import OPSET, agreed, attempt, classes, exporter, join, promised, register
 
 
 def export(pipeline: Pipeline, kinds: Mapping[str, str]) -> tuple[str, bytes]:
@@ -37,15 +36,10 @@ def export(pipeline: Pipeline, kinds: Mapping[str, str]) -> tuple[str, bytes]:
     if not isinstance(made, Mapping):
         return MODEL, _in_onnx(pipeline, kinds, made)
     file = BytesIO()
-    try:
+    with promised("The arrays that `export` of ml/model.py makes"):
         np.savez(file, allow_pickle=False, **made)
         file.seek(0)
         attempt(Arrays(file), kinds, classes(pipeline))
-    except Exception as error:
-        raise UserError(
-            f"The arrays that `export` of ml/model.py makes will not do: {shortly(error)} "
-            "See docs/ops/models.md."
-        ) from error
     return ARRAYS, file.getvalue()
 
 
@@ -82,13 +76,10 @@ def _asked(pipeline: Pipeline, kinds: Mapping[str, str]) -> Any:
 def _in_onnx(pipeline: Pipeline, kinds: Mapping[str, str], made: Any) -> bytes:
     """A pipeline in ONNX: what `export` made of it, or its only step by itself, or skl2onnx."""
     *steps, (_, last) = pipeline.steps
-    own = None if steps else own_export.exporter(type(last))
+    own = None if steps else exporter(type(last))
     if made is None and own is not None:
         made = own(last, kinds)
-    if made is None:
-        model = _converted(pipeline, kinds)
-    else:
-        model = own_export.agreed(made, kinds, classes(pipeline))
+    model = _converted(pipeline, kinds) if made is None else agreed(made, kinds, classes(pipeline))
     # skl2onnx walks a set here, whose order differs from process to process.
     model.opset_import.sort(key=lambda opset: opset.domain)
     exported: bytes = model.SerializeToString(deterministic=True)
@@ -105,8 +96,8 @@ def _converted(pipeline: Pipeline, kinds: Mapping[str, str]) -> ModelProto:
         inputs = [("numbers", FloatTensorType([None, len(kinds)]))]  # a model takes but one input
     last = pipeline.steps[-1][1]
     options = {id(last): {"zipmap": False}} if is_classifier(last) else None
-    try:
-        own_export.register(pipeline)
+    with promised("What skl2onnx makes of the steps in ml/model.py"):
+        register(pipeline)
         model: ModelProto = convert_sklearn(
             pipeline, name="model", initial_types=inputs, options=options, target_opset=OPSET
         )
@@ -115,13 +106,6 @@ def _converted(pipeline: Pipeline, kinds: Mapping[str, str]) -> ModelProto:
         each = len(named) == len(kinds)
         join(model, dict(zip(named, kinds.values(), strict=True)) if each else kinds)
         attempt(Session(model.SerializeToString()), kinds, classes(pipeline))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"The model cannot be exported to ONNX ({shortly(error)}); take steps in "
-            "ml/model.py that skl2onnx converts, or export it yourself: docs/ops/models.md."
-        ) from error
     return model
 
 

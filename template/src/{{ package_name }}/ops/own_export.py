@@ -4,7 +4,8 @@ A step has a method `to_onnx(kinds)`; LightGBM, XGBoost and CatBoost are asked t
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,6 @@ LIBRARIES = {"lightgbm", "xgboost", "catboost"}
 
 Kinds = Mapping[str, str]
 """The columns that reach a model, by name: number, category or text."""
-
 
 Export = Callable[[Any, Kinds], Any]
 """From a fitted step, and what reaches it, to ONNX."""
@@ -84,13 +84,13 @@ def classes(model: Any) -> int:
     return len(model.classes_) if is_classifier(model) else 0
 
 
-def agreed(made: Any, kinds: Kinds, told: int) -> ModelProto:
-    """A model of `told` classes with the inputs and outputs that `export.to_onnx` promises.
+def agreed(made: Any, kinds: Kinds, told: int | None) -> ModelProto:
+    """A model as `export.to_onnx` promises it, of `told` classes; None of a step before the last.
 
     Raises:
         UserError: if it is not in ONNX, takes or gives something else, or answers no row.
     """
-    try:
+    with promised(f"What the model exports by itself ({type(made).__name__})"):
         model = onnx.load_from_string(made) if isinstance(made, bytes) else made
         model = inliner.inline_local_functions(model)
         if all(opset.domain for opset in model.opset_import):
@@ -101,13 +101,20 @@ def agreed(made: Any, kinds: Kinds, told: int) -> ModelProto:
         for opset in model.opset_import:
             opset.version = max(opset.version, OPSET.get(opset.domain, 0))
         del model.metadata_props[:]  # some tell the time
-        attempt(Session(model.SerializeToString()), kinds, told)
-    except Exception as error:
-        raise UserError(
-            f"What the model exports by itself ({type(made).__name__}) will not do: "
-            f"{shortly(error)} See docs/ops/models.md."
-        ) from error
+        if told is not None:
+            attempt(Session(model.SerializeToString()), kinds, told)
     return model
+
+
+@contextmanager
+def promised(what: str) -> Iterator[None]:
+    """Let an export that fails be told in a sentence, which leads to the page."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} will not do: {shortly(error)} See docs/ops/models.md.") from error
 
 
 def join(model: ModelProto, kinds: Kinds) -> None:
@@ -152,7 +159,7 @@ def _take_apart(graph: onnx.GraphProto, name: str, parts: list[str], version: in
         graph.node.insert(0, helper.make_node("Split", [name], parts, axis=1, **equal))
 
 
-def _give_arrays(model: ModelProto, told: int) -> None:
+def _give_arrays(model: ModelProto, told: int | None) -> None:
     """Let a model give numbers, or positions and probabilities of classes, or items and scores."""
     graph = model.graph
     for node in [node for node in graph.node if node.op_type == "ZipMap"]:
@@ -198,8 +205,8 @@ def register(pipeline: Pipeline) -> None:
             update_registered_converter(
                 type(step),
                 str(type(step)),
-                _shape,
-                partial(_take_in, export),
+                partial(_shape, export),
+                _take_in,
                 parser=_declare,
                 options={"zipmap": [False]} if is_classifier(step) else None,
             )
@@ -216,20 +223,22 @@ def _declare(scope: Any, step: Any, inputs: list[Any], custom_parsers: Any = Non
     return operator.outputs
 
 
-def _shape(operator: Any) -> None:
+def _shape(export: Export, operator: Any) -> None:
+    """Let a step export itself, and say how many columns it gives."""
+    columns = range(sum(its.type.shape[1] for its in operator.inputs))
+    kinds, step = {f"column {place}": "number" for place in columns}, operator.raw_operator
+    told = classes(step) if hasattr(step, "predict") else None
+    operator.own = model = agreed(export(step, kinds), kinds, told)
+    row = [np.zeros(1, np.float32) for _ in columns]
     *positions, answers = operator.outputs
-    answers.type = FloatTensorType([None, classes(operator.raw_operator) or 1])
+    answers.type = FloatTensorType([None, Session(model.SerializeToString()).run(row).scored.size])
     for position in positions:
         position.type = Int64TensorType([None])
 
 
-def _take_in(export: Export, scope: Any, operator: Any, container: Any) -> None:
+def _take_in(scope: Any, operator: Any, container: Any) -> None:
     """Take what a step exports by itself into the graph of a pipeline."""
-    columns = range(sum(its.type.shape[1] for its in operator.inputs))
-    kinds = {f"column {place}": "number" for place in columns}
-    step = operator.raw_operator
-    model = agreed(export(step, kinds), kinds, classes(step))
-    prefix = scope.get_unique_operator_name("own") + "/"
+    model, prefix = operator.own, scope.get_unique_operator_name("own") + "/"
     graph = compose.add_prefix(model, prefix).graph
     parts = [its.full_name for its in operator.inputs]
     container.nodes.append(helper.make_node("Concat", parts, [prefix + NUMBERS], axis=1))

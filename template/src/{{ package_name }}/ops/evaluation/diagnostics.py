@@ -161,9 +161,7 @@ def folds(records: Sequence[Record]) -> dict[str, list[float]]:
 
 def learning_curve(points: Sequence[Mapping[str, float]], score: Score) -> list[Record]:
     """The score on a validation fold by the number of rows learnt from."""
-    return [
-        {"rows": int(point["rows"]), "score": _turned(point["score"], score)} for point in points
-    ]
+    return [{"rows": int(it["rows"]), "score": _turned(it["score"], score)} for it in points]
 
 
 def _turned(value: float, score: Score) -> float | None:

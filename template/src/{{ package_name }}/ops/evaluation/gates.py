@@ -277,8 +277,7 @@ def own(
 
     A UserError if one asks for what there is not, or gives anything else than its verdict.
     """
-    functions = [*metrics.named("GATES", *NAMES)]
-    if not functions:
+    if not (functions := [*metrics.named("GATES", *NAMES)]):
         return []
     seen: dict[str, Any] = {"truth": truth, "columns": columns, "weights": weights}
     for whose, its in (("", said), ("champion_", said if champion is None else champion)):
@@ -287,7 +286,7 @@ def own(
         seen[f"{whose}scores"] = measured
     judged = []
     for name, gate in functions:
-        asked = [*signature(gate).parameters]
+        asked = [str(it).partition(":")[0] for it in signature(gate).parameters.values()]
         if unknown := [what for what in asked if what not in seen]:
             raise UserError(
                 f"ml/metrics.py: {name} asks for {listed(unknown)}; there are {listed([*seen])}."

@@ -142,17 +142,10 @@ def value(score: Score, truth: Array, answers: Answers, weights: Weights | None 
     return prepare(score, truth, answers)(np.ones(len(truth)) if weights is None else weights)
 
 
-def score(
-    name: str,
-    truth: Array,
-    answers: Answers,
-    weights: Weights | None = None,
-    costs: Costs | None = None,
-) -> float:
-    """Measure the score called `name` so that higher is better: losses are negated."""
-    found = find(name, costs)
-    measured = value(found, truth, answers, weights)
-    return -measured if found.loss else measured
+def worth(score: Score, truth: Array, answers: Answers, weights: Weights) -> float:
+    """Measure one score so that higher is better: losses are negated."""
+    measured = value(score, truth, answers, weights)
+    return -measured if score.loss else measured
 
 
 def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:

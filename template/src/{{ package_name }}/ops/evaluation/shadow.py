@@ -41,8 +41,7 @@ def gate(
         return _judged(answered, asked, False, f"{said} and failed at {failed:,}; none is allowed.")
     if answered < asked:
         return _judged(answered, asked, False, f"{said}; {asked:,} are asked.")
-    kept = project.served, challenger.contract
-    truth, ours, theirs, groups = compared(*kept, version, champion)
+    truth, ours, theirs, groups = compared(project.served, challenger.contract, version, champion)
     rows = len(truth)
     if rows < LEAST_ROWS:
         few = f"ground truth has come for {rows}, too few to compare it with the champion"

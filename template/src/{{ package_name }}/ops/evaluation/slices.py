@@ -33,7 +33,6 @@ NAMED: Mapping[str, Callable[[Any], str]] = {
 }
 """How a value is called, by the kind of its column."""
 
-
 Slice = tuple[str, NDArray[np.int64]]
 """What some rows have in common, as it is called in a sentence; and their positions."""
 
@@ -89,9 +88,8 @@ def measure(
                 "deviation": rounded(metrics.error(excess[rows], counted, units[rows])),
             }
         )
-    known = [record for record in measured if record["score"] is not None]
-    known.sort(key=lambda record: record["score"], reverse=score.loss)
-    return known + [record for record in measured if record["score"] is None]
+    turn = -1 if score.loss else 1
+    return sorted(measured, key=lambda it: (it["score"] is None, turn * (it["score"] or 0.0)))
 
 
 def groups(declared: Mapping[str, str], frame: pl.DataFrame) -> dict[str, NDArray[np.bool_]]:

@@ -71,9 +71,8 @@ class History:
         self.windows = self._cut()
         self.enough = len(self.windows) >= LEAST_WINDOWS
         piece = float(np.median(np.diff(self._times)))
-        self._near = (
-            float(np.median([np.ptp(self._times[own]) for own in self.windows])) / 2 + piece
-        )
+        spans = [np.ptp(self._times[own]) for own in self.windows]
+        self._near = float(np.median(spans)) / 2 + piece
         self._period = CYCLES.get(limits.cycle, math.inf)
         covered = np.ptp(self._times[self._pieces]) + piece
         self.phased = covered > 1.99 * self._period > 8 * self._near

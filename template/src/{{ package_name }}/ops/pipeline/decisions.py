@@ -41,8 +41,9 @@ def costs(train: Train, contract: Contract) -> list[list[float]] | None:
             named = label(truth), label(answer)
             for name in named:
                 if name not in classes:
+                    bare = " (quote a bare yes or no)" if name in ("true", "false") else ""
                     raise UserError(
-                        f"params.yaml: train.costs names {name}, and {target} is one of "
+                        f"params.yaml: train.costs names {name}{bare}, and {target} is one of "
                         f"{', '.join(classes)}."
                     )
             matrix[classes.index(named[0]), classes.index(named[1])] = cost
@@ -91,12 +92,8 @@ def _best(name: str, told: Mapping[str, Any], truth: Array, said: Array, weights
         usual = wrong[0] / sum(wrong) if min(wrong) >= 0 < sum(wrong) else 0.5
     tried = np.quantile(said[:, 1], np.linspace(0, 1, THRESHOLDS))
     tried = np.unique([float(f"{it:.4g}") for it in (*tried, usual)])
-    scores = np.array(
-        [
-            metrics.score(name, truth, Decision(it).answer(said), weights, told.get("costs"))
-            for it in tried.tolist()
-        ]
-    )
+    score, made = metrics.find(name, told.get("costs")), map(Decision, tried.tolist())
+    scores = np.array([metrics.worth(score, truth, it.answer(said), weights) for it in made])
     if np.ptp(scores) == 0 and name != "cost":
         raise UserError(
             f"params.yaml: train.threshold is best, and {name} does not depend on a threshold; set "

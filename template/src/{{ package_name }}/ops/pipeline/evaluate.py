@@ -29,7 +29,7 @@ from ..project import Project
 from ..sampling import example, golden
 from ..scoring import in_batches
 from ..settings import Settings
-from ..wording import rounded
+from ..wording import listed, rounded
 from . import labelled, parquet, split
 from .hashing import row_keys
 from .parsing import parse
@@ -180,6 +180,10 @@ def judge(
         spans = {name: [rounded(low), rounded(high)] for name, (low, high) in found.items()}
         return {"metrics": numbers(values), "intervals": spans}
 
+    told = told_of(weights)
+    if lost := {score.name for score in scores if not score.task} - told["metrics"].keys():
+        said = f"{listed(sorted(lost))} of what the model answers to the rows held out is no number"
+        raise UserError(f"ml/metrics.py: {said}.")
     trivial = {score.name: metrics.value(score, truth, baseline, weights) for score in scores}
     value, least = metrics.value(primary, truth, answers, weights), trivial[primary.name]
 
@@ -201,7 +205,7 @@ def judge(
         verdicts.append(replace(again, name="refitted export parity"))
     return {
         "score": primary.name,
-        **told_of(weights),
+        **told,
         "baseline": numbers(trivial),
         **({"unweighted": told_of(np.ones(len(truth)))} if contract.with_role("weight") else {}),
         "interval": interval(truth, answers.values) if answers.probabilities is None else None,
@@ -326,5 +330,4 @@ def write(
 
 def numbers(values: Mapping[str, float]) -> dict[str, float]:
     """The scores that are defined, with six digits: more would be noise."""
-    short = {name: rounded(value) for name, value in values.items()}
-    return {name: value for name, value in short.items() if value is not None}
+    return {name: its for name, value in values.items() if (its := rounded(value)) is not None}

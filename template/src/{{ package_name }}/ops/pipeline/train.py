@@ -1,7 +1,7 @@
 """Compare models by cross-validation, fit the best one on all training rows, and export it."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -27,6 +27,7 @@ from ..bundle import JUDGED, TOLERANCE, Prediction, Session, decided, described,
 from ..contract import FOLD, Contract
 from ..errors import UserError, shortly
 from ..evaluation import metrics
+from ..evaluation.metrics import Array
 from ..export import blendable
 from ..files import replacing, write_json
 from ..project import Project
@@ -59,8 +60,8 @@ class Rows:
         """Make features and labels once, for all folds and models."""
         settings = settings or Settings()
         self.contract, self.train, self.seed = contract, settings.train, settings.seed
-        self.costs = decisions.costs(self.train, contract)
-        self.score = metrics.find(self.train.score, self.costs, contract.task)
+        costs = decisions.costs(self.train, contract)
+        self.score = metrics.find(self.train.score, costs, contract.task)
         self._read(frame)
         self.folds = frame[FOLD].to_numpy()
         self.splits = list(self._splits())
@@ -70,8 +71,7 @@ class Rows:
                 "to validate on; gather more rows, or change split in params.yaml."
             )
         arrays = contract.arrays(frame)
-        made = features(arrays, contract.text)
-        hold_features(made, len(frame))
+        made = make_features(arrays, contract.text)
         self.passing = self._passing(arrays, made)
         made = {
             name: values
@@ -85,7 +85,7 @@ class Rows:
         self.features = frame_of(made, self.kinds)
         self.weighed, self.told = contract.with_role("weight") is not None, set[str]()
         self.said: dict[str, NDArray[np.float32]] = {}  # by models that had not learnt from the row
-        self.items: dict[str, NDArray[Any]] = {}  # what they recommended
+        self.items: dict[str, Array] = {}  # what they recommended
         self.validation: dict[str, list[float]] = {}  # the scores of these, fold by fold
         self.parts: Sequence[Path] = ()  # of all rows, where these are but some of them
         self.in_parts: set[str] = set()  # the models that have learnt from the parts
@@ -96,9 +96,9 @@ class Rows:
         self.labels, self.weights = self.contract.labels(frame), self.contract.weights(frame)
         time = self.contract.with_role("event_time")
         self.in_time = time is not None
-        self.newest: Any = None
-        if time is not None:
-            self.newest = recency.days(frame[time.name]).max() if newest is None else newest
+        self.newest: Any = newest
+        if time is not None and newest is None:
+            self.newest = recency.days(frame[time.name]).max()
         self.ages = recency.ages(frame[time.name], self.newest) if time else np.zeros(len(frame))
 
     def others(self, frame: pl.DataFrame, newest: float | None = None) -> "Rows":
@@ -128,9 +128,7 @@ class Rows:
             if _varies(self.labels[learn]) and _varies(self.labels[held]):
                 yield learn, held
 
-    def _passing(
-        self, arrays: Mapping[str, NDArray[Any]], made: Mapping[str, NDArray[Any]]
-    ) -> list[str]:
+    def _passing(self, arrays: Mapping[str, Array], made: Mapping[str, Array]) -> list[str]:
         """Features that follow the event time, and whose range not every fold has gone through.
 
         A date never comes back, and a season that came once is none: a model would take it for
@@ -223,7 +221,7 @@ class Rows:
         *steps, last = pipeline.steps
         before = Pipeline(steps).fit(self.features, self.labels) if steps else None
 
-        def taken(part: Path) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
+        def taken(part: Path) -> tuple[Any, Array, NDArray[np.float64]]:
             rows = self.others(pl.read_parquet(part), self.newest)
             columns = before.transform(rows.features) if before else rows.features
             weights = rows.weights * (recency.faded(rows.ages, half_life) if half_life else 1.0)
@@ -288,7 +286,7 @@ class Rows:
             self.items[model] = self._placed([part.values for part in parts], "")
         return self.judge(model, self._placed([part.scored for part in parts], np.nan))
 
-    def _placed(self, parts: Sequence[NDArray[Any]], unknown: Any) -> NDArray[Any]:
+    def _placed(self, parts: Sequence[Array], unknown: Any) -> Array:
         """What is said of each fold as an array of all rows."""
         made = np.full((len(self.labels), *parts[0].shape[1:]), unknown, parts[0].dtype)
         for (_, held), part in zip(self.splits, parts, strict=True):
@@ -310,8 +308,7 @@ class Rows:
 
     def scored(self, rows: NDArray[np.intp], answers: Prediction) -> float:
         """The score of the answers to some rows; higher is better."""
-        about = self.labels[rows], answers, self.weights[rows]
-        return metrics.score(self.score.name, *about, self.costs)
+        return metrics.worth(self.score, self.labels[rows], answers, self.weights[rows])
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -481,8 +478,15 @@ def again(rows: Rows, training: Mapping[str, Any]) -> Pipeline | Blend:
     return rows.fit(training["model"], own, half_life=None if fading == "none" else fading)
 
 
-def hold_features(made: Any, rows: int) -> None:
-    """A UserError if `ml/features.py` made of some rows what no model takes."""
+def make_features(columns: Mapping[str, Array], text: Collection[str]) -> dict[str, Array]:
+    """What `ml/features.py` makes of rows; a UserError if no model takes it, or can be asked it.
+
+    A service sees a row alone, so every second one at most must be the same without the others.
+    """
+    made: Any = features(columns, text)
+    rows = len(next(iter(columns.values())))
+    some = slice(None, None, -max(2, rows // FEW_TIMES))
+    alone = features({name: values[some] for name, values in columns.items()}, text)
     if not isinstance(made, dict):
         raise UserError("ml/features.py: features must give a dict of arrays by their names.")
     for name, values in made.items():
@@ -493,9 +497,19 @@ def hold_features(made: Any, rows: int) -> None:
             wrong = f"{name} of {its.dtype}; numbers must be float32, all others strings"
         elif its.dtype == np.float32 and np.isinf(its).any():
             wrong = f"infinite {name}; use NaN instead"
+        elif not _alike(alone[name], its[some]):
+            wrong = f"{name} of a row otherwise beside other rows; let a step in ml/model.py learn"
         else:
             continue
         raise UserError(f"ml/features.py makes {wrong}.")
+    return dict(made)
+
+
+def _alike(one: Array, other: Array) -> bool:
+    """Whether features are the same, but for rounding."""
+    if one.dtype.kind != "f":
+        return np.array_equal(one, other)
+    return distance(np.nan_to_num(one.ravel()), np.nan_to_num(other.ravel())) <= TOLERANCE
 
 
 def hold(rows: Rows) -> None:
@@ -505,13 +519,20 @@ def hold(rows: Rows) -> None:
     """
     train = rows.train
     try:
-        names = msgspec.convert(vars(models), Declared).MODELS
+        declared = msgspec.convert(vars(models), Declared)
     except msgspec.ValidationError as error:
         said, _, place = str(error).replace("`", "").partition(" - at $.")
         raise UserError(
             f"ml/model.py: {place or 'it'} will not do: {said}; see docs/ops/models.md."
         ) from error
-    if taken := {*names} & {"trivial", AUTO, BLEND, *Train.__struct_fields__}:
+    for table in ("PARTS", "ROWS", "SEARCH"):
+        for name in getattr(declared, table).keys() - {*declared.MODELS}:
+            try:
+                rows.build(name, {})  # one that is left aside for now
+            except UserError as error:
+                said = unknown(f"{table}.{name}", declared.MODELS)
+                raise UserError(f"ml/model.py: {said}") from error
+    if taken := {*declared.MODELS} & {"trivial", AUTO, BLEND, *Train.__struct_fields__}:
         raise UserError(f"ml/model.py: {taken.pop()} in MODELS is taken; use another name.")
     if train.model == BLEND and rows.contract.task == "recommendation":
         raise UserError(
@@ -562,7 +583,10 @@ def predict(
     A class that was not learnt from has probability 0. `told` is how a class is chosen.
     """
     if contract.task == "regression":
-        return Prediction(np.ravel(pipeline.predict(frame)).astype(np.float32), None)
+        numbers = np.asarray(pipeline.predict(frame))
+        if numbers.shape not in ((len(frame),), (len(frame), 1)):
+            raise ValueError(f"predict must give one number for each row, not {numbers.shape}")
+        return Prediction(numbers.ravel().astype(np.float32), None)
     if contract.task == "recommendation":
         *steps, (_, last) = pipeline.steps
         if steps or not hasattr(last, "recommend"):
@@ -585,19 +609,19 @@ def predict(
     return decided(told).answer(probabilities)
 
 
-def frame_of(made: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> pl.DataFrame:
+def frame_of(made: Mapping[str, Array], kinds: Mapping[str, str]) -> pl.DataFrame:
     """Features as the frame that the pipelines take: Float32 and String columns, see `unfolded`."""
     columns = contracts.unfolded(made)
     schema = {its: pl.Float32 if kind == "number" else pl.String for its, kind in kinds.items()}
     return pl.DataFrame([pl.Series(its, columns[its], dtype) for its, dtype in schema.items()])
 
 
-def _range(values: NDArray[Any]) -> float:
+def _range(values: Array) -> float:
     """How far the known values lie apart."""
     known = values[~np.isnan(values)]
     return float(np.ptp(known)) if len(known) else 0.0
 
 
-def _varies(values: NDArray[Any]) -> bool:
+def _varies(values: Array) -> bool:
     """Whether a feature can tell two rows apart."""
     return any(pl.Series(its).n_unique() > 1 for its in np.atleast_2d(values.T))

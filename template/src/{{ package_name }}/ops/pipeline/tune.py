@@ -1,13 +1,15 @@
 """Search for better parameters on the same folds as training, and write them to `params.yaml`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from .. import contract as contracts
 from ..errors import UserError, shortly
-from ..evaluation import diagnostics, metrics
+from ..evaluation.metrics import Score
 from ..files import write_text
 from ..project import Project
 from ..settings import AUTO, BLEND, Settings, with_values
@@ -23,9 +25,14 @@ def run(project: Project) -> None:
     frame = parquet.spread(project.train, contract, settings.train.in_memory, folded=True)
     rows = Rows(contract, frame, settings)
     hold(rows)
-    wanted, score = asked(settings.train), rows.score.name
+    wanted, score = asked(settings.train), rows.score
     for model in filter(searched, wanted):  # a trial would end in a traceback
-        rows.build(model, {name: low for name, (low, _) in searched(model).items()})
+        lowest = {name: low for name, (low, _) in searched(model).items()}
+        try:
+            rows.build(model, lowest)
+        except UserError as error:
+            said = f"ml/model.py: SEARCH.{model} does not fit: {error.__cause__}"
+            raise UserError(said) from error
 
     def objective(trial: optuna.Trial) -> float:
         model = wanted[trial.number % len(wanted)]  # each gets its turns, for all of them blend
@@ -38,73 +45,64 @@ def run(project: Project) -> None:
         trial.set_user_attr("model", model)
         trial.set_user_attr("parameters", values)
         try:
-            folds = rows.validate(model, values)
+            folds = [-it if score.loss else it for it in rows.validate(model, values)]
         except UserError:
             raise
         except Exception as error:
             raise optuna.TrialPruned(shortly(error)) from error
         trial.set_user_attr("folds", folds)
-        return sign * float(np.mean(folds))
+        return float(np.mean(folds))
 
-    sign = -1 if rows.score.loss else 1
     study = optuna.create_study(
-        direction="minimize" if sign < 0 else "maximize",
+        direction="minimize" if score.loss else "maximize",
         sampler=optuna.samplers.TPESampler(seed=settings.seed),
     )
     try:
         with threads(rows):
             study.optimize(objective, n_trials=settings.tune.trials, timeout=settings.tune.seconds)
         for group in [(name,) for name in wanted] if settings.train.model == BLEND else [wanted]:
-            trials = [trial for trial in study.trials if trial.user_attrs.get("model") in group]
+            done = study.get_trials(states=[TrialState.COMPLETE])
+            trials = [trial for trial in done if trial.user_attrs["model"] in group]
             _keep(project, group, score, trials)
     finally:
         if settings.registry.nested_runs:
-            _record(project, study, score)
+            _record(project, study, score.name)
 
 
 def _keep(
-    project: Project, group: Sequence[str], score: str, trials: Sequence[optuna.trial.FrozenTrial]
+    project: Project, group: Sequence[str], score: Score, trials: Sequence[FrozenTrial]
 ) -> None:
     """Write the best parameters of a group of models, unless they are the present ones."""
-    present = trials[: len(group)]
-    best, first = (
-        max((it for it in its if it.value is not None), key=_worth, default=None)
-        for its in (trials, present)
-    )
+    better = partial(min if score.loss else max, key=lambda it: it.value, default=None)
+    best, first = better(trials), better(it for it in trials if not it.params)
     if best is None or best is first:
-        reached = "none was tried" if best is None else f"{score} {best.value:.4f}"
+        reached = "none was tried" if best is None else f"{score.name} {best.value:.4f}"
         print(f"No trial beats the present parameters of {listed(group)} ({reached}).")
         return
     model, found = best.user_attrs["model"], best.user_attrs["parameters"]
     text = project.params.read_text(encoding="utf-8")
     write_text(project.params, with_values(text, f"train.{model}", found))
     print(
-        f"params.yaml: train.{model} now holds the winner, {score} {best.value:.4f} in "
+        f"params.yaml: train.{model} now holds the winner, {score.name} {best.value:.4f} in "
         f"cross-validation{f' after {first.value:.4f}' if first else ''}; run `make train`."
     )
 
 
-def _worth(trial: optuna.trial.FrozenTrial) -> float:
-    """How good it was: higher is better."""
-    return float(np.mean(trial.user_attrs["folds"]))
-
-
 def _record(project: Project, study: optuna.Study, score: str) -> None:
     """Write a run of MLflow, and one beneath it for each trial that has ended."""
-    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    done = study.get_trials(states=[TrialState.COMPLETE])
     if not done:
         return
-    scores = {str(trial.number): trial.user_attrs["folds"] for trial in done}
-    folds = diagnostics.folds(diagnostics.validation(scores, metrics.find(score)))
     from ..registry.tracking import connected
 
     with connected(project) as store:
         run = store.log(("search", f"{done[0].datetime_start}"), "ops tune")
-        for trial, scores_of in zip(done, folds.values(), strict=True):
+        for trial in done:
             title = f"{trial.number} {trial.user_attrs['model']}"
-            own, chosen = trial.user_attrs["parameters"], trial == study.best_trial
+            own, folds = trial.user_attrs["parameters"], trial.user_attrs["folds"]
             seconds = trial.duration.total_seconds() if trial.duration else 0.0
-            store.nest(run, title, own, score, scores_of, chosen=chosen, seconds=seconds)
+            chosen = trial == study.best_trial
+            store.nest(run, title, own, score, folds, chosen=chosen, seconds=seconds)
 
 
 def _suggest(trial: optuna.Trial, model: str, name: str) -> float:

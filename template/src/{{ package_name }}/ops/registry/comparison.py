@@ -51,8 +51,7 @@ def judge(
         raise UserError(f"The code has changed since the training: {obstacle}; run `make train`.")
     columns = contract.arrays(frame)
     judged = bundle.judged
-    models = [bundle] if judged is bundle else [bundle, judged]
-    slowest = max(latency(its, columns) for its in models)
+    slowest = max(latency(its, columns) for its in dict.fromkeys([bundle, judged]))
     limit = settings.gates.latency_milliseconds
     fast = gates.latency(slowest, limit, slow_member(bundle, columns) if slowest > limit else "")
     score = metrics.of(bundle.manifest)
