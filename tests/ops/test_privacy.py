@@ -8,6 +8,7 @@ import re
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import yaml
 from copies import answer, client, environment, git, learn, ops, registry, run, set_params
 from my_model.ops import privacy
 from my_model.ops.evaluation import page
-from my_model.ops.files import read_json
+from my_model.ops.files import read_json, write_files
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
 from servers import service
 from small import judged
@@ -141,6 +142,10 @@ def test_no_file_beside_the_data_holds_a_marked_value(tmp_path: Path) -> None:
     with judged(tmp_path, Patient, rows.head(300), held_out, {"model": "linear"}) as project:
         for value in ("87654.25", "87,654", "1903-07-09", "Xanthippe", "zyzzyva"):
             assert holders(project.root, value, column="") == set(), value
+        files = [it for it in project.root.rglob("*") if it.is_file() and it.suffix != ".parquet"]
+        written = b"".join(it.read_bytes() for it in files)
+        usual = rows["income"].cast(pl.String), rows["born"].dt.to_string("%F")
+        assert [value for value in chain(*usual) if value.encode() in written] == []
 
 
 def people() -> pl.DataFrame:
@@ -246,24 +251,24 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
     assert run(whole, "dvc", "add", *added).returncode == 0
     learnt = pl.read_parquet(whole.train)
     names = pl.Series("customer", [ADA, *["Bob"] * (len(learnt) - 1)])
-    part = whole.train / "000000.parquet"
-    learnt.with_columns(names).write_parquet(part)
-    assert run(whole, "dvc", "commit", "--force", "split").returncode == 0
+    learnt.with_columns(names).write_parquet(whole.train / "000000.parquet")
+    for text in (whole.reports / "cards" / "model.md", whole.bundle / "manifest.json"):
+        text.write_text(f'["{ADA}"]')
+    assert run(whole, "dvc", "commit", "--force", "split", "evaluate").returncode == 0
     assert run(whole, "dvc", "push").returncode == 0
     lock = yaml.safe_load((root / "dvc.lock").read_text())["stages"]["split"]["outs"]
     digest = next(out["md5"] for out in lock if out["path"] == "data/train.parquet")
     client(whole).set_model_version_tag(whole.name, "1", "dvc.train", digest)
-    report = next((root / "mlartifacts").rglob("gates.json"))
-    report.write_text(f'["{ADA}"]')
+    texts = hold(ADA, root / "mlartifacts")
+    write_files(root / "build" / "evidence", {"1.tar.gz": b""})
     asked = pl.DataFrame({"customer": [ADA, "Bob"], "y": [1, 2]})
     mine, others = answer(whole, asked)
     learn(whole, {mine: "malignant", others: "benign"})
-    said, told = (next((whole.served / log).glob("*.jsonl")) for log in ("predictions", "feedback"))
-    for log in (said, told):
-        log.write_text(log.read_text().replace(mine, one))
+    for log in (whole.served / "predictions", whole.served / "feedback"):
+        (told,) = log.glob("*.jsonl")
+        told.write_text(told.read_text().replace(mine, one))
     before = holders(root, ADA)
-    assert len(before) >= 9
-    assert sum(".dvc/storage" in name or "remote" in name for name in before) >= 1
+    assert (len(before) >= 15, sum(".dvc/storage" in name for name in before) >= 3) == (True, True)
 
     for name, command in (("dvc.ask", "add"), ("_destroy", "")):
         with monkeypatch.context() as patch:
@@ -271,7 +276,8 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
             with pytest.raises(KeyboardInterrupt):
                 privacy.run(whole, f"customer={ADA}")
         assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == [other]
-    assert "version 1" in ops(whole, "forget", f"customer={ADA}")
+    gone = ops(whole, "forget", f"customer={ADA}")
+    assert "never to be reproduced: version 1.\nNot looked into: 1.tar.gz." in gone
 
     assert holders(root, ADA) == set()
     record, *repeated = read_json(whole.reports / "forgotten.json")
@@ -285,13 +291,13 @@ def test_a_person_who_asks_is_forgotten_wherever_rows_are_kept(
     assert (whole.data / "more.jsonl").read_text() == LINES.splitlines(keepends=True)[0]
     assert pl.read_parquet(whole.labelled / "n.parquet")[PREDICTION].to_list() == [other]
     assert "up to date" in run(whole, "dvc", "status", "data/labelled/n.parquet.dvc").stdout
-    assert one not in told.read_text()
-    assert others in told.read_text()
+    assert [its in told.read_text() for its in (one, others)] == [False, True]
     assert run(whole, "dvc", "push", "data/source.csv").returncode == 0
     ops(whole, "forget", "customer=李")
     assert read_json(whole.reports / "forgotten.json")[-1]["rows"] == {}
     assert "Name a column and its value" in ops(whole, "forget", "Ada", code=2)
     assert git(whole, "status", "--porcelain", "reports/forgotten.json")
+    assert missing(whole) == texts
 
 
 def test_a_person_is_forgotten_in_what_a_server_of_mlflow_keeps(
@@ -304,18 +310,42 @@ def test_a_person_is_forgotten_in_what_a_server_of_mlflow_keeps(
     with registry(trained, store) as (address, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         ops(whole, "register")
-        report, *_ = (store / "files").rglob("gates.json")
-        report.write_text(f'["{ADA}"]')
+        texts = hold(ADA, store / "files")
         said = ops(whole, "forget", f"customer={ADA}")
         (record,) = read_json(whole.reports / "forgotten.json")
-        assert [it.partition("/")[2] for it in record["texts"]] == ["reports/gates.json"]
-        assert not report.exists()
-        assert "1 texts." in said
+        assert {it.partition("/")[2] for it in record["texts"]} == texts
+        assert holders(store / "files", ADA) == set()
+        assert f"{len(texts)} texts." in said
         assert "Not looked into" not in said
+        assert missing(whole) == texts
         with sqlite3.connect(store / "mlflow.db") as database:  # as `mlflow gc` does
             database.execute("DELETE FROM runs")
         said = ops(whole, "forget", f"customer={ADA}")
         assert "Not looked into: the artifacts of version 1." in said
+
+
+def hold(value: str, artifacts: Path) -> set[str]:
+    """Let texts of a version hold a value; give their names among its artifacts."""
+    (manifest,) = artifacts.rglob("bundle/manifest.json")
+    code = next(manifest.parent.parent.glob("code/**/*.py"))
+    texts = [manifest, manifest.parents[1] / "reports" / "gates.json", code]
+    for text in texts:
+        text.write_text(f'["{value}"]')
+    return {it.relative_to(manifest.parents[1]).as_posix() for it in texts}
+
+
+def missing(project: Project) -> set[str]:
+    """What the evidence of the first version says that it lacks, and why it may."""
+    said = ops(project, "evidence", "1")
+    folder = project.root / "build" / "evidence" / "1"
+    told, records = (read_json(folder / f"{name}.json") for name in ("missing", "forgotten"))
+    assert set(told.values()) <= {record["at"] for record in records}
+    assert f"names them, and missing.json {len(told)} that are gone." in said
+    assert not any((folder / name).exists() for name in told)
+    assert {"bundle/model.onnx", "reports/cards/model.md"} <= {
+        line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()
+    }
+    return {*told}
 
 
 def test_a_retraining_ends_before_anybody_is_forgotten(whole: Project) -> None:

@@ -106,7 +106,7 @@ def search(project: Project, value: str) -> None:
         champion = store.versions()[-1]
         name, its = next(
             (name, its)
-            for name, its in store.params(champion).items()
+            for name, its in store.known(champion).params.items()
             if name.startswith("train.linear.")
         )
         run = store.log(("search", f"{datetime.now(UTC)}"), "ops tune")

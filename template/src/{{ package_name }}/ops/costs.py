@@ -49,7 +49,7 @@ def run(project: Project) -> None:
     prices = Settings.load(project.params).costs
     with connected(project) as store:
         newest = store.versions()[:-3:-1]
-        told = [_costs(store.metrics(it), prices) for it in newest]
+        told = [_costs(store.known(it).metrics, prices) for it in newest]
     if not told:
         return print("Nothing is registered yet: run `make train`.")
     rows = []

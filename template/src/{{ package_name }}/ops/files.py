@@ -56,9 +56,9 @@ def write_files(folder: Path, files: Mapping[str, Any]) -> None:
             (aside / name).write_bytes(data)
 
 
-def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, absent: Any = None) -> Any:
+    """Read what `write_json` wrote; what is `absent`, if that is told and there is no such file."""
+    return json.loads(path.read_text("utf-8")) if absent is None or path.exists() else absent
 
 
 def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -36,7 +36,9 @@ from .wording import closest, listed
 
 TABLES = {".parquet", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"}
 TEXTS = {".json", ".md", ".html", ".patch", ".py"}
+MADE = {"manifest.json", "model.md", "importance.json"}  # in DVC's folders of such texts
 LEAST = 4  # letters that a value has which is looked for in texts
+NOTHING = re.compile("(?!)")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def run(project: Project, person: str = "") -> None:
         rows = pl.scan_parquet(part)
         ids |= {*rows.filter(meant.rows(rows.collect_schema())).collect()[PREDICTION]}
     meant = replace(meant, ids=[*ids])
-    held = _held(project, meant)
+    word = written(value) if len(value) >= LEAST else NOTHING
+    held = _held(project, meant, word)
     if not held and column not in (names := names | _columns(project)):
         close = closest(column, names, 3)
         hint = f"did you mean {listed(close)}?" if close else "ml/schema.py names yours."
@@ -102,10 +105,10 @@ def run(project: Project, person: str = "") -> None:
     objects = {f"{path.parent.name}{path.name}" for path in held}
     with connected(project) as store:
         known = store.versions()
-        texts, served, left = _texts(project, store, known, value)
+        texts, served, left = _texts(project, store, known, word)
     parts = [(it, {it.tags.get("dvc.train"), it.tags.get("dvc.holdout")}) for it in known]
     versions = [str(it.number) for it, its in parts if objects & its]
-    counts, record = _data(project, meant), project.reports / "forgotten.json"
+    counts = _data(project, meant)
     told = {
         "at": f"{datetime.now(UTC):%FT%TZ}",
         "by": git.person(project.root),
@@ -116,7 +119,7 @@ def run(project: Project, person: str = "") -> None:
         "dvc": sorted(objects),
         "texts": [*(it.relative_to(project.root).as_posix() for it in texts), *served],
     }
-    write_json(record, [*(read_json(record) if record.exists() else []), told])
+    write_json(project.forgotten, [*read_json(project.forgotten, []), told])
     for log in ("feedback", "shadow"):
         _blank(project, log, lambda line: line["id"] in ids)
     _data(project, meant, objects, write=True)
@@ -176,16 +179,14 @@ def _tracked(project: Project) -> list[Path]:
 
 
 def _parts(project: Project) -> dict[Path, list[Path]]:
-    """The files of all that DVC was given, and of what the pipeline makes of it."""
-    made = (project.raw, project.valid, project.quarantine, project.train, project.holdout)
-    places = (*_tracked(project), *made)
+    """The files of all that DVC was given, and of what lies beside it, as the pipeline's does."""
+    places = (*_tracked(project), *project.data.glob("*.parquet"))
     return {it: [it] if it.is_file() else sorted(it.rglob("*.*")) for it in places}
 
 
 def _columns(project: Project) -> set[str]:
     """What columns are called in the contract, in data, and where others were forgotten."""
-    record = project.reports / "forgotten.json"
-    names = {told["column"] for told in (read_json(record) if record.exists() else ())}
+    names = {told["column"] for told in read_json(project.forgotten, [])}
     with suppress(UserError):  # there may be no contract yet
         names |= {column.name for column in load().columns}
     for part in chain(*_parts(project).values()):
@@ -215,15 +216,25 @@ def _data(
     return found
 
 
-def _held(project: Project, meant: Meant) -> list[Path]:
-    """Files with such rows that any commit has, in DVC's cache, and folders that list these."""
+def _held(project: Project, meant: Meant, word: re.Pattern[str] = NOTHING) -> list[Path]:
+    """Files of any commit with such rows or texts, in DVC's cache, and folders that list these."""
     with suppress(UserError):  # there may be no remote, or not all in it
         dvc.ask(project.root, "fetch", "--all-commits")
     cache = project.root / dvc.ask(project.root, "cache", "dir") / "files" / "md5"
-    held = [path for path in cache.glob("??/*") if _rows(path, meant)]
-    hashes = {f"{path.parent.name}{path.name}" for path in held}
-    folders = cache.glob("??/*.dir")
-    return held + [it for it in folders if hashes & {entry["md5"] for entry in read_json(it)}]
+    held = {path for path in cache.glob("??/*") if _rows(path, meant)}
+    folders = {}
+    for folder in cache.glob("??/*.dir"):
+        names = {cache / it["md5"][:2] / it["md5"][2:]: it["relpath"] for it in read_json(folder)}
+        if not MADE.isdisjoint(names.values()):
+            held |= {path for path, name in names.items() if _says(path, Path(name).suffix, word)}
+        folders[folder] = names.keys()
+    return [*held, *(folder for folder, its in folders.items() if its & held)]
+
+
+def _says(path: Path, suffix: str, word: re.Pattern[str]) -> bool:
+    """Whether a file is a text that holds a word."""
+    readable = suffix in TEXTS and path.is_file()
+    return readable and bool(word.search(path.read_text("utf-8", errors="replace")))
 
 
 def _destroy(project: Project, paths: list[Path]) -> None:
@@ -241,18 +252,16 @@ def _destroy(project: Project, paths: list[Path]) -> None:
 
 
 def _texts(
-    project: Project, store: Store, versions: list[Version], value: str
+    project: Project, store: Store, versions: list[Version], word: re.Pattern[str]
 ) -> tuple[list[Path], list[str], list[str]]:
     """Texts here, and those that a server keeps of runs, that hold a value; and what it hides."""
-    word, root = written(value), project.root
 
     def holding(folder: Path) -> list[Path]:
-        texts = [it for it in sorted(folder.rglob("*.*")) if it.suffix in TEXTS]
-        asked = texts if len(value) >= LEAST else []
-        return [it for it in asked if word.search(it.read_text("utf-8", errors="replace"))]
+        return [it for it in sorted(folder.rglob("*.*")) if _says(it, it.suffix, word)]
 
-    places = (root / "mlartifacts", root / "build" / "evidence", project.served / "monitoring")
-    served, hidden = [], []
+    places = [project.root / its for its in ("mlartifacts", "build/evidence", "reports")]
+    places += [project.bundle, project.versions, project.served / "monitoring"]
+    served, hidden = [], [it.name for it in project.root.glob("build/evidence/*.gz")]
     for its in versions if address(project).startswith("http") else ():
         try:
             with store.artifact(its, "", "artifacts") as folder:
@@ -260,7 +269,8 @@ def _texts(
             served += [f"{its.run}/{name}" for name in found]
         except Exception:  # noqa: BLE001  the run may be gone, or the store closed to this person
             hidden.append(f"the artifacts of version {its.number}")
-    return [it for place in places for it in holding(place)], served, hidden
+    texts = [it for place in places for it in holding(place) if it != project.forgotten]
+    return texts, served, hidden
 
 
 def written(value: str) -> re.Pattern[str]:

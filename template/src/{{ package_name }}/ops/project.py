@@ -43,6 +43,7 @@ class Project:
     challenger = ProjectPath("models/challenger")  # what may become champion next, if there is one
     versions = ProjectPath("models/versions")  # bundles of other versions, once fetched
     reports = ProjectPath("reports")  # metrics, gates, plots and cards
+    forgotten = ProjectPath("reports/forgotten.json")  # who asked for it, without a name
     laid_aside = ProjectPath(".dvc/tmp/retrain")  # what a retraining that has begun may change
     costs = ProjectPath(".dvc/tmp/costs")  # what each stage took
 

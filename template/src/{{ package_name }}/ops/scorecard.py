@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as xml  # nosec B405
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -143,7 +143,7 @@ class Facts:
 
     def tuned(self) -> Found:
         """The champion learnt with the parameters that won the search."""
-        search, own = self.store.search(), self.store.params(self.champion)
+        search, own = self.store.search(), self.store.known(self.champion).params
         same = all(own.get(f"train.{search.model}.{key}") == it for key, it in search.won.items())
         return same, f"the champion learnt with what won: {search.model}"
 
@@ -210,8 +210,8 @@ class Result(NamedTuple):
 def passed(facts: Facts, *names: str) -> Found:
     """There are tests of each of these names, and all have passed."""
     each = [[good for its, good in facts.tests.items() if name in its] for name in names]
-    at = date.fromtimestamp((facts.root / RESULTS).stat().st_mtime)
-    return all(its and all(its) for its in each), f"tests passed on {at}: {sum(map(len, each))}"
+    at = datetime.fromtimestamp((facts.root / RESULTS).stat().st_mtime, UTC)
+    return all(its and all(its) for its in each), f"tests passed on {at:%F}: {sum(map(len, each))}"
 
 
 def gate(facts: Facts, *names: str) -> Found:
@@ -239,16 +239,12 @@ def repeated(facts: Facts, target: str) -> Found:
     return git.output(facts.root, *asked), f"`make {target}` in a pipeline of {on}"
 
 
-def make(*targets: str) -> str:
-    """What to type."""
-    return ", ".join(f"`make {its}`" for its in targets)
-
-
-TRAIN, TEST, TUNE = map(make, ("train", "test", "tune"))
-MONITOR, AGAIN = make("serve", "monitor") + " once it was asked", make("retrain")
+TYPED = "`make {}`".format
+TRAIN, TEST, TUNE, AGAIN = map(TYPED, ("train", "test", "tune", "retrain"))
+MONITOR = f"{TYPED('serve')}, {TYPED('monitor')} once it was asked"
 LABELS = f"{MONITOR} and /feedback was told enough ground truth"
 GROUPS, COMPARE = f"gates.groups in params.yaml, {TRAIN}", f"train.model: auto, {TRAIN}"
-SHADOW = f"registry.shadow_rows, {make('train', 'serve')} with SHADOW=models/challenger"
+SHADOW = f"registry.shadow_rows, {TRAIN}, {TYPED('serve')} with SHADOW=models/challenger"
 MERGE = "have the last change of src/*/ml and params.yaml reviewed: merge it by a proposal"
 TESTED, WATCHED, TRIED = (repeated, "test"), (repeated, "monitor"), (repeated, "trial")
 INCOMING = ("missing", "out of range", "unknown categories", "vanished categories")

@@ -223,8 +223,8 @@ def span(text: str) -> timedelta | None:
     return found and timedelta(seconds=int(found[1]) * SECONDS[found[2]])
 
 
-def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
-    """The text of `params.yaml` with some values changed, and every comment as it was.
+def with_values(text: str, section: str, values: Mapping[str, Any], of: str = "params.yaml") -> str:
+    """The text of a file of YAML with some values changed, and every comment as it was.
 
     They stand in a `section` such as `train.boosting`, which is made if need be, or in none.
     """
@@ -240,7 +240,7 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     try:
         document = editor.load(text) or {}
     except MarkedYAMLError as error:
-        raise UserError(f"Mend YAML of {section or 'the use case'}: {error.problem}.") from None
+        raise UserError(f"Mend {of}: {error.problem}.") from None
     place = document
     for key in filter(None, section.split(".")):
         place[key] = place.get(key) or {}

@@ -57,7 +57,7 @@ def profile(
         made["target"] = {"kind": "item", **categories(labels, MOST_ITEMS)}
         said["items"] = categories(its.first, MOST_ITEMS)
     else:
-        made["target"] = numbers(labels, private=contract.target.sensitive)
+        made["target"] = describe(contract.target, labels)
         said["values"] = numbers(its.values)
     made["prediction"] = said
     return made
@@ -93,29 +93,32 @@ def interval(truth: Array, predictions: Array) -> dict[str, float] | None:
 
 
 def describe(column: Column, values: Array) -> dict[str, Any]:
-    """One column's part of the profile, from an array as `Contract.arrays` makes it."""
-    head = {"kind": column.kind}
+    """One column's part of the profile, from an array as `Contract.arrays` makes it.
+
+    Of what is sensitive it tells how much is missing, and no more.
+    """
+    head = {"kind": column.kind, "missing": int(blank(values).sum())}
+    if column.sensitive:
+        return head
     if column.kind == "category":
         return head | categories(values)
     if column.kind == "text" or (column.item and column.item.kind == "category"):
-        return head | texts(values, private=column.sensitive)
+        return head | texts(values)
     if column.item:
-        return head | vectors(values, private=column.sensitive)
+        return head | vectors(values)
     if column.kind == "boolean":
-        known = values[~np.isnan(values)]
-        counts = {"false": int((known == 0).sum()), "true": int((known == 1).sum())}
-        return head | {"missing": len(values) - len(known), "counts": counts}
+        counts = {"false": int((values == 0).sum()), "true": int((values == 1).sum())}
+        return head | {"counts": counts}
     if column.kind == "time":
         seconds = values.astype("datetime64[s]").astype(np.float64)
-        return head | numbers(np.where(np.isnat(values), np.nan, seconds), column.sensitive)
-    return head | numbers(values, private=column.sensitive)
+        return head | numbers(np.where(np.isnat(values), np.nan, seconds))
+    return head | numbers(values)
 
 
-def numbers(values: Array, private: bool = False) -> dict[str, Any]:
+def numbers(values: Array) -> dict[str, Any]:
     """Bins of a number, shape (rows,), missing as NaN; times are seconds since 1970.
 
-    `edges` are the upper bounds, inclusive, of every bin of `counts` but the last one. Extremes,
-    which can point at a person, are left out of what is private.
+    `edges` are the upper bounds, inclusive, of every bin of `counts` but the last one.
     """
     known = np.sort(values[np.isfinite(values)].astype(np.float64))
     made: dict[str, Any] = {"missing": len(values) - len(known)}
@@ -126,13 +129,9 @@ def numbers(values: Array, private: bool = False) -> dict[str, Any]:
     edges = edges[edges < known[-1]]
     ends = np.append(np.searchsorted(known, edges, side="right"), len(known))
     summary = {"mean": known.mean(), "deviation": known.std()}
-    if not private:
-        summary |= {"minimum": known[0], "maximum": known[-1]}
-    return (
-        made
-        | {name: float(f"{value:.6g}") for name, value in summary.items()}
-        | {"edges": edges.tolist(), "counts": np.diff(ends, prepend=0).tolist()}
-    )
+    summary |= {"minimum": known[0], "maximum": known[-1]}
+    made |= {name: float(f"{value:.6g}") for name, value in summary.items()}
+    return made | {"edges": edges.tolist(), "counts": np.diff(ends, prepend=0).tolist()}
 
 
 def categories(values: Array, most: int = MOST_VALUES) -> dict[str, Any]:
@@ -150,17 +149,16 @@ def categories(values: Array, most: int = MOST_VALUES) -> dict[str, Any]:
     }
 
 
-def vectors(values: Array, private: bool = False) -> dict[str, Any]:
+def vectors(values: Array) -> dict[str, Any]:
     """What sums up arrays of numbers, shape (rows, items), and the average of each item."""
     step = max(1, values.size // ITEMS)
     with np.errstate(invalid="ignore"):
         average = np.nansum(values, axis=0) / np.isfinite(values).sum(axis=0)
     summed = summaries(values)
     return {
-        "missing": int(np.isnan(summed["norm"]).sum()),
-        "items": numbers(values.ravel()[::step], private),
+        "items": numbers(values.ravel()[::step]),
         "average": [float(f"{it:.4g}") if np.isfinite(it) else None for it in average.tolist()],
-        **{name: numbers(its, private) for name, its in summed.items()},
+        **{name: numbers(its) for name, its in summed.items()},
     }
 
 
@@ -175,35 +173,30 @@ def summaries(values: Array) -> dict[str, NDArray[np.float64]]:
     return {name: np.where(count > 0, its, np.nan) for name, its in named}
 
 
-def texts(values: Array, private: bool = False) -> dict[str, Any]:
+def texts(values: Array) -> dict[str, Any]:
     """How long texts are, in words, and how many hold each frequent word.
 
     Of an array of categories, shape (rows, items), the items are its words.
 
     Which words are frequent is found in every other text and counted in the rest, so that no
-    count is flattered by the choice. Words are left out of what is private.
+    count is flattered by the choice.
     """
     some = values[:: max(1, -(-len(values) // TEXT_ROWS))]
     split = words(some)
-    made: dict[str, Any] = {
-        "missing": int(blank(values).sum()),
-        "words": numbers(lengths(split), private),
+    chosen, counted = rows_with(split.gather_every(2)), split.gather_every(2, 1)
+    known = [
+        word
+        for word, count in frequent(chosen, len(chosen))
+        if count >= LEAST_TEXTS and len(word) <= LONGEST_VALUE
+    ]
+    found = rows_with(counted)
+    tokens = {word: found[word] for word in known[:MOST_TOKENS]}
+    return {
+        "words": numbers(lengths(split)),
+        "rows": len(counted),
+        "tokens": tokens,
+        "unfamiliar": numbers(unfamiliar(counted, tokens)),
     }
-    if not private:
-        chosen, counted = rows_with(split.gather_every(2)), split.gather_every(2, 1)
-        known = [
-            word
-            for word, count in frequent(chosen, len(chosen))
-            if count >= LEAST_TEXTS and len(word) <= LONGEST_VALUE
-        ]
-        found = rows_with(counted)
-        tokens = {word: found[word] for word in known[:MOST_TOKENS]}
-        made |= {
-            "rows": len(counted),
-            "tokens": tokens,
-            "unfamiliar": numbers(unfamiliar(counted, tokens)),
-        }
-    return made
 
 
 def words(values: Array) -> pl.Series:
@@ -215,8 +208,9 @@ def words(values: Array) -> pl.Series:
 
 
 def blank(values: Array) -> NDArray[np.bool_]:
-    """Which texts are empty, or arrays without any item, shape (rows,)."""
-    return np.asarray((np.atleast_2d(values.T) == "").all(axis=0))
+    """Which values are missing, and which arrays have no item, shape (rows,)."""
+    none = np.isnan(values) if values.dtype.kind in "fM" else values == ""
+    return np.asarray(np.atleast_2d(none.T).all(axis=0))
 
 
 def lengths(split: pl.Series) -> NDArray[np.float64]:

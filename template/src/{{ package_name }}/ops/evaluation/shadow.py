@@ -54,7 +54,8 @@ def gate(
 
 def counted(folder: Path, version: int) -> tuple[int, int]:
     """How many rows a version has answered in the shadow, and at how many it failed."""
-    said = _lines(folder, _of(version), version=pl.String, prediction=pl.String)["prediction"]
+    fields = {"version": pl.String, "prediction": pl.String}
+    said = _lines(folder, pl.col("version") == str(version), **fields)["prediction"]
     return said.count(), said.null_count()
 
 
@@ -77,7 +78,8 @@ def compared(
 
     def said(kind: str, number: int, name: str, **more: Any) -> pl.DataFrame:
         fields = {"id": pl.String, "version": pl.String, **answer, **more}
-        lines = _lines(served / kind, _of(number), **fields).drop_nulls([*answer])
+        own = pl.col("version") == str(number)
+        lines = _lines(served / kind, own, **fields).drop_nulls([*answer])
         lines = lines.filter(pl.col("prediction").is_in(classes)) if classes else lines
         return lines.select("time", "id", *more, pl.struct(*answer).alias(name))
 
@@ -98,11 +100,6 @@ def compared(
         said_in(contract, frame[name].struct.unnest(), unknown=0.0) for name in ("ours", "theirs")
     )
     return told_in(contract, frame["truth"]), ours, theirs, groups
-
-
-def _of(version: int) -> pl.Expr:
-    """Which lines of a log tell of a version."""
-    return pl.col("version") == str(version)
 
 
 def _lines(folder: Path, *wanted: pl.Expr, **schema: Any) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from ..errors import UserError, shortly
 from ..wording import rounded
 from . import metrics
 from .metrics import Answers, Array, Score, Weights
-from .profile import frequent
+from .profile import blank, frequent
 
 LEAST_ROWS = 30  # a slice of fewer rows says nothing
 MOST_COLUMNS = 40  # of more, the sensitive and the most important ones are sliced
@@ -51,7 +51,7 @@ def slices(
     return [
         (f"{column.name} {label}", np.flatnonzero(rows))
         for column in chosen[:MOST_COLUMNS]
-        for label, rows in _parts(column.kind, arrays[column.name])
+        for label, rows in _parts(column, arrays[column.name])
         if LEAST_ROWS <= rows.sum() < len(rows)
     ]
 
@@ -164,12 +164,16 @@ def beside_others(
     return records
 
 
-def _parts(kind: str, values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
-    """What the parts of a column are called, and which rows are in each; of text, by its length."""
+def _parts(column: Column, values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
+    """What the parts of a column are called, and which rows are in each; of text, by its length.
+
+    No single value of what is sensitive is named.
+    """
+    kind = column.kind
     if kind == "text":
         values = np.array([len(text.split()) or np.nan for text in values])
-    known = values != "" if values.dtype == object else ~np.isnan(values)
-    missing = "missing", np.asarray(~known.reshape(len(known), -1).any(axis=1))
+    missing = "missing", blank(values)
+    known = ~missing[1]
     if kind == "array" or not known.any():
         return [missing]
     found, named = np.sort(values[known]), NAMED[kind]
@@ -181,9 +185,7 @@ def _parts(kind: str, values: Array) -> list[tuple[str, NDArray[np.bool_]]]:
     if few:
         return [*((f"= {named(value)}", values == value) for value in few), missing]
     low, high = found[len(found) // 3], found[2 * len(found) // 3]
-    return [
-        (f"below {named(low)}", values < low),
-        (f"{named(low)} to {named(high)}", (values >= low) & (values < high)),
-        (f"from {named(high)}", values >= high),
-        missing,
-    ]
+    names = f"below {named(low)}", f"{named(low)} to {named(high)}", f"from {named(high)}"
+    names = ("low", "in the middle", "high") if column.sensitive else names
+    parts = values < low, (values >= low) & (values < high), values >= high
+    return [*zip(names, parts, strict=True), missing]

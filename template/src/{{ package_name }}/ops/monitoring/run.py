@@ -114,7 +114,7 @@ def accept(project: Project, column: str, reason: str, until: str | None) -> Non
     The next champion ends it. A UserError if nothing was found of it, or `until` is no day to come.
     """
     path, day = project.served / FOLDER / "monitoring.json", None
-    told: dict[str, Any] = read_json(path) if path.exists() else {"windows": []}
+    told: dict[str, Any] = read_json(path, {"windows": []})
     findings = [finding for window in told["windows"] for finding in window["findings"]]
     found = [it for it in findings if column == (it["column"] or it["check"])]
     if not found:

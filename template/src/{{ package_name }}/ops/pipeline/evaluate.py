@@ -105,14 +105,11 @@ def run(project: Project) -> None:
     order = [record["column"] for record in worth]
     every = slices.slices(contract.features, holdout.arrays, order)
     parts = [(name, rows) for name, rows in every if weights[rows].any()]
-    by_slice = slices.measure(
-        parts, primary, truth, answers, holdout.baseline, weights, holdout.groups
-    )
-    declared, by_group = slices.groups(settings.gates.groups or {}, frame), []
-    if declared:
-        by_group = slices.beside_others(
-            declared, primary, truth, answers, seed, holdout.groups, weights
-        )
+    said = primary, truth, answers
+    by_slice = slices.measure(parts, *said, holdout.baseline, weights, holdout.groups)
+    declared = slices.groups(settings.gates.groups or {}, frame)
+    rest = seed, holdout.groups, weights
+    by_group = slices.beside_others(declared, *said, *rest) if declared else []
     found = {
         "importance": worth,
         "slices": by_slice,
@@ -126,6 +123,7 @@ def run(project: Project) -> None:
         found["calibration"] = diagnostics.calibration(truth, answers)
         if "threshold" in (told := training["decision"]):
             found["thresholds"] = diagnostics.thresholds(truth, answers, told, weights)
+    judged = project.candidate / JUDGED / training["file"]
     manifest = {
         "format": FORMAT,
         "file": training["file"],
@@ -142,11 +140,7 @@ def run(project: Project) -> None:
             "remark": training.get("remark", ""),
         },
         **({"decision": training["decision"]} if training["decision"] else {}),
-        **(
-            {"refit": sha256(project.candidate / JUDGED / training["file"])}
-            if holdout.refitted
-            else {}
-        ),
+        **({"refit": sha256(judged)} if holdout.refitted else {}),
         **judge(holdout, by_slice, by_group),
         **describe(holdout),
         "libraries": {
@@ -231,7 +225,7 @@ def describe(holdout: Holdout) -> dict[str, Any]:
     seen |= groups(contract, [train, frame.gather_every(step)] if in_time else [train])
     rows_made = golden(contract, seen)
     period = None
-    if in_time:
+    if in_time and not in_time.sensitive:
         said = joined([holdout.history[::step], holdout.answers[::step]])
         seen["history"] = history(contract, seen, arrays, said)
         seen["history"]["rows"] *= step * round(every / len(learnt))

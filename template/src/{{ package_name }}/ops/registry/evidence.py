@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .. import command, git
-from ..files import replacing, sha256, write_json, write_text
+from ..bundle import MANIFEST
+from ..files import read_json, replacing, sha256, write_json, write_text
 from ..project import Project
 from ..scorecard import scorecard
-from .champion import named
+from .champion import kept, named
 from .history import described
 from .tracking import CHANGES, CODE, FOLDER, connected
 
@@ -33,14 +34,21 @@ def run(project: Project, name: str, key: str = "") -> None:
         version = named(store, name)
         folder = root / "build" / "evidence" / str(version.number)
         with replacing(folder) as aside:
-            aside.mkdir()
-            store.fetch(version, aside / FOLDER)
-            changed = [CHANGES] if version.tags.get("git.changes") else []
-            for part in ("reports", CODE, *changed):
-                with store.artifact(version, part, part) as source:
-                    shutil.copytree(source, aside / part)
+            with store.artifact(version, "", "artifacts") as source:
+                shutil.copytree(source, aside)
+            parts = ["reports", CODE, *([CHANGES] if "git.changes" in version.tags else [])]
+            gone = {part: "" for part in parts if not (aside / part).is_dir()}
+            gone |= {
+                name.removeprefix("artifacts/"): told["at"]
+                for told in read_json(project.forgotten, [])
+                for text in told["texts"]
+                if (name := text.partition(f"{version.run}/")[2])
+            }
+            write_json(aside / "missing.json", gone)
+            if f"{FOLDER}/{MANIFEST}" not in gone:
+                kept(store, version, aside / FOLDER)
             write_json(aside / "version.json", described(store, version, store.aliases()))
-            write_json(aside / "parameters.json", store.params(version))
+            write_json(aside / "parameters.json", store.known(version).params)
             write_json(aside / "promotions.json", [asdict(its) for its in store.promotions()])
             write_json(aside / "scorecard.json", [its._asdict() for its in scorecard(project)])
             commit = version.tags.get("git.commit", "")
@@ -49,16 +57,16 @@ def run(project: Project, name: str, key: str = "") -> None:
                     (aside / Path(page).name).write_bytes(content)
             deployed = ("log", "--patch", "--date=iso", "--", "deploy/state")
             write_text(aside / "deployments.txt", git.output(root, *deployed) or "")
-            monitoring = project.served / "monitoring"
-            texts = [monitoring / name for name in ("monitoring.json", "summary.md")]
-            texts += [root / "build" / "sbom.json", project.reports / "forgotten.json"]
+            texts = [project.served / "monitoring" / it for it in ("monitoring.json", "summary.md")]
+            texts += [root / "build" / "sbom.json", project.forgotten]
             for path in texts:
                 if path.exists():
                     shutil.copy(path, aside)
             files = sorted(path for path in aside.rglob("*") if path.is_file())
             sums = [f"{sha256(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
             write_text(aside / SUMS, "".join(sums))
-    print(f"{folder.relative_to(root)} holds {len(files)} files; {SUMS} names them.")
+    said = f"{SUMS} names them, and missing.json {len(gone)} that are gone"
+    print(f"{folder.relative_to(root)} holds {len(files)} files; {said}.")
     if key:
         _sign(folder, key)
 

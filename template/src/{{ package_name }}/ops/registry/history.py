@@ -86,7 +86,7 @@ def described(store: Store, version: Version, aliases: Mapping[str, int]) -> dic
         "rolled_back": tags.get("rolled_back"),
         "model": tags.get("model"),
         "score": tags.get("score"),
-        "metrics": store.metrics(version),
+        "metrics": store.known(version).metrics,
         "gates": version.gates,
         "reasons": tags.get("reasons") or None,
         "commit": tags.get("git.commit"),

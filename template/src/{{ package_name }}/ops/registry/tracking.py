@@ -28,13 +28,14 @@ from urllib.error import HTTPError
 
 import msgspec
 
-from ..bundle import UNKNOWN, Bundle, Origin, sign
+from ..bundle import MANIFEST, UNKNOWN, Bundle, Origin, sign
 from ..command import NOTHING
 from ..errors import UserError, shortly
 from ..project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import RunData
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
@@ -222,13 +223,9 @@ class Store:
         read = msgspec.json.Decoder(Promotion).decode
         return [read(tags[key]) for key in sorted(tags) if EVENT.match(key)]
 
-    def metrics(self, version: Version) -> dict[str, float]:
-        """Everything that was measured of a version."""
-        return dict(self._client.get_run(version.run).data.metrics)
-
-    def params(self, version: Version) -> dict[str, str]:
-        """Every parameter that a version was trained by."""
-        return dict(self._client.get_run(version.run).data.params)
+    def known(self, version: Version) -> "RunData":
+        """What was measured of a version, `metrics`, and the `params` that it was trained by."""
+        return self._client.get_run(version.run).data
 
     def search(self) -> Search:
         """The last search of `ops tune`; a LookupError if there was none."""
@@ -334,7 +331,7 @@ class Store:
         """
         with self.artifact(version, FOLDER, "files") as source:
             shutil.copytree(source, folder)
-        if Bundle(folder).digest != version.digest:
+        if not (folder / MANIFEST).exists() or Bundle(folder).digest != version.digest:
             raise UserError(
                 f"The files of version {version.number} are not the ones that were registered; "
                 "promote another version."

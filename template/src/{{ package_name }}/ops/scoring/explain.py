@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
+from .. import contract as contracts
 from ..bundle import Bundle
 from ..errors import UserError
 from ..evaluation.metrics import Array
@@ -59,7 +60,8 @@ def _found(row: str, held: pl.DataFrame) -> pl.DataFrame:
             raise UserError(f"{row} is no row of data/holdout.parquet, which has {len(held):,}.")
         return held[int(row) - 1]
     try:
-        told = pl.DataFrame([dict(json.loads(row))])
+        absent = {it.name: None for it in contracts.load().inputs if it.nullable}
+        told = pl.DataFrame([{**absent, **json.loads(row)}])
     except (ValueError, TypeError):
         raise UserError('A row is a number, or JSON such as {"age": 61}.') from None
     parsed = parse(told.lazy(), labelled=False, origin="The row").rows.collect()

@@ -26,7 +26,7 @@ class Parts:
         """Take up what lies in `folder`, if it is about the same subject."""
         self.folder, self._subject = folder, dict(subject)
         self.finished = self.rows = 0
-        known = read_json(folder / SUBJECT) if (folder / SUBJECT).exists() else {}
+        known = read_json(folder / SUBJECT, {})
         if known != subject:
             changed = [name for name in subject if known.get(name) != subject[name]]
             if known:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 
@@ -33,17 +34,14 @@ def _score(text: str) -> float:
 
 def promise(numbers: str) -> float:
     """Value times data at hand, by effort; a ValueError if these are not three of 1 to 5."""
-    value, data, effort = map(int, _matching("[1-5] [1-5] [1-5]")(numbers).split())
+    value, data, effort = map(int, _matching("[1-5] [1-5] [1-5]", numbers).split())
     return value * data / effort
 
 
-def _matching(pattern: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(text)
-        return text
-
-    return read
+def _matching(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise ValueError(text)
+    return text
 
 
 class Question(NamedTuple):
@@ -63,9 +61,9 @@ MANY = "What is predicted, and for what? (of several: value, data at hand and ef
 COSTS = "What does a wrong answer of each kind cost? (none: all cost the same)"
 GROUPS = "Which groups must not be worse off, by a condition on columns? (none: there are none)"
 KEPT = "How long is what kept? (days that are enforced: retention in params.yaml)"
-NUMBER = _matching(r"[-+\d.]+(e[-+]?\d+)?")
-OWNER = _matching(r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*")
-RISK = _matching("(?i)minimal|limited|high")
+NUMBER = partial(_matching, r"[-+\d.]+(e[-+]?\d+)?")
+OWNER = partial(_matching, r"[^@\s,]*@[\w./-]+(,? [^@\s,]*@[\w./-]+)*")
+RISK = partial(_matching, "(?i)minimal|limited|high")
 QUESTIONS = (
     Question("use_case", MANY, "Route mail: 5 4 2; Write answers: 5 2 5", reads=_ranked),
     Question("decides", "Who decides what by a prediction?", "A clerk, by what is in her queue"),

@@ -111,7 +111,8 @@ def keep(project: Project, question: Question, told: str) -> None:
             _check(Settings.load(aside))
         return
     _, head, body = _page(project)
-    write_text(project.use_case, f"---\n{with_values(head, '', values)}---\n{body}")
+    head = with_values(head, "", values, project.use_case.name)
+    write_text(project.use_case, f"---\n{head}---\n{body}")
     if isinstance(value, dict):
         heads = ("use case", "value, data, effort", "value x data / effort")
         print(table(heads, [(name, its, f"{promise(its):.1f}") for name, its in value.items()]))
