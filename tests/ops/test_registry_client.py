@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 from my_model.ops import cli
 from my_model.ops.bundle import Bundle, Origin
 from my_model.ops.files import read_json, write_json
+from my_model.ops.registry.tracking import REFUSED
 from my_model.ops.serving import registry_client, reloading
 from my_model.ops.serving.locations import Absent, Location, Unavailable, fetch, locate
 from my_model.ops.serving.models import Model
@@ -442,6 +443,15 @@ def test_nothing_odd_is_taken_for_a_version(change: dict[str, Any], cache: Path)
         with pytest.raises(Unavailable):
             fetch(locate(f"{server.address}/model@champion"), cache)
         assert "/model-versions/get-artifact" not in server.paths()
+
+
+def test_what_a_gate_refused_never_serves(cache: Path) -> None:
+    """Not by its number either, which needs no promotion."""
+    with faulty() as server:
+        tags: Any = server.version["tags"]
+        tags.append({"key": "status", "value": REFUSED})
+        with pytest.raises(Absent, match=r"^A gate refused http://.*/model/7, so it never serves"):
+            fetch(locate(f"{server.address}/model/7"), cache)
 
 
 def test_what_a_registry_says_leads_nowhere(tmp_path: Path, cache: Path) -> None:

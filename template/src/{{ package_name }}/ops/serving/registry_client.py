@@ -53,18 +53,11 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 ARTIFACT = "model-versions/get-artifact"
 
 
-class Tag(msgspec.Struct):
-    """What somebody has noted of a version."""
-
-    key: str
-    value: str = ""
-
-
 class Version(msgspec.Struct):
     """A version, as MLflow's REST API describes it."""
 
     version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,18}\Z")]
-    tags: list[Tag] = []
+    tags: list[dict[str, str]] = []
     source: str = ""
     creation_timestamp: Any = None
 
@@ -126,16 +119,18 @@ class Registry:
         self._download(self._path, self._question, answer, MOST_ANSWER_BYTES, PATIENCE)
         try:
             version = msgspec.json.decode(answer.getvalue(), type=Described).model_version
-        except (ValueError, RecursionError):
+            tags = {tag["key"]: tag.get("value", "") for tag in version.tags}
+        except (ValueError, LookupError, RecursionError):
             raise Unavailable(
                 f"{self._base} does not answer as MLflow does; mend {self._setting}."
             ) from None
-        tags = {tag.key: tag.value for tag in version.tags}
         digest = tags.get("bundle", "")
         if not DIGEST.fullmatch(digest):
             raise Unavailable(
                 f"{self.shown} was not registered by `ops register`; it has no bundle."
             )
+        if tags.get("status") == "refused":
+            raise Absent(f"A gate refused {self.shown}, so it never serves; mend {self._setting}.")
         commit, data = (_word(tags.get(key, "")) for key in ("git.commit", "dvc.train"))
         created = _moment(version.creation_timestamp)
         store = _word(version.source.partition(":")[0])
