@@ -351,11 +351,10 @@ def fitting(
 
 def own_code(repository: Repository, names: Iterable[str]) -> list[str]:
     """The people's code: the outermost folders and files that hold nothing of the template."""
-    taken = {
-        str(it) for name in names for it in (PurePosixPath(name), *PurePosixPath(name).parents)
-    }
+    taken = {str(it) for name in names for it in (name, *PurePosixPath(name).parents)}
+    inner = [it for it in repository.paths if (repository.root / it).is_dir()]  # of a submodule
     found = set()
-    for path in repository.has(r".*\.(py|ipynb)\Z"):
+    for path in (*repository.has(r".*\.(py|ipynb)\Z"), *inner):
         around = [*map(str, reversed(PurePosixPath(path).parents)), path]
         found |= {*[it for it in around if it not in taken][:1]}
     return sorted(found)

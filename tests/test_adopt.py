@@ -189,6 +189,15 @@ def planted(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
+def with_submodule(repository: Path, place: str) -> Path:
+    """The repository, with another one in it, whose code nobody has put into shape."""
+    other = planted(repository.with_name("other"), {"read.py": "import os,sys\n"})
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add")
+    run("git", *add, other, place, cwd=repository)
+    run("git", "commit", "--quiet", "--message", "Theirs, too", cwd=repository)
+    return repository
+
+
 def state(repository: Path) -> str:
     """Everything that git knows of a repository, and its work tree."""
     return "".join(
@@ -279,7 +288,7 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
         "src/churn/__init__.py": "",
         "tests/test_net.py": "import os,sys\n",
     }
-    repository = planted(tmp_path / "churn", files)
+    repository = with_submodule(planted(tmp_path / "churn", files), "vendor/read")
     _, said = ask(repository)
     assert re.search(
         r"^Not taken: package_name=models, from the package models/\. Choose", said, re.MULTILINE
@@ -301,9 +310,18 @@ def test_what_a_repository_tells_amiss_is_dropped_or_said(
     ignored = (repository / ".gitignore").read_text().splitlines()
     assert ("*.log" in ignored, {"/notebooks/", "/.github/*"} & {*ignored}) == (True, set())
     settings = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
-    assert settings["ruff"]["extend-exclude"] == ["models", "tests"]
-    assert settings["mypy"]["exclude"] == ["^models", "^tests"]
-    run("ruff", "check", "--no-cache", "--force-exclude", "models", "tests", cwd=repository)
+    assert settings["ruff"]["extend-exclude"] == ["models", "tests", "vendor"]
+    assert settings["mypy"]["exclude"] == ["^models", "^tests", "^vendor"]
+    run(
+        "ruff",
+        "check",
+        "--no-cache",
+        "--force-exclude",
+        "models",
+        "tests",
+        "vendor",
+        cwd=repository,
+    )
 
 
 def test_what_is_advised_can_be_typed_and_an_old_python_is_said(tmp_path: Path) -> None:
@@ -388,11 +406,7 @@ def _link(folder: Path) -> None:
 
 
 def _submodule(folder: Path) -> None:
-    other = planted(folder.parent / "other", {"read.py": ""})
-    planted(folder, {"train.py": ""})
-    mine = ("-c", "protocol.file.allow=always")
-    run("git", *mine, "submodule", "--quiet", "add", other, "notebooks", cwd=folder)
-    run("git", "commit", "--quiet", "--message", "Theirs, too", cwd=folder)
+    with_submodule(planted(folder, {"train.py": ""}), "notebooks")
 
 
 def _sha256(folder: Path) -> None:
