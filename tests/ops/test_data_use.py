@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import random
 import re
 import shutil
@@ -406,6 +408,7 @@ def test_roles_are_seen(adopt: Adopt) -> None:
                 "customer_id": [f"C{draw.randrange(10**6)}" for _ in truth],
                 "PassengerId": [draw.randrange(10**6) for _ in truth],
                 "hash": [f"{draw.getrandbits(64):x}" for _ in truth],
+                "__index_level_0__": [draw.randrange(10**6) for _ in truth],
                 "region_id": [draw.randrange(5) for _ in truth],
                 "comment": [f"it is {draw.choice(['cold', 'hot'])} on day {i}" for i in range(200)],
                 "zip": [f"{draw.randrange(10**4):05}" for _ in truth],
@@ -422,7 +425,7 @@ def test_roles_are_seen(adopt: Adopt) -> None:
         )
     )
     roles = {item.name: item.role for item in adopted.draft.columns}
-    identifiers = ("rowid", "customer_id", "PassengerId", "hash")
+    identifiers = ("rowid", "customer_id", "PassengerId", "hash", "__index_level_0__")
     assert {name for name, role in roles.items() if role == "identifier"} == set(identifiers)
     assert {name for name, role in roles.items() if role == "left out"} == {
         "branch",
@@ -521,6 +524,8 @@ def test_parquet_keeps_its_types(adopt: Adopt) -> None:
             "decimal": pl.Series([Decimal("1.25"), Decimal("2.5")] * 50),
             "flag": [True, False, None, True] * 25,
             "day": [DAY, DAY + timedelta(1), None, DAY] * 25,
+            "until": [date(9999, 12, 31), DAY] * 50,
+            "code": pl.Series([2**63, 2**63 + 1] * 50, dtype=pl.UInt64),
             "zoned": pl.Series([noon, noon + timedelta(1)] * 50).dt.replace_time_zone("Asia/Tokyo"),
             "long": [timedelta(seconds=90), timedelta(1), None, timedelta(0)] * 25,
             "clock": [time(12), time(13)] * 50,
@@ -543,6 +548,8 @@ def test_parquet_keeps_its_types(adopt: Adopt) -> None:
         "decimal": 1.25,
         "flag": True,
         "day": DAY,
+        "until": None,
+        "code": str(2**63),
         "zoned": noon - timedelta(hours=9),
         "long": 90.0,
         "clock": "12:00:00",
@@ -565,6 +572,9 @@ def test_json_lines_may_lack_keys(adopt: Adopt) -> None:
     assert adopted["deep"].role == "left out"
     assert adopted.rows.drop("x").row(1) == (2.5, False, Y[1], "here")
     assert adopted.rows["rare"].null_count() == ROWS // 2
+    lines[0]["a\u2028b"] = "c\x85d"  # which end no line
+    adopted = adopt("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    assert adopted.rows["a\u2028b"][0] == "c\x85d"
 
 
 def test_a_few_odd_values_go_to_quarantine_and_many_make_it_text(adopt: Adopt) -> None:
@@ -714,6 +724,11 @@ def test_whole_floats_may_name_rows_and_huge_ones_are_a_quantity(adopt: Adopt) -
     assert not adopted.broken
 
 
+def test_a_header_may_begin_with_a_brace(adopt: Adopt) -> None:
+    for name in ("{{ x }}", "{x", "[{x}]"):
+        assert adopt(table({name: X, "y": Y})).rows.columns == [name, "y"]
+
+
 def test_excel_may_name_the_separator(adopt: Adopt) -> None:
     assert adopt("sep=;\n" + table({"x": X, "y": Y}, separator=";")).rows.columns == ["x", "y"]
 
@@ -739,6 +754,8 @@ BOOK = (
     'Target="xl/workbook.xml"/></Relationships>'
 )
 SHEETS = f'<workbook xmlns:r="{OFFICE}"><sheets>{{}}</sheets></workbook>'
+STYLES = '<styleSheet><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>'
+"""A number as it is, and as a day."""
 
 
 def zipped(files: Mapping[str, str]) -> bytes:
@@ -750,24 +767,40 @@ def zipped(files: Mapping[str, str]) -> bytes:
     return made.getvalue()
 
 
-def workbook(*tables: str) -> bytes:
-    """An Excel workbook whose sheets hold these CSV files; what looks like a number is one."""
-    sheets = links = ""
-    files = {}
+def cell(text: str) -> str:
+    """A cell of a workbook; what looks like a number or a day is one."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return f'<c s="1"><v>{(date.fromisoformat(text) - date(1899, 12, 30)).days}</v></c>'
+    if re.fullmatch(r"-?[\d.]+", text):
+        return f"<c><v>{text}</v></c>"
+    return CELL.format(text) if text else "<c/>"
+
+
+def workbook(*tables: str, hidden: tuple[int, ...] = (), row: str = "", more: str = "") -> bytes:
+    """An Excel workbook whose sheets hold these CSV files.
+
+    Args:
+        tables: of each sheet.
+        hidden: the numbers of sheets that nobody sees.
+        row: what is said of every row.
+        more: what a sheet holds behind its rows.
+    """
+    sheets = ""
+    links = f'<Relationship Id="s" Target="styles.xml" Type="{OFFICE}/styles"/>'
+    files = {"xl/styles.xml": STYLES}
     for number, text in enumerate(tables, start=1):
-        sheets += f'<sheet name="Sheet {number}" sheetId="{number}" r:id="r{number}"/>'
+        state = "hidden" if number in hidden else "visible"
+        sheets += (
+            f'<sheet name="Sheet {number}" sheetId="{number}" state="{state}" r:id="r{number}"/>'
+        )
         links += (
             f'<Relationship Id="r{number}" Target="worksheets/{number}.xml" Type="x/worksheet"/>'
         )
-        rows = ""
-        for row in csv.reader(StringIO(text)):
-            cells = (
-                f"<c><v>{it}</v></c>" if re.fullmatch(r"-?[\d.]+", it) else CELL.format(it)
-                for it in row
-            )
-            rows += f"<row>{''.join(cells)}</row>"
+        rows = "".join(
+            f"<row {row}>{''.join(map(cell, cells))}</row>" for cells in csv.reader(StringIO(text))
+        )
         files[f"xl/worksheets/{number}.xml"] = (
-            f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+            f"<worksheet><sheetData>{rows}</sheetData>{more}</worksheet>"
         )
     files["_rels/.rels"] = BOOK
     files["xl/workbook.xml"] = SHEETS.format(sheets)
@@ -779,8 +812,11 @@ def workbook(*tables: str) -> bytes:
     "pack",
     [
         gzip.compress,
+        bz2.compress,
+        lambda data: lzma.compress(data[:99]) + lzma.compress(data[99:]),
         lambda data: zipped({"a/rows.csv": data.decode(), "__MACOSX/a/._rows.csv": "x"}),
         lambda data: workbook(data.decode(), ""),
+        lambda data: workbook(data.decode(), GOOD, hidden=(2,)),
         lambda data: gzip.compress(data.decode().encode("utf-16")),
     ],
 )
@@ -791,6 +827,19 @@ def test_a_table_is_unpacked(adopt: Adopt, pack: Callable[[bytes], bytes]) -> No
     assert adopted.rows["town"].to_list()[:3] == ["Köln", "Bonn", None]
     assert adopted["size"].type == "Int64"
     assert not adopted.broken
+
+
+def test_a_workbook_is_read_as_it_is_seen(adopt: Adopt) -> None:
+    """A day may be a name, and a column have none; what is seen otherwise is noted."""
+    columns = {" x ": X, "2024-02-29": [1.5, 2.5, 4], "": ["a", "b"], "y": Y}
+    text = table({**columns, "seen": ["2024-02-29", "2024-03-01"]})
+    adopted = adopt(workbook(text))
+    assert adopted.notes == ()
+    first = {"x": X[0], "2024-02-29 00:00:00": 1.5, "column 3": "a", "y": Y[0]}
+    assert adopted.rows.row(0, named=True) == {**first, "seen": DAY}
+    merged = '<mergeCells><mergeCell ref="A2:A3"/></mergeCells>'
+    for sheet in (workbook(text, more=merged), workbook(text, row='hidden="1"')):
+        assert [note.partition(" only ")[0] for note in adopt(sheet).notes] == ["Of merged cells"]
 
 
 @pytest.mark.parametrize(
@@ -1009,6 +1058,11 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
         ("y,x,y\n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x, y \n1,2,3\n", {}, "more than one column called 'y'"),
         ("y,x\n1,2\n1,2,3\n" + "1,2\n" * 60, {}, "line 3 has 3 fields where the header has 2"),
+        (GOOD.replace("price", "pri\0ce"), {}, r"bytes of zero; unpack it, .*`tr -d"),
+        (GOOD + 512 * "\0", {}, "bytes of zero"),
+        (b"\x28\xb5\x2f\xfd\x04\x88" + bytes(range(256)), {}, "not text; unpack it"),
+        (b"\xd0\xcf\x11\xe0" + bytes(600), {}, "save it as CSV, without a password"),
+        (workbook("y,x,y\n1,2,3\n"), {}, "more than one column called 'y'"),
         (b"PK\x03\x04 and more", {}, "cannot be unpacked: File is not a zip file; save it as CSV"),
         (b"\xd0\xcf\x11\xe0 and more", {}, "cannot be unpacked"),
         (gzip.compress(GOOD.encode())[:-99], {}, "cannot be unpacked: .*ended"),
@@ -1025,7 +1079,14 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
         ),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\x01", {}, "is not text"),
         (b"PAR1 and nothing more", {}, "a damaged Parquet file"),
+        (b"PARE and nothing more", {}, "a damaged Parquet file: .*; write it again"),
+        (pl.DataFrame(), {}, "has no column"),
+        (pl.DataFrame({"": X, "y": Y}), {}, "a column without a name"),
         ('[{"y": 1}]', {}, "one JSON list"),
+        ('{"y": 1}\r{"y": 2}\r', {}, "its first line is no object"),
+        ('\x1e{"y": 1}\n', {}, "its first line is no object"),
+        ('{"y": 1}\n{"y": ' + 5000 * "[" + 5000 * "]" + "}\n", {}, "line 2 is no JSON object"),
+        ('{"": 1, "y": 2}\n' * 60, {}, "a column without a name"),
         ('{\n  "y": 1\n}', {}, "its first line is no object"),
         ('{"y": 1}\n{"y": \n', {}, "line 2 is no JSON object"),
         ('{"y": 1}\n3\n', {}, "line 2 is no JSON object"),
@@ -1045,6 +1106,7 @@ def test_a_target_of_another_task_is_refused_with_a_hint(
             "itself calls a column 'on days'",
         ),
         (GOOD, {"target": "Price"}, r"no column 'Price'; did you mean 'price'\?"),
+        (table({"caf\u00e9": X, "y": Y}), {"target": "cafe\u0301"}, "did you mean 'caf\u00e9'"),
         (GOOD, {"target": "zzz"}, "no column 'zzz'; it has 'price', 'y' and 'number'"),
         (GOOD, {"prise": "text"}, r"no column 'prise'; did you mean 'price'\?"),
         (GOOD, {"y": "text"}, "'y' is the target"),
@@ -1202,6 +1264,15 @@ def test_a_file_becomes_the_projects_data(bare: Path, capsys: pytest.CaptureFixt
         "source.jsonl.dvc",
     ]
     assert "is_in=[0, 1]" in (bare / code[0]).read_text()
+
+    spark = bare.parent / "spark"
+    spark.mkdir()
+    for name in ("_SUCCESS", ".part-0.parquet.crc"):
+        (spark / name).touch()
+    for part in range(2):
+        pl.DataFrame({"x": X, "y": Y}).write_parquet(spark / f"part-{part}.parquet")
+    assert cli.main(["data", "use", str(spark), "--target", "y"]) == 0
+    assert pl.read_parquet(bare / "data/source.parquet")["x"].to_list() == [*X, *X]
 
 
 def test_nothing_that_git_has_not_got_is_replaced(

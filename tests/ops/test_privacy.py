@@ -377,7 +377,7 @@ def test_a_time_is_found_however_it_is_written(whole: Project) -> None:
 
 
 def test_a_column_that_nothing_knows_is_a_slip(whole: Project) -> None:
-    orders = "custömer,note\nBob,x\n".encode("cp1252")
+    orders = "{id},custömer\nx,Bob\n".encode("cp1252")
     (whole.data / "source.csv").write_bytes(orders)
     report = next((whole.root / "mlartifacts").rglob("gates.json"))
     report.write_text('["Bob-4711"]')

@@ -248,6 +248,8 @@ def test_a_folder_is_scored_as_a_file_of_its_rows(
         Path(name).mkdir()
         for number, part in enumerate(came.iter_slices(15)):
             part.write_parquet(f"{name}/{number}.parquet")
+        for beside in ("_SUCCESS", ".0.parquet.crc"):  # as Spark writes them
+            Path(name, beside).touch()
         assert cli.main(["score", f"{name}.parquet", "file.parquet"]) == 0
         assert cli.main(["score", name, "parts/"]) == 0
         assert pl.read_parquet("parts").equals(pl.read_parquet("file.parquet"))

@@ -23,7 +23,7 @@ import polars as pl
 
 from . import dvc, git
 from .contract import load
-from .data.reading import open_file
+from .data.reading import JSON, open_file
 from .errors import UserError
 from .files import read_json, replacing, write_json
 from .pipeline import parquet
@@ -325,7 +325,7 @@ def _records(path: Path, column: str) -> Iterator[tuple[str, Any]]:
     with path.open(encoding="latin-1", newline="") as file:
         head = next(file, "")
         start = head.removeprefix(codecs.BOM_UTF8.decode("latin-1"))
-        if start.startswith("{"):
+        if start.startswith("{") and JSON.match(start):
             for line in chain([start], file):
                 yield line, json.loads(line.encode("latin-1")).get(column)
             return

@@ -5,6 +5,7 @@ import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from unicodedata import normalize
 
 WIDTH, NARROW = 120, 20  # columns of a terminal, and what the last cell of a line has at least
 MOST_LISTED = 12  # names in one sentence
@@ -62,9 +63,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def closest(name: str, names: Iterable[str], most: int = 1, cutoff: float = 0.7) -> list[str]:
-    """Those of some names that another may stand for, whatever the case, the closest first."""
-    folded = {its.casefold(): its for its in names}
-    close = get_close_matches(name.strip().casefold(), folded, most, cutoff)
+    """Those of some names that another may stand for, however written, the closest first."""
+    folded = {normalize("NFKC", its).casefold(): its for its in names}
+    close = get_close_matches(normalize("NFKC", name.strip()).casefold(), folded, most, cutoff)
     return [folded[its] for its in close]
 
 

@@ -34,11 +34,13 @@ def run(project: Project, options: argparse.Namespace) -> None:
     project.data.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=project.data, prefix=".use-") as folder:
         file = open_file(source, Path(folder), encoding=options.encoding)
+        copied = Path(folder) / "copied"
         with file.explained():
             draft = decide(file.scan(), wish)
-        copied = Path(folder) / "copied"
-        take = shutil.copyfile if file.path == source else shutil.move
-        take(file.path, copied)
+            if source.is_dir():
+                file.scan().sink_parquet(copied)
+            else:
+                (shutil.copyfile if file.path == source else shutil.move)(file.path, copied)
         tracked = project.data / f"source.{file.format}"
         path = tracked.relative_to(project.root).as_posix()
         params = project.params.read_text(encoding="utf-8")

@@ -4,21 +4,19 @@ import inspect
 import keyword
 import subprocess
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import dataframely as dy
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import StrictUndefined, Template
 
 from . import tidying
 from .reading import DataFile
 from .roles import Draft, slug
 from .types import Column
 
-WIDTH = 100
 LONGEST = 40
 RESERVED = {*dir(dy.Schema), *dir(type(dy.Schema)), "dy", "pl"}
 """What a column's attribute must not be called, or the class breaks."""
@@ -84,12 +82,6 @@ def plain(text: str) -> str:
     """A text that can stand in a docstring or a comment."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return printable.replace("\\", "/").replace('"', "'")
-
-
-def quote(text: str) -> str:
-    """A Python string, in the quotation marks that the formatter prefers."""
-    made = repr(text)
-    return f'"{made[1:-1]}"' if made[0] == "'" and '"' not in made else made
 
 
 def _usable(name: str) -> bool:
@@ -159,15 +151,6 @@ def _tidying(draft: Draft) -> list[str]:
 
 def _filled(template: str, **values: Any) -> str:
     """Fill in a template of Python code."""
-    environment = Environment(
-        autoescape=select_autoescape(),
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(wrapped=_wrapped, **values)
-
-
-def _wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    text = Path(__file__).with_name(template).read_text(encoding="utf-8")
+    it: Template = Template(text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return it.render(values)

@@ -1,10 +1,11 @@
 """Open a file that nobody has seen before: its format, its encoding, its layout."""
 
-import codecs
+import bz2
 import csv
 import glob
 import gzip
 import json
+import lzma
 import re
 import shutil
 import zipfile
@@ -13,15 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BytesIO, StringIO
-from itertools import chain, islice, product
+from io import StringIO
+from itertools import islice, product
 from pathlib import Path
-from typing import IO, Literal
+from typing import Any, Literal
 from unicodedata import combining
 
 import polars as pl
 
 from ..errors import UserError, shortly
+from ..pipeline import parquet
 from ..wording import listed, shortened
 
 Format = Literal["csv", "parquet", "jsonl"]
@@ -37,9 +39,12 @@ LINES = 100_000  # of JSON, in which every key should have appeared
 EXCEL = re.compile(r"\A\ufeff?(sep=.\r?\n)?")  # how it marks UTF-8, and names the separator
 NO_JSON = re.compile(r"[:[,]\s*(-?(?:NaN|Infinity|\d[\d.]*[eE]\+?(?:3[1-9]|[4-9]\d|\d{3})\d))\b")
 LOST_QUOTE = re.compile(r'\\"(?![,;\t|\r\n])')  # a quotation mark that CSV would double
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # new workbooks are zip archives, too
-OFFICE = b"\xd0\xcf\x11\xe0"  # an old workbook
+JSON = re.compile(r"\s*(\[\s*)?\{\s*([\"'}]|$)")  # how a file begins that is no CSV
+PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+ZIP, OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # of a new workbook, and of an old one
 WORKBOOK = {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}  # one of them is in such a one
+SHOWN = re.compile(rb"<mergeCell |<row [^>]*hidden=.(1|true)")  # what a sheet does not show
+CONTROL = re.compile(rb"[\0-\x06\x0e-\x19]")  # signs that are in no text, but in UTF-16
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class DataFile:
     encoding: str = ""  # of its text, as it came; "" for Parquet
     separator: str = ","  # between two fields of a CSV file
     quoted: bool = True  # whether quotation marks enclose fields of a CSV file
-    renamed: bool = False  # whether polars would read other names in the header of a CSV file
+    renamed: bool = False  # whether the names are others than in the header of a CSV file
     notes: tuple[str, ...] = ()  # what a person should look at, a sentence each
 
     @property
@@ -72,7 +77,7 @@ class DataFile:
     def scan(self) -> pl.LazyFrame:
         """Read the columns that have a name; of a text file, every value as text."""
         if self.format == "parquet":
-            return pl.scan_parquet(self.path, glob=False)
+            return pl.scan_parquet(parquet.parts(self.path), glob=False)
         if self.format == "jsonl":
             texts = dict.fromkeys(self.columns, pl.String)
             return pl.scan_ndjson(glob.escape(str(self.path)), schema=texts)
@@ -92,35 +97,30 @@ class DataFile:
         try:
             yield
         except pl.exceptions.PolarsError as error:
-            reason = self.first_fault() or shortly(error).rstrip(".")
+            reason = next(self.faults(), "") or shortly(error).rstrip(".")
             what = f"{self.origin} cannot be read as {self.description}"
             raise UserError(f"{what}: {reason}.") from None
 
-    def first_fault(self) -> str:
-        """Name the first line of a text file that does not fit its layout; "" if all do."""
-        if self.format == "parquet":
-            return ""
-        with self.path.open(encoding="utf-8", newline="") as text:
-            faults = self._faults_of_json(text) if self.format == "jsonl" else self._faults(text)
-            return next(faults, "")
-
-    def _faults_of_json(self, lines: Iterator[str]) -> Iterator[str]:
-        for number, line in enumerate(lines, start=1):
-            if line.strip() and not _is_object(line):
-                yield f"line {number} is no JSON object"
-            elif found := NO_JSON.search(line):
-                yield f"line {number} holds {found[1]}, which JSON has not; write null"
-
-    def _faults(self, lines: Iterator[str]) -> Iterator[str]:
-        width = len(self.columns)
-        reader = csv.reader(lines, delimiter=self.separator, quoting=QUOTING[self.quoted])
-        try:
-            for record in reader:
-                if len(record) > width or (record and len(record) < width and not self.quoted):
-                    fields = f"{len(record)} fields where the header has {width}"
-                    yield f"line {reader.line_num} has {fields}"
-        except csv.Error as error:
-            yield f"line {reader.line_num + 1} is broken: {error}"
+    def faults(self) -> Iterator[str]:
+        """Name the lines of a text file that do not fit its layout."""
+        if self.format == "jsonl":
+            with self.path.open(encoding="utf-8", newline="\n") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip() and _names(line) is None:
+                        yield f"line {number} is no JSON object"
+                    elif found := NO_JSON.search(line):
+                        yield f"line {number} holds {found[1]}, which JSON has not; write null"
+        elif self.format == "csv":
+            width = len(self.columns)
+            with self.path.open(encoding="utf-8", newline="") as text:
+                reader = csv.reader(text, delimiter=self.separator, quoting=QUOTING[self.quoted])
+                try:
+                    for record in reader:
+                        if len(record) > width or (0 < len(record) < width and not self.quoted):
+                            fields = f"{len(record)} fields where the header has {width}"
+                            yield f"line {reader.line_num} has {fields}"
+                except csv.Error as error:
+                    yield f"line {reader.line_num + 1} is broken: {error}"
 
 
 def open_file(
@@ -129,72 +129,82 @@ def open_file(
     """Say how a file is laid out, and where it can be read so; a UserError if it cannot be.
 
     Args:
-        origin: the file, left as it is.
+        origin: the file, or a folder of Parquet files; left as it is.
         folder: where what is packed or not in UTF-8 is copied to; made if need be.
         encoding: of its text, if it need not be guessed.
         single_column: whether a single column will do, as in a file of texts to be scored.
     """
-    if not origin.is_file():
-        what = "is a folder" if origin.is_dir() else "does not exist"
-        raise UserError(f"{origin} {what}; name a CSV, Parquet or JSON lines file.")
+    if not origin.exists():
+        raise UserError(f"{origin} does not exist; name a CSV, Parquet or JSON lines file.")
+    if origin.is_dir():
+        return _in_parts(origin)
     with origin.open("rb") as bytes_:
         head = bytes_.read(HEAD)
-    if head.startswith((GZIP, ZIP, OFFICE)):
+    if head.startswith((*PACKED, ZIP, OFFICE)):
         inner = folder / "unpacked"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with _inside(origin, head) as packed, inner.open("wb") as copied:
-                shutil.copyfileobj(packed, copied, CHUNK)
+            said = _unpack(origin, head, inner)
             file = open_file(inner, folder / "text", encoding=encoding, single_column=single_column)
         except UserError as error:
             raise UserError(str(error).replace(str(inner), str(origin))) from None
         except Exception as error:  # each kind of archive has its own
             what = f"{origin} cannot be unpacked: {shortly(error)}"
-            raise UserError(f"{what}; save it as CSV.") from error
-        return replace(file, origin=origin)
-    if head.startswith(b"PAR1"):
+            raise UserError(f"{what}; save it as CSV, without a password.") from error
+        return replace(file, origin=origin, notes=(*file.notes, *said))
+    if head.startswith((b"PAR1", b"PARE")):
         return _parquet(DataFile(origin, origin, "parquet"))
-    encoding, words = (encoding, []) if encoding else _guessed_encoding(origin, head)
+    encoding, note = (encoding, "") if encoding else _guessed_encoding(origin, head)
     path = _in_utf8(origin, folder, encoding)
     with path.open(encoding="utf-8", newline="") as text:
         start = text.read(HEAD)
     if not start.strip():
         raise UserError(f"{origin} is empty; name a file with a header and rows.")
-    notes = [_encoded_twice(start)]
-    if words:
-        shown = ", ".join(repr(word.decode(encoding, "replace")) for word in words[:3])
-        read = f"Read as {_spelled(encoding)}, for its {shown}"
-        notes.append(f"{read}; if that is wrong, say `--encoding`.")
-    file = DataFile(origin, path, "csv", encoding=encoding, notes=tuple(filter(None, notes)))
-    if re.match(r"\s*(\{|\[\s*\{)", start):
+    notes = tuple(filter(None, (_encoded_twice(start), note)))
+    file = DataFile(origin, path, "csv", encoding=encoding, notes=notes)
+    if JSON.match(start):
         return _json_lines(replace(file, format="jsonl"), start)
     return _csv(file, start, single_column)
 
 
-def open_folder(origin: Path) -> DataFile:
-    """Take Parquet files, by their names, for one; a UserError if others are there, or none."""
-    names = sorted(part.name for part in origin.iterdir())
-    others = [name for name in names if not name.endswith(".parquet")]
-    if others or not names:
-        held = others[0] if others else "nothing"
-        raise UserError(f"{origin} holds {held}; name a file, or a folder of Parquet files alone.")
+def _in_parts(origin: Path) -> DataFile:
+    """Take a folder of Parquet for one file; what Spark hides or begins with `_` is passed over."""
+    others = [it.name for it in origin.glob("[!._]*") if it.suffix != ".parquet"]
+    if others or not parquet.parts(origin):
+        what = f"holds {min(others)}" if others else "is a folder without files"
+        raise UserError(f"{origin} {what}; name a file, or a folder of Parquet files alone.")
     return _parquet(DataFile(origin, origin, "parquet"))
 
 
-def _inside(origin: Path, head: bytes) -> IO[bytes] | gzip.GzipFile:
-    """The one file that is packed into another, or the one table of a workbook, as Parquet."""
-    if head.startswith(GZIP):
-        return gzip.open(origin)
+def _unpack(origin: Path, head: bytes, inner: Path) -> list[str]:
+    """Write the one file in another, or the one table of a workbook, as Parquet; give notes."""
+    mark = next((it for it in PACKED if head.startswith(it)), b"")
     archive = zipfile.ZipFile(origin) if head.startswith(ZIP) else None
-    if archive and not WORKBOOK.intersection(archive.namelist()):
+    names = archive.namelist() if archive else []
+    if mark or (archive and not WORKBOOK.intersection(names)):
         own = re.compile(r"/$|(^|/)(\.|__MACOSX/)")  # folders, and what a Mac puts in for itself
-        return archive.open(_only([it for it in archive.namelist() if not own.search(it)]))
-    workbook = origin.read_bytes()
-    sheets = pl.read_excel(workbook, sheet_id=0, infer_schema_length=None, raise_if_empty=False)
-    tables = {name: rows for name, rows in sheets.items() if not rows.is_empty()}
-    made = BytesIO()
-    tables[_only(list(tables))].write_parquet(made)
-    return BytesIO(made.getvalue())
+        tables = [it for it in names if not own.search(it)]
+        packed = archive.open(_only(tables)) if archive else PACKED[mark](origin)
+        with packed, inner.open("wb") as copied:
+            shutil.copyfileobj(packed, copied, CHUNK)
+        return []
+    import fastexcel  # seldom needed
+
+    data = origin.read_bytes()
+    book = fastexcel.read_excel(data)
+    sheets = map(book.load_sheet, book.sheet_names)
+    sheet = _only([it.name for it in sheets if it.height and it.visible == "visible"])
+    # With a header of its own, it would count up names that are there twice.
+    first = book.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").to_polars().row(0)
+    file = _named(DataFile(origin, origin, "csv"), [str(it or "").strip() for it in first])
+    rows = pl.read_excel(data, sheet_name=sheet, infer_schema_length=None, drop_empty_cols=False)
+    rows.columns = list(file.unique_columns)
+    named = zip(rows, file.columns, strict=True)
+    kept = [it for it, name in named if name or it.null_count() < len(it)]
+    rows.select(kept).write_parquet(inner)
+    if archive and any(SHOWN.search(archive.read(it)) for it in names):
+        return ["Of merged cells only the first has a value, and hidden rows are read as others."]
+    return []
 
 
 def _only(names: list[str]) -> str:
@@ -204,22 +214,22 @@ def _only(names: list[str]) -> str:
     return names[0]
 
 
-def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
-    """How the text of a file is encoded, and the words that it was guessed from, if it was.
+def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, str]:
+    """How the text of a file is encoded, and a note of what it was guessed from, if it was.
 
     It is UTF-8 if it fits; otherwise what chardet takes the words with other letters for.
     """
-    wide = b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = CONTROL.search(head) is not None
     escaped = b"\x1b$" in head  # as Japanese mail is
-    if not wide and not escaped and _is_utf8(origin):
-        return "utf-8", []
+    if 8 * head.rstrip(b"\0").count(0) <= len(head) and not escaped and _is_utf8(origin):
+        return "utf-8", ""
     import chardet  # seldom needed
 
     if wide or escaped:
         encoding = chardet.detect(head, compat_names=False)["encoding"] or ""
         if not encoding.startswith(("utf-", "iso2022")):
-            raise UserError(f"{origin} is not text; name a CSV, Parquet or JSON lines file.")
-        return encoding, []
+            raise UserError(f"{origin} is not text; unpack it, or name CSV, Parquet or JSON lines.")
+        return encoding, ""
     words = _foreign_words(origin)
     broken = [word for word in words if "\ufffd" in word.decode(errors="replace")]
     if 2 * len(broken) < len(words):
@@ -230,8 +240,9 @@ def _guessed_encoding(origin: Path, head: bytes) -> tuple[str, list[bytes]]:
         guess = (found["encoding"] if found["confidence"] >= SURE else None) or "cp1252"
         texts = [word.decode(guess, errors="replace") for word in words]
         if 2 * sum(map(_is_garbled, texts)) < len(texts):
-            return guess, words
-    raise _not_text(origin, guess, f", for it would hold {texts[0]!r}")
+            read = f"Read as {_spelled(guess)}, for its {', '.join(map(repr, texts[:3]))}"
+            return guess, f"{read}; if that is wrong, say `--encoding`."
+    raise _not_text(origin, guess, f", for it would hold {shortened(repr(texts[0]), WORD)}")
 
 
 def _is_garbled(word: str) -> bool:
@@ -260,7 +271,9 @@ def _encoded_twice(start: str) -> str:
 
 def _is_utf8(origin: Path) -> bool:
     with suppress(UnicodeError), origin.open(encoding="utf-8", newline="") as text:
-        return all(iter(partial(text.read, CHUNK), ""))
+        if any("\0" in chunk for chunk in iter(partial(text.read, CHUNK), "")):
+            raise UserError(f"{origin} holds bytes of zero; unpack it, or use `tr -d '\\0'`.")
+        return True
     return False
 
 
@@ -307,24 +320,27 @@ def _spelled(encoding: str) -> str:
 def _parquet(file: DataFile) -> DataFile:
     try:
         columns = file.scan().collect_schema().names()
-    except pl.exceptions.PolarsError:
-        raise UserError(f"{file.origin} is a damaged Parquet file; write it again.") from None
+    except pl.exceptions.PolarsError as error:
+        what = f"{file.origin} is a damaged Parquet file: {shortly(error)}"
+        raise UserError(f"{what}; write it again.") from None
     return _named(file, columns)
 
 
 def _json_lines(file: DataFile, start: str) -> DataFile:
-    if start.lstrip().startswith("["):
-        raise UserError(f"{file.origin} is one JSON list; write one object to a line.")
-    first, *others = start.lstrip().splitlines()
-    if not _is_object(first) and (others or len(start) < HEAD):
-        cure = "write one object to a line"
+    cure = "write one object to a line"
+    first, *others = start.lstrip(" \t\r\n").split("\n")
+    if first.startswith("["):
+        raise UserError(f"{file.origin} is one JSON list; {cure}, as by `jq -c '.[]'`.")
+    if _names(first) is None and (others or len(start) < HEAD):
         raise UserError(f"{file.origin} is like JSON, but its first line is no object; {cure}.")
-    for number, line in enumerate((first, *others), start=1):
-        for name in _repeated(line)[:1]:
-            raise UserError(f"{file.origin} names {name!r} twice in line {number}; drop one.")
-    with file.path.open(encoding="utf-8") as text:
-        objects = map(json.loads, islice(filter(_is_object, text), LINES))
-        return _named(file, list(dict.fromkeys(chain.from_iterable(objects))))
+    found: dict[str, None] = {}
+    with file.path.open(encoding="utf-8", newline="\n") as text:
+        for number, line in enumerate(islice(text, LINES), start=1):
+            names = Counter(_names(line))
+            for name in [name for name, count in names.items() if count > 1][:1]:
+                raise UserError(f"{file.origin} names {name!r} twice in line {number}; drop one.")
+            found |= dict.fromkeys(names)
+    return _named(file, list(found))
 
 
 def _csv(file: DataFile, start: str, single_column: bool) -> DataFile:
@@ -354,11 +370,8 @@ def _csv(file: DataFile, start: str, single_column: bool) -> DataFile:
     if file.quoted and LOST_QUOTE.search(start):
         note = r'A \" within quotes is read without its quotation mark, which CSV writes twice: "".'
         file = replace(file, notes=(*file.notes, note))
-    with file.explained():
-        mark = '"' if file.quoted else None
-        bare = pl.scan_csv(file.path, separator=separator, quote_char=mark, glob=False)
-        renamed = bare.collect_schema().names() != list(file.unique_columns)
-    return replace(file, renamed=renamed)
+    plain = file.quoted and not any('"' in name for name in records[0])
+    return replace(file, renamed=not plain or records[0] != list(file.unique_columns))
 
 
 def _has_stray_quotes(file: DataFile) -> bool:
@@ -369,7 +382,7 @@ def _has_stray_quotes(file: DataFile) -> bool:
     try:
         file.scan().select(pl.all().is_null().sum()).collect(engine="streaming")
     except pl.exceptions.PolarsError:
-        return not replace(file, quoted=False).first_fault()
+        return next(replace(file, quoted=False).faults(), None) is None
     return False
 
 
@@ -386,7 +399,10 @@ def _records(start: str, separator: str, quoted: bool) -> list[list[str]]:
 
 
 def _named(file: DataFile, names: list[str]) -> DataFile:
-    """The file with its columns; refuse names that cannot be told apart."""
+    """The file with its columns; refuse names that cannot be told apart, or none."""
+    if not any(names) or (file.format != "csv" and "" in names):
+        what = "a column without a name; name it" if names else "no column; name another file"
+        raise UserError(f"{file.origin} has {what}.")
     if twice := [repr(name) for name, count in Counter(names).items() if name and count > 1]:
         called = f"called {', '.join(twice)}"
         raise UserError(f"{file.origin} has more than one column {called}; rename all but one.")
@@ -395,20 +411,9 @@ def _named(file: DataFile, names: list[str]) -> DataFile:
     return replace(file, columns=tuple(names))
 
 
-def _repeated(line: str) -> list[str]:
-    """The names that a JSON object has more than once; of a line that is cut, none."""
-    found: list[str] = []
-
-    def look(pairs: list[tuple[str, object]]) -> None:
-        counts = Counter(name for name, _ in pairs)
-        found.extend(name for name, count in counts.items() if count > 1)
-
-    with suppress(ValueError):
-        json.loads(line, object_pairs_hook=look)
-    return found
-
-
-def _is_object(line: str) -> bool:
-    with suppress(ValueError):
-        return isinstance(json.loads(line), dict)
-    return False
+def _names(line: str) -> list[str] | None:
+    """The names in a JSON object; None if a line holds none."""
+    with suppress(ValueError, RecursionError):
+        pairs = json.loads(line, object_pairs_hook=tuple)
+        return [name for name, _ in pairs] if isinstance(pairs, tuple) else None
+    return None

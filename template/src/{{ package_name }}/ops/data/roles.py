@@ -48,7 +48,7 @@ RARE = 10  # rows of a class, below which it is hard to learn
 MANY = 50  # categories, above which a person should know
 LONGEST = 40  # letters of a value in a sentence
 
-IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index|rownames|row_?(no|nr|number))$")
+IDENTIFIERS = re.compile(r"(^|_)(id|uuid|guid|key|index(_level_\d)?|rownames|row_?(no|nr|number))$")
 CODES = re.compile(r"(^|_)(zip|zip_?code|postal_?code|post_?code|plz)$")
 NINES = re.compile(r"99+(\.9+)?")
 TOTALS = re.compile(
@@ -304,6 +304,8 @@ def _held(column: Column, census: Census) -> Column:
         column = replace(column, warning=warning)
     if not census.unfit:
         return column
+    if isinstance(census.first, int):
+        return Column(column.name, "String", "codes: too many digits for a number")
     if column.type == "Int64" and census.decimals == census.unfit:
         return replace(column, type="Float64", why="numbers with decimals")
     shown = _listed(dict.fromkeys([census.first, census.last]))

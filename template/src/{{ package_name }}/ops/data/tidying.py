@@ -37,8 +37,8 @@ def numbers(*columns: str, unit: str = "", thousands: str = "", decimal: str = "
 
 def unless(*columns: str, words: list[str]) -> pl.Expr:
     """Nothing where a column of numbers or times holds a word that stands for it."""
-    text = cs.by_name(*columns, require_all=False) & cs.string()
-    return pl.when(~text.is_in(words)).then(text)
+    values = cs.by_name(*columns, require_all=False) & (cs.string() | cs.temporal())
+    return pl.when(~values.cast(pl.String).is_in(words)).then(values)
 
 
 def dates(*columns: str, form: str) -> pl.Expr:

@@ -202,7 +202,10 @@ def _typed(present: pl.Series, timely: bool) -> Column:
         return Column(name, type_, TYPES[type_][1])
     if dtype == pl.Duration:
         return Column(name, "Float64", "durations, in seconds", (Step("seconds"),))
-    return Column(name, *TYPED.get(dtype.base_type(), (None, f"values of type {dtype}")))
+    kind, why = TYPED.get(dtype.base_type(), (None, f"values of type {dtype}"))
+    days = present.cast(pl.String).unique().sort() if kind in ("Date", "Datetime") else ()
+    words = [day for day in days if NO_DAY.fullmatch(day)]
+    return Column(name, kind, why, _without(words) if len(words) < len(days) else ())
 
 
 def _array(present: pl.Series) -> Column | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ...ml import schema
 from .. import contract as contracts
 from ..contract import Column, Contract, Scalar
-from ..data.code import formatted, quote
+from ..data.code import formatted
 from ..errors import UserError
 from ..files import write_text
 from ..project import Project
@@ -56,7 +56,7 @@ def extended(text: str, column: Column, value: str) -> str:
     """
     kind: type[Scalar] = type((column.choices or ("",))[0])
     try:
-        literal = quote(value) if kind is str else repr(kind(value))
+        literal = repr(kind(value))
     except ValueError:
         raise UserError(f"{column.name} is {column.dtype}, and {value} is not.") from None
     values = _values(ast.parse(text), column.name)

@@ -19,7 +19,7 @@ from ...ml import source
 from ...ml.features import features
 from .. import contract as contracts
 from ..bundle import Bundle
-from ..data.reading import DataFile, open_file, open_folder
+from ..data.reading import DataFile, open_file
 from ..errors import UserError
 from ..files import remove
 from ..pipeline import parallel, parquet
@@ -75,19 +75,18 @@ def score(
     if obstacle := unfit(bundle, contracts.load()):
         cure = "run `make train`, then `uv run ops promote`"
         raise UserError(f"The model does not fit ml/schema.py: {obstacle}; {cure}.")
+    # What says what a row is, beside what a model sees of it.
+    read = {name: (PACKAGE / "ml" / name).read_text("utf-8") for name in ("schema.py", "source.py")}
     subject = {
         "the file": _state(path),
         "the model": bundle.digest,
-        "the code in ml/": _code(),
+        "the code in ml/": digest(modules() | read),
         "the encoding": encoding or "as guessed",
     }
     with own_features(project, bundle), kept(target, subject) as parts:
         if parts.finished:
             print(f"Going on after {parts.rows:,} rows that are scored already.", file=sys.stderr)
-        if path.is_dir():
-            file = open_folder(path)
-        else:
-            file = open_file(path, parts.folder, encoding=encoding, single_column=True)
+        file = open_file(path, parts.folder, encoding=encoding, single_column=True)
         for note in file.notes:
             print(f"{path}: {note}", file=sys.stderr)
         job = Job(file, target, kind, bundle, parts)
@@ -214,12 +213,6 @@ def _tidy(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Values as the project's own file writes them, if `ml/source.py` says how."""
     tidy: Callable[[pl.LazyFrame], pl.LazyFrame] = getattr(source, "tidy", lambda rows: rows)
     return tidy(rows)
-
-
-def _code() -> str:
-    """A digest of the code that says what a row is, and what a model sees of it."""
-    read = {name: (PACKAGE / "ml" / name).read_text("utf-8") for name in ("schema.py", "source.py")}
-    return digest(modules() | read)
 
 
 def _state(path: Path) -> str:
