@@ -171,6 +171,20 @@ def parity(name: str, task: str) -> gates.Gate:
     return gates.export_parity(said.probabilities, pipeline.predict_proba(frame), 1e-4, labels)
 
 
+def shares() -> dict[str, float]:
+    """Trees of more parts than XGBoost holds together, and how often they know one of 3 classes."""
+    draw = np.random.default_rng(0)
+    numbers = draw.normal(size=(900, 2))
+    labels, weights = np.digitize(numbers.sum(axis=1), [-1, 1]), np.ones(180)
+    own: Any = models
+    own.TOGETHER = 2
+    model = own.XGBClassifier(n_estimators=7, n_jobs=1)
+    places = [slice(place, None, 5) for place in range(5)]
+    own.in_parts(model, [lambda at=at: (numbers[at], labels[at], weights) for at in places], 3)
+    trees, right = model.get_booster().num_boosted_rounds(), model.predict(numbers) == labels
+    return {"trees": trees, "right": float(right.mean())}
+
+
 def main() -> None:
     """Walk with each recipe."""
     project, told = Project(Path(sys.argv[1])), {}
@@ -188,6 +202,8 @@ def main() -> None:
             continue
         gate = {task: parity(name, task).to_dict() for task in ("regression", "classification")}
         told[name] = {**walk(project, name), "parity": gate, **kept}
+        if name == "xgboost":
+            told[name]["shares"] = shares()
     Path(sys.argv[3]).write_text(json.dumps(told))
 
 

@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 from small import COUNTED, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 BUILD = models.build
@@ -42,11 +42,11 @@ given: list[int] = []
 """How many rows each part had, of the model that was fitted last."""
 
 
-def in_parts(step: Any, parts: Callable[[], Iterator[Any]], classes: int) -> None:
+def in_parts(step: Any, parts: Sequence[Callable[[], Any]], classes: int) -> None:
     """Fit on all parts at once after all; what matters is what is given."""
     assert classes == 2
-    given[:] = [len(labels) for _, labels, _ in parts()]
-    columns, labels, weights = zip(*parts(), strict=True)
+    given[:] = [len(labels) for _, labels, _ in (part() for part in parts)]
+    columns, labels, weights = zip(*(part() for part in parts), strict=True)
     step.fit(np.concatenate(columns), np.concatenate(labels), np.concatenate(weights))
 
 

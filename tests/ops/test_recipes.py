@@ -137,6 +137,9 @@ def test_a_recipe_comes_to_a_served_answer(name: str, walked: dict[str, Any]) ->
     for task, gate in told["parity"].items():
         assert gate["passed"], (task, gate)
     assert told["rules"] == ""
+    if name == "xgboost":
+        assert told["shares"]["trees"] == 7
+        assert told["shares"]["right"] > 0.9
 
 
 @pytest.mark.exhaustive

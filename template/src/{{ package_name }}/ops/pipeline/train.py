@@ -215,8 +215,8 @@ class Rows:
     ) -> Pipeline:
         """Fit the last step on all parts, one of which is held at a time; the others on these rows.
 
-        To `fit`, of `PARTS` in `ml/model.py`, is given that step, what yields columns, labels and
-        weights of each part as often as it is called, and the number of classes.
+        To `fit`, of `PARTS` in `ml/model.py`, is given that step, for each part what reads its
+        columns, labels and weights, and the number of classes.
         """
         *steps, last = pipeline.steps
         before = Pipeline(steps).fit(self.features, self.labels) if steps else None
@@ -227,7 +227,8 @@ class Rows:
             weights = rows.weights * (recency.faded(rows.ages, half_life) if half_life else 1.0)
             return columns, rows.labels, weights
 
-        fit(last[1], partial(map, taken, self.parts), len(self.contract.classes))
+        reads = [partial(taken, part) for part in self.parts]
+        fit(last[1], reads, len(self.contract.classes))
         return Pipeline([*(before.steps if before else ()), last])
 
     def _least(self, rows: NDArray[np.intp]) -> dict[str, Any]:
