@@ -10,11 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 from my_model.ops import cli
+from my_model.ops.errors import UserError
+from my_model.ops.scoring import explain
 from my_model.ops.scoring.explain import AT_ONCE, PATHS, contributions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    import dataframely as dy
     from my_model.ops.project import Project
     from numpy.typing import NDArray
 
@@ -29,6 +32,19 @@ ROW = {
     "kind": np.array(["y"], object),
     "image": np.array([[1.0, np.nan, 0.0, 1.0]]),
 }
+
+
+LACKING = """
+import dataframely as dy
+
+
+class Row(dy.Schema):
+    a = dy.Float64()
+    kind = dy.String(nullable=True, metadata={"category": True})
+    at = dy.Datetime(nullable=True)
+    image = dy.Array(dy.Float64(nullable=True), 3)
+    y = dy.Float64(metadata={"target": True})
+"""
 
 
 def answer(rows: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
@@ -94,3 +110,12 @@ def test_a_row_is_explained_by_its_number_or_as_it_is_written(
     }.items():
         assert cli.main(["explain", told]) == 2
         assert sentence in capfd.readouterr().err
+
+
+def test_a_row_may_lack_what_may_be_missing(schema: Callable[[str], type[dy.Schema]]) -> None:
+    schema(LACKING)
+    told = {"image": [1, None, 2], "a": 1.5}
+    row = {**told, "kind": None, "at": None}
+    assert explain._found(json.dumps(told), pl.DataFrame()).to_dicts() == [row]
+    with pytest.raises(UserError, match=r"The row lacks a\b"):
+        explain._found('{"kind": "x"}', pl.DataFrame())

@@ -217,7 +217,13 @@ def test_only_data_hold_a_marked_value_after_a_whole_life(whole: Project, tmp_pa
         ("explain", json.dumps(ASKED)),
         ("score", str(tmp_path / "rows.jsonl"), str(tmp_path / "scored.csv")),
     )
-    told += [ops(whole, *arguments) for arguments in commands] + [said.read_text()]
+    told += [ops(whole, *arguments) for arguments in commands]
+    given = tmp_path / "failing.jsonl"
+    given.write_text(json.dumps(failing))
+    told += [ops(whole, "score", str(given), "scored.csv", code=2)]
+    assert "ml/features.py, line " in told[-1]
+    assert "ValueError: it may say what is sensitive, and --debug tells it" in told[-1]
+    told += [said.read_text()]
     assert sum(it.count("(sensitive)") for it in told) == 2 * 4
     assert re.search(r'features.py", line \d+, in features\n +float\(letter\)\n', told[-1])
     assert "ValueError" in told[-1]

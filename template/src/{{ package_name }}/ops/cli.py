@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, UserError | Refused):
             print(f"ops {options.verb}: {error}", file=sys.stderr)
             return error.exit_code
-        from .user_code import place
+        from .user_code import place, said
 
-        fault, own = f"{type(error).__name__}: {error}", place(error)
+        fault, own = f"{type(error).__name__}: {said(error)}", place(error)
         if own:
             print(f"ops {options.verb}: {own}: {fault.splitlines()[0]}", file=sys.stderr)
             return UserError.exit_code

@@ -73,6 +73,12 @@ def place(error: Exception) -> str:
     return f"ml/{Path(own[-1][0]).name}, line {own[-1][1]}" if own else ""
 
 
+def said(error: Exception) -> str:
+    """What an error says, unless the contract has sensitive columns, whose values it may hold."""
+    private = any('"sensitive"' in it.read_text("utf-8") for it in PACKAGE.glob("ml/schema.py"))
+    return "it may say what is sensitive, and --debug tells it" if private else str(error)
+
+
 def is_text(statement: ast.stmt) -> bool:
     """Whether a statement is a text that stands alone, as a docstring does."""
     value = statement.value if isinstance(statement, ast.Expr) else None

@@ -54,8 +54,7 @@ def gate(
 
 def counted(folder: Path, version: int) -> tuple[int, int]:
     """How many rows a version has answered in the shadow, and at how many it failed."""
-    fields = {"version": pl.String, "prediction": pl.String}
-    said = _lines(folder, pl.col("version") == str(version), **fields)["prediction"]
+    said = _lines(folder, version, version=pl.String, prediction=pl.String)["prediction"]
     return said.count(), said.null_count()
 
 
@@ -78,8 +77,7 @@ def compared(
 
     def said(kind: str, number: int, name: str, **more: Any) -> pl.DataFrame:
         fields = {"id": pl.String, "version": pl.String, **answer, **more}
-        own = pl.col("version") == str(number)
-        lines = _lines(served / kind, own, **fields).drop_nulls([*answer])
+        lines = _lines(served / kind, number, **fields).drop_nulls([*answer])
         lines = lines.filter(pl.col("prediction").is_in(classes)) if classes else lines
         return lines.select("time", "id", *more, pl.struct(*answer).alias(name))
 
@@ -102,9 +100,10 @@ def compared(
     return told_in(contract, frame["truth"]), ours, theirs, groups
 
 
-def _lines(folder: Path, *wanted: pl.Expr, **schema: Any) -> pl.DataFrame:
-    """The whole lines of a log that are wanted, and these fields of them."""
-    frames = (frame.filter(*wanted) for frame in Reader(schema).since(folder))
+def _lines(folder: Path, of: int | None = None, **schema: Any) -> pl.DataFrame:
+    """The whole lines of a log, or of a version in it, and these fields of them."""
+    wanted = {} if of is None else {"version": str(of)}
+    frames = (frame.filter(**wanted) for frame in Reader(schema).since(folder))
     return pl.concat([pl.DataFrame(schema={"time": pl.Int64, **schema}), *frames])
 
 

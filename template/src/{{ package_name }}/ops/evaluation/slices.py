@@ -169,18 +169,17 @@ def _parts(column: Column, values: Array) -> list[tuple[str, NDArray[np.bool_]]]
 
     No single value of what is sensitive is named.
     """
-    kind = column.kind
-    if kind == "text":
+    if column.kind == "text":
         values = np.array([len(text.split()) or np.nan for text in values])
     missing = "missing", blank(values)
     known = ~missing[1]
-    if kind == "array" or not known.any():
+    if column.kind == "array" or not known.any():
         return [missing]
-    found, named = np.sort(values[known]), NAMED[kind]
+    found, named = np.sort(values[known]), NAMED[column.kind]
     few: list[Any] = []
-    if kind == "category":
+    if column.kind == "category":
         few = [value for value, _ in frequent(Counter(found.tolist()), MOST_VALUES)]
-    elif kind in ("number", "boolean") and len(np.unique(found)) <= FEW_VALUES:
+    elif column.kind in ("number", "boolean") and len(np.unique(found)) <= FEW_VALUES:
         few = [*np.unique(found)]
     if few:
         return [*((f"= {named(value)}", values == value) for value in few), missing]

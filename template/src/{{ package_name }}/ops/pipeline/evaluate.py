@@ -115,9 +115,8 @@ def run(project: Project) -> None:
         "slices": by_slice,
         "validation": diagnostics.validation(training["validation"], primary),
         "learning_curve": diagnostics.learning_curve(training["learning_curve"], primary),
+        **({"groups": by_group} if by_group else {}),
     }
-    if by_group:
-        found["groups"] = by_group
     if contract.classes:
         found["confusion"] = diagnostics.confusion(truth, answers, contract.classes)
         found["calibration"] = diagnostics.calibration(truth, answers)
