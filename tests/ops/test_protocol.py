@@ -299,6 +299,12 @@ LARGE_BODY = "Content-Length: 200000"
         pytest.param([get("/slow"), WHOLE[0]], False, [200], id="ends in a long head"),
         pytest.param([b"no HTTP\r\n\r\n"], False, [400], id="nonsense"),
         pytest.param([get("/", "host: there")], False, [400], id="two hosts"),
+        pytest.param(
+            [get("/", "Content-Encoding: gzip", "content-encoding: identity")],
+            False,
+            [400],
+            id="zipped, and not",
+        ),
         pytest.param([b"GET / HTTP/1.1\r\n\r\n"], False, [400], id="no host"),
         pytest.param([b"GET / HTTP/1.0\r\n\r\n"], False, [200], id="no host, of old"),
         pytest.param(

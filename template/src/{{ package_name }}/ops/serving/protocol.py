@@ -228,10 +228,10 @@ class Protocol(HttpToolsProtocol):
 
         HTTP/1.0 knew no hosts (RFC 9112, sections 3.2 and 6.1).
         """
-        hosts = [value for name, value in self.headers if name == b"host"]
+        names = [it for it, _ in self.headers if it == b"host" or it.startswith(b"content-")]
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        least = self.parser.get_http_version() != "1.0"
-        return not least <= len(hosts) <= 1 or codings not in ([], [b"chunked"])
+        hosted = b"host" in names or self.parser.get_http_version() == "1.0"
+        return not hosted or len(names) > len({*names}) or codings not in ([], [b"chunked"])
 
     @property
     def asked(self) -> bool:
