@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from copies import most_memory, numbers_of
 from deliveries import in_office
+from dvc.parsing.context import Context
 from my_model.ops import cli
 from my_model.ops.bundle import FORMAT, MANIFEST, Bundle
 from my_model.ops.contract import Column, Contract, Kind
@@ -1078,6 +1080,7 @@ def test_what_is_accepted_until_a_day_is_found_after_it(log: Project, seen: Refe
     now(log, seen)
     arguments = ("monitor", "accept", "amount", "--reason", "a sale", "--until")
     assert cli.main([*arguments, "2030-02-28"]) == 0
+    Context(yaml.safe_load(log.params.read_text()))  # as DVC reads all of it, which takes no dates
     assert now(log, seen, datetime(2030, 2, 28, 23, tzinfo=UTC)).outcome.decision == "none"
     assert now(log, seen, datetime(2030, 3, 1, tzinfo=UTC)).outcome.decision == "retrain"
 

@@ -144,8 +144,7 @@ def value(score: Score, truth: Array, answers: Answers, weights: Weights | None 
 
 def worth(score: Score, truth: Array, answers: Answers, weights: Weights) -> float:
     """Measure one score so that higher is better: losses are negated."""
-    measured = value(score, truth, answers, weights)
-    return -measured if score.loss else measured
+    return (-1 if score.loss else 1) * value(score, truth, answers, weights)
 
 
 def scores_of(task: Task | None, costs: Costs | None = None) -> list[Score]:

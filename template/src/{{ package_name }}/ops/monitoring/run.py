@@ -128,7 +128,8 @@ def accept(project: Project, column: str, reason: str, until: str | None) -> Non
             day = date.fromisoformat(until)
         if day is None or day < datetime.now(UTC).date():
             raise UserError(f"--until is {until}; give it a day to come, such as 2030-12-31.")
-    values = {"limits": limits, "reason": reason, "version": told["version"], "until": day}
+    ends = day and day.isoformat()  # as text: DVC takes no dates
+    values = {"limits": limits, "reason": reason, "version": told["version"], "until": ends}
     text = project.params.read_text(encoding="utf-8")
     write_text(project.params, with_values(text, "monitoring.accepted", {column: values}))
     print(f"{column} is accepted until {until or 'the next champion'}: commit params.yaml.")
