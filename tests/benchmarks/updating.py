@@ -25,6 +25,8 @@ FILES = (50, 100, 200, 400)
 EDITED = (0, 10, 100)
 BYTES = 4_500
 RELEASES = ("0.1.0", "0.3.0")
+UPDATE = ("update", "--trust", "--defaults", "--quiet")
+"""As a person types it who crosses a release with a migration."""
 TEXT = """\
 A plain template of so many files, of {bytes:,} bytes each, whose release changes one line; so many
 of the files have a line more in the project. The first one renders a single file: that is what
@@ -103,7 +105,7 @@ def update(place: Path, project: Path, newest: str) -> Cost:
     """
     with TemporaryDirectory(dir=place) as folder:
         copied = Path(shutil.copytree(project, Path(folder, "project")))
-        cost = measure(TOOLS / "copier", "update", "--defaults", "--quiet", cwd=copied)
+        cost = measure(TOOLS / "copier", *UPDATE, cwd=copied)
         if f"_commit: {newest}" not in (copied / ".copier-answers.yml").read_text():
             sys.exit(f"{project.name} was not updated.")
     return cost
