@@ -88,7 +88,8 @@ def gather(made: Path, name: str, path: Path) -> None:
 def count(path: Path) -> int:
     """The number of rows in a file or a folder."""
     with explained(path):
-        return int(pl.scan_parquet(parts(path), glob=False).select(pl.len()).collect().item())
+        rows = pl.scan_parquet(parts(path) or path, glob=False)
+        return int(rows.select(pl.len()).collect().item())
 
 
 @contextmanager

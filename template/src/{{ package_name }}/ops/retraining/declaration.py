@@ -59,6 +59,8 @@ def extended(text: str, column: Column, value: str) -> str:
         literal = repr(kind(value))
     except ValueError:
         raise UserError(f"{column.name} is {column.dtype}, and {value} is not.") from None
+    if '"' not in literal:  # as the formatter prefers
+        literal = literal.replace("'", '"')
     values = _values(ast.parse(text), column.name)
     if values is None or not values.elts:
         raise _by_hand(column.name, value)
