@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LINES, CODE, TESTS = 21_460, 15_117, 711
+LINES, CODE, TESTS = 21_455, 15_120, 711
 """At most so many lines of `ops/`, lines of code in it, and lines of tests; a rise has a reason.
 
 The aim is 11,000 and 7,500: decision 21.
