@@ -19,7 +19,8 @@ demo: .venv/ready ## render the default project to build/demo, train it, show wh
 story: .venv/ready ## let the world change around a served model, and draw what happens
 	@PYTHONPATH=tests python -m story
 
-# Three processes, for many tests wait for one another or for a clock; the tests of a file go to one of them, and all share the trained projects.
+# Three processes, for tests wait for one another or for a clock; those of a file go to one of them, and all share the
+# trained projects.
 test: .venv/ready build/node/ready ## the suite; ARGS="-k name" for a part, ARGS=--exhaustive for every case
 	python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 import yaml
 from copies import answer, client, environment, git, learn, ops, registry, run, set_params
-from my_model.ops import privacy
+from my_model.ops import privacy, user_code
 from my_model.ops.evaluation import page
 from my_model.ops.files import read_json, write_files
 from my_model.ops.pipeline.labelled import LABELLED, PREDICTION
@@ -463,3 +463,18 @@ def test_a_value_is_found_however_it_is_escaped(value: str, writer: str) -> None
     assert found.search(WRITERS[writer](value))
     assert not found.search(WRITERS[writer](f"{value}e"))
     assert not found.search(WRITERS[writer](f"e{value}"))
+
+
+@pytest.mark.parametrize(
+    "keys", ['{"sensitive": True}', "{'sensitive': True}", "dict(sensitive=1)"]
+)
+def test_what_an_exception_says_may_be_sensitive_however_that_is_written(
+    keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = tmp_path / "ml" / "schema.py"
+    schema.parent.mkdir()
+    monkeypatch.setattr(user_code, "PACKAGE", tmp_path)
+    schema.write_text("age = dy.Int64()\n")
+    assert user_code.said(ValueError("of 61")) == "of 61"
+    schema.write_text(f"age = dy.Int64(metadata={keys})\n")
+    assert "61" not in user_code.said(ValueError("of 61"))

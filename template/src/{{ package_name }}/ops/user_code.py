@@ -75,7 +75,7 @@ def place(error: Exception) -> str:
 
 def said(error: Exception) -> str:
     """What an error says, unless the contract has sensitive columns, whose values it may hold."""
-    private = any('"sensitive"' in it.read_text("utf-8") for it in PACKAGE.glob("ml/schema.py"))
+    private = any("sensitive" in it.read_text("utf-8") for it in PACKAGE.glob("ml/schema.py"))
     return "it may say what is sensitive, and --debug tells it" if private else str(error)
 
 
